@@ -1,0 +1,93 @@
+"""Who a visitor is: a random name in a signed cookie, and which requests may act in that name."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+
+View = Callable[..., Awaitable[HttpResponseBase]]
+
+COOKIE = "demo_visitor"
+PATH = "/demo/"
+MAX_AGE = 30 * 24 * 3600
+_SALT = "examples.image_converter.visitor"
+_SAFE = ("GET", "HEAD")
+
+_ADJECTIVES = (
+    "Brave", "Calm", "Clever", "Curious", "Eager", "Gentle", "Happy", "Kind", "Lucky", "Mellow",
+    "Nimble", "Patient", "Quick", "Quiet", "Sunny", "Witty",
+)  # fmt: skip
+_ANIMALS = (
+    "Badger", "Beaver", "Crane", "Dolphin", "Falcon", "Finch", "Fox", "Gecko", "Heron", "Koala",
+    "Lynx", "Otter", "Panda", "Puffin", "Robin", "Wombat",
+)  # fmt: skip
+
+
+def new_visitor() -> str:
+    """A user id such as `brave-otter-5f0c…`: a name for people, and 64 bits nobody guesses."""
+    name = f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_ANIMALS)}".lower()
+    return f"{name}-{secrets.token_hex(8)}"
+
+
+def display_name(visitor: str) -> str:
+    """The name for people: `Brave Otter`."""
+    return " ".join(part.capitalize() for part in visitor.split("-")[:2])
+
+
+def visitor_of(request: HttpRequest) -> str | None:
+    """The user id in the cookie, or None if there is none that we signed."""
+    visitor = request.get_signed_cookie(COOKIE, default=None, salt=_SALT, max_age=MAX_AGE)
+    return visitor or None
+
+
+def remember(request: HttpRequest, response: HttpResponseBase, visitor: str) -> None:
+    """Give the browser its cookie: every tab of it is the same user from now on."""
+    response.set_signed_cookie(
+        COOKIE,
+        visitor,
+        salt=_SALT,
+        max_age=MAX_AGE,
+        path=PATH,
+        httponly=True,
+        samesite="Lax",
+        secure=request.is_secure(),
+    )
+
+
+def visitors_only(view: View) -> View:
+    """Give the view its `visitor`; 401 without one, 403 when another site's page is asking.
+
+    Cookies come along with requests that other pages send; an Origin tells who sent them, and no
+    page can change it. Browsers send it with every request that changes something.
+    """
+
+    @wraps(view)
+    async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method not in _SAFE and not _is_own_page(request):
+            return refusal(403, "foreign_origin", "only this site's own page may do this")
+        visitor = visitor_of(request)
+        if visitor is None:
+            return refusal(401, "no_visitor", "who are you? Open the page first (cookies allowed)")
+        return await view(request, visitor, *args, **kwargs)
+
+    return guarded
+
+
+def _is_own_page(request: HttpRequest) -> bool:
+    """By host and port only: behind a proxy that ends TLS, we do not see the page's scheme."""
+    try:
+        origin = urlsplit(request.headers.get("Origin", ""))
+    except ValueError:
+        return False
+    return origin.scheme in ("http", "https") and origin.netloc == request.get_host()
+
+
+def refusal(status: int, code: str, message: str) -> JsonResponse:
+    """An error in the shape that the sockets use too."""
+    return JsonResponse({"error": {"code": code, "message": message}}, status=status)

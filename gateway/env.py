@@ -1,0 +1,293 @@
+"""Strict readers of environment variables; only `gateway/settings.py` uses them.
+
+django-environ reads the `.env` file and takes database URLs apart. Its other readers are too kind
+for an operator's typing errors: "banana" is False, "" is no default, a password that starts with
+"$" is taken as the name of another variable. Here a value is either right or a `Wrong` that names
+the variable, the fault and the remedy on one line, and that never shows a secret.
+
+A variable that is set but empty counts as unset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_LINE = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LABEL_RULE = "1 to 64 of A-Z a-z 0-9 . _ -"
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+class Wrong(ImproperlyConfigured):
+    """One variable has a wrong value."""
+
+    def __init__(self, name: str, fault: str, remedy: str) -> None:
+        super().__init__(f"{name}: {fault}; {remedy}")
+
+
+class Env:
+    """The variables of one start: what the process was given, then what the file adds.
+
+    `names` collects every variable that was asked for; the tests hold the documents to it.
+    """
+
+    def __init__(self, given: Mapping[str, str], file: Path | None = None) -> None:
+        class Source(environ.Env):
+            ENVIRON = dict(given)  # type: ignore[assignment]  # a copy: os.environ stays as it is
+
+        if file is not None:
+            _check_file(file)
+            Source.read_env(file, encoding="utf-8-sig")
+        self._values: Mapping[str, str] = Source.ENVIRON
+        self.names: set[str] = set()
+
+    def raw(self, name: str) -> str | None:
+        """The value without surrounding white space, or None if unset or empty."""
+        self.names.add(name)
+        return self._values.get(name, "").strip() or None
+
+    def label(self, name: str, default: str) -> str:
+        """A short name that is safe in logs, metrics and addresses."""
+        value = self.raw(name) or default
+        if _LABEL.fullmatch(value) is None:
+            raise Wrong(name, f"{value!r} is no proper name", f"use {_LABEL_RULE}")
+        return value
+
+    def path(self, name: str, default: Path, *, base: Path) -> Path:
+        """A file or folder; relative ones begin at `base`."""
+        value = self.raw(name)
+        return default if value is None else base / Path(value).expanduser()
+
+    def secret(self, name: str, default: str = "", *, at_least: int = 0) -> str:
+        """A value that no message may show, of `at_least` bytes."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        if (size := len(value.encode())) < at_least:
+            raise Wrong(
+                name,
+                f"{size} bytes are too short to be safe",
+                f"give {at_least} or more, for example from: openssl rand -hex 32",
+            )
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false, in the usual words."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        if value.lower() in _TRUE:
+            return True
+        if value.lower() in _FALSE:
+            return False
+        raise Wrong(name, f"{value!r} is neither true nor false", "write true or false")
+
+    def integer(
+        self, name: str, default: int, *, minimum: int = 1, maximum: int = 2**31 - 1
+    ) -> int:
+        """A whole number between the bounds, both included."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        try:
+            number = int(value) if value.isascii() and "_" not in value else None
+        except ValueError:
+            number = None
+        if number is None:
+            raise Wrong(name, f"{value!r} is not a whole number", "write digits only")
+        if not minimum <= number <= maximum:
+            raise Wrong(
+                name, f"{number} is out of range", f"choose a number from {minimum} to {maximum}"
+            )
+        return number
+
+    def size(self, name: str, default: int, *, minimum: int = 1024) -> int:
+        """Bytes."""
+        return self.integer(name, default, minimum=minimum)
+
+    def port(self, name: str, default: int) -> int:
+        """A TCP port; 0 lets the system choose."""
+        return self.integer(name, default, minimum=0, maximum=65535)
+
+    def seconds(self, name: str, default: float, *, minimum: float = 0.01) -> float:
+        """A duration in seconds, fractions allowed."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        if re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII) is None:
+            raise Wrong(
+                name, f"{value!r} is not a number of seconds", "write a number such as 10 or 0.5"
+            )
+        number = float(value)
+        if not minimum <= number <= 10 * 365 * 86400:
+            raise Wrong(
+                name, f"{value} s is out of range", f"choose from {minimum:g} s to ten years"
+            )
+        return number
+
+    def choice(self, name: str, default: str, words: Iterable[str]) -> str:
+        """One of `words`, whatever its case."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        words = tuple(words)
+        if value.lower() not in words:
+            raise Wrong(name, f"{value!r} is not known", f"choose one of {', '.join(words)}")
+        return value.lower()
+
+    def words(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A comma list: white space round the items is dropped, empty or double items are wrong."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        items = tuple(item.strip() for item in value.split(","))
+        if "" in items:
+            raise Wrong(name, "an item of the list is empty", "remove the extra comma")
+        if len(set(items)) < len(items):
+            raise Wrong(name, "an item is there twice", "remove one of the two")
+        return items
+
+    def choices(self, name: str, default: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
+        """A comma list of words out of `known`."""
+        known = tuple(known)
+        items = tuple(word.lower() for word in self.words(name, default))
+        for word in items:
+            if word not in known:
+                raise Wrong(name, f"{word!r} is not known", f"choose from {', '.join(known)}")
+        return items
+
+    def keys(self, name: str) -> dict[str, str]:
+        """A comma list of `name:secret` as {name: SHA-256 of the secret in hex}.
+
+        The secret itself is not kept: neither a settings page nor a traceback can show it.
+        """
+        form = "write name:secret,name:secret"
+        keys: dict[str, str] = {}
+        value = self.raw(name)
+        for number, item in enumerate(value.split(",") if value else (), start=1):
+            label, colon, secret = (part.strip() for part in item.strip().partition(":"))
+            if not colon:
+                raise Wrong(name, f"item {number} has no colon", form)
+            if _LABEL.fullmatch(label) is None:
+                raise Wrong(name, f"item {number} has no proper name", f"use {_LABEL_RULE}")
+            if not secret:
+                raise Wrong(name, f"the secret of {label!r} is empty", form)
+            if label in keys:
+                raise Wrong(name, f"the name {label!r} is there twice", "give each key its own")
+            digest = hashlib.sha256(secret.encode()).hexdigest()
+            if digest in keys.values():
+                raise Wrong(
+                    name,
+                    f"{label!r} has the secret of another key",
+                    "give each key its own, so that one can be withdrawn",
+                )
+            keys[label] = digest
+        return keys
+
+    def url(self, name: str, schemes: Iterable[str]) -> str | None:
+        """A URL with a host and without user, query or fragment; no slash at its end."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        schemes = tuple(schemes)
+        parts = _split(name, value, schemes)
+        if parts.query or parts.fragment or "?" in value or "#" in value:
+            raise Wrong(name, "it has a query or a fragment", "end it before the ? or #")
+        return value.rstrip("/")
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        """A comma list of origins as browsers write them (lower case, no default port), or "*"."""
+        items = self.words(name)
+        if "*" in items and len(items) > 1:
+            raise Wrong(name, "* stands beside other origins", "give * alone or a list without it")
+        return items if items == ("*",) else tuple(_origin(name, item) for item in items)
+
+    def redis_url(self, name: str) -> str | None:
+        """The address of a Redis server; only its form is looked at."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if value.startswith("unix:///"):
+            return value
+        _split(name, value, ("redis", "rediss", "unix"), user=True)
+        return value
+
+    def database(self, name: str) -> dict[str, Any] | None:
+        """Django's description of the database at a sqlite: or postgres: URL."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        scheme = value.partition(":")[0].lower()
+        remedy = "write postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:////absolute/path"
+        if scheme not in ("sqlite", "postgres", "postgresql"):
+            raise Wrong(name, "it names neither PostgreSQL nor SQLite", remedy)
+        try:
+            found: dict[str, Any] = environ.Env.db_url_config(value)  # type: ignore[no-untyped-call]
+        except ValueError:  # a port that is no number; the text of the error may hold the password
+            raise Wrong(name, "it is not a proper URL", remedy) from None
+        if found["NAME"] in ("", ":memory:"):
+            # Every thread would have a database of its own.
+            raise Wrong(name, "it names no database", remedy)
+        return found
+
+
+def _check_file(file: Path) -> None:
+    """Refuse lines that django-environ would skip in silence, and a file that cannot be read."""
+    try:
+        content = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Wrong(str(file), f"it cannot be read ({type(error).__name__})", "mend it") from error
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip() and not line.startswith("#") and _LINE.match(line) is None:
+            raise Wrong(
+                f"{file.name}, line {number}", "it is neither NAME=value nor a comment", "mend it"
+            )
+
+
+def _split(name: str, value: str, schemes: tuple[str, ...], *, user: bool = False) -> SplitResult:
+    """Take a URL apart; Wrong unless it has one of `schemes`, a host and a proper port.
+
+    The value itself is shown only where it cannot hold a password (`user` False and none there).
+    """
+    remedy = f"write {' or '.join(f'{scheme}://HOST:PORT' for scheme in schemes[:2])}"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise Wrong(name, "it is not a proper URL", remedy) from None
+    if "@" in parts.netloc and not user:
+        raise Wrong(name, "it holds a user or a password", remedy)
+    if parts.scheme not in schemes:
+        raise Wrong(name, f"it does not begin with {' or '.join(schemes)} and ://", remedy)
+    if not parts.hostname or port == 0 or re.search(r"\s", value):
+        raise Wrong(name, "it is not a proper URL", remedy)
+    return parts
+
+
+def _origin(name: str, item: str) -> str:
+    """One origin in the form that browsers send (RFC 6454, section 6.2)."""
+    remedy = "write scheme://host or scheme://host:port, without a path"
+    parts = _split(name, item, ("https", "http"))
+    if parts.path or parts.query or parts.fragment or item.endswith(("?", "#")):
+        raise Wrong(name, f"{item!r} has more than scheme, host and port", remedy)
+    host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
+    host = host.rstrip(":")
+    if not host.isascii():  # browsers send such names in their ASCII form
+        host = host.encode("idna").decode()
+    host = host.lower()
+    if _HOST.fullmatch(host) is None:
+        raise Wrong(name, f"{item!r} has no proper host", remedy)
+    if parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{parts.port}"

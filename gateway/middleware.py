@@ -1,0 +1,137 @@
+"""What a request passes: its surface, common headers, static files, and the admin's own stack.
+
+Django's middleware hops to a thread for each request and class, so sessions, authentication and
+messages are run for /admin/ alone. Every other path is public or proves itself by a key in a
+header, and cookies mean nothing to it. CSRF: the admin's views carry `csrf_protect` themselves;
+the middleware would cost every request a hop and its cookie reaches /admin/ only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from servestatic.middleware import ServeStaticMiddleware
+
+from sockets.types import Surface
+
+# A middleware is called in the way of what it wraps: both give a response or promise one.
+Answer = HttpResponseBase | Awaitable[HttpResponseBase]
+Next = Callable[[HttpRequest], Any]
+
+URLCONFS = {
+    Surface.PUBLIC: "gateway.urls_public",
+    Surface.PRIVATE: "gateway.urls_private",
+    Surface.BOTH: "gateway.urls_both",
+}
+_ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def surface_of(request: HttpRequest) -> Surface:
+    """The surface that `gateway.asgi` wrote into the scope; unknown never means private."""
+    scope: dict[str, Any] = getattr(request, "scope", {})
+    return Surface(scope.get("gateway.surface", Surface.PUBLIC))
+
+
+class Middleware:
+    """A middleware that works in both of Django's ways without a thread."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)  # type: ignore[type-var]  # the stubs know functions only
+
+
+class SurfaceMiddleware(Middleware):
+    """Gives each request the addresses of its surface, and refuses foreign host names.
+
+    The first one: what follows may rely on `request.urlconf`. Health and metrics are asked by
+    machines that know an address only, so their host name does not matter.
+    """
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        request.urlconf = URLCONFS[surface_of(request)]
+        if request.path_info not in _ANY_HOST:
+            request.get_host()  # DisallowedHost, which Django answers with 400
+        response: Answer = self.get_response(request)
+        return response
+
+
+class HeadersMiddleware(Middleware):
+    """Headers for every response that does not set its own."""
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        if self.is_async:
+            return self._later(request)
+        response: HttpResponseBase = self.get_response(request)
+        return _with_headers(response)
+
+    async def _later(self, request: HttpRequest) -> HttpResponseBase:
+        return _with_headers(await self.get_response(request))
+
+
+def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+class StaticMiddleware(ServeStaticMiddleware):
+    """Static files, where the admin is: on the public surface there are none."""
+
+    def __init__(self, get_response: Next) -> None:
+        if settings.SERVESTATIC_USE_MANIFEST and not settings.STATIC_ROOT.is_dir():
+            raise ImproperlyConfigured(
+                f"STATIC_ROOT: {str(settings.STATIC_ROOT)!r} is missing; run: "
+                "python manage.py collectstatic --no-input"
+            )
+        super().__init__(get_response)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if surface_of(request) is Surface.PUBLIC or not request.path_info.startswith(
+            settings.STATIC_URL
+        ):
+            response: HttpResponseBase = await self.get_response(request)
+            return response
+        return await super().__call__(request)
+
+
+class _AdminOnly:
+    """Skips the class that it is mixed into for every path outside the admin."""
+
+    get_response: Next
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if request.path_info.startswith("/admin/") and surface_of(request) is not Surface.PUBLIC:
+            return super().__call__(request)  # type: ignore[misc]
+        return self.get_response(request)
+
+
+class AdminSessionMiddleware(_AdminOnly, SessionMiddleware):
+    """Sessions of the admin."""
+
+
+class AdminAuthenticationMiddleware(_AdminOnly, AuthenticationMiddleware):
+    """Staff."""
+
+
+class AdminMessageMiddleware(_AdminOnly, MessageMiddleware):
+    """The admin's "saved" and "failed" lines."""

@@ -1,0 +1,231 @@
+"""Django's settings; the only reader of the environment.
+
+One line a variable, its unit beside it; what each means is in docs/reference/settings.md. The
+process' own environment wins over the file `.env` (or the one that `ENV_FILE` names). A wrong
+value raises `gateway.env.Wrong`; `manage.py` turns that into one line and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from gateway import secrets
+from gateway.env import Env, Wrong
+from gateway.logs import LEVELS, logging_config
+from sockets.conf import Conf
+from sockets.types import Surface
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+_file = Path(os.environ.get("ENV_FILE", "").strip() or BASE_DIR / ".env")
+if "ENV_FILE" in os.environ and not _file.exists():
+    raise Wrong("ENV_FILE", f"there is no file {str(_file)!r}", "unset it or name another")
+_env = Env(os.environ, _file if _file.exists() else None)
+_default = Conf()
+
+# --- What this process is -------------------------------------------------------------------
+
+_ENVIRONMENTS = ("development", "test", "production")
+_NODE_ENV = _env.choice("NODE_ENV", "development", _ENVIRONMENTS)  # the Node service's name for it
+ENVIRONMENT = _env.choice("ENVIRONMENT", _NODE_ENV, _ENVIRONMENTS)
+PRODUCTION = ENVIRONMENT == "production"
+LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
+DEBUG = _env.flag("DEBUG", False)
+_DEMO = _env.flag("DEMO", False)
+_SURFACE = Surface(_env.choice("SURFACE", Surface.PUBLIC, Surface))
+_DATA_DIR = _env.path("DATA_DIR", BASE_DIR / "var", base=BASE_DIR)
+_NODE_NAME = _env.label("NODE_NAME", socket.gethostname() or "gateway")
+
+# --- Who may enter --------------------------------------------------------------------------
+
+_JWT_SECRET = _env.secret("JWT_SECRET")  # HS256: at least 32 bytes
+_AUTH_DEFAULT = ("jwt",) if _JWT_SECRET else () if PRODUCTION else ("insecure",)
+_AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "insecure"))
+_CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN")
+if not _AUTH:
+    raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
+if "jwt" in _AUTH:
+    if not _JWT_SECRET:
+        raise Wrong("JWT_SECRET", "AUTH has jwt, and there is no secret", "set it (>= 32 bytes)")
+    _env.secret("JWT_SECRET", at_least=32)
+if PRODUCTION:
+    secrets.refuse_in_production(
+        auth=_AUTH, origins=_CLIENT_ORIGINS, surface=_SURFACE, debug=DEBUG, demo=_DEMO
+    )
+SECRET_KEY = _env.secret("SECRET_KEY", at_least=32 if PRODUCTION else 0)
+if not SECRET_KEY:
+    if PRODUCTION:
+        raise Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32")
+    SECRET_KEY = secrets.kept(_DATA_DIR / "secret_key")
+
+# --- The gateway: the keys of sockets.conf.Conf ----------------------------------------------
+
+GATEWAY: dict[str, Any] = {
+    "environment": ENVIRONMENT,
+    "data_dir": _DATA_DIR,
+    "node_name": _NODE_NAME,
+    "surface": _SURFACE,
+    "demo": _DEMO,
+    "client_port": _env.port("CLIENT_SOCKET_PORT", _default.client_port),
+    "worker_port": _env.port("WORKER_SOCKET_PORT", _default.worker_port),
+    "client_socket_url": _env.url("CLIENT_SOCKET_URL", ("wss", "ws")),
+    "worker_socket_url": _env.url("WORKER_SOCKET_URL", ("wss", "ws")),
+    "api_server_url": _env.url("API_SERVER_URL", ("https", "http")),
+    "client_origins": _CLIENT_ORIGINS,
+    "auth": _AUTH,
+    "jwt_secret": _JWT_SECRET,
+    "worker_keys": _env.keys("WORKER_KEYS"),
+    "api_keys": _env.keys("API_KEYS"),
+    "query_token": _env.flag("QUERY_TOKEN", _default.query_token),
+    "heartbeat": _env.seconds("HEARTBEAT", _default.heartbeat),
+    "pong_timeout": _env.seconds("PONG_TIMEOUT", _default.pong_timeout),
+    "slow_timeout": _env.seconds("SLOW_TIMEOUT", _default.slow_timeout),
+    "close_timeout": _env.seconds("CLOSE_TIMEOUT", _default.close_timeout),
+    "shutdown_grace": _env.seconds("SHUTDOWN_GRACE", _default.shutdown_grace),
+    "reconnect_spread": _env.seconds("RECONNECT_SPREAD", _default.reconnect_spread, minimum=0),
+    "lease_ttl": _env.seconds("LEASE_TTL", _default.lease_ttl),
+    "lease_renew": _env.seconds("LEASE_RENEW", _default.lease_renew),
+    "max_sessions": _env.integer("MAX_SESSIONS", _default.max_sessions),
+    "max_attached": _env.integer("MAX_ATTACHED", _default.max_attached),  # users of one worker
+    "history_size": _env.integer("HISTORY_SIZE", _default.history_size),  # messages per user
+    "history_ttl": _env.seconds("HISTORY_TTL", _default.history_ttl),
+    "record_ttl": _env.seconds("RECORD_TTL", _default.record_ttl),
+    "idempotency_ttl": _env.seconds("IDEMPOTENCY_TTL", _default.idempotency_ttl),
+    "recovery_limit": _env.integer("RECOVERY_LIMIT", _default.recovery_limit),  # messages
+    "max_message_size": _env.size("MAX_MESSAGE_SIZE", _default.max_message_size),  # bytes
+    "memory_max_users": _env.integer("MEMORY_MAX_USERS", _default.memory_max_users),
+    "max_frame_size": _env.size("MAX_FRAME_SIZE", _default.max_frame_size),  # bytes
+    "outbox_limit": _env.size("OUTBOX_LIMIT", _default.outbox_limit),  # bytes
+    "send_buffer": _env.size("SEND_BUFFER", _default.send_buffer),  # bytes
+    "inbound_high": _env.integer("INBOUND_HIGH", _default.inbound_high),  # frames
+    "inbound_low": _env.integer("INBOUND_LOW", _default.inbound_low, minimum=0),  # frames
+    "layer_capacity": _env.integer("LAYER_CAPACITY", _default.layer_capacity),  # messages
+    "body_public": _env.size("BODY_PUBLIC", _default.body_public),  # bytes
+    "body_demo": _env.size("BODY_DEMO", _default.body_demo),  # bytes
+    "body_private": _env.size("BODY_PRIVATE", _default.body_private),  # bytes
+    "recorder_queue": _env.integer("RECORDER_QUEUE", _default.recorder_queue),  # rows
+    "recorder_interval": _env.seconds("RECORDER_INTERVAL", _default.recorder_interval),
+}
+if GATEWAY["client_port"] == GATEWAY["worker_port"] != 0:
+    raise Wrong("WORKER_SOCKET_PORT", "it equals CLIENT_SOCKET_PORT", "choose another, or 0")
+if GATEWAY["inbound_low"] >= GATEWAY["inbound_high"]:
+    raise Wrong("INBOUND_LOW", "it is not below INBOUND_HIGH", "choose a smaller number")
+Conf(**GATEWAY)  # what it refuses stops the start here
+
+_REDIS_DB = _env.integer("REDIS_DB", 0, minimum=0, maximum=65535)
+if _env.redis_url("REDIS_URL") is not None:
+    raise Wrong(
+        "REDIS_URL", "Redis mode is not built in this version", "unset it to run in memory mode"
+    )
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "sockets.layers.memory.MemoryChannelLayer",
+        "CONFIG": {"capacity": GATEWAY["layer_capacity"]},
+    }
+}
+
+# --- Django ---------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    # Not daphne: as an app it imports its reactor too early, and uvloop is lost.
+    "sockets",
+    *(["examples.image_converter"] if _DEMO else []),
+]
+MIDDLEWARE = [
+    "gateway.middleware.SurfaceMiddleware",
+    "gateway.middleware.HeadersMiddleware",
+    "gateway.middleware.StaticMiddleware",
+    "gateway.middleware.AdminSessionMiddleware",
+    "gateway.middleware.AdminAuthenticationMiddleware",
+    "gateway.middleware.AdminMessageMiddleware",
+]
+ASGI_APPLICATION = "gateway.asgi:application"
+ROOT_URLCONF = "gateway.urls_public"  # the private one only where the surface is known
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+APPEND_SLASH = True  # inside the admin, which sees to it itself
+
+_database = _env.database("DATABASE_URL") or {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": str(_DATA_DIR / "gateway.sqlite3"),
+}
+if _database["ENGINE"].endswith("sqlite3"):
+    secrets.make_folder(Path(_database["NAME"]).parent)
+    # Without these four, concurrent writers see "database is locked".
+    _database["OPTIONS"] = {
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,  # seconds
+    }
+    # A file, because threads that share an in-memory database do not wait for each other's locks.
+    _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_name("test.sqlite3"))}
+else:
+    _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}  # seconds
+DATABASES = {"default": _database}
+
+# The admin lives on the private surface; its cookies reach all ports of a host, so they have
+# their own names and path, and nothing else reads them.
+_SECURE_COOKIES = _env.flag("SECURE_COOKIES", PRODUCTION)
+SESSION_COOKIE_NAME = "gateway_admin_session"
+SESSION_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = _SECURE_COOKIES
+CSRF_COOKIE_NAME = "gateway_admin_csrf"
+CSRF_COOKIE_PATH = "/admin/"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = _SECURE_COOKIES
+CSRF_TRUSTED_ORIGINS = list(_env.origins("CSRF_TRUSTED_ORIGINS"))
+if "*" in CSRF_TRUSTED_ORIGINS:
+    raise Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins")
+X_FRAME_OPTIONS = "DENY"
+
+_LOCAL_HOSTS = ("localhost", ".localhost", "127.0.0.1", "[::1]", socket.gethostname().lower())
+ALLOWED_HOSTS = [host.lower() for host in _env.words("ALLOWED_HOSTS", _LOCAL_HOSTS)]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+if PRODUCTION:  # hashed names, collected once; elsewhere straight from the apps
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
+    }
+SERVESTATIC_USE_FINDERS = not PRODUCTION
+SERVESTATIC_USE_MANIFEST = PRODUCTION
+SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
+
+LOGGING_CONFIG = "gateway.logs.configure"
+LOGGING = logging_config(LEVELS[LOG_LEVEL], json=PRODUCTION)
+SILENCED_SYSTEM_CHECKS: list[str] = []
+VARIABLES = frozenset(_env.names | {"ENV_FILE"})  # the tests hold the documents to it

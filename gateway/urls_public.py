@@ -1,0 +1,25 @@
+"""The public surface: health, the browser SDK, and the demo where it is on. Nothing else."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+from gateway import views
+from sockets.http import ops
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", ops.healthz),
+    path("gateway.js", views.sdk),
+]
+if settings.GATEWAY["demo"]:
+    urlpatterns += [
+        path("", RedirectView.as_view(url="/demo/")),
+        path("demo/", include("examples.image_converter.urls")),
+    ]
+
+handler400 = views.bad_request
+handler403 = views.forbidden
+handler404 = views.not_found
+handler500 = views.server_error

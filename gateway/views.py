@@ -1,0 +1,60 @@
+"""The browser SDK as a file, and errors that say little."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.views.decorators.http import require_safe
+
+SDK = Path(settings.BASE_DIR, "clients", "js", "gateway.js")
+
+
+@lru_cache(maxsize=2)
+def _read(_changed: float) -> tuple[bytes, str]:
+    content = SDK.read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+@require_safe
+async def sdk(request: HttpRequest) -> HttpResponseBase:
+    """GET /gateway.js: the module that pages import, from any origin."""
+    content, etag = _read(SDK.stat().st_mtime)  # noqa: ASYNC240  (a stat costs microseconds)
+    headers = {
+        "Content-Type": "text/javascript; charset=utf-8",
+        "ETag": etag,
+        "Cache-Control": "public, max-age=300",
+        "Access-Control-Allow-Origin": "*",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    response = HttpResponse(content, headers=headers)
+    return get_conditional_response(request, etag=etag, response=response) or response
+
+
+def _short(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, a foreign host name among others."""
+    return _short(400, "Bad request")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403."""
+    return _short(403, "Forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404: what exists is nobody's business."""
+    return _short(404, "Not found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: the log has the rest."""
+    return _short(500, "Server error")

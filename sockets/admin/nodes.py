@@ -1,0 +1,72 @@
+"""The list of nodes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import admin
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from sockets.admin.shown import ReadOnly, Tone, badge
+from sockets.conf import get_conf
+from sockets.models import OPEN, Node, Session
+
+
+@admin.register(Node)
+class NodeAdmin(ReadOnly):
+    """Read-only; a node's live sessions are one click away."""
+
+    list_display = (
+        "name",
+        "state",
+        "started_at",
+        "seen_at",
+        "live_sessions",
+        "version",
+        "client_url",
+        "worker_url",
+    )
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name", "state", "live_sessions")}),
+        ("Life", {"fields": ("started_at", "seen_at", "stopped_at")}),
+        ("Process", {"fields": ("version", "pid", "client_url", "worker_url")}),
+    )
+    readonly_fields = ("state", "live_sessions")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
+        live = (
+            Session.objects.filter(OPEN, node=OuterRef("name"))
+            .order_by()
+            .values("node")
+            .annotate(count=Count("id"))
+            .values("count")
+        )
+        count = Coalesce(Subquery(live, output_field=IntegerField()), 0)
+        nodes: QuerySet[Node] = super().get_queryset(request).annotate(live_count=count)
+        return nodes
+
+    @admin.display(description="state")
+    def state(self, node: Node) -> SafeString:
+        if node.stopped_at is not None:
+            return badge("stopped", Tone.QUIET)
+        # Heartbeats come with the renewals; after a lease without one, nobody counts on it.
+        if timezone.now() - node.seen_at > timedelta(seconds=get_conf().lease_ttl):
+            return badge("silent", Tone.WARNING)
+        return badge("up", Tone.GOOD)
+
+    @admin.display(description="live sessions", ordering="live_count")
+    def live_sessions(self, node: Node) -> SafeString:
+        count: int = getattr(node, "live_count", 0)
+        query = urlencode({"node": node.name, "state": "live"})
+        url = reverse("admin:sockets_session_changelist", current_app=self.admin_site.name)
+        return format_html('<a href="{}?{}">{}</a>', url, query, count)

@@ -1,0 +1,202 @@
+"""The list of sessions, live and ended, and the action that disconnects them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+
+from sockets.admin.periods import PeriodQuerySet
+from sockets.admin.shown import (
+    CODES,
+    ReadOnly,
+    Tone,
+    badge,
+    close_code,
+    duration,
+    shortened,
+)
+from sockets.codes import CloseCode
+from sockets.exceptions import GatewayError
+from sockets.models import OPEN, Node, Session
+
+REASON = "disconnected by an operator"
+NODES_OFFERED = 50  # in the filter; the most recently seen ones
+
+_ULID = re.compile(r"[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}\Z")
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Live or ended."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [("live", "live"), ("ended", "ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        match self.value():
+            case "live":
+                return queryset.filter(OPEN)
+            case "ended":
+                return queryset.exclude(OPEN)
+        return queryset
+
+
+class NodeFilter(admin.SimpleListFilter):
+    """By node. The names come from the nodes' table: DISTINCT would read every session."""
+
+    title = "node"
+    parameter_name = "node"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        names = Node.objects.order_by("-seen_at").values_list("name", flat=True)
+        return [(name, name) for name in sorted(names[:NODES_OFFERED])]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(node=value)
+
+
+class CloseCodeFilter(admin.SimpleListFilter):
+    """By the close codes that have a name, without asking the table which there are."""
+
+    title = "close code"
+    parameter_name = "close_code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(str(code), close_code(code) or "") for code in sorted(CODES)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
+        value = self.value()
+        if value is None:
+            return queryset
+        # An address may have been typed by hand.
+        code = int(value) if value.isascii() and value.isdigit() and len(value) < 5 else -1
+        return queryset.filter(close_code=code)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnly):
+    """Read-only; every page of the list costs a few looks into indexes, however many rows."""
+
+    list_display = (
+        "state",
+        "kind",
+        "user_shown",
+        "client_id",
+        "node",
+        "address",
+        "connected_at",
+        "duration_shown",
+        "close_shown",
+        "reason_shown",
+    )
+    list_display_links = ("state", "user_shown")
+    list_filter = (StateFilter, "kind", NodeFilter, CloseCodeFilter)
+    list_per_page = 50
+    list_max_show_all = 200
+    sortable_by = ("connected_at",)  # another order would sort the whole table
+    date_hierarchy = "connected_at"
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ("user", "client_id", "address", "id")
+    search_help_text = "User, client id, address or session id; whole ids are found at once."
+    actions = ("disconnect",)
+    fieldsets = (
+        (None, {"fields": ("state", "kind", "user", "client_id", "id")}),
+        ("Where", {"fields": ("node", "address", "agent")}),
+        ("When", {"fields": ("connected_at", "disconnected_at", "duration_shown")}),
+        ("End", {"fields": ("close_shown", "close_reason")}),
+    )
+    readonly_fields = ("state", "duration_shown", "close_shown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        return PeriodQuerySet(Session).order_by(*self.get_ordering(request))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
+    ) -> tuple[QuerySet[Session], bool]:
+        term = search_term.strip()
+        if _ULID.match(term):
+            both = {term, term.upper()}
+            return queryset.filter(Q(id__in=both) | Q(client_id__in=both) | Q(user=term)), False
+        return super().get_search_results(request, queryset, search_term)
+
+    # Columns.
+
+    @admin.display(description="state")
+    def state(self, session: Session) -> SafeString:
+        return badge("live", Tone.GOOD) if session.live else badge("ended", Tone.QUIET)
+
+    @admin.display(description="user")
+    def user_shown(self, session: Session) -> str | SafeString:
+        return shortened(session.user, 48)
+
+    @admin.display(description="duration")
+    def duration_shown(self, session: Session) -> str:
+        return duration(session.duration)
+
+    @admin.display(description="close code", empty_value="")
+    def close_shown(self, session: Session) -> str | None:
+        return close_code(session.close_code)
+
+    @admin.display(description="reason")
+    def reason_shown(self, session: Session) -> str | SafeString:
+        return shortened(session.close_reason, 48)
+
+    # The action.
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for the action's `permissions`."""
+        return request.user.has_perm("sockets.disconnect_session")
+
+    @admin.action(description="Disconnect the selected live sessions", permissions=["disconnect"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        """Closes 4504; the rows follow when the recorder has written them."""
+        from sockets.api import disconnect_session
+
+        closed: list[Session] = []
+        gone = 0
+        problem: GatewayError | None = None
+        for session in queryset.filter(OPEN):
+            try:
+                count = disconnect_session(session.id, code=CloseCode.DISCONNECTED, reason=REASON)
+            except GatewayError as error:
+                problem = error
+                break
+            if count:
+                closed.append(session)
+            else:
+                gone += 1
+        self._tell(request, len(closed), gone, problem)
+        # The history of each row says who did it; the client is not told.
+        LogEntry.objects.log_actions(
+            request.user.pk,  # type: ignore[arg-type]  # staff, so not None
+            closed,
+            CHANGE,
+            capfirst(REASON),
+        )
+
+    def _tell(
+        self, request: HttpRequest, closed: int, gone: int, problem: GatewayError | None
+    ) -> None:
+        if closed:
+            text = "1 session was" if closed == 1 else f"{closed} sessions were"
+            self.message_user(request, f"{text} disconnected.", messages.SUCCESS)
+        if gone:
+            text = "1 session was" if gone == 1 else f"{gone} sessions were"
+            self.message_user(request, f"{text} already gone.", messages.WARNING)
+        if problem is not None:
+            text = "The others were not disconnected" if closed or gone else "Not disconnected"
+            self.message_user(request, f"{text}: {problem}.", messages.ERROR)
+        elif not closed and not gone:
+            self.message_user(request, "None of these sessions is live.", messages.WARNING)

@@ -1,0 +1,237 @@
+"""The Python API for Django code: notify users, ask who is connected, disconnect them.
+
+Every function has an async twin whose name begins with `a`. The sync form is for threads (views,
+tasks, signal handlers); on the thread of a running event loop it raises SynchronousOnlyOperation
+and names the twin. The async form may be awaited on any loop.
+
+Errors (all `sockets.exceptions.GatewayError`): InvalidMessage and MessageTooLarge for what cannot
+be sent, GatewayUnreachable when memory mode runs in another process than this one,
+GatewayUnavailable when the gateway does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from sockets.codes import CloseCode
+from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
+from sockets.layers.groups import user_group
+from sockets.node.node import Node, current_node
+from sockets.types import Position, Receipt, SessionInfo
+
+__all__ = [
+    "abroadcast",
+    "adisconnect_session",
+    "adisconnect_user",
+    "ais_online",
+    "anotify_user",
+    "anotify_users",
+    "asessions_of",
+    "astream_position",
+    "broadcast",
+    "client_socket_url",
+    "disconnect_session",
+    "disconnect_user",
+    "is_online",
+    "notify_user",
+    "notify_users",
+    "sessions_of",
+    "stream_position",
+    "user_group",
+    "worker_socket_url",
+]
+
+CALL_TIMEOUT = 5.0
+"""Seconds that a call from another thread waits for the gateway's loop."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def anotify_user(
+    user_id: str,
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = True,
+    ttl: float | None = None,
+    collapse_key: str | None = None,
+    idempotency_key: str | None = None,
+    exclude_client: str | None = None,
+) -> Receipt:
+    """Notify every session of a user.
+
+    `durable`: kept in the user's stream, so that a session that is away, slow or reconnecting gets
+    it later; else only who is connected now gets it. `ttl`: seconds after which it is not worth
+    delivering. `collapse_key`: replaces the user's earlier message with the same key for whoever
+    has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
+    `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    """
+    return await _at_node(
+        lambda node: node.delivery.notify(
+            user_id,
+            event,
+            data,
+            durable=durable,
+            ttl=ttl,
+            collapse_key=collapse_key,
+            idempotency_key=idempotency_key,
+            exclude_client=exclude_client,
+        )
+    )
+
+
+async def anotify_users(
+    user_ids: Iterable[str],
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = True,
+    ttl: float | None = None,
+    collapse_key: str | None = None,
+    idempotency_key: str | None = None,
+    exclude_client: str | None = None,
+) -> list[Receipt]:
+    """`notify_user` for many: one append each, receipts in the same order."""
+    chosen = list(user_ids)
+    return await _at_node(
+        lambda node: node.delivery.notify_many(
+            chosen,
+            event,
+            data,
+            durable=durable,
+            ttl=ttl,
+            collapse_key=collapse_key,
+            idempotency_key=idempotency_key,
+            exclude_client=exclude_client,
+        )
+    )
+
+
+async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
+    """Tell every connected client, now or never.
+
+    Durable to many is `notify_users`; `durable=True` here is a ValueError.
+    """
+    if durable:
+        raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
+    return await _at_node(lambda node: node.delivery.broadcast(event, data))
+
+
+async def ais_online(user_id: str) -> bool:
+    """Whether the user has a live client session."""
+    return await _at_node(lambda node: node.presence.is_online(user_id))
+
+
+async def asessions_of(user_id: str) -> list[SessionInfo]:
+    """The user's live client sessions, oldest first."""
+    return await _at_node(lambda node: node.presence.sessions_of(user_id))
+
+
+async def astream_position(user_id: str) -> Position:
+    """Where the user's stream stands now.
+
+    Take it before you load the data of a page and connect from it: nothing falls between.
+    """
+    return await _at_node(lambda node: node.streams.head(user_id))
+
+
+async def adisconnect_user(
+    user_id: str,
+    *,
+    client: str | None = None,
+    session: str | None = None,
+    code: int = CloseCode.DISCONNECTED,
+    reason: str = "disconnected by the application",
+) -> int:
+    """Close a user's sessions, all or the one named; returns how many."""
+    return await _at_node(
+        lambda node: node.sessions.disconnect(
+            user_id, client=client, session=session, code=code, reason=reason
+        )
+    )
+
+
+async def adisconnect_session(
+    session_id: str,
+    *,
+    code: int = CloseCode.DISCONNECTED,
+    reason: str = "disconnected by an operator",
+) -> int:
+    """Close one session of a client or worker; returns 1, or 0 if it is gone already."""
+
+    async def close(node: Node) -> int:
+        return node.sessions.close_local([session_id], code, reason)
+
+    return await _at_node(close)
+
+
+def client_socket_url() -> str:
+    """Where browsers connect: CLIENT_SOCKET_URL, or the real port on localhost."""
+    return _node().client_socket_url
+
+
+def worker_socket_url() -> str:
+    """Where workers connect: WORKER_SOCKET_URL, or the real port on localhost."""
+    return _node().worker_socket_url
+
+
+# --- carrying a call to the node's loop
+
+
+def _node() -> Node:
+    node = current_node()
+    if node is None:
+        raise GatewayUnreachable
+    return node
+
+
+async def _at_node(call: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
+    node = _node()
+    if node.loop is asyncio.get_running_loop():
+        return await call(node)
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(node), node.loop))
+
+
+def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The sync face of an async function: no event loop is made, the node's own runs it."""
+    name = twin.__name__.removeprefix("a")
+
+    @wraps(twin)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise SynchronousOnlyOperation(
+                f"{name}() blocks, and this thread runs an event loop: "
+                f"use `await {twin.__name__}(…)`"
+            )
+        future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), _node().loop)
+        try:
+            return future.result(CALL_TIMEOUT)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise GatewayUnavailable(
+                f"the gateway did not answer in {CALL_TIMEOUT:g} s", outcome="unknown"
+            ) from None
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+notify_user = _sync(anotify_user)
+notify_users = _sync(anotify_users)
+broadcast = _sync(abroadcast)
+is_online = _sync(ais_online)
+sessions_of = _sync(asessions_of)
+stream_position = _sync(astream_position)
+disconnect_user = _sync(adisconnect_user)
+disconnect_session = _sync(adisconnect_session)

@@ -1,0 +1,104 @@
+"""What a client said when it connected, taken from the ASGI scope and checked for form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from sockets.exceptions import BadRequest
+from sockets.ids import is_user_id, new_id, parse_ulid
+from sockets.types import Position
+
+SUBPROTOCOL = "gateway.v1"
+_BEARER_SUBPROTOCOL = "gateway.bearer."
+_MAX_FIELDS = 32
+_MAX_AGENT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The parsed handshake. `params`: the query string, the last value of a name wins.
+
+    `token` comes from the subprotocol, the Authorization header or (where allowed) the query.
+    """
+
+    params: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    subprotocols: tuple[str, ...] = field(repr=False)
+    address: str
+
+    @property
+    def speaks_v1(self) -> bool:
+        """Whether the peer offered `gateway.v1`; if not, it gets no application pings."""
+        return SUBPROTOCOL in self.subprotocols
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent, cut."""
+        return self.headers.get("user-agent", "")[:_MAX_AGENT]
+
+    def token(self, *, allow_query: bool) -> str | None:
+        """The bearer token, if one was given."""
+        for name in self.subprotocols:
+            if name.startswith(_BEARER_SUBPROTOCOL):
+                return name.removeprefix(_BEARER_SUBPROTOCOL)
+        scheme, _, value = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and value.strip():
+            return value.strip()
+        return self.params.get("token") if allow_query else None
+
+    def user_id(self) -> str | None:
+        """`user_id` or `userId`. Raises BadRequest when it is not a user id."""
+        value = self._one_of("user_id", "userId")
+        if value is not None and not is_user_id(value):
+            raise BadRequest("user_id must be 1 to 1,024 bytes of UTF-8")
+        return value
+
+    def client_id(self, *names: str) -> str:
+        """The ULID under one of `names`, or a new one. Raises BadRequest when it is none."""
+        value = self._one_of(*names)
+        if value is None:
+            return new_id()
+        ulid = parse_ulid(value)
+        if ulid is None:
+            raise BadRequest(f"{names[0]} must be a ULID: 26 characters of Crockford base 32")
+        return ulid
+
+    def position(self) -> Position | None:
+        """`epoch` and `offset`, both or neither. Raises BadRequest."""
+        epoch, offset = self.params.get("epoch"), self.params.get("offset")
+        if epoch is None and offset is None:
+            return None
+        if epoch is None or offset is None:
+            raise BadRequest("epoch and offset go together")
+        if not (offset.isascii() and offset.isdigit() and len(offset) <= 18 and len(epoch) <= 64):
+            raise BadRequest("offset must be a whole number from 0, epoch what the welcome said")
+        return Position(epoch, int(offset))
+
+    def _one_of(self, *names: str) -> str | None:
+        given = {self.params[name] for name in names if name in self.params}
+        if len(given) > 1:
+            raise BadRequest(f"{' and '.join(names)} contradict each other")
+        return given.pop() if given else None
+
+
+def parse(scope: Mapping[str, Any]) -> Handshake:
+    """Read a WebSocket scope. Raises BadRequest when the query string cannot be read."""
+    query = scope.get("query_string", b"")
+    try:
+        # An empty value is kept: `?user_id=` is a mistake to be told, not an absent parameter.
+        pairs = parse_qsl(query.decode("ascii"), True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise BadRequest("the query string is not UTF-8, or has too many fields") from None
+    client = scope.get("client")
+    return Handshake(
+        params=dict(pairs),
+        headers={
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope.get("headers", ())
+        },
+        subprotocols=tuple(scope.get("subprotocols", ())),
+        address=f"{client[0]}:{client[1]}" if client else "",
+    )

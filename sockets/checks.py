@@ -1,0 +1,91 @@
+"""What can be wrong with a project's settings, found before the first socket opens.
+
+    gateway.E001   the channel layer is not one of ours
+    gateway.W001   SQLite without BEGIN IMMEDIATE
+    gateway.W002   production: the admin's cookies go to every path of the host
+
+None of them opens a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
+
+from sockets.conf import get_conf
+
+_LAYERS = "sockets.layers."
+_TAG = "gateway"
+
+
+@register(_TAG)
+def check_channel_layer(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E001: the consumers register sinks, which only our layers and their subclasses have."""
+    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
+    backend = layers.get("default", {}).get("BACKEND", "")
+    if _is_ours(backend):
+        return []
+    found = repr(backend) if backend else "missing"
+    return [
+        Error(
+            f"CHANNEL_LAYERS['default']['BACKEND'] is {found}; the gateway needs a channel "
+            "layer of its own, which other Channels code can use as well.",
+            hint="Set it to 'sockets.layers.memory.MemoryChannelLayer'.",
+            id="gateway.E001",
+        )
+    ]
+
+
+def _is_ours(backend: str) -> bool:
+    """Whether the dotted path names one of our layers or a subclass of one."""
+    if backend.startswith(_LAYERS):
+        return True
+    try:
+        layer = import_string(backend)
+    except ImportError:
+        return False
+    return any(base.__module__.startswith(_LAYERS) for base in getattr(layer, "__mro__", ()))
+
+
+@register(_TAG)
+def check_sqlite_transactions(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W001: a deferred transaction that turns into a writer fails at once with "locked"."""
+    return [
+        Warning(
+            f"DATABASES[{alias!r}] is SQLite and begins its transactions deferred: under load, "
+            "writes fail with 'database is locked' without waiting for the timeout.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] to 'IMMEDIATE'.",
+            id="gateway.W001",
+        )
+        for alias, database in settings.DATABASES.items()
+        if database.get("ENGINE", "").endswith("sqlite3")
+        and str(database.get("OPTIONS", {}).get("transaction_mode")).upper() != "IMMEDIATE"
+    ]
+
+
+@register(_TAG)
+def check_cookie_paths(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W002: browsers send a host's cookies to all of its ports, so the path must part them."""
+    if get_conf().environment != "production":
+        return []
+    return [
+        Warning(
+            f"{name} is '/': a browser sends the admin's cookie to the public port of the same "
+            "host too, because cookies know no ports.",
+            hint=f"Set {name} to the path that the admin is served under, e.g. '/admin/'.",
+            id="gateway.W002",
+        )
+        for name in ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH")
+        if getattr(settings, name) == "/"
+    ]

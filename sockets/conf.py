@@ -1,0 +1,107 @@
+"""The settings of the gateway, typed: one frozen value, read once from Django's `GATEWAY`.
+
+Durations are seconds, sizes are bytes. `gateway/settings.py` fills the dictionary from the
+environment; a project that installs `sockets` as a plain Django app may write it by hand, and
+what it leaves out has the default below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from sockets.types import Surface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conf:
+    """Every setting of the gateway. Field order is the order of docs/reference/settings.md."""
+
+    environment: str = "development"
+    data_dir: Path = Path("var")
+    node_name: str = "gateway"
+    surface: Surface = Surface.PUBLIC  # of a port that is not ours: uvicorn, plain daphne
+    demo: bool = False
+
+    # Addresses. None: derived from the port that is really listened on.
+    client_port: int = 4000
+    worker_port: int = 4001
+    client_socket_url: str | None = None
+    worker_socket_url: str | None = None
+    api_server_url: str | None = None
+    client_origins: tuple[str, ...] = ()  # exact "scheme://host[:port]", or "*"
+
+    # Who may enter.
+    auth: tuple[str, ...] = ("insecure",)
+    jwt_secret: str = field(default="", repr=False)
+    worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
+    api_keys: dict[str, str] = field(default_factory=dict, repr=False)
+    query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default
+
+    # Connections.
+    heartbeat: float = 25.0  # between two pings
+    pong_timeout: float = 10.0
+    slow_timeout: float = 10.0  # a socket that drains no byte this long is closed 4002
+    close_timeout: float = 5.0  # for the peer's half of the closing handshake
+    shutdown_grace: float = 10.0  # from SIGTERM until what is left is cancelled
+    reconnect_spread: float = 5.0  # clients of a node that goes return spread over this long
+    lease_ttl: float = 30.0
+    lease_renew: float = 10.0
+    max_sessions: int = 20_000  # of one node; then 1013
+    max_attached: int = 1_000  # users that one worker may be attached to
+
+    # Messages and streams.
+    history_size: int = 1_000  # messages per user
+    history_ttl: float = 24 * 3600.0
+    record_ttl: float = 30 * 24 * 3600.0
+    idempotency_ttl: float = 300.0
+    recovery_limit: int = 1_000  # messages replayed to one returning session
+    max_message_size: int = 64 * 1024  # of an encoded notification
+    memory_max_users: int = 100_000  # streams kept in memory mode; the longest unused goes first
+
+    # Buffers.
+    max_frame_size: int = 64 * 1024  # inbound; above: 1009
+    outbox_limit: int = 64 * 1024  # outbound bytes waiting for one session
+    send_buffer: int = 64 * 1024  # SO_SNDBUF: what the kernel may hide
+    inbound_high: int = 64  # queued frames at which the socket is not read any more
+    inbound_low: int = 16  # ... and at which it is read again
+    layer_capacity: int = 100  # messages waiting in one queue of the channel layer
+    body_public: int = 64 * 1024
+    body_demo: int = 20 * 1024 * 1024
+    body_private: int = 8 * 1024 * 1024
+    recorder_queue: int = 50_000  # rows waiting for the database
+    recorder_interval: float = 0.5  # between two batches
+
+    def __post_init__(self) -> None:
+        if self.lease_ttl < 2 * self.lease_renew:
+            raise ImproperlyConfigured(
+                f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
+                f"({self.lease_renew:g} s); a single late renewal would end live sessions"
+            )
+
+
+@lru_cache(maxsize=1)
+def get_conf() -> Conf:
+    """The settings of this process.
+
+    Raises ImproperlyConfigured for a key of `GATEWAY` that does not exist.
+    """
+    from django.conf import settings
+
+    given: dict[str, Any] = getattr(settings, "GATEWAY", {})
+    unknown = sorted(set(given) - {f.name for f in fields(Conf)})
+    if unknown:
+        raise ImproperlyConfigured(f"GATEWAY: unknown setting {unknown[0]!r}; see sockets/conf.py")
+    return Conf(**given)
+
+
+@setting_changed.connect
+def _forget(*, setting: str, **_: object) -> None:
+    """Tests change settings: the cached value goes with them."""
+    if setting == "GATEWAY":
+        get_conf.cache_clear()

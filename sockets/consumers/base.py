@@ -1,0 +1,229 @@
+"""What both sockets share: accept, authenticate, open, listen, and a clean-up that always runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from sockets import metrics
+from sockets.auth.handshake import SUBPROTOCOL, Handshake, parse
+from sockets.codes import ABNORMAL, CloseCode, ErrorCode
+from sockets.consumers.outbox import PumpOutbox
+from sockets.exceptions import (
+    BadFrame,
+    GatewayError,
+    GatewayUnavailable,
+    Refused,
+    TryAgainLater,
+)
+from sockets.hub import LocalSession
+from sockets.ids import new_id
+from sockets.node.node import Node, ensure_node
+from sockets.protocol.codec import encode, encode_error
+from sockets.protocol.connection import Close, Connection
+from sockets.protocol.frames import Frame
+from sockets.protocol.messages import Error, Limits, Reply
+from sockets.protocol.outbox import Outbox, Write
+from sockets.types import Credentials, Kind, SessionInfo
+
+logger = logging.getLogger(__name__)
+
+FRAMES_PER_TURN = 64
+"""Frames of one socket handled before the other sockets get their turn."""
+
+
+class GatewayConsumer(AsyncConsumer):
+    """One socket, from handshake to clean-up.
+
+    Channels' own loop is not used: it hops to a thread for every message (PHYSICS) and runs
+    `disconnect()` only on the sunny path. Here `finally` cleans up, whatever happens.
+    """
+
+    scope: Any
+    kind: Kind
+    node: Node
+    handshake: Handshake
+    outbox: Outbox
+    session: LocalSession
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._given_up = False
+        self._room: asyncio.Future[None] | None = None
+        session = None
+        code, reason = ABNORMAL, ""
+        pump = None
+        try:
+            self.node = await ensure_node()
+            await receive()  # websocket.connect
+            offered = SUBPROTOCOL in scope.get("subprotocols", ())
+            await send(
+                {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None}
+            )
+            self.outbox, pump = self._make_outbox(send)
+            try:
+                session = self.session = self._authenticate()
+                self.outbox.on_drain = session.drained
+                session.on_room = self._have_room
+                await self.open()
+                metrics.connects[self.kind].inc()
+                code, reason = await self._listen()
+            except GatewayError as error:
+                await self._refuse(error, session)
+                code, reason = error.close_code, str(error)
+            except Exception:
+                logger.exception("a %s socket failed; it is closed with 4004", self.kind)
+                self._close(session, CloseCode.INTERNAL_ERROR, "internal error")
+                await self._until_disconnected()
+        except asyncio.CancelledError:
+            if not self._given_up:
+                raise
+        finally:
+            if session is not None:
+                await self.node.sessions.close(session, code, reason)
+            if pump is not None:
+                await pump.finish()
+
+    # --- for the two kinds
+
+    def authenticate(self) -> Credentials:
+        """Who this is. Raises Refused."""
+        raise NotImplementedError
+
+    def client_id(self) -> str:
+        """The ULID that makes two connections the same client. Raises BadRequest."""
+        raise NotImplementedError
+
+    async def open(self) -> None:
+        """Make the session known, and write its `welcome`. Raises GatewayError."""
+        raise NotImplementedError
+
+    async def on_text(self, text: str) -> None:
+        """One frame. Raises BadFrame, which is answered, and GatewayUnavailable."""
+        raise NotImplementedError
+
+    @property
+    def limits(self) -> Limits:
+        """For the `welcome`."""
+        conf = self.node.conf
+        return Limits(frame=conf.max_frame_size, message=conf.max_message_size)
+
+    @property
+    def heartbeat(self) -> float:
+        """For the `welcome`: 0 for a peer that did not offer `gateway.v1` and is not pinged."""
+        return self.node.conf.heartbeat if self.handshake.speaks_v1 else 0
+
+    async def write(self, frame: Frame) -> None:
+        """Write a frame; waits while the outbox is full, so a peer that does not read its
+        replies is not read either. A socket that is gone takes anything."""
+        while self.outbox.write(frame) is Write.FULL:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    async def reply(self, ref: object, **members: Any) -> None:
+        """Answer a request; without a `ref` nobody waits for an answer."""
+        if isinstance(ref, str | int):
+            await self.write(encode(Reply(ok=True, ref=ref, **members)))
+
+    # --- inside
+
+    def _make_outbox(self, send: Any) -> tuple[Outbox, PumpOutbox | None]:
+        """The server's frame outbox where there is one (ours), else a pump over ASGI `send`."""
+        outbox: Outbox | None = self.scope.get("extensions", {}).get("gateway.frames")
+        if outbox is not None:
+            return outbox, None
+        task = asyncio.current_task()
+        assert task is not None
+
+        def give_up() -> None:
+            self._given_up = True
+            task.cancel()
+
+        conf = self.node.conf
+        pump = PumpOutbox(
+            send,
+            limit=conf.outbox_limit,
+            close_timeout=conf.close_timeout,
+            on_give_up=give_up,
+        )
+        return pump, pump
+
+    def _authenticate(self) -> LocalSession:
+        self.handshake = parse(self.scope)
+        credentials = self.authenticate()
+        conf = self.node.conf
+        info = SessionInfo(
+            id=new_id(),
+            kind=self.kind,
+            user=credentials.subject,
+            client_id=self.client_id(),
+            node=self.node.name,
+            connected_at=time.time(),
+            address=self.handshake.address,
+            agent=self.handshake.agent,
+        )
+        connection = Connection(
+            time.monotonic(),
+            heartbeat=conf.heartbeat if self.handshake.speaks_v1 else None,
+            pong_timeout=conf.pong_timeout,
+            slow_timeout=conf.slow_timeout,
+            expires_at=credentials.expires_at,
+        )
+        return LocalSession(info, self.outbox, connection)
+
+    async def _listen(self) -> tuple[int, str]:
+        """Handle frames until the socket is gone; returns the peer's close code and reason."""
+        count = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "websocket.disconnect":
+                return message.get("code") or ABNORMAL, message.get("reason") or ""
+            metrics.messages_in[self.kind].inc()
+            count += 1
+            if count % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
+            if self.session.close_code is not None:
+                continue  # closing: what still comes is not processed (RFC 6455 section 1.4)
+            try:
+                text = message.get("text")
+                if text is None:
+                    raise BadFrame(ErrorCode.BINARY, "gateway.v1 is JSON in text frames")
+                await self.on_text(text)
+                self.session.connection.good_frame()
+            except BadFrame as error:
+                await self.write(encode_error(error))
+                if isinstance(verdict := self.session.connection.bad_frame(), Close):
+                    self.session.close(verdict.code, verdict.reason)
+            except GatewayUnavailable as error:
+                reason = Error(ErrorCode.UNAVAILABLE, str(error))
+                await self.write(encode(Reply(ok=False, error=reason)))
+
+    async def _refuse(self, error: GatewayError, session: LocalSession | None) -> None:
+        """Close with the error's code; the peer's half of the handshake is awaited."""
+        if not isinstance(error, Refused):
+            error = TryAgainLater(str(error))
+        metrics.count_refusal(error.close_code)
+        logger.info("refused a %s: %d %s", self.kind, error.close_code, error)
+        self._close(session, error.close_code, str(error))
+        await self._until_disconnected()
+
+    def _close(self, session: LocalSession | None, code: int, reason: str) -> None:
+        if session is None:
+            self.outbox.close(code, reason)
+        else:
+            session.close(code, reason)
+
+    async def _until_disconnected(self) -> None:
+        """The server ends a closing handshake that the peer does not answer."""
+        while (await self.receive())["type"] != "websocket.disconnect":
+            pass
+
+    def _have_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)

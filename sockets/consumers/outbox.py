@@ -1,0 +1,114 @@
+"""The outbox on any ASGI server: a bounded queue and one task, so that order holds.
+
+A task per message would break it: on uvicorn a reply overtook 101 messages (PHYSICS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Write
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class PumpOutbox:
+    """Bounded by `limit` bytes and one frame.
+
+    `on_give_up` is called when the server has not taken the close frame `close_timeout` seconds
+    after `close`, or when its `send` failed: there is no transport to abort, so the consumer ends.
+    """
+
+    def __init__(
+        self, send: Send, *, limit: int, close_timeout: float, on_give_up: Callable[[], None]
+    ) -> None:
+        self.on_drain: Callable[[], None] | None = None
+        self._send = send
+        self._limit = limit
+        self._close_timeout = close_timeout
+        self._on_give_up = on_give_up
+        self._queue: deque[Frame | dict[str, Any]] = deque()
+        self._waiting = 0
+        self._drained = 0
+        self._told = False
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump = self._loop.create_task(self._run())
+
+    def write(self, frame: Frame) -> Write:
+        if self._closed:
+            return Write.CLOSED
+        if self._waiting > self._limit:
+            self._told = True
+            return Write.FULL
+        self._queue.append(frame)
+        self._waiting += len(frame)
+        self._wake.set()
+        return Write.OK
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._closed:
+            self._closed = True
+            self._queue.append({"type": "websocket.close", "code": int(code), "reason": reason})
+            self._wake.set()
+            self._timer = self._loop.call_later(self._close_timeout, self.abort)
+
+    def abort(self) -> None:
+        self._closed = True
+        self._pump.cancel()
+        self._on_give_up()
+
+    def flow(self) -> tuple[int, int]:
+        return self._waiting, self._drained
+
+    async def finish(self) -> None:
+        """The consumer ends: no more frames, no task left."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pump.cancel()
+        await asyncio.wait({self._pump})
+        self._tell()
+
+    async def _run(self) -> None:
+        while True:
+            while self._queue:
+                item = self._queue[0]
+                if isinstance(item, Frame):
+                    if not await self._take({"type": "websocket.send", "text": item.text}):
+                        return
+                    self._waiting -= len(item)
+                    self._drained += len(item)
+                    self._queue.popleft()
+                else:
+                    await self._take(item)
+                    return
+            self._tell()
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _take(self, message: dict[str, Any]) -> bool:
+        try:
+            await self._send(message)
+        except Exception as error:
+            # Each server has its own way to say that the peer is gone; `receive` says it to all.
+            logger.debug("the server did not take a frame: %r", error)
+            self._closed = True
+            self._tell()
+            return False
+        return True
+
+    def _tell(self) -> None:
+        if self._told:
+            self._told = False
+            if self.on_drain is not None:
+                self.on_drain()

@@ -1,0 +1,359 @@
+"""The walk of a notification: append to the stream, encode once, signal; then frames to sessions.
+
+`notify` and `broadcast` are the way in, `on_user_message` and its kin the way out: sinks that the
+channel layer calls, once for each room. What a session cannot take now, or what the layer lost, is
+read from the stream later: once for a room, however many of its sessions are behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from sockets import metrics
+from sockets.conf import Conf
+from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
+from sockets.hub import MAX_EARLY, Layer, LocalSession, Room
+from sockets.ids import is_user_id, new_id
+from sockets.layers.fanout import Message
+from sockets.layers.groups import CLIENTS, user_group
+from sockets.presence.base import Presence
+from sockets.protocol.codec import encode, encode_body, message_frame
+from sockets.protocol.frames import Frame
+from sockets.protocol.messages import Body, PositionMoved, Reset
+from sockets.protocol.outbox import Write
+from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
+from sockets.streams.base import NewEntry, Streams
+from sockets.types import Page, Position, Receipt
+
+logger = logging.getLogger(__name__)
+
+PAGE = 100
+"""Entries read from a stream at a time for sessions that are behind."""
+
+SLICE = 500
+"""Sessions written to before other work of the loop gets its turn (broadcast)."""
+
+
+class Delivery:
+    """Notifications in, frames out. Belongs to the node's event loop.
+
+    `spawn` starts a task of the node: it is kept, its error logged, and it is cancelled at stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        conf: Conf,
+        layer: Layer,
+        streams: Streams,
+        presence: Presence,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._conf = conf
+        self._layer = layer
+        self._streams = streams
+        self._presence = presence
+        self._spawn = spawn
+        self._clock = clock
+
+    # --- the way in
+
+    async def notify(
+        self,
+        user: str,
+        event: str,
+        data: object,
+        *,
+        durable: bool = True,
+        ttl: float | None = None,
+        collapse_key: str | None = None,
+        idempotency_key: str | None = None,
+        exclude_client: str | None = None,
+    ) -> Receipt:
+        """Notify one user. Raises InvalidMessage, MessageTooLarge, GatewayUnavailable."""
+        _check_user(user)
+        check_options(durable, ttl, collapse_key, idempotency_key)
+        id, body = self._encode(event, data)
+        if not durable:
+            await self._signal(user, event, body, exclude_client)
+            metrics.notifications[False].inc()
+            return Receipt(id, None, None, reach=await self._reach(user))
+        entry = NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client)
+        done = await self._streams.append(user, entry)
+        if not done.duplicate:
+            metrics.notifications[True].inc()
+            if not done.signalled:
+                await self._signal(user, event, body, exclude_client, done.position)
+        return Receipt(
+            done.id,
+            done.position.epoch,
+            done.position.offset,
+            duplicate=done.duplicate,
+            reach=await self._reach(user),
+        )
+
+    async def notify_many(
+        self, users: Iterable[str], event: str, data: object, **options: Any
+    ) -> list[Receipt]:
+        """One durable append for each user; nothing is sent if any argument is wrong."""
+        chosen = list(users)
+        for user in chosen:
+            _check_user(user)
+        return [await self.notify(user, event, data, **options) for user in chosen]
+
+    async def broadcast(self, event: str, data: object) -> Receipt:
+        """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""
+        id, body = self._encode(event, data)
+        await self._layer.group_send(CLIENTS, {"type": "user.notify", "event": event, "body": body})
+        metrics.notifications[False].inc()
+        return Receipt(id, None, None)
+
+    def _encode(self, event: str, data: object) -> tuple[str, bytes]:
+        if not isinstance(event, str) or not 1 <= len(event) <= 255:
+            raise InvalidMessage("event must be a string of 1 to 255 characters")
+        id = new_id()
+        try:
+            body = encode_body(Body(id, event, data, round(self._clock(), 3)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+        limit = self._conf.max_message_size
+        if len(body) > limit:
+            raise MessageTooLarge(
+                f"the message has {len(body)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
+                "send a link to the data instead"
+            )
+        return id, body
+
+    async def _signal(
+        self,
+        user: str,
+        event: str,
+        body: bytes,
+        exclude_client: str | None,
+        position: Position | None = None,
+    ) -> None:
+        message: dict[str, Any] = {"type": "user.notify", "event": event, "body": body}
+        if position is not None:
+            message.update(epoch=position.epoch, offset=position.offset)
+        if exclude_client is not None:
+            message["exclude_client"] = exclude_client
+        await self._layer.group_send(user_group(user), message)
+
+    async def _reach(self, user: str) -> int:
+        return len(await self._presence.sessions_of(user))
+
+    # --- the way out: sinks, called by the layer, one call a room
+
+    def on_user_message(self, room: Room, message: Message) -> None:
+        """A message for a user: ours (`body`), or of plain Channels code (`event`, `data`)."""
+        if message.get("type") != "user.notify":
+            raise ValueError(f"type {message.get('type')!r} is not for client sessions")
+        body = message.get("body")
+        if body is None:
+            _, body = self._encode(message["event"], message.get("data"))
+        exclude = message.get("exclude_client")
+        offset = message.get("offset")
+        if offset is None:
+            self._write_ephemeral(room.members, body, exclude)
+        else:
+            self._write_durable(room, body, exclude, message["epoch"], offset)
+
+    def on_broadcast(self, room: Room, message: Message) -> None:
+        """A message for every client: in slices, so that one broadcast does not hold the loop."""
+        body = message.get("body")
+        if body is None:
+            _, body = self._encode(message["event"], message.get("data"))
+        members = tuple(room.members)
+        self._write_ephemeral(members[:SLICE], body, None)
+        if len(members) > SLICE:
+            self._spawn(self._broadcast_rest(members[SLICE:], body))
+
+    async def _broadcast_rest(self, members: Sequence[LocalSession], body: bytes) -> None:
+        for start in range(0, len(members), SLICE):
+            await asyncio.sleep(0)
+            self._write_ephemeral(members[start : start + SLICE], body, None)
+
+    def _write_ephemeral(
+        self, members: Iterable[LocalSession], body: bytes, exclude: str | None
+    ) -> None:
+        frame = message_frame(body)
+        written = 0
+        for session in members:
+            if exclude is not None and session.info.client_id == exclude:
+                continue
+            if session.early is not None:
+                if len(session.early) < MAX_EARLY:
+                    session.early.append(frame)
+                    continue
+            elif self._write(session, body, frame) is not Write.FULL:
+                written += 1
+                continue
+            session.missed += 1
+            metrics.dropped_ephemeral.inc()
+        metrics.delivered_live.inc(written)
+
+    def _write_durable(
+        self, room: Room, body: bytes, exclude: str | None, epoch: str, offset: int
+    ) -> None:
+        room.seen = Position(epoch, offset)
+        frame = message_frame(body, offset=offset)
+        written = 0
+        gap = False
+        for session in room.members:
+            cursor = session.cursor
+            if cursor is None:  # still opening: it reads the stream when it begins
+                continue
+            verdict = cursor.on_live(epoch, offset)
+            if verdict is Live.DELIVER:
+                if exclude is not None and session.info.client_id == exclude:
+                    result = session.outbox.write(encode(PositionMoved(offset)))
+                else:
+                    result = self._write(session, body, frame, offset=offset)
+                if result is Write.OK:
+                    cursor.moved(epoch, offset)
+                    written += 1
+                else:
+                    cursor.behind = session.blocked = True
+            elif verdict is Live.BEHIND and not cursor.behind:
+                cursor.behind = gap = True
+        metrics.delivered_live.inc(written)
+        if gap:
+            self.wake(room)
+
+    @staticmethod
+    def _write(
+        session: LocalSession, body: bytes, frame: Frame, *, offset: int | None = None
+    ) -> Write:
+        """Write the shared frame, or one of its own for a session that has to be told a loss."""
+        if not session.missed:
+            return session.outbox.write(frame)
+        result = session.outbox.write(message_frame(body, offset=offset, missed=session.missed))
+        if result is Write.OK:
+            session.missed = 0
+        return result
+
+    # --- reading the stream
+
+    def begin(self, room: Room, session: LocalSession, opening: Opening, page: Page) -> None:
+        """The session is welcome: replay what it missed, then what came while it opened.
+
+        Must follow the `welcome` without an await in between.
+        """
+        start = opening.start
+        session.cursor = Cursor(start.epoch, start.offset)
+        session.on_readable = partial(self.wake, room)
+        self._feed(room, session, page, {})
+        early, session.early = session.early or [], None
+        for frame in early:
+            if session.outbox.write(frame) is not Write.OK:
+                session.missed += 1
+                metrics.dropped_ephemeral.inc()
+        if session.cursor.behind and not session.blocked:
+            self.wake(room)
+
+    def compare(self, room: Room, head: Position) -> None:
+        """A renewal brought the head of the stream: whoever is not there reads what is missing."""
+        lagging = False
+        for session in room.members:
+            cursor = session.cursor
+            if cursor is not None and not cursor.behind:
+                cursor.behind = (cursor.epoch, cursor.offset) != (head.epoch, head.offset)
+            lagging = lagging or _can_read(session)
+        if lagging:
+            self.wake(room)
+
+    def wake(self, room: Room) -> None:
+        """Read the stream for those in the room who are behind, unless that goes on already."""
+        if room.reader is None:
+            room.reader = self._spawn(self._catch_up(room))
+
+    async def _catch_up(self, room: Room) -> None:
+        try:
+            while lagging := [s for s in room.members if _can_read(s)]:
+                epoch = lagging[0].cursor.epoch  # type: ignore[union-attr]
+                cursors = [s.cursor for s in lagging if s.cursor and s.cursor.epoch == epoch]
+                start = Position(epoch, min(cursor.offset for cursor in cursors))
+                page = await self._streams.read(room.user, start, PAGE)
+                frames: dict[int, Frame] = {}
+                for session in lagging:
+                    if _can_read(session) and session.cursor and session.cursor.epoch == epoch:
+                        self._feed(room, session, page, frames)
+                await asyncio.sleep(0)
+        except GatewayUnavailable as error:
+            # Nothing is lost: the next renewal compares with the head and wakes us again.
+            logger.warning("cannot read a stream yet: %s", error)
+        finally:
+            room.reader = None
+
+    def _feed(
+        self, room: Room, session: LocalSession, page: Page, frames: dict[int, Frame]
+    ) -> None:
+        """Tell a session what the page says, as far as its outbox takes it.
+
+        `frames` by offset: shared by the sessions that are fed from the same page.
+        """
+        cursor = session.cursor
+        assert cursor is not None
+        for step in steps(cursor, page, session.info.client_id):
+            if session.outbox.write(_frame(step, frames)) is not Write.OK:
+                session.blocked = True
+                return
+            match step:
+                case Deliver(entry, _):
+                    cursor.moved(page.epoch, entry.offset)
+                    metrics.delivered_recovered.inc()
+                case Moved(offset):
+                    cursor.moved(page.epoch, offset)
+                case Lost(position):
+                    cursor.moved(position.epoch, position.offset)
+        told = Position(cursor.epoch, cursor.offset)
+        if told.epoch == page.epoch and told.offset >= page.head:
+            cursor.behind = room.is_ahead_of(told)
+
+
+def _can_read(session: LocalSession) -> bool:
+    cursor = session.cursor
+    return cursor is not None and cursor.behind and not session.blocked
+
+
+def _frame(step: Step, frames: dict[int, Frame]) -> Frame:
+    match step:
+        case Deliver(entry, None):
+            frame = frames.get(entry.offset)
+            if frame is None:
+                frame = frames[entry.offset] = message_frame(entry.body, offset=entry.offset)
+            return frame
+        case Deliver(entry, prev):
+            return message_frame(entry.body, offset=entry.offset, prev=prev)
+        case Moved(offset):
+            return encode(PositionMoved(offset))
+        case Lost(position):
+            return encode(Reset(position.epoch, position.offset))
+
+
+def _check_user(user: str) -> None:
+    if not is_user_id(user):
+        raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
+
+
+def check_options(
+    durable: bool, ttl: float | None, collapse_key: str | None, idempotency_key: str | None
+) -> None:
+    """Options that mean nothing for an ephemeral message are a mistake of the caller's."""
+    given = {"ttl": ttl, "collapse_key": collapse_key, "idempotency_key": idempotency_key}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not durable:
+            raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
+        if name == "ttl":
+            if not isinstance(value, int | float) or not value > 0:
+                raise InvalidMessage("ttl is a number of seconds above 0")
+        elif not isinstance(value, str) or not 1 <= len(value) <= 255:
+            raise InvalidMessage(f"{name} is a string of 1 to 255 characters")

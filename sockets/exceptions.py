@@ -1,0 +1,124 @@
+"""Every error that the gateway raises on purpose.
+
+    GatewayError
+    ├── Refused                 a connection that may not be: carries its close code
+    │   ├── BadRequest              4500
+    │   ├── Unauthorized            4501
+    │   ├── Forbidden               4502
+    │   ├── TryAgainLater           1013
+    │   └── ShuttingDown            1012
+    ├── BadFrame                one frame that cannot be read; the socket stays open
+    ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
+    │   └── MessageTooLarge
+    ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
+    └── GatewayUnreachable      memory mode, and this process is not the gateway
+
+`close_code` is what a socket is closed with, `http_status` what the HTTP API answers.
+The text is written for the caller and says what to do next; it never holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from sockets.codes import CloseCode, ErrorCode
+
+
+class GatewayError(Exception):
+    """The root: catch it to catch everything that is ours."""
+
+    close_code: ClassVar[CloseCode] = CloseCode.INTERNAL_ERROR
+    http_status: ClassVar[int] = 500
+
+
+class Refused(GatewayError):
+    """This connection is not wanted; the text becomes the close reason (at most 123 bytes)."""
+
+
+class BadRequest(Refused):
+    """The handshake or a frame does not follow the protocol."""
+
+    close_code = CloseCode.BAD_REQUEST
+    http_status = 400
+
+
+class Unauthorized(Refused):
+    """No valid proof of identity."""
+
+    close_code = CloseCode.UNAUTHORIZED
+    http_status = 401
+
+
+class Forbidden(Refused):
+    """Known, but not allowed."""
+
+    close_code = CloseCode.FORBIDDEN
+    http_status = 403
+
+
+class TryAgainLater(Refused):
+    """Full or on the way down; another node, or this one later, will do."""
+
+    close_code = CloseCode.TRY_AGAIN_LATER
+    http_status = 503
+
+
+class ShuttingDown(Refused):
+    """This node takes nobody any more."""
+
+    close_code = CloseCode.SHUTTING_DOWN
+    http_status = 503
+
+
+class BadFrame(GatewayError):
+    """One frame that is answered with an error reply; `ref` is its own, if one could be read."""
+
+    close_code = CloseCode.BAD_REQUEST
+    http_status = 400
+
+    def __init__(self, code: ErrorCode, message: str, ref: str | int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.ref = ref
+
+
+class InvalidMessage(GatewayError, ValueError):
+    """An argument of a notification has the wrong type or cannot be written as JSON."""
+
+    http_status = 422
+
+
+class MessageTooLarge(InvalidMessage):
+    """The encoded message is larger than MAX_MESSAGE_SIZE."""
+
+    http_status = 413
+
+
+class GatewayUnavailable(GatewayError):
+    """The state store did not answer in time.
+
+    `outcome` "nothing": surely not done. "unknown": perhaps done; repeating the call with
+    `idempotency_key=error.id` cannot double it.
+    """
+
+    close_code = CloseCode.TRY_AGAIN_LATER
+    http_status = 503
+
+    def __init__(
+        self, message: str, *, outcome: Literal["nothing", "unknown"] = "nothing", id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.id = id
+
+
+class GatewayUnreachable(GatewayError):
+    """Memory mode lives in one process, and the caller is in another."""
+
+    http_status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the gateway runs in memory mode, which lives inside its own process, and this is "
+            "another one: set REDIS_URL for both, or call from code that the gateway serves"
+        )

@@ -1,0 +1,1 @@
+"""HTTP views of the gateway; `gateway/urls_*.py` say which surface has which."""

@@ -1,0 +1,38 @@
+"""What operators' machines ask: is it alive, is it ready, how is it doing."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+
+
+@require_safe
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """200 as long as the process answers at all; says nothing of Redis or the database."""
+    return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+@require_safe
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when new connections are welcome here; 503 before the start and while it drains."""
+    # Late, so that asking for health does not build a node in a process that has none.
+    from sockets.node.node import current_node
+
+    node = current_node()
+    ready = node is not None and node.ready
+    return JsonResponse(
+        {"status": "ready" if ready else "not ready"},
+        status=200 if ready else 503,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@require_safe
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text, or OpenMetrics where that is asked for. Private surface only."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(
+        encode(REGISTRY), headers={"Content-Type": content_type, "Cache-Control": "no-store"}
+    )

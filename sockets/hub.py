@@ -1,0 +1,191 @@
+"""The sessions that this process holds, and the rooms they listen in.
+
+A room is this node's one receiver in a channel layer group: however many sessions are in it, a
+message is decoded and framed once. Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+from sockets.layers.fanout import Message, Sink
+from sockets.protocol.connection import Connection
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Outbox
+from sockets.protocol.recovery import Cursor
+from sockets.types import Kind, Position, SessionInfo
+
+MAX_EARLY = 64
+"""Ephemeral frames kept for a session that is still opening."""
+
+
+class Layer(Protocol):
+    """What the gateway needs of a channel layer: Channels' API and the two calls for sinks."""
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
+
+    async def group_add_sink(self, group: str, sink: Sink) -> None: ...
+
+    async def group_discard_sink(self, group: str, sink: Sink) -> None: ...
+
+
+class LocalSession:
+    """One socket of this node.
+
+    `cursor` None: not reading a stream (a worker, or a client that is still opening).
+    `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
+    `missed`: ephemeral messages dropped since the last frame that said so.
+    """
+
+    __slots__ = (
+        "acked",
+        "attached",
+        "blocked",
+        "close_code",
+        "close_reason",
+        "closed",
+        "connection",
+        "cursor",
+        "early",
+        "info",
+        "missed",
+        "on_readable",
+        "on_room",
+        "outbox",
+        "rooms",
+    )
+
+    def __init__(self, info: SessionInfo, outbox: Outbox, connection: Connection) -> None:
+        self.info = info
+        self.outbox = outbox
+        self.connection = connection
+        self.cursor: Cursor | None = None
+        self.early: list[Frame] | None = [] if info.kind is Kind.CLIENT else None
+        self.blocked = False
+        self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
+        self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
+        self.missed = 0
+        self.acked = 0
+        self.attached: set[str] = set()
+        self.rooms: list[Room] = []
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return f"<LocalSession {self.info.kind} {self.info.id}>"
+
+    def drained(self) -> None:
+        """From the outbox: there is room again, or the socket is gone. Replies go first."""
+        if self.on_room is not None:
+            self.on_room()
+        if self.blocked:
+            self.blocked = False
+            if self.on_readable is not None:
+                self.on_readable()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket and remember why; the first reason wins."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+            self.outbox.close(code, reason)
+
+
+class Room:
+    """The sessions of this node that listen to one group.
+
+    `seen`: the newest durable position that the layer brought. `reader`: the task that reads the
+    stream for those who are behind, if one runs.
+    """
+
+    __slots__ = ("group", "joined", "members", "reader", "seen", "sink", "user")
+
+    def __init__(self, group: str, user: str, on_message: Callable[[Room, Message], None]) -> None:
+        self.group = group
+        self.user = user
+        self.members: dict[LocalSession, None] = {}
+        self.sink: Sink = partial(on_message, self)
+        self.joined: asyncio.Future[None] | None = None
+        self.seen: Position | None = None
+        self.reader: asyncio.Task[None] | None = None
+
+    def is_ahead_of(self, position: Position) -> bool:
+        """Whether the layer brought something newer than `position` of the same epoch."""
+        seen = self.seen
+        return seen is not None and seen.epoch == position.epoch and seen.offset > position.offset
+
+
+class Hub:
+    """Every session of this node, and its rooms by group."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self._sessions: dict[str, LocalSession] = {}
+        self._rooms: dict[str, Room] = {}
+        self._count: Counter[Kind] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[LocalSession]:
+        """A snapshot: sessions may come and go while the caller awaits."""
+        return iter(tuple(self._sessions.values()))
+
+    def count(self, kind: Kind) -> int:
+        """How many sessions of a kind."""
+        return self._count[kind]
+
+    def get(self, session_id: str) -> LocalSession | None:
+        """The session, if it is here."""
+        return self._sessions.get(session_id)
+
+    def add(self, session: LocalSession) -> None:
+        """Begin to hold a session."""
+        self._sessions[session.info.id] = session
+        self._count[session.info.kind] += 1
+
+    def discard(self, session: LocalSession) -> None:
+        """Stop holding it; idempotent. Its rooms are left by `leave`."""
+        if self._sessions.pop(session.info.id, None) is not None:
+            self._count[session.info.kind] -= 1
+
+    def rooms(self) -> tuple[Room, ...]:
+        """All rooms, as a snapshot."""
+        return tuple(self._rooms.values())
+
+    async def join(
+        self,
+        session: LocalSession,
+        group: str,
+        user: str,
+        on_message: Callable[[Room, Message], None],
+    ) -> Room:
+        """Put the session into the room of `group`; returns when the layer has confirmed it.
+
+        From then on `on_message` gets every message of the group, once for the room.
+        """
+        room = self._rooms.get(group)
+        if room is None:
+            room = self._rooms[group] = Room(group, user, on_message)
+            room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room.sink))
+        room.members[session] = None
+        session.rooms.append(room)
+        assert room.joined is not None
+        # Shielded: the others in this room wait for the same confirmation.
+        await asyncio.shield(room.joined)
+        return room
+
+    async def leave(self, session: LocalSession, group: str | None = None) -> None:
+        """Leave one room, or all; the last one out leaves the group."""
+        for room in [r for r in session.rooms if group is None or r.group == group]:
+            session.rooms.remove(room)
+            room.members.pop(session, None)
+            if not room.members and self._rooms.get(room.group) is room:
+                del self._rooms[room.group]
+                if room.reader is not None:
+                    room.reader.cancel()
+                await self._layer.group_discard_sink(room.group, room.sink)

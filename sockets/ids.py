@@ -1,0 +1,36 @@
+"""Identifiers: made, checked and normalised in one place.
+
+ULIDs sort by time and can be guessed: names, never secrets.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ulid import ULID
+
+MAX_USER_ID = 1024
+"""Bytes of UTF-8."""
+
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
+
+
+def new_id() -> str:
+    """A new ULID: 26 characters."""
+    return str(ULID())
+
+
+def parse_ulid(text: str) -> str | None:
+    """The ULID in its canonical upper case, or None if it is not one."""
+    text = text.upper()
+    return text if _ULID.match(text) else None
+
+
+def is_user_id(value: object) -> bool:
+    """Whether this is a string of 1 to 1,024 bytes of UTF-8 (a lone surrogate has no UTF-8)."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return 1 <= len(value.encode()) <= MAX_USER_ID
+    except UnicodeEncodeError:
+        return False

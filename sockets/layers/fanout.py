@@ -1,0 +1,81 @@
+"""Who in this process listens to which group: shared by the memory layer and the Redis layer.
+
+A receiver is a *sink* (a plain function, called at once with the decoded message) or the name of
+a channel, whose queue the layer keeps. One bad receiver never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from sockets import metrics
+
+_T = TypeVar("_T")
+logger = logging.getLogger(__name__)
+
+Message = Mapping[str, Any]
+Sink = Callable[[Message], None]
+"""Must not await, block or change the message; what takes time goes to a task of the node."""
+
+
+class Fanout:
+    """The groups of this process. Not thread-safe: it belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[str, dict[Sink, None]] = {}
+        self._channels: dict[str, dict[str, None]] = {}
+
+    def __contains__(self, group: str) -> bool:
+        return group in self._sinks or group in self._channels
+
+    def add_sink(self, group: str, sink: Sink) -> None:
+        """Call `sink` with every message of `group`; adding it twice is adding it once."""
+        self._sinks.setdefault(group, {})[sink] = None
+
+    def discard_sink(self, group: str, sink: Sink) -> None:
+        """The opposite; unknown sinks are ignored."""
+        _discard(self._sinks, group, sink)
+
+    def add_channel(self, group: str, channel: str) -> None:
+        """Put every message of `group` into the queue of `channel`."""
+        self._channels.setdefault(group, {})[channel] = None
+
+    def discard_channel(self, group: str, channel: str) -> None:
+        """The opposite; unknown channels are ignored."""
+        _discard(self._channels, group, channel)
+
+    def forget_channel(self, channel: str) -> None:
+        """Take a dead channel out of all groups."""
+        for group in [g for g, names in self._channels.items() if channel in names]:
+            _discard(self._channels, group, channel)
+
+    def channels(self, group: str) -> tuple[str, ...]:
+        """The channels that listen to `group`."""
+        return tuple(self._channels.get(group, ()))
+
+    def to_sinks(self, group: str, message: Message) -> None:
+        """Call the sinks of `group`; what one raises is logged and counted, the others go on."""
+        sinks = self._sinks.get(group)
+        if not sinks:
+            return
+        for sink in tuple(sinks):
+            try:
+                sink(message)
+            except Exception:
+                metrics.LAYER_ERRORS.inc()
+                logger.exception("a receiver of group %s failed; the others go on", group)
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._sinks.clear()
+        self._channels.clear()
+
+
+def _discard(groups: dict[str, dict[_T, None]], group: str, member: _T) -> None:
+    members = groups.get(group)
+    if members is not None:
+        members.pop(member, None)
+        if not members:
+            del groups[group]

@@ -1,0 +1,66 @@
+"""`manage.py serve`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils.module_loading import import_string
+
+from sockets.conf import get_conf
+
+
+class Command(BaseCommand):
+    """Runs the gateway until SIGTERM or SIGINT (a second one hurries)."""
+
+    help = (
+        "Run the gateway: the public port for browsers and the private port for workers, "
+        "backends and the admin, in one process. Settings come from the environment and .env "
+        "(see .env.example); the options here go before them."
+    )
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--client-port", type=_port, help="public port; 0: any free one, which is printed"
+        )
+        parser.add_argument(
+            "--worker-port", type=_port, help="private port; 0: any free one, which is printed"
+        )
+        parser.add_argument(
+            "--ports-file",
+            type=Path,
+            help="write the real ports and the process id here as JSON once the gateway is ready",
+        )
+
+    def handle(self, **options: Any) -> None:
+        from sockets.server.serve import serve
+
+        conf = get_conf()
+        client, worker = options["client_port"], options["worker_port"]
+        code = serve(
+            import_string(settings.ASGI_APPLICATION.replace(":", ".")),
+            conf,
+            host=options["host"],
+            client_port=conf.client_port if client is None else client,
+            worker_port=conf.worker_port if worker is None else worker,
+            ports_file=options["ports_file"],
+            out=sys.stdout,
+        )
+        sys.exit(code)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+_port.__name__ = "port"  # argparse: "invalid port value: 'x'"

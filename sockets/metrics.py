@@ -1,0 +1,110 @@
+"""Every Prometheus metric of the gateway; the reference page in docs/ is checked against it.
+
+Names are stable once released. A labelled metric comes with its children bound where they are
+counted often, so that the hot path pays one method call, and so that the series exist (as 0)
+from the start. Every label has a bounded set of values: a close code that the peer invented
+counts as "other".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from sockets.codes import ABNORMAL, CloseCode
+from sockets.types import Kind
+
+_CODES: Final = frozenset({int(code) for code in CloseCode} | {1001, 1005, ABNORMAL, 1011})
+
+
+def code_label(code: int) -> str:
+    """The label value of a close code: its number if it is one of ours or common, else "other"."""
+    return str(int(code)) if code in _CODES else "other"
+
+
+# Sessions.
+
+SESSIONS: Final = Gauge("gateway_sessions", "Live sessions of this process.", ["kind"])
+sessions: Final = {kind: SESSIONS.labels(kind.value) for kind in Kind}
+
+CONNECTS: Final = Counter("gateway_connects", "Sessions that were welcomed.", ["kind"])
+connects: Final = {kind: CONNECTS.labels(kind.value) for kind in Kind}
+
+DISCONNECTS: Final = Counter(
+    "gateway_disconnects", "Sessions that ended, by close code.", ["kind", "code"]
+)
+
+REFUSALS: Final = Counter(
+    "gateway_refusals", "Connections that got a close code instead of a welcome.", ["code"]
+)
+
+
+def count_disconnect(kind: Kind, code: int) -> None:
+    """One session ended with `code`, whoever chose it."""
+    DISCONNECTS.labels(kind.value, code_label(code)).inc()
+
+
+def count_refusal(code: int) -> None:
+    """One connection was refused with `code`."""
+    REFUSALS.labels(code_label(code)).inc()
+
+
+# Messages.
+
+MESSAGES_IN: Final = Counter(
+    "gateway_messages_in", "Text frames received from clients and workers.", ["kind"]
+)
+messages_in: Final = {kind: MESSAGES_IN.labels(kind.value) for kind in Kind}
+
+NOTIFICATIONS: Final = Counter(
+    "gateway_notifications",
+    "Notifications accepted, once per user whatever the number of sessions.",
+    ["durable"],
+)
+notifications: Final = {True: NOTIFICATIONS.labels("true"), False: NOTIFICATIONS.labels("false")}
+
+DELIVERIES: Final = Counter(
+    "gateway_deliveries",
+    "Messages handed to one session's outbox: as they came (live) or read from the stream "
+    "(recovered).",
+    ["path"],
+)
+delivered_live: Final = DELIVERIES.labels("live")
+delivered_recovered: Final = DELIVERIES.labels("recovered")
+
+DROPPED: Final = Counter(
+    "gateway_dropped",
+    "What was given up at a bound: ephemeral messages of a slow session, messages of a full "
+    "channel-layer queue, session rows that the database did not take.",
+    ["what"],
+)
+dropped_ephemeral: Final = DROPPED.labels("ephemeral")
+dropped_layer: Final = DROPPED.labels("layer")
+dropped_recorder: Final = DROPPED.labels("recorder")
+
+LAYER_ERRORS: Final = Counter(
+    "gateway_layer_errors",
+    "Messages of the channel layer that could not be decoded or whose receiver failed.",
+)
+
+# Back-pressure.
+
+PAUSED: Final = Gauge(
+    "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."
+)
+SLOW_CONSUMERS: Final = Counter(
+    "gateway_slow_consumers", "Sessions closed because their socket drained nothing (4002)."
+)
+
+# The recorder.
+
+RECORDER_PENDING: Final = Gauge(
+    "gateway_recorder_pending", "Session rows that wait for the database."
+)
+RECORDER_WRITTEN: Final = Counter(
+    "gateway_recorder_written", "Session rows written; an open and its close are one or two."
+)
+RECORDER_FAILURES: Final = Counter(
+    "gateway_recorder_failures", "Batches that the database did not take and that are retried."
+)

@@ -1,0 +1,103 @@
+"""History for people: which sessions there were, and which processes served them.
+
+Written in batches by `sockets.recorder`, read by the admin. Nothing on the path of a message
+reads or writes these rows, and no row here decides anything: whether a user is connected is
+known by presence, not by the database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from sockets.types import Kind
+
+OPEN = Q(disconnected_at__isnull=True)
+"""The rows of sessions that nobody has seen closing yet."""
+
+
+class Session(models.Model):
+    """One socket, from welcome to close.
+
+    `user` is the user id of a client (at most 1,024 bytes of UTF-8, PROTOCOL section 2; any
+    string) and the name of a worker. `node` is a name and not a foreign key: a session's row
+    may be written before its node's, and outlives it.
+    """
+
+    id = models.CharField(primary_key=True, max_length=26, help_text="The session's ULID.")
+    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
+    user = models.CharField(max_length=1024, help_text="User id, or the worker's name.")
+    client_id = models.CharField(
+        "client id", max_length=26, help_text="ULID of the tab or device, or of the worker."
+    )
+    node = models.CharField(max_length=255)
+    address = models.CharField(max_length=128, blank=True)
+    agent = models.CharField("user agent", max_length=256, blank=True)
+    connected_at = models.DateTimeField("connected since")
+    disconnected_at = models.DateTimeField("disconnected", null=True, blank=True)
+    close_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    close_reason = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = "session"
+        verbose_name_plural = "sessions"
+        # The key, a ULID, breaks ties: the admin's order is total without a sort of its own.
+        ordering = ["-connected_at", "-id"]
+        permissions = [("disconnect_session", "Can disconnect live sessions")]
+        # Each is used by one query of the admin or the recorder; tests/unit/admin asks SQLite.
+        # The two partial ones hold live sessions only, so they stay small for ever. They come
+        # last: of two indexes that look equally good, SQLite takes the one created later.
+        indexes = [
+            models.Index(fields=["-connected_at", "-id"], name="session_newest"),
+            models.Index(fields=["kind", "-connected_at", "-id"], name="session_by_kind"),
+            models.Index(fields=["user", "-connected_at", "-id"], name="session_of_user"),
+            models.Index(fields=["node", "-connected_at", "-id"], name="session_of_node"),
+            models.Index(fields=["close_code", "-connected_at", "-id"], name="session_by_code"),
+            models.Index(fields=["client_id"], name="session_of_client"),
+            models.Index(fields=["-connected_at", "-id"], condition=OPEN, name="session_live"),
+            models.Index(
+                fields=["node", "-connected_at", "-id"], condition=OPEN, name="session_live_of_node"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.user} ({self.id})"
+
+    @property
+    def live(self) -> bool:
+        """No close was recorded; the socket may be gone for less than the recorder's interval."""
+        return self.disconnected_at is None
+
+    @property
+    def duration(self) -> timedelta:
+        """From connect to disconnect, or until now; never negative, clocks being what they are."""
+        end: datetime = self.disconnected_at or timezone.now()
+        return max(end - self.connected_at, timedelta(0))
+
+
+class Node(models.Model):
+    """One gateway process by its name; a restart under the same name takes the row over.
+
+    `seen_at` is the process's last heartbeat. `stopped_at` None beside an old `seen_at` means
+    that it died without saying so.
+    """
+
+    name = models.CharField(primary_key=True, max_length=255)
+    started_at = models.DateTimeField("up since")
+    seen_at = models.DateTimeField("last seen")
+    stopped_at = models.DateTimeField("stopped", null=True, blank=True)
+    version = models.CharField(max_length=64, blank=True)
+    pid = models.PositiveBigIntegerField("process id")
+    client_url = models.CharField("client URL", max_length=512, blank=True)
+    worker_url = models.CharField("worker URL", max_length=512, blank=True)
+
+    class Meta:
+        verbose_name = "node"
+        verbose_name_plural = "nodes"
+        ordering = ["-started_at", "name"]
+
+    def __str__(self) -> str:
+        return self.name

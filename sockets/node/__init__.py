@@ -1,0 +1,1 @@
+"""One gateway process: its composition root, its heartbeat, its end."""

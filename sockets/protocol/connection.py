@@ -1,0 +1,107 @@
+"""The liveness of one connection: when to ping, when to give up, when it has asked for too much.
+
+A state machine over clock readings (`now`: monotonic seconds, always an argument). The node's
+heartbeat calls `tick` about once a second and does what it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockets.codes import CloseCode
+
+MAX_BAD_FRAMES = 16
+"""Frames in a row that could not be read, until the peer is closed with 4500."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close this connection."""
+
+    code: CloseCode
+    reason: str
+
+
+class SendPing:
+    """Send a ping."""
+
+
+SEND_PING = SendPing()
+
+
+class Connection:
+    """What the gateway knows of one peer's liveness.
+
+    `heartbeat` None: this peer did not ask for `gateway.v1` and is pinged by the server below us.
+    `expires_at`: wall-clock second at which its token ends, or None.
+    """
+
+    __slots__ = (
+        "_bad_frames",
+        "_drained",
+        "_heartbeat",
+        "_next_ping",
+        "_pong_timeout",
+        "_pong_until",
+        "_slow_timeout",
+        "_stalled_since",
+        "expires_at",
+    )
+
+    def __init__(
+        self,
+        now: float,
+        *,
+        heartbeat: float | None,
+        pong_timeout: float,
+        slow_timeout: float,
+        expires_at: float | None = None,
+    ) -> None:
+        self._heartbeat = heartbeat
+        self._pong_timeout = pong_timeout
+        self._slow_timeout = slow_timeout
+        self._next_ping = None if heartbeat is None else now + heartbeat
+        self._pong_until: float | None = None
+        self._stalled_since: float | None = None
+        self._drained = 0
+        self._bad_frames = 0
+        self.expires_at = expires_at
+
+    def tick(self, now: float, wall: float, waiting: int, drained: int) -> Close | SendPing | None:
+        """What is due now. `waiting` and `drained`: bytes, as the outbox's `flow` gives them."""
+        if waiting == 0 or drained != self._drained:
+            self._drained = drained
+            self._stalled_since = now if waiting else None
+        elif self._stalled_since is None:
+            self._stalled_since = now
+        elif now - self._stalled_since >= self._slow_timeout:
+            return Close(CloseCode.SLOW_CONSUMER, "slow consumer: read faster, then recover")
+        if self.expires_at is not None and wall >= self.expires_at:
+            return Close(CloseCode.TOKEN_EXPIRED, "token expired: reconnect with a new one")
+        if self._pong_until is not None:
+            if now >= self._pong_until:
+                return Close(CloseCode.NO_PONG, "no pong")
+        elif self._next_ping is not None and now >= self._next_ping:
+            return SEND_PING
+        return None
+
+    def ping_sent(self, now: float) -> None:
+        """A ping was taken by the outbox; a full outbox is no reason to expect a pong."""
+        if self._heartbeat is not None:
+            self._pong_until = now + self._pong_timeout
+            self._next_ping = now + self._heartbeat
+
+    def pong(self) -> None:
+        """The peer answered; an unasked pong does no harm."""
+        self._pong_until = None
+
+    def bad_frame(self) -> Close | None:
+        """Count a frame that could not be read."""
+        self._bad_frames += 1
+        if self._bad_frames >= MAX_BAD_FRAMES:
+            return Close(CloseCode.BAD_REQUEST, f"{MAX_BAD_FRAMES} bad frames in a row")
+        return None
+
+    def good_frame(self) -> None:
+        """A frame made sense: the count starts anew."""
+        self._bad_frames = 0

@@ -1,0 +1,204 @@
+"""Every frame of `gateway.v1` as a msgspec struct; PROTOCOL sections 2 and 4 are these classes.
+
+`type` is the tag. Unknown members are ignored. `data` stays raw JSON: the gateway passes it on
+byte for byte and never looks inside.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Ref = Annotated[str, Meta(max_length=128)] | int
+UserId = Annotated[str, Meta(min_length=1, max_length=1024)]
+Event = Annotated[str, Meta(min_length=1, max_length=255)]
+Key = Annotated[str, Meta(min_length=1, max_length=255)]
+Offset = Annotated[int, Meta(ge=0)]
+
+
+# --- client -> server
+
+
+class Pong(Struct, tag="pong"):
+    """The answer to `ping`."""
+
+
+class Ack(Struct, tag="ack"):
+    """All durable messages up to here are processed."""
+
+    epoch: Annotated[str, Meta(max_length=64)]
+    offset: Offset
+    ref: Ref | UnsetType = UNSET
+
+
+class Send(Struct, tag="send"):
+    """To the workers attached to this user, and to Django code by signal."""
+
+    event: Event
+    data: Raw = Raw(b"null")
+    ref: Ref | UnsetType = UNSET
+
+
+class Refresh(Struct, tag="refresh"):
+    """A new token on the live socket."""
+
+    token: Annotated[str, Meta(max_length=16_384)]
+    ref: Ref | UnsetType = UNSET
+
+
+class ListSessions(Struct, tag="sessions"):
+    """This user's own live sessions."""
+
+    ref: Ref | UnsetType = UNSET
+
+
+ClientMessage = Pong | Ack | Send | Refresh | ListSessions
+
+
+# --- worker -> server
+
+
+class Notify(Struct, tag="notify"):
+    """Notify a user."""
+
+    user: UserId
+    event: Event
+    data: Raw = Raw(b"null")
+    durable: bool = True
+    collapse_key: Key | None = None
+    ttl: Annotated[float, Meta(gt=0)] | None = None
+    idempotency_key: Key | None = None
+    ref: Ref | UnsetType = UNSET
+
+
+class Attach(Struct, tag="attach"):
+    """Receive what this user's clients `send`."""
+
+    user: UserId
+    ref: Ref | UnsetType = UNSET
+
+
+class Detach(Struct, tag="detach"):
+    """The opposite of `attach`."""
+
+    user: UserId
+    ref: Ref | UnsetType = UNSET
+
+
+class Presence(Struct, tag="presence"):
+    """Is this user online, and with what?"""
+
+    user: UserId
+    ref: Ref | UnsetType = UNSET
+
+
+WorkerMessage = Pong | Notify | Attach | Detach | Presence
+
+
+# --- server -> client and worker
+
+
+class Limits(Struct):
+    """What the peer must keep to; bytes."""
+
+    frame: int
+    message: int
+
+
+class Welcome(Struct, tag="welcome"):
+    """The first frame to a client. `heartbeat` in seconds; 0: there will be no pings."""
+
+    session: str
+    user: str
+    client: str
+    node: str
+    epoch: str
+    offset: int
+    recovered: bool | None
+    heartbeat: float
+    limits: Limits
+
+
+class WorkerWelcome(Struct, tag="welcome"):
+    """The first frame to a worker. `tasks`: those it still holds."""
+
+    session: str
+    worker: str
+    pools: list[str]
+    node: str
+    heartbeat: float
+    limits: Limits
+    tasks: list[str]
+
+
+class Body(Struct):
+    """The part of a `message` that is the same for every session; stored in the stream."""
+
+    id: str
+    event: str
+    data: Any
+    time: float
+
+
+class FromClient(Struct, tag="message"):
+    """A client's `send`, as an attached worker receives it."""
+
+    user: str
+    client: str
+    event: str
+    data: Raw
+
+
+class PositionMoved(Struct, tag="position"):
+    """The stream went on without a message for this session."""
+
+    offset: int
+
+
+class Reset(Struct, tag="reset"):
+    """What followed your position is gone: reload your state."""
+
+    epoch: str
+    offset: int
+
+
+class Ping(Struct, tag="ping", omit_defaults=True):
+    """Answer with `pong`. `missed`: ephemeral messages dropped since the last frame said so."""
+
+    missed: int = 0
+
+
+class Error(Struct):
+    """The reason of a refusal: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class Reply(Struct, tag="reply", omit_defaults=True):
+    """The answer to a request; `ref` is missing when the request had none that could be read."""
+
+    ok: bool
+    ref: str | int | None = None
+    error: Error | None = None
+    id: str | None = None
+    epoch: str | None = None
+    offset: int | None = None
+    duplicate: bool = False
+    online: bool | None = None
+    sessions: list[dict[str, Any]] | None = None
+
+
+class Closing(Struct, tag="closing"):
+    """A planned close is coming; come back after `reconnect_after` seconds."""
+
+    code: int
+    reconnect_after: float
+
+
+class UnknownShape(Struct):
+    """What can be read of a frame that did not validate, for the error reply."""
+
+    type: str | Literal[""] = ""
+    ref: Ref | UnsetType = UNSET

@@ -1,0 +1,39 @@
+"""The one way out of a session: what every outbox promises, whatever server is underneath.
+
+After accept every frame of a session leaves through its outbox, so order holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from sockets.protocol.frames import Frame
+
+
+class Write(Enum):
+    """What became of a frame."""
+
+    OK = "ok"
+    FULL = "full"  # refused: more than the limit waits already; `on_drain` will be called
+    CLOSED = "closed"  # refused: the socket is closing or gone
+
+
+class Outbox(Protocol):
+    """A bounded queue of frames in front of one socket. Never blocks, never awaits."""
+
+    on_drain: Callable[[], None] | None
+    """Called once when there is room again after a FULL, and when the socket is gone."""
+
+    def write(self, frame: Frame) -> Write:
+        """Hand over one frame; at FULL nothing was taken."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close behind what is queued; a second call is a no-op. Any code of RFC 6455 or ours."""
+
+    def abort(self) -> None:
+        """Cut the connection without a closing handshake."""
+
+    def flow(self) -> tuple[int, int]:
+        """(bytes waiting, bytes drained so far); the second stands still when a reader stalls."""

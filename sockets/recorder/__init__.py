@@ -1,0 +1,23 @@
+"""The only writer of `Session` rows: batches, in one thread of its own.
+
+Sessions open and close on the event loop, which may not wait for a database. They leave a note
+in a bounded queue, one entry per session; a thread writes what has gathered every `interval`.
+
+    session_opened / session_closed -> queue -> take 500 -> one transaction -> rows
+                                         ^_____ put back, while the database is away
+
+What is last told about a session wins, so a batch may be repeated (a lost answer to COMMIT) and
+a session that was closed as lost may come back. Beyond `queue_size` sessions the oldest entry is
+dropped and counted: history is for people, and no socket is closed for its sake. A row that the
+database refuses for what is in it is dropped alone.
+
+    queue.py    what waits: bounded, joined by session, no database
+    rows.py     entries and the node's row as SQL
+    writer.py   the thread, its retries, `Recorder`
+"""
+
+from __future__ import annotations
+
+from sockets.recorder.writer import Recorder
+
+__all__ = ["Recorder"]

@@ -1,0 +1,1 @@
+"""The gateway's own server: daphne, hardened by subclassing. Nothing here is imported by Django."""

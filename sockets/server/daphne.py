@@ -1,0 +1,292 @@
+"""The hardened daphne: both surfaces in one process, and an end that is orderly.
+
+`GatewayServer.run()` blocks until SIGTERM or SIGINT has been carried out; `exit_code` says how it
+went. A second signal hurries. What stock daphne does instead is in PHYSICS, "daphne".
+"""
+
+from __future__ import annotations
+
+# isort: off
+from sockets.server.reactor import loop, reactor
+# isort: on
+
+import asyncio
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.server import Server
+from twisted.internet import defer
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+
+from sockets.codes import CloseCode
+from sockets.conf import Conf
+from sockets.server.http import BodyLimit, GatewayRequest
+from sockets.server.websocket import GatewayWebSocket, InboundQueue
+from sockets.types import Surface
+
+logger = logging.getLogger(__name__)
+
+HURRIED_GRACE = 0.5
+"""Seconds that are left to applications after a second signal."""
+
+CANCEL_GRACE = 2.0
+"""Seconds that cancelled applications have for their `finally`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A TCP port to listen on. `port` 0: any free one. `setting`: what moves it, for the remedy."""
+
+    surface: Surface
+    host: str
+    port: int
+    setting: str
+
+
+class GatewayServer(Server):
+    """daphne with several surfaces.
+
+    `on_listening({surface: real port})` runs in the loop once all ports are open, and may fail
+    (then the process ends with 1). `on_stopping` should close the sockets of the gateway; it is
+    awaited before the rest is cut. `on_stopped` runs when no connection is left.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        listeners: Sequence[Listener],
+        *,
+        conf: Conf,
+        body_limit: BodyLimit,
+        on_listening: Callable[[dict[Surface, int]], Awaitable[None]],
+        on_stopping: Callable[[], Awaitable[None]],
+        on_stopped: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(
+            application,
+            endpoints=[
+                endpoint
+                for one in listeners
+                for endpoint in build_endpoint_description_strings(host=one.host, port=one.port)
+            ],
+            signal_handlers=False,  # Twisted would swallow the second SIGTERM
+            ready_callable=self._prepare,
+            server_name="",
+            websocket_timeout=-1,  # stock: a healthy socket is cut after a day
+            # Peers that speak gateway.v1 answer our own pings and never see these.
+            ping_interval=conf.heartbeat * 1.5,
+            ping_timeout=conf.pong_timeout,
+            websocket_max_message_size=conf.max_frame_size,
+            websocket_max_frame_size=conf.max_frame_size,
+            application_close_timeout=conf.shutdown_grace,
+        )
+        self.wanted = listeners
+        self.conf = conf
+        self.body_limit = body_limit
+        self.exit_code = 0
+        self._on_listening = on_listening
+        self._on_stopping = on_stopping
+        self._on_stopped = on_stopped
+        self._ports: list[Any] = []
+        self._hurry = asyncio.Event()
+        self._stopping = False
+        self._announcing: asyncio.Future[None] | None = None
+
+    # --- start
+
+    def _prepare(self) -> None:
+        """daphne has made its factories and not started the reactor: put ours in place."""
+
+        class BoundWebSocket(GatewayWebSocket):
+            conf = self.conf
+
+        self.ws_factory.protocol = BoundWebSocket
+        self.ws_factory.setProtocolOptions(
+            failByDrop=False,  # an oversize or broken frame gets its close code, not a reset
+            closeHandshakeTimeout=self.conf.close_timeout,
+            # autobahn limits sends by the same options: what we send is limited by us.
+            maxMessagePayloadSize=self.conf.max_frame_size,
+            maxFramePayloadSize=self.conf.max_frame_size,
+        )
+        build = self.http_factory.buildProtocol
+
+        def build_protocol(address: Any) -> Any:
+            protocol = build(address)
+            protocol.requestFactory = GatewayRequest
+            return protocol
+
+        # daphne names its request class in that method; the factory is this server's own object.
+        self.http_factory.buildProtocol = build_protocol  # type: ignore[method-assign]
+        # Without an observer what is raised in a Twisted callback vanishes.
+        globalLogPublisher.addObserver(_log_failure)  # type: ignore[arg-type]
+        reactor.callLater(0, self._started)
+
+    def listen_success(self, port: Any) -> Any:
+        super().listen_success(port)
+        self._ports.append(port)
+        return port  # stock returns None, and "stop listening" has nothing to stop
+
+    def listen_error(self, failure: Failure) -> None:
+        """A port that cannot be had ends the process with 1; stock: 0."""
+        listener = self.wanted[len(self._ports)] if len(self._ports) < len(self.wanted) else None
+        error = failure.value
+        cause = error.socketError if isinstance(error, CannotListenError) else error
+        if listener is None:
+            text = str(cause)
+        elif getattr(cause, "errno", None) == errno.EADDRINUSE:
+            text = (
+                f"port {listener.port} is in use: stop the other process, "
+                f"or choose another port with {listener.setting}"
+            )
+        else:
+            text = f"cannot listen on {listener.host}:{listener.port} ({cause}): change the address"
+        sys.stderr.write(f"gateway: {text}\n")
+        self.exit_code = 1
+        self.stop()
+
+    def _started(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        ports = {
+            one.surface: port.getHost().port
+            for one, port in zip(self.wanted, self._ports, strict=True)
+        }
+        self._announcing = asyncio.ensure_future(self._announce(ports))
+
+    async def _announce(self, ports: dict[Surface, int]) -> None:
+        try:
+            await self._on_listening(ports)
+        except Exception as error:
+            # Whatever it was, a gateway that could not start must say so and end.
+            logger.debug("start failed", exc_info=True)
+            sys.stderr.write(f"gateway: {error}\n")
+            self.exit_code = 1
+            self.stop()
+
+    def surface_of(self, transport: Any) -> Surface:
+        """The surface whose port accepted this connection; the setting never equals port 0."""
+        port = getattr(transport, "server", None)
+        for listener, known in zip(self.wanted, self._ports, strict=False):
+            if known is port:
+                return listener.surface
+        return Surface.PUBLIC  # unknown never means private
+
+    # --- connections
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application for one connection; returns the queue that feeds it."""
+        queue: asyncio.Queue[dict[str, Any]]
+        if isinstance(protocol, GatewayWebSocket):
+            queue = InboundQueue(protocol, self.conf.inbound_high, self.conf.inbound_low)
+            scope["extensions"] = {"gateway.frames": protocol.outbox}
+            transport = protocol.transport
+        else:
+            queue = asyncio.Queue()
+            transport = protocol.channel.transport
+        scope["asgi"] = {"version": "3.0"}
+        scope["gateway.surface"] = self.surface_of(transport)
+        application = self.application(
+            scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol)
+        )
+        task = asyncio.ensure_future(application)
+        self.connections[protocol]["application_instance"] = task
+        return queue
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.send":
+            await protocol.drain()
+        elif message["type"] == "http.response.body":
+            await protocol.drain(self.conf.slow_timeout)
+
+    # --- end
+
+    def _on_signal(self, number: int) -> None:
+        if self._stopping:
+            logger.warning("second %s: hurrying", signal.Signals(number).name)
+            self._hurry.set()
+        else:
+            self._stopping = True
+            logger.info("%s: shutting down", signal.Signals(number).name)
+            self.stop()
+
+    def kill_all_applications(self) -> Any:
+        """Called by Twisted before the reactor stops; the reactor waits for the Deferred."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
+
+    async def _shut_down(self) -> None:
+        for port in self._ports:
+            port.stopListening()
+        try:
+            await self._within(self._on_stopping(), self.conf.shutdown_grace)
+            self._close_sockets()
+            await self._within(_all(self._tasks()), self.conf.shutdown_grace)
+            left = self._tasks()
+            for task in left:
+                task.cancel()
+            if left:
+                logger.warning("%d connections did not end in time and were cancelled", len(left))
+                await asyncio.wait(left, timeout=CANCEL_GRACE)
+        finally:
+            await self._on_stopped()
+            self._abort_connections()
+
+    async def _within(self, work: Awaitable[None], grace: float) -> None:
+        """Let `work` go on for `grace` seconds, or for a moment more once somebody hurries."""
+        task = asyncio.ensure_future(work)
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait({task, hurry}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and self._hurry.is_set():
+            await asyncio.wait({task}, timeout=HURRIED_GRACE)
+        hurry.cancel()
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("shutting down: %s", error, exc_info=error)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        """Applications that still run (a connection whose application ended has no entry)."""
+        found = (details.get("application_instance") for details in self.connections.values())
+        return [task for task in found if task is not None and not task.done()]
+
+    def _close_sockets(self) -> None:
+        """Close frames for whoever has none yet: sockets in handshake, stock consumers."""
+        for protocol in list(self.connections):
+            if not isinstance(protocol, GatewayWebSocket):
+                continue
+            if protocol.state == protocol.STATE_CONNECTING:
+                if hasattr(protocol, "handshake_deferred"):
+                    protocol.serverReject()
+            else:
+                protocol.close_with(CloseCode.SHUTTING_DOWN, "the server is shutting down")
+
+    def _abort_connections(self) -> None:
+        for protocol in list(self.connections):
+            if isinstance(protocol, GatewayWebSocket):
+                protocol.abort()
+
+
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _log_failure(event: Any) -> None:
+    """A Twisted log observer: what was raised in a callback goes to `logging`."""
+    failure = event.get("log_failure")
+    if failure is not None:
+        logger.error(
+            "unhandled error in a Twisted callback: %s",
+            failure.getErrorMessage(),
+            exc_info=(failure.type, failure.value, failure.getTracebackObject()),
+        )

@@ -1,0 +1,118 @@
+"""HTTP on daphne: bodies capped before they are stored, responses held back for slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from daphne.http_protocol import WebRequest
+
+from sockets.server.reactor import reactor
+
+if TYPE_CHECKING:
+    from sockets.server.daphne import GatewayServer
+
+logger = logging.getLogger(__name__)
+
+BodyLimit = Callable[[Any, str], int]
+"""(surface, path) -> bytes that a request's body may have."""
+
+LINGER = 2.0
+"""Seconds that a refused upload is read and thrown away, so that its sender sees the answer."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
+)
+
+
+class GatewayRequest(WebRequest):
+    """One HTTP request.
+
+    Stock daphne spools any body to disk before the application is asked, even for a 404, and
+    buffers any response in memory.
+    """
+
+    server: GatewayServer
+    channel: Any
+    _limit = 0
+    _received = 0
+    _refused = False
+    _writable: asyncio.Future[None] | None = None
+
+    # --- request
+
+    def gotLength(self, length: int | None) -> None:
+        path = self.channel._path.split(b"?", 1)[0].decode("latin-1")
+        self._limit = self.server.body_limit(self.server.surface_of(self.channel.transport), path)
+        if length is not None and length > self._limit:
+            self._refuse()
+            length = 0
+        super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._received += len(data)
+        if self._received > self._limit:  # chunked: the length was not declared
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        """Answer 413 now, and stop caring."""
+        self._refused = True
+        text = f"The body is larger than {self._limit} bytes.\n".encode()
+        transport = self.channel.transport
+        transport.write(_TOO_LARGE % (len(text), text))
+        transport.loseWriteConnection()
+        reactor.callLater(LINGER, transport.abortConnection)
+
+    def process(self) -> Any:
+        if self._refused:
+            return None
+        # Believed from any client in stock daphne.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        return super().process()
+
+    def connectionLost(self, reason: Any) -> None:
+        self.resumeProducing()
+        super().connectionLost(reason)
+
+    # --- response: a push producer towards Twisted, so that we hear of a full buffer
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        streams = message.get("type") == "http.response.body" and message.get("more_body", False)
+        alive = not self.finished and self.channel is not None
+        if streams and alive and self.producer is None:
+            self.registerProducer(self, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        if self.producer is not None:
+            self.unregisterProducer()
+        super().finish()
+
+    def pauseProducing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resumeProducing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until the buffer is empty; a reader that takes nothing in `timeout` is cut off."""
+        writable = self._writable
+        if writable is None:
+            return
+        done, _ = await asyncio.wait({writable}, timeout=timeout)
+        if not done and self.channel is not None:
+            logger.info("HTTP %s: the reader stalled; cut off", self.path)
+            self.channel.transport.abortConnection()

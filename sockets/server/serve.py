@@ -1,0 +1,94 @@
+"""`manage.py serve`: one process, both surfaces, from listening to the last row written."""
+
+from __future__ import annotations
+
+# The reactor first: see sockets/server/reactor.py.
+from sockets.server.daphne import GatewayServer, Listener  # isort: skip
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+from sockets.conf import Conf
+from sockets.node.node import ensure_node, stop_node
+from sockets.server.http import BodyLimit
+from sockets.types import Surface
+
+DEMO_PREFIX = "/demo/"
+
+
+def serve(
+    application: Any,
+    conf: Conf,
+    *,
+    host: str,
+    client_port: int,
+    worker_port: int,
+    ports_file: Path | None,
+    out: TextIO,
+) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Must be called in the main thread."""
+
+    async def on_listening(ports: dict[Surface, int]) -> None:
+        client, worker = ports[Surface.PUBLIC], ports[Surface.PRIVATE]
+        node = await ensure_node(client_port=client, worker_port=worker)
+        out.write(_banner(host, client, worker, conf, node.client_socket_url))
+        out.flush()
+        if ports_file is not None:
+            _write_ports(ports_file, client, worker)
+
+    async def on_stopping() -> None:
+        node = await ensure_node()
+        await node.drain()
+
+    server = GatewayServer(
+        application,
+        [
+            Listener(Surface.PUBLIC, host, client_port, "CLIENT_SOCKET_PORT or --client-port"),
+            Listener(Surface.PRIVATE, host, worker_port, "WORKER_SOCKET_PORT or --worker-port"),
+        ],
+        conf=conf,
+        body_limit=body_limit(conf),
+        on_listening=on_listening,
+        on_stopping=on_stopping,
+        on_stopped=stop_node,
+    )
+    server.run()
+    if ports_file is not None:
+        ports_file.unlink(missing_ok=True)
+    return server.exit_code
+
+
+def body_limit(conf: Conf) -> BodyLimit:
+    """How large the body of a request may be, by surface and path."""
+
+    def limit(surface: Surface, path: str) -> int:
+        if surface is not Surface.PUBLIC:
+            return conf.body_private
+        if conf.demo and path.startswith(DEMO_PREFIX):
+            return conf.body_demo
+        return conf.body_public
+
+    return limit
+
+
+def _banner(host: str, client: int, worker: int, conf: Conf, socket_url: str) -> str:
+    name = "localhost" if host in ("0.0.0.0", "127.0.0.1", "::", "localhost") else host
+    lines = [
+        f"clients  {socket_url}",
+        f"workers  ws://{name}:{worker}/ws/worker/",
+        f"admin    http://{name}:{worker}/admin/",
+    ]
+    if conf.demo:
+        lines.insert(0, f"example  http://{name}:{client}/demo/")
+    text = "".join(f"  {line}\n" for line in lines)
+    return f"gateway {conf.node_name} is ready (memory mode), process {os.getpid()}\n{text}"
+
+
+def _write_ports(path: Path, client: int, worker: int) -> None:
+    """For scripts that asked for port 0; whole or not at all."""
+    ports = {"client_port": client, "worker_port": worker, "pid": os.getpid()}
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(ports) + "\n")
+    draft.replace(path)

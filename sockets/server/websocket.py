@@ -1,0 +1,285 @@
+"""One WebSocket on daphne: bounded in both directions, any close code, never stuck.
+
+What stock daphne does instead is in PHYSICS, "daphne". Each override names the one it turns.
+The buffer gauge reads Twisted's private buffers and assumes plain TCP: TLS ends at the proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
+from daphne.ws_protocol import WebSocketProtocol
+
+from sockets import metrics
+from sockets.codes import CloseCode
+from sockets.conf import Conf
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Write
+
+logger = logging.getLogger(__name__)
+
+_OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
+_MAX_REASON = 123
+"""Bytes that a close frame has for its reason (RFC 6455 section 5.5.1)."""
+
+
+class InboundQueue(asyncio.Queue[dict[str, Any]]):
+    """What the application has not received yet; the socket is not read while it is long.
+
+    A cap that closes would cut honest bursts. One read of the socket is parsed whole, so the
+    queue may exceed `high` by the frames of 64 KiB.
+    """
+
+    def __init__(self, protocol: GatewayWebSocket, high: int, low: int) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._high = high
+        self._low = low
+
+    def put_nowait(self, item: dict[str, Any]) -> None:
+        super().put_nowait(item)
+        if self.qsize() >= self._high:
+            self._protocol.pause_reading()
+
+    async def get(self) -> dict[str, Any]:
+        item = await super().get()
+        if self.qsize() <= self._low:
+            self._protocol.resume_reading()
+        return item
+
+
+class GatewayWebSocket(WebSocketProtocol):
+    """daphne's protocol object for one socket; its `outbox` goes into the ASGI scope."""
+
+    conf: Conf  # set on the subclass that a server makes
+    transport: Any
+    application_queue: InboundQueue
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outbox = FrameOutbox(self)
+        self.written = 0  # bytes handed to the transport since the handshake
+        self._paused_since: float | None = None
+        self._closed_since: float | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # --- handshake
+
+    def onConnect(self, request: Any) -> Any:
+        # Believed from any client in stock daphne.
+        request.headers.pop("daphne-root-path", None)
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:
+        # The HTTP channel is still the transport's producer, so nobody hears of a full buffer.
+        self.transport.unregisterProducer()
+        self.transport.bufferSize = self.conf.outbox_limit
+        self.transport.registerProducer(self, True)
+        # The kernel hides megabytes of what a stalled reader has not read.
+        self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.conf.send_buffer)
+        super().onOpen()
+
+    def serverAccept(self, subprotocol: str | None = None, headers: Any = ()) -> None:
+        """Accept, with the headers that stock daphne drops."""
+        named: dict[str, list[str]] = {}
+        for name, value in headers:
+            named.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        self.handshake_deferred.callback((subprotocol, named))
+        del self.handshake_deferred
+
+    # --- outbound
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in the transport."""
+        transport = self.transport
+        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return waiting
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        self.written += len(data)
+        super().sendData(data, sync, chopsize)
+
+    def write_frame(self, data: bytes) -> None:
+        """Write a ready frame behind what is queued; straight to the socket when nothing is.
+
+        Half the cost of a transport write: no writer is added to and removed from the loop.
+        Order holds because everything else leaves through the same buffers.
+        """
+        self.written += len(data)
+        transport = self.transport
+        if self.send_queue:  # autobahn is sending a message in fragments
+            self.send_queue.append((data, False))
+            return
+        if not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting):
+            try:
+                sent = transport.socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                sent = 0  # the transport's own write finds the error, and reports it
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is above the limit."""
+        self.outbox.full = True
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty, or the transport is gone."""
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        self.outbox.drained()
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
+
+    async def drain(self) -> None:
+        """Wait until the buffer is empty: back-pressure for applications that use ASGI `send`.
+
+        A socket that drains nothing for SLOW_TIMEOUT is closed 4002, which ends the wait.
+        """
+        seen = self.written - self.buffered
+        while (writable := self._writable) is not None and self.state == _OPEN:
+            await asyncio.wait({writable}, timeout=self.conf.slow_timeout)
+            drained = self.written - self.buffered
+            if self._writable is writable and drained == seen:
+                metrics.SLOW_CONSUMERS.inc()
+                self.close_with(CloseCode.SLOW_CONSUMER, "slow consumer: read faster")
+            seen = drained
+
+    # --- inbound
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        # Frames that come while we close are not processed (RFC 6455 section 1.4).
+        if self.state == _OPEN:
+            super().onMessage(payload, isBinary)
+
+    def pause_reading(self) -> None:
+        """Stop reading the socket."""
+        if self._paused_since is None and self.state == _OPEN:
+            self._paused_since = time.monotonic()
+            metrics.PAUSED.inc()
+            self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read it again."""
+        if self._paused_since is not None:
+            self._paused_since = None
+            metrics.PAUSED.dec()
+            if self.transport is not None and self.transport.connected:
+                self.transport.resumeProducing()
+
+    # --- closing
+
+    def close_with(self, code: int, reason: str = "") -> None:
+        """Close with any code; stock daphne raises for those that RFC 6455 reserves to servers."""
+        if self.state == _OPEN:
+            self.resume_reading()  # or the peer's half of the closing handshake is never seen
+            self.sendCloseFrame(code=int(code), reasonUtf8=_cut(reason) or None)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self.transport is not None and self.transport.connected:
+            self.transport.abortConnection()
+
+    def onAutoPingTimeout(self) -> None:
+        self.autoPingTimeoutCall = None
+        self.close_with(CloseCode.NO_PONG, "no pong")
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "websocket.accept":
+            self.serverAccept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.close" and self.state != _CONNECTING:
+            self.close_with(message.get("code") or 1000, message.get("reason") or "")
+        elif kind == "websocket.send" and self.state != _CONNECTING:
+            if self.state == _OPEN:  # sending after close is a no-op (ASGI), not an error
+                text, data = message.get("text"), message.get("bytes")
+                if (text is None) == (data is None):
+                    raise ValueError("websocket.send needs either text or bytes")
+                self.serverSend(data if text is None else text, text is None)
+        else:
+            super().handle_reply(message)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.resume_reading()
+        self.resumeProducing()
+        super().onClose(wasClean, code, reason)
+
+    def connectionLost(self, *args: Any) -> None:
+        super().connectionLost(*args)
+        self.resume_reading()
+        self.resumeProducing()
+
+    def check_timeouts(self) -> None:
+        """Called every two seconds."""
+        now = time.monotonic()
+        if self.state == _CLOSED and self.transport.connected:
+            # A peer that said CLOSE and does not read: stock daphne waits for it for ever.
+            if self._closed_since is None:
+                self._closed_since = now
+            elif now - self._closed_since > self.conf.close_timeout:
+                self.abort()
+        elif self._paused_since is not None and now - self._paused_since > self.conf.slow_timeout:
+            self.close_with(CloseCode.TRY_AGAIN_LATER, "the server is behind with your frames")
+        super().check_timeouts()
+
+
+class FrameOutbox:
+    """The outbox of PROTOCOL frames on a daphne socket: ready frames, no ASGI message, no task.
+
+    Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
+    """
+
+    __slots__ = ("_protocol", "_told", "full", "on_drain")
+
+    def __init__(self, protocol: GatewayWebSocket) -> None:
+        self._protocol = protocol
+        self.full = False
+        self._told = False
+        self.on_drain: Callable[[], None] | None = None
+
+    def write(self, frame: Frame) -> Write:
+        protocol = self._protocol
+        if protocol.state != _OPEN:
+            return Write.CLOSED
+        if self.full:
+            self._told = True
+            return Write.FULL
+        protocol.write_frame(frame.wire)
+        return Write.OK
+
+    def drained(self) -> None:
+        """From the protocol: there is room again, or the socket is gone."""
+        self.full = False
+        if self._told:
+            self._told = False
+            if self.on_drain is not None:
+                self.on_drain()
+
+    def close(self, code: int, reason: str) -> None:
+        self._protocol.close_with(code, reason)
+
+    def abort(self) -> None:
+        self._protocol.abort()
+
+    def flow(self) -> tuple[int, int]:
+        waiting = self._protocol.buffered
+        return waiting, self._protocol.written - waiting
+
+
+def _cut(reason: str) -> bytes:
+    """At most 123 bytes of UTF-8, not cut inside a character."""
+    return reason.encode("utf-8", "replace")[:_MAX_REASON].decode("utf-8", "ignore").encode()

@@ -1,0 +1,175 @@
+"""The life of a session: open, renew, close. The only writer of hub, presence and recorder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from sockets import metrics
+from sockets.codes import CloseCode
+from sockets.conf import Conf
+from sockets.delivery import Delivery
+from sockets.exceptions import ShuttingDown, TryAgainLater
+from sockets.hub import Hub, Layer, LocalSession, Room
+from sockets.layers.fanout import Message
+from sockets.layers.groups import CLIENTS, node_group, user_group
+from sockets.presence.base import Presence
+from sockets.protocol.recovery import Opening, plan_opening
+from sockets.recorder import Recorder
+from sockets.streams.base import Streams
+from sockets.types import Kind, Page, Position, SessionInfo
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a client's `welcome` says, and what `Delivery.begin` needs after it."""
+
+    room: Room
+    opening: Opening
+    page: Page
+
+
+class Sessions:
+    """Belongs to the node's event loop. `accepting` goes off when the node returns its clients."""
+
+    def __init__(
+        self,
+        *,
+        conf: Conf,
+        hub: Hub,
+        layer: Layer,
+        streams: Streams,
+        presence: Presence,
+        delivery: Delivery,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._conf = conf
+        self._hub = hub
+        self._layer = layer
+        self._streams = streams
+        self._presence = presence
+        self._delivery = delivery
+        self._recorder = recorder
+        self._clock = clock
+        self.accepting = True
+
+    async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
+        """Join, register, read: in this order, so that nothing falls between (PROTOCOL section 2).
+
+        Raises TryAgainLater, ShuttingDown, GatewayUnavailable; the caller must `close` the session
+        in any case, also if this raised or was cancelled.
+        """
+        user = session.info.user
+        self._admit(session)
+        room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
+        await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
+        await self._register(session)
+        limit = self._conf.recovery_limit
+        page = await self._streams.read(user, position, limit + 1)
+        return Opened(room, plan_opening(position, page, limit), page)
+
+    async def open_worker(self, session: LocalSession) -> None:
+        """Register a worker. Raises as `open_client` does."""
+        self._admit(session)
+        await self._register(session)
+
+    def _admit(self, session: LocalSession) -> None:
+        if not self.accepting:
+            raise ShuttingDown("this node is shutting down")
+        if len(self._hub) >= self._conf.max_sessions:
+            raise TryAgainLater("this node is full")
+        self._hub.add(session)
+        metrics.sessions[session.info.kind].inc()
+        self._recorder.session_opened(session.info)
+
+    async def _register(self, session: LocalSession) -> None:
+        replaced = await self._presence.register(session.info)
+        await self.request_close(
+            replaced, CloseCode.REPLACED, "replaced by a newer connection of this client"
+        )
+
+    async def close(self, session: LocalSession, code: int, reason: str) -> None:
+        """The socket is gone: undo `open`. Idempotent, and safe for a session never opened.
+
+        `code` and `reason` are the peer's; what this side decided goes before them.
+        """
+        if session.closed or self._hub.get(session.info.id) is None:
+            return
+        session.closed = True
+        if session.close_code is not None:
+            code, reason = session.close_code, session.close_reason
+        self._hub.discard(session)
+        metrics.sessions[session.info.kind].dec()
+        metrics.count_disconnect(session.info.kind, code)
+        self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
+        await self._hub.leave(session)
+        await self._presence.release(session.info)
+
+    async def renew(self) -> None:
+        """Renew all leases, close what was replaced, compare every stream with its readers."""
+        sessions = list(self._hub)
+        for id in await self._presence.renew([session.info for session in sessions]):
+            if session := self._hub.get(id):
+                session.close(CloseCode.REPLACED, "replaced by a newer connection of this client")
+        rooms = {room.user: room for room in self._hub.rooms() if room.group == _group(room)}
+        for user, head in (await self._streams.heads(rooms)).items():
+            self._delivery.compare(rooms[user], head)
+
+    # --- closing from elsewhere
+
+    async def disconnect(
+        self,
+        user: str,
+        *,
+        client: str | None,
+        session: str | None,
+        code: int,
+        reason: str,
+    ) -> int:
+        """Close a user's live sessions, all or those named; returns how many were asked to."""
+        chosen = [
+            info
+            for info in await self._presence.sessions_of(user)
+            if client in (None, info.client_id) and session in (None, info.id)
+        ]
+        await self.request_close(chosen, code, reason)
+        return len(chosen)
+
+    async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
+        """Tell the nodes that hold these sessions to close them."""
+        by_node: dict[str, list[str]] = defaultdict(list)
+        for info in infos:
+            by_node[info.node].append(info.id)
+        for node, ids in by_node.items():
+            await self._layer.group_send(
+                node_group(node),
+                {"type": "node.close", "sessions": ids, "code": int(code), "reason": reason},
+            )
+
+    def on_node_message(self, message: Message) -> None:
+        """A request to this node, from itself or another."""
+        if message.get("type") != "node.close":
+            raise ValueError(f"type {message.get('type')!r} is not for a node")
+        self.close_local(message["sessions"], message["code"], message["reason"])
+
+    def close_local(self, ids: Sequence[str], code: int, reason: str) -> int:
+        """Close those of the sessions that are here; returns how many that were."""
+        found = [session for id in ids if (session := self._hub.get(id)) is not None]
+        for session in found:
+            session.close(code, reason)
+        return len(found)
+
+    def count(self) -> dict[Kind, int]:
+        """Live sessions of this node."""
+        return {kind: self._hub.count(kind) for kind in Kind}
+
+
+def _group(room: Room) -> str | None:
+    """The group of a user's clients; rooms of another kind do not read a stream."""
+    return user_group(room.user) if room.user else None

@@ -1,0 +1,1 @@
+"""Each user's recent durable messages: the guarantee behind the channel layer's wake-ups."""

@@ -1,0 +1,116 @@
+"""The nouns of the gateway: plain values that every floor may hold and none may change.
+
+Times are seconds since the Unix epoch (float), as `time.time()` gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a session is; also the database value and the metric label."""
+
+    CLIENT = "client"
+    WORKER = "worker"
+
+
+class Surface(StrEnum):
+    """Which side of the house a connection entered by (PROTOCOL section 1)."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    BOTH = "both"  # development on a single port; refused in production
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in one user's stream: everything up to and including `offset` is behind it.
+
+    `offset` 0 is the very beginning. Positions of different epochs cannot be compared.
+    """
+
+    epoch: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who a handshake proved to be.
+
+    `subject` is the user id of a client, the key's name of a worker.
+    `expires_at` None: the proof has no end.
+    """
+
+    subject: str
+    method: str
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One live socket, as presence knows it and as the database remembers it.
+
+    `user` is the user id of a client and the worker's name of a worker.
+    `client_id` is a ULID: of the tab or device, or of the worker.
+    `address` is "host:port" or "" (a Unix socket); `agent` the User-Agent, cut to 256 characters.
+    """
+
+    id: str
+    kind: Kind
+    user: str
+    client_id: str
+    node: str
+    connected_at: float
+    address: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One durable message as its stream keeps it.
+
+    `body` is the JSON object {"id", "event", "data", "time"}, ready for the wire.
+    """
+
+    offset: int
+    body: bytes
+    exclude_client: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a read of a stream found after a position.
+
+    `floor`: the highest offset that retention removed. `entries`: ascending, without what has
+    collapsed or expired. `complete`: they reach to `head`.
+    """
+
+    epoch: str
+    head: int
+    floor: int
+    entries: tuple[Entry, ...]
+    complete: bool
+
+    @property
+    def end(self) -> int:
+        """The offset up to which this page tells everything."""
+        if self.complete or not self.entries:
+            return self.head
+        return self.entries[-1].offset
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `notify_user` did.
+
+    `epoch` and `offset` are None for an ephemeral message. `duplicate`: the idempotency key was
+    seen before, and this is the first call's receipt. `reach`: the user's live sessions just then.
+    """
+
+    id: str
+    epoch: str | None
+    offset: int | None
+    duplicate: bool = False
+    reach: int = 0

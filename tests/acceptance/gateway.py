@@ -1,0 +1,192 @@
+"""A real gateway process for tests: started on free ports, stopped by pid, its log kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+JWT_SECRET = "test-jwt-secret-of-more-than-32-bytes"
+WORKER_KEY = "test-worker-secret"
+API_KEY = "test-api-secret"
+
+T = TypeVar("T")
+
+
+def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
+    """What a gateway of the tests gets: nothing of this machine's settings, short patience."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "ENV_FILE": str(data_dir / "none.env"),
+        "ENVIRONMENT": "test",
+        "LOG_LEVEL": "info",
+        "DATA_DIR": str(data_dir),
+        "NODE_NAME": "test-node",
+        "AUTH": "jwt,insecure",
+        "JWT_SECRET": JWT_SECRET,
+        "WORKER_KEYS": f"tester:{WORKER_KEY},other:other-worker-secret",
+        "API_KEYS": f"backend:{API_KEY}",
+        "RECORDER_INTERVAL": "0.1",
+        "PYTHONWARNINGS": "default",
+        **extra,
+    }
+
+
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
+    """The first true value of `condition`; fails with `what` after a deadline."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"timed out: {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Gateway:
+    """One process. `command`: how it is started, `--client-port` and so on included."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "none.env").touch()
+        self.environment = base_environment(data_dir, **environment)
+        self.log_path = data_dir / "gateway.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.client_port = self.worker_port = 0
+
+    # --- life
+
+    def migrate(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start `python …`, its output appended to the log."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self.process
+
+    def start(self) -> None:
+        """`manage.py serve` on free ports, or on those it had before; returns when it is ready."""
+        ports = self.data_dir / "ports.json"
+        ports.unlink(missing_ok=True)
+        self.spawn(
+            "manage.py",
+            "serve",
+            f"--client-port={self.client_port}",
+            f"--worker-port={self.worker_port}",
+            f"--ports-file={ports}",
+        )
+        wait_for(lambda: ports.exists() or self.ended(), "the gateway to listen", 30)
+        assert ports.exists(), self.log()
+        found = json.loads(ports.read_text())
+        self.client_port, self.worker_port = found["client_port"], found["worker_port"]
+
+    def ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 20) -> int:
+        """The exit code."""
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if not self.ended():
+            self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None and not self.ended():
+            self.signal(signal.SIGKILL)
+            self.wait()
+
+    # --- looking at it
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS")
+
+    def rows(self, where: str = "1 = 1", *values: object) -> list[dict[str, Any]]:
+        """Session rows, oldest first."""
+        with sqlite3.connect(self.data_dir / "gateway.sqlite3", timeout=20) as database:
+            database.row_factory = sqlite3.Row
+            found = database.execute(
+                f"select * from sockets_session where {where} order by connected_at, id", values
+            )
+            return [dict(row) for row in found]
+
+    # --- addresses
+
+    def client_url(self, **params: str) -> str:
+        return _url(self.client_port, params)
+
+    def worker_url(self, **params: str) -> str:
+        return _url(self.worker_port, params)
+
+    def http(self, path: str, *, private: bool = False) -> str:
+        return f"http://127.0.0.1:{self.worker_port if private else self.client_port}{path}"
+
+
+def _url(port: int, params: dict[str, str]) -> str:
+    from urllib.parse import urlencode
+
+    return f"ws://127.0.0.1:{port}/?{urlencode(params)}"
+
+
+@contextmanager
+def running(data_dir: Path, **environment: str) -> Iterator[Gateway]:
+    """A migrated gateway that is ready; on leaving it is stopped, by force if need be."""
+    gateway = Gateway(data_dir, **environment)
+    gateway.migrate()
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        if not gateway.ended():
+            gateway.signal(signal.SIGTERM)
+            try:
+                gateway.wait(15)
+            except subprocess.TimeoutExpired:
+                gateway.kill()

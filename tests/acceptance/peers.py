@@ -1,0 +1,166 @@
+"""Peers of the gateway in tests: well-behaved ones, and one that does as it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.acceptance.gateway import WORKER_KEY, Gateway
+
+V1 = "gateway.v1"
+
+
+class Peer:
+    """A client or worker on a real socket. Frames are dictionaries; pings are answered."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.welcome: dict[str, Any] = {}
+        self.pings = 0
+
+    async def receive(self, seconds: float = 10) -> dict[str, Any]:
+        """The next frame that is not a ping."""
+        while True:
+            async with asyncio.timeout(seconds):
+                frame: dict[str, Any] = json.loads(await self.connection.recv())
+            if frame["type"] != "ping":
+                return frame
+            self.pings += 1
+            await self.send(type="pong")
+
+    async def receive_many(self, count: int, seconds: float = 30) -> list[dict[str, Any]]:
+        async with asyncio.timeout(seconds):
+            return [await self.receive(seconds) for _ in range(count)]
+
+    async def send(self, **frame: Any) -> None:
+        await self.connection.send(json.dumps(frame))
+
+    async def ask(self, **frame: Any) -> dict[str, Any]:
+        """Send a request and return its reply; frames in between are dropped."""
+        await self.send(**frame, ref="ask")
+        while True:
+            answer = await self.receive()
+            if answer["type"] == "reply" and answer.get("ref") == "ask":
+                return answer
+
+    async def closed(self, seconds: float = 15) -> tuple[int, str]:
+        """Read until the server closes; its code and reason."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    await self.connection.recv()
+                except ConnectionClosed as error:
+                    return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+async def _peer(url: str, **options: Any) -> Peer:
+    options.setdefault("subprotocols", [V1])
+    connection = await connect(
+        url, open_timeout=15, ping_interval=None, max_size=2**24, proxy=None, **options
+    )
+    peer = Peer(connection)
+    peer.welcome = await peer.receive()
+    return peer
+
+
+async def client(gateway: Gateway, user: str, **params: str) -> Peer:
+    """A welcomed client of the insecure development authentication."""
+    peer = await _peer(gateway.client_url(user_id=user, **params))
+    assert peer.welcome["type"] == "welcome", peer.welcome
+    return peer
+
+
+async def worker(gateway: Gateway, key: str = WORKER_KEY, **params: str) -> Peer:
+    """A welcomed worker."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return await _peer(gateway.worker_url(**params), additional_headers=headers)
+
+
+async def refused(url: str, **options: Any) -> tuple[int, str]:
+    """Connect where a close code is expected instead of a welcome."""
+    options.setdefault("subprotocols", [V1])
+    async with connect(url, open_timeout=15, ping_interval=None, proxy=None, **options) as raw:
+        return await Peer(raw).closed()
+
+
+class RawClient:
+    """A WebSocket client on a bare blocking socket: sends any bytes, reads only when told to."""
+
+    def __init__(self, port: int, path: str, *, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(15)
+        self.socket.connect(("127.0.0.1", port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {V1}\r\n\r\n".encode()
+        )
+        self._buffer = b""
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
+        self.status = int(head.split()[1])
+
+    def _more(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError
+        self._buffer += data
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            self._more()
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def send_frame(self, payload: bytes, opcode: int = 1) -> None:
+        self.socket.sendall(masked(payload, opcode))
+
+    def read_frame(self) -> tuple[int, bytes]:
+        """(opcode, payload) of the next server frame. Raises EOFError, OSError."""
+        first, second = self._take(2)
+        size = second & 127
+        if size == 126:
+            (size,) = struct.unpack("!H", self._take(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self._take(8))
+        return first & 15, self._take(size)
+
+    def read_until_close(self) -> tuple[int, str]:
+        """The server's close code and reason; (1006, "") if the connection just ended."""
+        try:
+            while True:
+                opcode, payload = self.read_frame()
+                if opcode == 8:
+                    return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
+        except (EOFError, ConnectionError):
+            return 1006, ""
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """A client frame; the mask is zero, which RFC 6455 allows and keeps the bytes readable."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size < 65536:
+        head = bytes((0x80 | opcode, 0x80 | 126)) + struct.pack("!H", size)
+    else:
+        head = bytes((0x80 | opcode, 0x80 | 127)) + struct.pack("!Q", size)
+    return head + b"\0\0\0\0" + payload

@@ -1,0 +1,46 @@
+"""A pytest plugin: the environment of the whole run, set before Django reads its settings.
+
+Neither the developer's `.env` nor their shell nor `var/` may change a result; each run has a data
+folder of its own. Tests that start processes of their own inherit this and override what they test.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _variables() -> set[str]:
+    """Every variable that gateway/settings.py reads."""
+    source = (_ROOT / "gateway" / "settings.py").read_text()
+    return set(re.findall(r'_env\.\w+\(\s*"([A-Z_]+)"', source))
+
+
+for _name in _variables():
+    os.environ.pop(_name, None)
+
+_folder = tempfile.mkdtemp(prefix="gateway-tests-")
+_owner = os.getpid()
+
+
+@atexit.register
+def _clean() -> None:
+    if os.getpid() == _owner:  # not in a forked child
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+os.environ |= {
+    "ENVIRONMENT": "test",
+    "ENV_FILE": os.devnull,
+    "DATA_DIR": _folder,
+    "NODE_NAME": "test-node",
+    "DEMO": "true",
+    "AUTH": "jwt,insecure",
+    "JWT_SECRET": "only-for-tests-" + "0123456789abcdef" * 3,
+}
