@@ -52,10 +52,16 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
     """Django's LOGGING: one handler, one format, `level` for all that is not named."""
     render: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if json:
-        render += [structlog.processors.dict_tracebacks, redact]
+        # As text: structured tracebacks carry the frames' locals, and those hold secrets.
+        render += [structlog.processors.format_exc_info, redact]
         render.append(structlog.processors.JSONRenderer(ensure_ascii=False, default=str))
     else:
-        render += [redact, structlog.dev.ConsoleRenderer(colors=False)]
+        render += [structlog.processors.format_exc_info, redact]
+        render.append(
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            )
+        )
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -74,7 +80,8 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
             "django.security.DisallowedHost": {"level": max(level, logging.CRITICAL)},
             # These write a line per message or frame.
             "asyncio": {"level": max(level, logging.INFO)},
-            "daphne": {"level": max(level, logging.INFO)},
+            # The gateway prints its own addresses.
+            "daphne": {"level": max(level, logging.WARNING)},
             "django.channels.server": {"level": max(level, logging.WARNING)},
         },
     }

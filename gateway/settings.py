@@ -51,6 +51,8 @@ if "jwt" in _AUTH:
     if not _JWT_SECRET:
         raise Wrong("JWT_SECRET", "AUTH has jwt, and there is no secret", "set it (>= 32 bytes)")
     _env.secret("JWT_SECRET", at_least=32)
+if _DEMO and "jwt" not in _AUTH:
+    raise Wrong("DEMO", "its page connects with tokens", "set JWT_SECRET (scripts/run does)")
 if PRODUCTION:
     secrets.refuse_in_production(
         auth=_AUTH, origins=_CLIENT_ORIGINS, surface=_SURFACE, debug=DEBUG, demo=_DEMO

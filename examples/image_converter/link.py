@@ -13,7 +13,7 @@ import logging
 import random
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from ulid import ULID
 from websockets.asyncio.client import ClientConnection, connect
@@ -50,8 +50,9 @@ class WorkerLink:
 
     def __init__(self, url: str, key: str, *, name: str, worker_id: str | None = None) -> None:
         self.worker_id = worker_id or str(ULID())
+        path = "" if urlsplit(url).path.strip("/") else "/ws/worker/"
         query = urlencode({"worker_id": self.worker_id, "name": name})
-        self._url = f"{url.rstrip('/')}/ws/worker/?{query}"
+        self._url = f"{url.rstrip('/') if path else url}{path}?{query}"
         self._key = key
         self._socket: ClientConnection | None = None
         self._waiting: dict[str, _Notification] = {}  # by ref, in the order of `post`

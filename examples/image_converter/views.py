@@ -13,11 +13,9 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -57,16 +55,17 @@ def folder() -> JobFolder:
 @require_GET
 async def page(request: HttpRequest) -> HttpResponseBase:
     """The page. Who comes without a cookie becomes somebody."""
-    visitor = visitor_of(request)
-    url = client_socket_url()
+    visitor = visitor_of(request) or new_visitor()
+    url, limit = client_socket_url(), get_conf().body_demo
     response = render(
         request,
         "image_converter/page.html",
         {
-            "name": display_name(visitor := visitor or new_visitor()),
+            "name": display_name(visitor),
             "socket_url": url,
             "formats": [(key, format.label) for key, format in FORMATS.items()],
-            "max_bytes": get_conf().body_demo,
+            "max_bytes": limit,
+            "max_megabytes": limit // 2**20,
         },
     )
     response["Content-Security-Policy"] = (
@@ -82,18 +81,14 @@ async def page(request: HttpRequest) -> HttpResponseBase:
 async def asset(request: HttpRequest, stem: str, suffix: str) -> HttpResponseBase:
     """The page's own files. The public surface has no other static files."""
     try:
-        content, etag = _load_asset(f"{stem}.{suffix}", settings.DEBUG and time.time())
+        content_type = _ASSET_TYPES[suffix]
+        content = await asyncio.to_thread((_ASSETS / f"{stem}.{suffix}").read_bytes)
     except (FileNotFoundError, KeyError):
         raise Http404 from None
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"Cache-Control": "no-cache", "ETag": etag}
-    response = HttpResponse(content, content_type=_ASSET_TYPES[suffix], headers=headers)
+    response = HttpResponse(content, content_type=content_type, headers=headers)
     return get_conditional_response(request, etag=etag, response=response) or response
-
-
-@lru_cache(maxsize=16)
-def _load_asset(name: str, _fresh: float | bool) -> tuple[bytes, str]:
-    content = (_ASSETS / name).read_bytes()
-    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 @require_POST

@@ -61,6 +61,10 @@ class NodeFilter(admin.SimpleListFilter):
         names = Node.objects.order_by("-seen_at").values_list("name", flat=True)
         return [(name, name) for name in sorted(names[:NODES_OFFERED])]
 
+    def has_output(self) -> bool:
+        """Else Django would not apply the filter, silently, where no node is known."""
+        return True
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         value = self.value()
         return queryset if value is None else queryset.filter(node=value)

@@ -63,6 +63,8 @@ def _explain(text: str, error: Exception, tags: frozenset[str]) -> BadFrame:
     except _BROKEN:
         return BadFrame(ErrorCode.BAD_MESSAGE, f"{error}; expected an object with a string `type`")
     ref = None if shape.ref is msgspec.UNSET else shape.ref
+    if not shape.type:
+        return BadFrame(ErrorCode.BAD_MESSAGE, "`type` is missing", ref)
     if shape.type not in tags:
         known = ", ".join(sorted(tags))
         return BadFrame(

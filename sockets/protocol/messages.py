@@ -6,7 +6,7 @@ byte for byte and never looks inside.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -200,5 +200,5 @@ class Closing(Struct, tag="closing"):
 class UnknownShape(Struct):
     """What can be read of a frame that did not validate, for the error reply."""
 
-    type: str | Literal[""] = ""
+    type: str = ""
     ref: Ref | UnsetType = UNSET

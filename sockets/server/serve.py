@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sockets.conf import Conf
-from sockets.node.node import ensure_node, stop_node
+from sockets.node.node import current_node, ensure_node, stop_node
 from sockets.server.http import BodyLimit
 from sockets.types import Surface
 
@@ -39,8 +39,8 @@ def serve(
             _write_ports(ports_file, client, worker)
 
     async def on_stopping() -> None:
-        node = await ensure_node()
-        await node.drain()
+        if (node := current_node()) is not None:
+            await node.drain()
 
     server = GatewayServer(
         application,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
 JWT_SECRET = "test-jwt-secret-of-more-than-32-bytes"
@@ -111,6 +113,11 @@ class Gateway:
     def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
 
+    def listens(self) -> bool:
+        """Whether the client port accepts."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.client_port)) == 0
+
     @property
     def pid(self) -> int:
         assert self.process is not None
@@ -170,8 +177,6 @@ class Gateway:
 
 
 def _url(port: int, params: dict[str, str]) -> str:
-    from urllib.parse import urlencode
-
     return f"ws://127.0.0.1:{port}/?{urlencode(params)}"
 
 
@@ -184,9 +189,63 @@ def running(data_dir: Path, **environment: str) -> Iterator[Gateway]:
     try:
         yield gateway
     finally:
+        _end(gateway)
+
+
+@contextmanager
+def uvicorn(data_dir: Path, **environment: str) -> Iterator[Gateway]:
+    """The same application on uvicorn, both surfaces on one port (told apart by path)."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"ws://127.0.0.1:{port}"
+    environment |= {"SURFACE": "both", "CLIENT_SOCKET_URL": url, "WORKER_SOCKET_URL": url}
+    with _other_server(
+        data_dir,
+        port,
+        environment,
+        "-m",
+        "uvicorn",
+        "gateway.asgi:application",
+        f"--port={port}",
+        "--lifespan=on",
+        "--no-access-log",
+    ) as gateway:
+        yield gateway
+
+
+@contextmanager
+def plain_daphne(data_dir: Path, **environment: str) -> Iterator[Gateway]:
+    """The same application on stock daphne."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment |= {"SURFACE": "both"}
+    with _other_server(
+        data_dir, port, environment, "-m", "daphne", f"--port={port}", "gateway.asgi:application"
+    ) as gateway:
+        yield gateway
+
+
+@contextmanager
+def _other_server(
+    data_dir: Path, port: int, environment: dict[str, str], *command: str
+) -> Iterator[Gateway]:
+    gateway = Gateway(data_dir, **environment)
+    gateway.client_port = gateway.worker_port = port
+    gateway.migrate()
+    gateway.spawn(*command)
+    try:
+        wait_for(lambda: gateway.ended() or gateway.listens(), "the server to listen", 30)
+        assert not gateway.ended(), gateway.log()
+        yield gateway
+    finally:
+        _end(gateway)
+
+
+def _end(gateway: Gateway) -> None:
+    if gateway.process is not None:
         if not gateway.ended():
             gateway.signal(signal.SIGTERM)
-            try:
-                gateway.wait(15)
-            except subprocess.TimeoutExpired:
-                gateway.kill()
+        try:
+            gateway.wait(15)
+        except subprocess.TimeoutExpired:
+            gateway.kill()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import socket
 import struct
-from typing import Any
+from contextlib import closing
+from typing import Any, ClassVar, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -21,7 +23,11 @@ V1 = "gateway.v1"
 class Peer:
     """A client or worker on a real socket. Frames are dictionaries; pings are answered."""
 
+    opened: ClassVar[list[Peer]] = []
+    """Those of the running test; a fixture closes them."""
+
     def __init__(self, connection: ClientConnection) -> None:
+        self.opened.append(self)
         self.connection = connection
         self.welcome: dict[str, Any] = {}
         self.pings = 0
@@ -74,17 +80,26 @@ async def _peer(url: str, **options: Any) -> Peer:
     return peer
 
 
-async def client(gateway: Gateway, user: str, **params: str) -> Peer:
-    """A welcomed client of the insecure development authentication."""
-    peer = await _peer(gateway.client_url(user_id=user, **params))
+async def client_at(url: str) -> Peer:
+    """A client that is welcomed at this address."""
+    peer = await _peer(url)
     assert peer.welcome["type"] == "welcome", peer.welcome
     return peer
 
 
+async def client(gateway: Gateway, user: str, **params: str) -> Peer:
+    """A welcomed client of the insecure development authentication."""
+    return await client_at(gateway.client_url(user_id=user, **params))
+
+
+async def worker_at(url: str, key: str = WORKER_KEY) -> Peer:
+    """A worker that is welcomed at this address."""
+    return await _peer(url, additional_headers={"Authorization": f"Bearer {key}"})
+
+
 async def worker(gateway: Gateway, key: str = WORKER_KEY, **params: str) -> Peer:
     """A welcomed worker."""
-    headers = {"Authorization": f"Bearer {key}"}
-    return await _peer(gateway.worker_url(**params), additional_headers=headers)
+    return await worker_at(gateway.worker_url(**params), key)
 
 
 async def refused(url: str, **options: Any) -> tuple[int, str]:
@@ -150,8 +165,26 @@ class RawClient:
         except (EOFError, ConnectionError):
             return 1006, ""
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.socket.close()
+
+
+def http_get(
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """Status and body of one HTTP request; the path goes out as it is."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=15)) as connection:
+        connection.request(method, path, body=body, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read()
 
 
 def masked(payload: bytes, opcode: int = 1) -> bytes:

@@ -1,0 +1,51 @@
+"""Fixtures of the acceptance tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.gateway import Gateway, running
+from tests.acceptance.peers import Peer
+
+SHORT = {
+    "SLOW_TIMEOUT": "1",
+    "CLOSE_TIMEOUT": "1",
+    "SHUTDOWN_GRACE": "4",
+    "RECONNECT_SPREAD": "1",
+}
+"""Patience that a test can wait for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "acceptance" in item.path.parts:
+            item.add_marker(pytest.mark.acceptance)
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway for a module's tests that leave it as it was. Users are told apart by name."""
+    with running(tmp_path_factory.mktemp("shared"), **SHORT) as gateway:
+        yield gateway
+        log = gateway.log()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway of a test's own, to be stopped, killed or flooded."""
+    with running(tmp_path / "data", **SHORT) as gateway:
+        yield gateway
+        log = gateway.log()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture(autouse=True)
+async def close_peers() -> AsyncIterator[None]:
+    """No test leaves a socket to the next one, whatever became of it."""
+    yield
+    while Peer.opened:
+        await Peer.opened.pop().connection.close()

@@ -1,0 +1,220 @@
+"""How the server starts and ends: ports, signals, kill -9, the rows that tell of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import SHORT
+from tests.acceptance.gateway import Gateway, plain_daphne, running, uvicorn, wait_for
+from tests.acceptance.peers import (
+    RawClient,
+    client,
+    client_at,
+    http_get,
+    refused,
+    worker,
+    worker_at,
+)
+from tests.scale import scaled
+
+
+async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:
+    """Every client gets a plan and a close frame, every row is closed, the ports are free."""
+    peers = [await client(gateway, f"user-{n}") for n in range(scaled(500, 40))]
+    peers.append(await worker(gateway))
+    await asyncio.sleep(0.2)
+    gateway.signal(signal.SIGTERM)
+    waits = []
+    for peer in peers:
+        frame = await peer.receive()
+        assert (frame["type"], frame["code"]) == ("closing", 1012)
+        waits.append(frame["reconnect_after"])
+        assert await peer.closed() == (1012, "this node is shutting down")
+    assert 0 < min(waits) < max(waits) <= 1, "the return is spread"
+    assert await asyncio.to_thread(gateway.wait) == 0
+    rows = gateway.rows()
+    assert len(rows) == len(peers)
+    assert {row["close_code"] for row in rows} == {1012}
+    assert all(row["disconnected_at"] for row in rows)
+    for port in (gateway.client_port, gateway.worker_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_stalled_clients_do_not_hold_up_the_end(gateway: Gateway) -> None:
+    sender = await worker(gateway)
+    stalled = [
+        RawClient(gateway.client_port, f"/?user_id=stalled-{n}", receive_buffer=4096)
+        for n in range(5)
+    ]
+    for number in range(5):
+        for _ in range(10):
+            await sender.ask(type="notify", user=f"stalled-{number}", event="n", data="x" * 50_000)
+    started = time.monotonic()
+    gateway.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(gateway.wait) == 0
+    assert time.monotonic() - started < float(SHORT["SHUTDOWN_GRACE"]) + 4
+    assert not gateway.rows("disconnected_at is null")
+    for peer in stalled:
+        peer.socket.close()
+
+
+async def test_a_second_signal_hurries(tmp_path: Path) -> None:
+    """With clients that never answer CLOSE: the grace is long, the second signal ends it."""
+    patience = SHORT | {"SHUTDOWN_GRACE": "30", "CLOSE_TIMEOUT": "30"}
+    with running(tmp_path / "data", **patience) as gateway:
+        with RawClient(gateway.client_port, "/?user_id=deaf") as deaf:
+            assert deaf.status == 101
+            deaf.read_frame()
+            started = time.monotonic()
+            gateway.signal(signal.SIGINT)
+            wait_for(lambda: not gateway.listens(), "the ports to be closed")
+            assert not gateway.ended()
+            gateway.signal(signal.SIGINT)
+            assert gateway.wait() == 0
+            assert time.monotonic() - started < 15
+        assert [row["close_code"] for row in gateway.rows()] == [1012]
+        assert "second SIGINT: hurrying" in gateway.log()
+
+
+@pytest.mark.parametrize("which", ["client", "worker"])
+def test_a_busy_port_exits_1_with_the_remedy(tmp_path: Path, which: str) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.migrate()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = "worker" if which == "client" else "client"
+        done = gateway.manage("serve", f"--{which}-port={port}", f"--{other}-port=0", check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"gateway: port {port} is in use: stop the other process, or choose another port with "
+        f"{which.upper()}_SOCKET_PORT or --{which}-port\n"
+    )
+
+
+def test_a_second_process_in_memory_mode_is_refused(gateway: Gateway) -> None:
+    done = gateway.manage("serve", "--client-port=0", "--worker-port=0", check=False)
+    assert done.returncode == 1
+    assert f"process {gateway.pid} already runs in memory mode" in done.stderr
+    assert "REDIS_URL" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+async def test_kill_9_and_restart(gateway: Gateway) -> None:
+    """Rows left open are closed as lost; clients that return hear that the stream is another."""
+    sender = await worker(gateway)
+    tab = await client(gateway, "survivor")
+    await sender.ask(type="notify", user="survivor", event="n")
+    assert (await tab.receive())["offset"] == 1
+    await asyncio.to_thread(
+        wait_for, lambda: len(gateway.rows("disconnected_at is null")) == 2, "the rows"
+    )
+    gateway.kill()
+    assert (await tab.closed())[0] == 1006
+    assert len(gateway.rows("disconnected_at is null")) == 2
+    gateway.start()
+    again = await client(
+        gateway,
+        "survivor",
+        epoch=tab.welcome["epoch"],
+        offset="1",
+        client_id=tab.welcome["client"],
+    )
+    assert again.welcome["recovered"] is False
+    assert again.welcome["epoch"] != tab.welcome["epoch"]
+    lost = await asyncio.to_thread(
+        wait_for, lambda: gateway.rows("close_code = 4099"), "the lost rows"
+    )
+    assert {row["id"] for row in lost} == {tab.welcome["session"], sender.welcome["session"]}
+    assert all(row["disconnected_at"] >= row["connected_at"] for row in lost)
+    sender = await worker(gateway)
+    await sender.ask(type="notify", user="survivor", event="after")
+    assert (await again.receive())["event"] == "after"
+
+
+async def test_close_codes_and_reasons_reach_the_row(gateway: Gateway) -> None:
+    one = await client(gateway, "row")
+    await one.connection.close(4000 - 1, "the tab was closed")
+    with RawClient(gateway.client_port, "/?user_id=row") as vanishing:
+        vanishing.read_frame()
+    await asyncio.to_thread(
+        wait_for,
+        lambda: len(gateway.rows("disconnected_at is not null")) == 2,
+        "both rows",
+    )
+    first, second = gateway.rows()
+    assert (first["user"], first["kind"], first["node"]) == ("row", "client", "test-node")
+    assert first["client_id"] == one.welcome["client"]
+    assert first["address"].startswith("127.0.0.1:") and "websockets" in first["agent"]
+    assert first["close_code"] == 3999
+    assert second["close_code"] == 1006
+
+
+async def test_no_pong_closes_4001(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, HEARTBEAT="0.2", PONG_TIMEOUT="0.4") as gateway:
+        with RawClient(gateway.client_port, "/?user_id=mute") as mute:
+            assert await asyncio.to_thread(mute.read_until_close) == (4001, "no pong")
+        answering = await client(gateway, "answers")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await answering.receive()
+        assert answering.pings >= 4
+        assert (await answering.ask(type="sessions"))["ok"]
+
+
+async def test_a_plain_client_without_subprotocol_works(gateway: Gateway) -> None:
+    """What `wscat -c 'ws://localhost:4000/?user_id=42'` does."""
+    from websockets.asyncio.client import connect
+
+    async with connect(gateway.client_url(user_id="plain"), proxy=None) as plain:
+        assert plain.subprotocol is None
+        welcome = json.loads(await plain.recv())
+        assert (welcome["type"], welcome["heartbeat"]) == ("welcome", 0)
+        sender = await worker(gateway)
+        await sender.ask(type="notify", user="plain", event="hi")
+        assert json.loads(await plain.recv())["event"] == "hi"
+
+
+@pytest.mark.parametrize("server", [uvicorn, plain_daphne])
+async def test_the_same_application_on_other_servers(tmp_path: Path, server: object) -> None:
+    with server(tmp_path / "data", **SHORT) as gateway:  # type: ignore[operator]
+        base = f"ws://127.0.0.1:{gateway.client_port}"
+        sender = await worker_at(f"{base}/ws/worker/")
+        tab = await client_at(f"{base}/ws/client/?user_id=kim")
+        await sender.ask(type="notify", user="kim", event="n", data=1)
+        assert (await tab.receive())["data"] == 1
+        replaced = await client_at(f"{base}/?user_id=kim&client_id={tab.welcome['client']}")
+        assert (await tab.closed())[0] == 4503
+        assert (await refused(f"{base}/ws/client/"))[0] == 4501
+        assert http_get(gateway.client_port, "/healthz")[0] == 200
+        assert http_get(gateway.client_port, "/admin/login/")[0] == 200
+        await replaced.connection.close()
+        wait_for(lambda: not gateway.rows("user = 'kim' and disconnected_at is null"), "the rows")
+
+
+async def test_surface_defaults_to_public_on_other_servers(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path / "data", **SHORT)
+    gateway.migrate()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        gateway.client_port = free.getsockname()[1]
+    gateway.spawn("-m", "uvicorn", "gateway.asgi:application", f"--port={gateway.client_port}")
+    try:
+        wait_for(gateway.listens, "uvicorn to listen")
+        assert http_get(gateway.client_port, "/admin/login/")[0] == 404
+        with RawClient(gateway.client_port, "/ws/worker/") as peer:
+            assert peer.status == 403
+    finally:
+        gateway.stop()
+
+
+def test_uvloop_is_really_in_use_and_threads_are_bounded(gateway: Gateway) -> None:
+    maps = Path(f"/proc/{gateway.pid}/maps").read_text()
+    assert "uvloop/loop" in maps
+    assert len(os.listdir(f"/proc/{gateway.pid}/task")) < 40

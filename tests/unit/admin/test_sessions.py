@@ -1,0 +1,361 @@
+"""The list of sessions: what it shows, finds and disconnects, and what it costs."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from sockets.codes import CloseCode
+from sockets.exceptions import GatewayError, GatewayUnreachable
+from sockets.models import Node, Session
+
+LIST = "/admin/sockets/session/"
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def viewer(staff: Callable[..., Client]) -> Client:
+    return staff("view_session")
+
+
+def shown_ids(client: Client, query: str = "") -> list[int]:
+    """The numbers of the sessions on the page, in its order."""
+    page = client.get(LIST + query).content.decode()
+    seen = re.findall(r'class="field-state[^"]*"><a href="[^"]*/session/01(\d+)/change/', page)
+    return [int(number) for number in seen]
+
+
+class TestList:
+    def test_a_live_session(self, viewer: Client, add: Callable[..., Session]) -> None:
+        add(7, kind="worker", connected_at=timezone.now() - timedelta(minutes=3, seconds=12.5))
+        page = viewer.get(LIST).content.decode()
+        assert ">live</span>" in page
+        assert ">ended</span>" not in page
+        for text in ("worker", "user-7", f"01CCCC{7:020d}", "node-1", "10.0.0.7:5000"):
+            assert text in page
+        assert "3 min 1" in page
+
+    def test_an_ended_session(self, viewer: Client, add: Callable[..., Session]) -> None:
+        end = NOON + timedelta(hours=2, minutes=5)
+        add(1, disconnected_at=end, close_code=4503, close_reason="a newer connection")
+        page = viewer.get(LIST).content.decode()
+        assert ">ended</span>" in page
+        for text in ("4503 replaced", "a newer connection", "2 h 5 min", "March 4, 2026, noon"):
+            assert text in page
+
+    def test_newest_first(self, viewer: Client, add: Callable[..., Session]) -> None:
+        for number, hours in ((1, 2), (2, 0), (3, 1)):
+            add(number, connected_at=NOON + timedelta(hours=hours))
+        assert shown_ids(viewer) == [1, 3, 2]
+
+    def test_fifty_on_a_page(self, viewer: Client, add: Callable[..., Session]) -> None:
+        for number in range(60):
+            add(number)
+        assert len(shown_ids(viewer)) == 50
+        assert len(shown_ids(viewer, "?p=2")) == 10
+
+    def test_what_users_chose_is_escaped(self, viewer: Client, add: Callable[..., Session]) -> None:
+        add(1, user="<script>1</script>", close_reason="<i>" * 30, agent="<b>", address="<u>")
+        for page in (LIST, f"{LIST}{1:026d}/change/".replace("/00", "/01", 1)):
+            response = viewer.get(page)
+            assert response.status_code == 200
+            text = response.content.decode()
+            assert "&lt;script&gt;1" in text
+            for tag in ("<script>1", "<i>", "<b>", "<u>"):
+                assert tag not in text
+
+    def test_a_long_user_id_does_not_stretch_the_table(
+        self, viewer: Client, add: Callable[..., Session]
+    ) -> None:
+        add(1, user="가" * 1024)
+        page = viewer.get(LIST).content.decode()
+        assert f'">{"가" * 47}…</span>' in page
+        assert f'title="{"가" * 1024}"' in page
+
+    def test_the_site_says_whose_it_is(self, viewer: Client) -> None:
+        page = viewer.get(LIST).content.decode()
+        assert "| Gateway</title>" in page
+        assert "Django administration" not in page
+
+    def test_detail(self, viewer: Client, add: Callable[..., Session]) -> None:
+        row = add(1, agent="Firefox/140", disconnected_at=NOON, close_code=1000)
+        page = viewer.get(f"{LIST}{row.id}/change/").content.decode()
+        for text in ("Where", "When", "End", "Firefox/140", "1000 normal", row.id, "0 s"):
+            assert text in page
+        assert '<input type="text" name' not in page
+
+
+class TestFilters:
+    @pytest.fixture(autouse=True)
+    def _rows(self, db: None, add: Callable[..., Session]) -> None:
+        for name in ("node-1", "node-2"):
+            Node.objects.create(name=name, started_at=NOON, seen_at=NOON, pid=1)
+        add(1)
+        add(2, node="node-2")
+        add(3, kind="worker", disconnected_at=NOON, close_code=4503)
+        add(4, node="gone", disconnected_at=NOON, close_code=1006)
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("", [4, 3, 2, 1]),
+            ("?state=live", [2, 1]),
+            ("?state=ended", [4, 3]),
+            ("?kind__exact=worker", [3]),
+            ("?node=node-2", [2]),
+            ("?node=gone", [4]),
+            ("?close_code=4503", [3]),
+            ("?close_code=1006&state=ended", [4]),
+            ("?close_code=x", []),
+            ("?close_code=%C2%B2", []),
+            ("?close_code=99999999999999999999999", []),
+            ("?state=nonsense", [4, 3, 2, 1]),
+        ],
+    )
+    def test_each(self, viewer: Client, query: str, found: list[int]) -> None:
+        assert shown_ids(viewer, query) == found
+
+    def test_they_are_offered_by_name(self, viewer: Client) -> None:
+        page = viewer.get(LIST).content.decode()
+        for link in ("?state=live", "?node=node-2", "?close_code=4099", "?kind__exact=client"):
+            assert f'href="{link}"' in page
+        assert "4099 process died" in page
+
+
+class TestSearch:
+    @pytest.fixture(autouse=True)
+    def _rows(self, db: None, add: Callable[..., Session]) -> None:
+        add(1, user="Kim@example.com")
+        add(2, user="01ARZ3NDEKTSV4RRFFQ69G5FAV", address="192.168.7.7:99")
+        add(3, client_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+        add(4, user="김 철수")
+
+    @pytest.mark.parametrize(
+        ("term", "found"),
+        [
+            ("kim@", [1]),
+            ("192.168.7", [2]),
+            ("01ARZ3NDEKTSV4RRFFQ69G5FAV", [3, 2]),
+            ("01arz3ndektsv4rrffq69g5fav", [3]),
+            (" 01000000000000000000000004 ", [4]),
+            ("01CCCC", [4, 2, 1]),
+            ('"김 철수"', [4]),
+            ("nobody", []),
+            ("%", []),
+        ],
+    )
+    def test_finds(self, viewer: Client, term: str, found: list[int]) -> None:
+        response = viewer.get(LIST, {"q": term})
+        assert [int(row.id[2:]) for row in response.context["cl"].result_list] == found
+
+
+class TestDates:
+    def test_hierarchy(self, viewer: Client, add: Callable[..., Session]) -> None:
+        add(1, connected_at=NOON - timedelta(days=40))
+        add(2)
+        add(3, connected_at=NOON + timedelta(days=2))
+        page = viewer.get(LIST).content.decode()
+        assert "January 2026" in page
+        assert "March 2026" in page
+        page = viewer.get(f"{LIST}?connected_at__year=2026&connected_at__month=3").content.decode()
+        assert "March 4" in page
+        assert "March 6" in page
+        query = "?connected_at__year=2026&connected_at__month=3&connected_at__day=4"
+        assert shown_ids(viewer, query) == [2]
+
+
+class TestReadOnly:
+    def test_whatever_permissions_they_hold(
+        self, staff: Callable[..., Client], add: Callable[..., Session]
+    ) -> None:
+        client = staff("view_session", "add_session", "change_session", "delete_session")
+        row = add(1)
+        detail = f"{LIST}{row.id}/"
+        assert client.get(detail + "change/").status_code == 200
+        assert client.get(LIST + "add/").status_code == 403
+        assert client.post(LIST + "add/", {}).status_code == 403
+        assert client.post(detail + "change/", {"user": "x"}).status_code == 403
+        assert client.post(detail + "delete/", {"post": "yes"}).status_code == 403
+        assert "delete_selected" not in client.get(LIST).content.decode()
+        assert Session.objects.get().user == "user-1"
+
+    def test_not_without_permission(
+        self, staff: Callable[..., Client], add: Callable[..., Session]
+    ) -> None:
+        row = add(1)
+        client = staff("view_node", "disconnect_session")
+        assert client.get(LIST).status_code == 403
+        assert client.get(f"{LIST}{row.id}/change/").status_code == 403
+
+
+class RecordingApi(ModuleType):
+    """Stands for `sockets.api`: notes the calls, answers as told."""
+
+    def __init__(self) -> None:
+        super().__init__("sockets.api")
+        self.calls: list[tuple[str, CloseCode, str]] = []
+        self.gone: set[str] = set()
+        self.error: GatewayError | None = None
+        self.error_after = 0
+
+    def disconnect_session(self, session_id: str, *, code: CloseCode, reason: str) -> int:
+        if self.error is not None and len(self.calls) >= self.error_after:
+            raise self.error
+        self.calls.append((session_id, code, reason))
+        return 0 if session_id in self.gone else 1
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> RecordingApi:
+    recording = RecordingApi()
+    monkeypatch.setitem(sys.modules, "sockets.api", recording)
+    return recording
+
+
+@pytest.fixture
+def operator(staff: Callable[..., Client]) -> Client:
+    return staff("view_session", "disconnect_session")
+
+
+def disconnect(client: Client, *rows: Session, **given: Any) -> list[str]:
+    """Choose the action; the messages of the page that follows."""
+    response = client.post(
+        LIST,
+        {"action": "disconnect", "_selected_action": [row.pk for row in rows]} | given,
+        follow=True,
+    )
+    assert response.status_code == 200
+    found = re.findall(r'<li class="(\w+)">(.*?)</li>', response.content.decode())
+    return [f"{tag}: {html.unescape(text)}" for tag, text in found]
+
+
+class TestDisconnect:
+    def test_live_ones_are_closed(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        live, other, ended = add(1), add(2), add(3, disconnected_at=NOON)
+        untouched = add(4)
+        told = disconnect(operator, live, other, ended)
+        assert told == ["success: 2 sessions were disconnected."]
+        assert {call[0] for call in api.calls} == {live.id, other.id}
+        assert {call[1:] for call in api.calls} == {
+            (CloseCode.DISCONNECTED, "disconnected by an operator")
+        }
+        assert untouched.id not in {call[0] for call in api.calls}
+
+    def test_who_did_it_is_in_the_history(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        closed, gone = add(1), add(2)
+        api.gone = {gone.id}
+        told = disconnect(operator, closed, gone)
+        assert told == [
+            "success: 1 session was disconnected.",
+            "warning: 1 session was already gone.",
+        ]
+        entry = LogEntry.objects.get()
+        assert (entry.user, entry.object_id) == (User.objects.get(), closed.id)
+        history = operator.get(f"{LIST}{closed.id}/history/").content.decode()
+        assert "Disconnected by an operator" in history
+
+    def test_only_ended_ones(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        assert disconnect(operator, add(1, disconnected_at=NOON)) == [
+            "warning: None of these sessions is live."
+        ]
+        assert not api.calls
+
+    def test_another_process_is_an_error_with_the_remedy(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        api.error = GatewayUnreachable()
+        [told] = disconnect(operator, add(1), add(2))
+        assert told.startswith("error: Not disconnected: ")
+        assert "set REDIS_URL" in told
+        assert not LogEntry.objects.exists()
+
+    def test_an_error_in_the_middle(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        api.error, api.error_after = GatewayError("gone; try again"), 1
+        told = disconnect(operator, add(1), add(2), add(3))
+        assert told == [
+            "success: 1 session was disconnected.",
+            "error: The others were not disconnected: gone; try again.",
+        ]
+        assert LogEntry.objects.count() == 1
+
+    def test_all_that_a_filter_found(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        rows = [add(number, node="a" if number % 2 else "b") for number in range(130)]
+        told = disconnect(operator, rows[1], select_across="1")
+        assert told == ["success: 130 sessions were disconnected."]
+
+    def test_only_those_who_may(
+        self, viewer: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        row = add(1)
+        assert "Disconnect the selected" not in viewer.get(LIST).content.decode()
+        disconnect(viewer, row)
+        assert not api.calls
+
+    def test_it_is_offered(self, operator: Client, add: Callable[..., Session]) -> None:
+        add(1)
+        assert "Disconnect the selected live sessions" in operator.get(LIST).content.decode()
+
+
+class TestCost:
+    """With SQLite's plans: no page of the list sorts or reads the whole table."""
+
+    @pytest.mark.parametrize(
+        ("query", "index"),
+        [
+            ("", "session_newest"),
+            ("?p=2", "session_newest"),
+            ("?state=live", "session_live"),
+            ("?state=live&node=node-1", "session_live_of_node"),
+            ("?node=node-1", "session_of_node"),
+            ("?kind__exact=worker", "session_by_kind"),
+            ("?close_code=4503", "session_by_code"),
+            ("?q=01ARZ3NDEKTSV4RRFFQ69G5FAV", "session_of_client"),
+            ("?connected_at__year=2026&connected_at__month=3", "session_newest"),
+        ],
+    )
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plans")
+    def test_plan(
+        self, viewer: Client, add: Callable[..., Session], query: str, index: str
+    ) -> None:
+        for number in range(60):
+            add(number)
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            assert viewer.get(LIST + query).status_code == 200
+        rows = [
+            entry["sql"]
+            for entry in captured.captured_queries
+            if '"sockets_session"."agent"' in entry["sql"]
+        ]
+        assert rows
+        with connection.cursor() as cursor:
+            for sql in rows:
+                cursor.execute("EXPLAIN QUERY PLAN " + sql.replace("%", "%%"))
+                plan = " / ".join(line[3] for line in cursor.fetchall())
+                assert re.search(rf"INDEX {index}\b", plan), plan
+                assert "q=" in query or "TEMP B-TREE" not in plan, plan
+        assert len(captured.captured_queries) <= 12, "a query for each row?"

@@ -1,0 +1,275 @@
+"""The strict readers: what each takes, and the one line with which it refuses the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from gateway.env import Env, Wrong
+
+
+def env(**given: str) -> Env:
+    return Env(given)
+
+
+def fault(error: pytest.ExceptionInfo[Wrong]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.count(";") >= 1, "fault and remedy"
+    return text
+
+
+class TestRaw:
+    def test_empty_and_blank_count_as_unset(self) -> None:
+        assert env(A="").raw("A") is None
+        assert env(A="  ").raw("A") is None
+        assert env().integer("A", 7) == 7
+        assert env(A="").flag("A", True) is True
+        assert env(A="").seconds("A", 2.5) == 2.5
+
+    def test_a_dollar_is_a_dollar(self) -> None:
+        assert env(A="$B", B="other").secret("A") == "$B"
+
+    def test_names_are_collected(self) -> None:
+        source = env(A="1")
+        source.integer("A", 0)
+        source.flag("B", False)
+        assert source.names == {"A", "B"}
+
+
+class TestFlag:
+    @pytest.mark.parametrize("text", ["true", "TRUE", "1", "yes", "on", " on "])
+    def test_true(self, text: str) -> None:
+        assert env(A=text).flag("A", False) is True
+
+    @pytest.mark.parametrize("text", ["false", "False", "0", "no", "off"])
+    def test_false(self, text: str) -> None:
+        assert env(A=text).flag("A", True) is False
+
+    @pytest.mark.parametrize("text", ["banana", "2", "ja", "truee"])
+    def test_neither(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).flag("A", False)
+        assert fault(error).startswith("A: ")
+
+
+class TestNumbers:
+    def test_integer(self) -> None:
+        assert env(A=" 12 ").integer("A", 0) == 12
+
+    @pytest.mark.parametrize("text", ["1.5", "1_000", "0x10", "many", "12 # comment", "١٢", "1e3"])
+    def test_no_integer(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).integer("A", 0)
+        assert "A: " in fault(error)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "11"])
+    def test_out_of_range(self, text: str) -> None:
+        with pytest.raises(Wrong, match="from 1 to 10"):
+            env(A=text).integer("A", 5, minimum=1, maximum=10)
+
+    @pytest.mark.parametrize(("text", "port"), [("0", 0), ("65535", 65535)])
+    def test_port(self, text: str, port: int) -> None:
+        assert env(A=text).port("A", 4000) == port
+
+    @pytest.mark.parametrize("text", ["65536", "-1", "http"])
+    def test_no_port(self, text: str) -> None:
+        with pytest.raises(Wrong):
+            env(A=text).port("A", 4000)
+
+    @pytest.mark.parametrize(("text", "value"), [("10", 10.0), ("0.5", 0.5)])
+    def test_seconds(self, text: str, value: float) -> None:
+        assert env(A=text).seconds("A", 1) == value
+
+    @pytest.mark.parametrize("text", ["nan", "inf", "-1", "10s", "1e3", "0", "99999999999"])
+    def test_no_seconds(self, text: str) -> None:
+        with pytest.raises(Wrong):
+            env(A=text).seconds("A", 1)
+
+
+class TestLists:
+    def test_white_space_round_items_is_dropped(self) -> None:
+        assert env(A=" a , b c ,d").words("A") == ("a", "b c", "d")
+
+    @pytest.mark.parametrize("text", ["a,,b", "a,", ",a", "a,a"])
+    def test_empty_and_double_items(self, text: str) -> None:
+        with pytest.raises(Wrong):
+            env(A=text).words("A")
+
+    def test_choices(self) -> None:
+        assert env(A="JWT, insecure").choices("A", (), ("jwt", "insecure")) == ("jwt", "insecure")
+        with pytest.raises(Wrong, match="choose from jwt, insecure"):
+            env(A="jwt,none").choices("A", (), ("jwt", "insecure"))
+
+
+class TestKeys:
+    def test_only_the_hash_is_kept(self) -> None:
+        keys = env(A="one:s3cret, two:a:b").keys("A")
+        assert keys == {
+            "one": hashlib.sha256(b"s3cret").hexdigest(),
+            "two": hashlib.sha256(b"a:b").hexdigest(),
+        }
+        assert env().keys("A") == {}
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            ("hunter2", "no colon"),
+            ("one:hunter2,", "no colon"),
+            ("one:", "is empty"),
+            (":hunter2", "no proper name"),
+            ("on e:hunter2", "no proper name"),
+            ("one:hunter2,one:hunter3", "twice"),
+            ("one:hunter2,two:hunter2", "another key"),
+        ],
+    )
+    def test_wrong_ones_do_not_show_the_secret(self, text: str, what: str) -> None:
+        with pytest.raises(Wrong, match=what) as error:
+            env(A=text).keys("A")
+        assert "hunter" not in fault(error)
+
+    def test_short_secret(self) -> None:
+        with pytest.raises(Wrong, match="7 bytes are too short") as error:
+            env(A="hunter2").secret("A", at_least=32)
+        assert "hunter2" not in fault(error)
+        assert env(A="ü" * 16).secret("A", at_least=32) == "ü" * 16  # bytes, not characters
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        ("text", "url"),
+        [
+            ("ws://localhost:4000", "ws://localhost:4000"),
+            ("wss://gw.example/ws/client/", "wss://gw.example/ws/client"),
+            ("ws://[::1]:4000", "ws://[::1]:4000"),
+        ],
+    )
+    def test_url(self, text: str, url: str) -> None:
+        assert env(A=text).url("A", ("wss", "ws")) == url
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "localhost:4000",
+            "http://localhost",
+            "ws://",
+            "ws://host:0",
+            "ws://host:99999",
+            "ws://host:port",
+            "ws://a b",
+            "ws://user:hunter2@host",
+            "ws://host/?a=1",
+            "ws://host/#a",
+            "ws://[::1",
+        ],
+    )
+    def test_no_url(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).url("A", ("wss", "ws"))
+        assert "hunter2" not in fault(error)
+
+    @pytest.mark.parametrize(
+        ("text", "origins"),
+        [
+            ("*", ("*",)),
+            ("http://localhost:3000", ("http://localhost:3000",)),
+            ("HTTPS://App.Example:443", ("https://app.example",)),
+            ("http://a.example:443", ("http://a.example:443",)),
+            ("http://[::1]:3000,https://b", ("http://[::1]:3000", "https://b")),
+            ("https://한국.example", ("https://xn--3e0b707e.example",)),
+        ],
+    )
+    def test_origins_as_browsers_send_them(self, text: str, origins: tuple[str, ...]) -> None:
+        assert env(A=text).origins("A") == origins
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "localhost:3000",
+            "https://a.example/",
+            "https://a.example/path",
+            "https://*.example",
+            "*,https://a.example",
+            "null",
+            "ws://a.example",
+            "https://user@a.example",
+            "https://a.example?",
+        ],
+    )
+    def test_no_origin(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).origins("A")
+        fault(error)
+
+    def test_redis(self) -> None:
+        assert env(A="rediss://:pw@host:6379/0").redis_url("A")
+        assert env(A="unix:///run/redis.sock").redis_url("A")
+        with pytest.raises(Wrong) as error:
+            env(A="http://:hunter2@host").redis_url("A")
+        assert "hunter2" not in fault(error)
+
+
+class TestDatabase:
+    def test_postgres(self) -> None:
+        found = env(A="postgres://me:p%40ss@db:5433/gw").database("A")
+        assert found is not None
+        assert (found["ENGINE"], found["NAME"]) == ("django.db.backends.postgresql", "gw")
+        assert (found["USER"], found["PASSWORD"]) == ("me", "p@ss")
+        assert (found["HOST"], found["PORT"]) == ("db", 5433)
+
+    def test_sqlite(self) -> None:
+        found = env(A="sqlite:////data/gw.db").database("A")
+        assert found is not None
+        assert found["NAME"] == "/data/gw.db"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "mysql://a:hunter2@b/c",
+            "hunter2",
+            "sqlite://",
+            "sqlite://:memory:",
+            "postgres://a:hunter2@b:port/c",
+            "postgres://a:hunter2@b",
+        ],
+    )
+    def test_others(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).database("A")
+        assert "hunter2" not in fault(error)
+
+
+class TestFile:
+    def test_the_environment_wins(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("# a comment\n\nexport A=file\nB='quoted # value'\nC=x\n")
+        source = Env({"A": "given", "C": ""}, file)
+        assert source.raw("A") == "given"
+        assert source.raw("B") == "quoted # value"
+        assert source.raw("C") is None  # set but empty: hides the file's
+
+    def test_a_hash_in_a_secret_stays(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("A=abc#def\n")
+        assert Env({}, file).raw("A") == "abc#def"
+
+    def test_the_process_is_not_changed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import os
+
+        monkeypatch.delenv("ONLY_IN_FILE", raising=False)
+        file = tmp_path / ".env"
+        file.write_text("ONLY_IN_FILE=1\n")
+        assert Env(os.environ, file).raw("ONLY_IN_FILE") == "1"
+        assert "ONLY_IN_FILE" not in os.environ
+
+    @pytest.mark.parametrize("line", ["A = hunter2", "hunter2", "  A=hunter2"])
+    def test_a_line_that_would_be_skipped_is_wrong(self, tmp_path: Path, line: str) -> None:
+        file = tmp_path / ".env"
+        file.write_text(f"B=1\n{line}\n")
+        with pytest.raises(Wrong, match=r"\.env, line 2") as error:
+            Env({}, file)
+        assert "hunter2" not in fault(error)

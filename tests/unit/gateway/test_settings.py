@@ -1,0 +1,217 @@
+"""The settings module as a whole, run again and again under different environments."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import stat
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+SETTINGS = Path(__file__).resolve().parents[3] / "gateway" / "settings.py"
+SECRET = "0123456789abcdef" * 2
+PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "JWT_SECRET": SECRET}
+
+
+class Load(Protocol):
+    def __call__(self, **given: str) -> dict[str, Any]: ...
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """Runs settings.py with these variables and nothing else."""
+
+    def run(**given: str) -> dict[str, Any]:
+        for name in list(os.environ):
+            monkeypatch.delenv(name)
+        for name, value in ({"DATA_DIR": str(tmp_path), "ENV_FILE": os.devnull} | given).items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(SETTINGS))
+
+    return run
+
+
+@pytest.fixture
+def refused(load: Load) -> Any:
+    """Expects a refusal of one line that begins with the variable's name."""
+
+    def run(name: str, **given: str) -> str:
+        with pytest.raises(ImproperlyConfigured) as error:
+            load(**given)
+        text = str(error.value)
+        assert text.startswith(f"{name}: ")
+        assert "\n" not in text
+        assert ";" in text
+        return text
+
+    return run
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, "development"),
+            ({"NODE_ENV": "production", **PRODUCTION}, "production"),
+            ({"NODE_ENV": "test"}, "test"),
+            ({"NODE_ENV": "production", "ENVIRONMENT": "development"}, "development"),
+            ({"ENVIRONMENT": "Development"}, "development"),
+        ],
+    )
+    def test_values(self, load: Load, given: dict[str, str], expected: str) -> None:
+        assert load(**given)["GATEWAY"]["environment"] == expected
+
+    def test_node_env_alone_means_production(self, refused: Any) -> None:
+        refused("SECRET_KEY", NODE_ENV="production", JWT_SECRET=SECRET)
+
+    def test_a_missing_env_file_is_named(self, refused: Any) -> None:
+        refused("ENV_FILE", ENV_FILE="/does/not/exist")
+
+    def test_env_file(self, load: Load, tmp_path: Path) -> None:
+        file = tmp_path / "my.env"
+        file.write_text("NODE_NAME=from-file\nHEARTBEAT=3\n")
+        gateway = load(ENV_FILE=str(file), HEARTBEAT="4")["GATEWAY"]
+        assert (gateway["node_name"], gateway["heartbeat"]) == ("from-file", 4)
+
+
+class TestDevelopment:
+    def test_nothing_needs_to_be_set(self, load: Load, tmp_path: Path) -> None:
+        settings = load()
+        gateway = settings["GATEWAY"]
+        assert gateway["auth"] == ("insecure",)
+        assert (gateway["client_port"], gateway["worker_port"]) == (4000, 4001)
+        assert settings["DEBUG"] is False
+        assert settings["DATABASES"]["default"]["NAME"] == str(tmp_path / "gateway.sqlite3")
+        assert "daphne" not in settings["INSTALLED_APPS"]
+        assert "examples.image_converter" not in settings["INSTALLED_APPS"]
+
+    def test_the_secret_key_is_made_once_and_kept(self, load: Load, tmp_path: Path) -> None:
+        first = load()["SECRET_KEY"]
+        assert len(first) >= 50
+        assert load()["SECRET_KEY"] == first
+        assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+        assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
+
+    def test_a_jwt_secret_turns_jwt_on(self, load: Load) -> None:
+        assert load(JWT_SECRET=SECRET)["GATEWAY"]["auth"] == ("jwt",)
+
+    def test_demo(self, load: Load) -> None:
+        settings = load(DEMO="true", JWT_SECRET=SECRET)
+        assert "examples.image_converter" in settings["INSTALLED_APPS"]
+
+    def test_a_folder_that_cannot_be_made(self, refused: Any) -> None:
+        refused("DATA_DIR", DATA_DIR="/dev/null/var")
+
+    def test_sqlite_is_set_up_for_concurrent_writers(self, load: Load, tmp_path: Path) -> None:
+        for given in ({}, {"DATABASE_URL": f"sqlite:///{tmp_path}/other.db"}):
+            options = load(**given)["DATABASES"]["default"]["OPTIONS"]
+            assert options["transaction_mode"] == "IMMEDIATE"
+            assert "journal_mode=WAL" in options["init_command"]
+            assert options["timeout"] == 20
+
+    def test_postgres(self, load: Load) -> None:
+        database = load(DATABASE_URL="postgres://a:b@c/d")["DATABASES"]["default"]
+        assert database["ENGINE"] == "django.db.backends.postgresql"
+        assert "OPTIONS" not in database
+
+
+class TestProduction:
+    def test_the_least_that_starts(self, load: Load) -> None:
+        settings = load(**PRODUCTION)
+        assert settings["GATEWAY"]["auth"] == ("jwt",)
+        assert settings["SESSION_COOKIE_SECURE"] is settings["CSRF_COOKIE_SECURE"] is True
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("SECRET_KEY", {"SECRET_KEY": ""}),
+            ("SECRET_KEY", {"SECRET_KEY": "short"}),
+            ("AUTH", {"JWT_SECRET": ""}),
+            ("AUTH", {"AUTH": "insecure"}),
+            ("AUTH", {"AUTH": "jwt,insecure"}),
+            ("CLIENT_ORIGIN", {"CLIENT_ORIGIN": "*"}),
+            ("SURFACE", {"SURFACE": "both"}),
+            ("DEBUG", {"DEBUG": "true"}),
+            ("DEMO", {"DEMO": "true"}),
+        ],
+    )
+    def test_refuses(self, refused: Any, name: str, change: dict[str, str]) -> None:
+        refused(name, **(PRODUCTION | change))
+
+    def test_makes_no_secret_of_its_own(self, refused: Any, tmp_path: Path) -> None:
+        refused("SECRET_KEY", ENVIRONMENT="production", JWT_SECRET=SECRET)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [
+            ("ENVIRONMENT", {"ENVIRONMENT": "staging"}),
+            ("NODE_ENV", {"NODE_ENV": "prod"}),
+            ("LOG_LEVEL", {"LOG_LEVEL": "loud"}),
+            ("SURFACE", {"SURFACE": "all"}),
+            ("CLIENT_SOCKET_PORT", {"CLIENT_SOCKET_PORT": "70000"}),
+            ("WORKER_SOCKET_PORT", {"CLIENT_SOCKET_PORT": "5", "WORKER_SOCKET_PORT": "5"}),
+            ("CLIENT_SOCKET_URL", {"CLIENT_SOCKET_URL": "http://localhost:4000"}),
+            ("WORKER_SOCKET_URL", {"WORKER_SOCKET_URL": "localhost:4001"}),
+            ("API_SERVER_URL", {"API_SERVER_URL": "ws://localhost"}),
+            ("CLIENT_ORIGIN", {"CLIENT_ORIGIN": "localhost"}),
+            ("AUTH", {"AUTH": "session"}),
+            ("JWT_SECRET", {"AUTH": "jwt"}),
+            ("JWT_SECRET", {"JWT_SECRET": "hunter2"}),
+            ("WORKER_KEYS", {"WORKER_KEYS": "hunter2"}),
+            ("API_KEYS", {"API_KEYS": "a:"}),
+            ("DEBUG", {"DEBUG": "banana"}),
+            ("NODE_NAME", {"NODE_NAME": "a b"}),
+            ("DEMO", {"DEMO": "true"}),
+            ("HEARTBEAT", {"HEARTBEAT": "25s"}),
+            ("OUTBOX_LIMIT", {"OUTBOX_LIMIT": "64K"}),
+            ("LEASE_TTL", {"LEASE_TTL": "10", "LEASE_RENEW": "8"}),
+            ("INBOUND_LOW", {"INBOUND_LOW": "64"}),
+            ("DATABASE_URL", {"DATABASE_URL": "mysql://a/b"}),
+            ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "*"}),
+            ("REDIS_DB", {"REDIS_DB": "x"}),
+            ("REDIS_URL", {"REDIS_URL": "localhost:6379"}),
+            ("REDIS_URL", {"REDIS_URL": "redis://localhost:6379"}),
+        ],
+    )
+    def test_names_the_variable(self, refused: Any, name: str, given: dict[str, str]) -> None:
+        assert "hunter2" not in refused(name, **given)
+
+    def test_redis_mode_says_what_to_do(self, refused: Any) -> None:
+        assert "memory mode" in refused("REDIS_URL", REDIS_URL="redis://localhost:6379/0")
+
+    def test_both_ports_may_be_free_ones(self, load: Load) -> None:
+        gateway = load(CLIENT_SOCKET_PORT="0", WORKER_SOCKET_PORT="0")["GATEWAY"]
+        assert gateway["client_port"] == gateway["worker_port"] == 0
+
+
+def test_every_tunable_reaches_the_gateway(load: Load) -> None:
+    """Each number of Conf is read from the variable of its name, in capitals."""
+    from dataclasses import fields
+
+    from sockets.conf import Conf
+
+    special = {"environment", "data_dir", "node_name", "surface", "demo", "client_origins"}
+    special |= {"client_port", "worker_port", "auth"}
+    plain = [f.name for f in fields(Conf) if f.name not in special]
+    numbers = [name for name in plain if type(getattr(Conf(), name)) in (int, float)]
+    assert len(numbers) > 20
+    for name in numbers:
+        value = getattr(Conf(), name) + 1
+        assert load(**{name.upper(): str(value)})["GATEWAY"][name] == value
+    assert set(load()["GATEWAY"]) == {f.name for f in fields(Conf)}
+
+
+def test_the_admins_cookies_are_its_own(load: Load) -> None:
+    settings = load()
+    for cookie in ("SESSION_COOKIE", "CSRF_COOKIE"):
+        assert settings[f"{cookie}_NAME"].startswith("gateway_admin_")
+        assert settings[f"{cookie}_PATH"] == "/admin/"
+        assert settings[f"{cookie}_HTTPONLY"] is True
+        assert settings[f"{cookie}_SAMESITE"] == "Lax"
+        assert settings[f"{cookie}_SECURE"] is False  # development has no https

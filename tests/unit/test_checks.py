@@ -1,0 +1,119 @@
+"""The system checks: what each finds, and that the project's own settings pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.checks import CheckMessage, run_checks
+
+from sockets import checks
+from sockets.conf import Conf
+
+MEMORY = "sockets.layers.memory.MemoryChannelLayer"
+
+
+class NotALayer:
+    """Importable, and no layer."""
+
+
+class Ours:
+    """As a class of `sockets.layers` would be, seen from a subclass of it."""
+
+    __module__ = "sockets.layers.memory"
+
+
+class Subclass(Ours):
+    """A project's own variation."""
+
+
+def ids(found: list[CheckMessage]) -> list[str | None]:
+    assert all(message.hint for message in found), "a message without a remedy"
+    return [message.id for message in found]
+
+
+def test_the_project_has_nothing_to_say() -> None:
+    ours = [message for message in run_checks() if str(message.id).startswith("gateway.")]
+    assert not ours
+
+
+def test_django_runs_them(settings: LazySettings) -> None:
+    settings.CHANNEL_LAYERS = {}
+    assert "gateway.E001" in [message.id for message in run_checks(tags=["gateway"])]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {},
+        {"default": {}},
+        {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        {"default": {"BACKEND": "no.such.module.Layer"}},
+        {"default": {"BACKEND": f"{__name__}.NotALayer"}},
+        {"other": {"BACKEND": MEMORY}},
+    ],
+)
+def test_e001_another_channel_layer(settings: LazySettings, layers: dict[str, Any]) -> None:
+    settings.CHANNEL_LAYERS = layers
+    [error] = checks.check_channel_layer()
+    assert ids([error]) == ["gateway.E001"]
+    assert MEMORY in str(error.hint)
+
+
+def test_e001_is_silent_about_ours(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY}}
+    assert not checks.check_channel_layer()
+    monkeypatch.setattr(checks, "import_string", lambda path: Subclass)
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "project.layers.Subclass"}}
+    assert not checks.check_channel_layer()
+
+
+SQLITE = "django.db.backends.sqlite3"
+
+
+@pytest.mark.parametrize(
+    ("database", "found"),
+    [
+        ({"ENGINE": SQLITE}, ["gateway.W001"]),
+        ({"ENGINE": SQLITE, "OPTIONS": {"timeout": 20}}, ["gateway.W001"]),
+        ({"ENGINE": SQLITE, "OPTIONS": {"transaction_mode": "DEFERRED"}}, ["gateway.W001"]),
+        ({"ENGINE": SQLITE, "OPTIONS": {"transaction_mode": "immediate"}}, []),
+        ({"ENGINE": "django.db.backends.postgresql"}, []),
+    ],
+)
+def test_w001_sqlite(
+    monkeypatch: pytest.MonkeyPatch,
+    database: dict[str, Any],
+    found: list[str],
+) -> None:
+    # Not through `settings`: Django warns when a test overrides DATABASES.
+    monkeypatch.setattr(checks, "settings", type("Settings", (), {"DATABASES": {"x": database}}))
+    messages = checks.check_sqlite_transactions()
+    assert ids(messages) == found
+    assert all("'x'" in message.msg for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("environment", "session", "csrf", "named"),
+    [
+        ("production", "/", "/admin/", ["SESSION_COOKIE_PATH"]),
+        ("production", "/admin/", "/", ["CSRF_COOKIE_PATH"]),
+        ("production", "/admin/", "/admin/", []),
+        ("development", "/", "/", []),
+    ],
+)
+def test_w002_cookie_paths(
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: str,
+    session: str,
+    csrf: str,
+    named: list[str],
+) -> None:
+    monkeypatch.setattr(checks, "get_conf", lambda: Conf(environment=environment))
+    settings.SESSION_COOKIE_PATH = session
+    settings.CSRF_COOKIE_PATH = csrf
+    found = checks.check_cookie_paths()
+    assert ids(found) == ["gateway.W002"] * len(named)
+    assert [message.msg.split()[0] for message in found] == named
