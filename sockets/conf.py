@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from sockets.types import Surface
 
@@ -100,7 +101,7 @@ def get_conf() -> Conf:
     return Conf(**given)
 
 
-@setting_changed.connect
+@receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
     """Tests change settings: the cached value goes with them."""
     if setting == "GATEWAY":

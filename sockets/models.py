@@ -64,7 +64,8 @@ class Session(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.user} ({self.id})"
+        user = self.user if len(self.user) <= 48 else f"{self.user[:47]}…"
+        return f"{self.kind} {user} ({self.id})"
 
     @property
     def live(self) -> bool:

@@ -96,13 +96,13 @@ class SessionAdmin(ReadOnly):
         "state",
         "kind",
         "user_shown",
-        "client_id",
-        "node",
-        "address",
         "connected_at",
         "duration_shown",
         "close_shown",
         "reason_shown",
+        "node",
+        "address",
+        "client_id",  # the widest and least read one last: narrow windows scroll
     )
     list_display_links = ("state", "user_shown")
     list_filter = (StateFilter, "kind", NodeFilter, CloseCodeFilter)

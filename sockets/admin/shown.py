@@ -30,7 +30,7 @@ class Tone(Enum):
 
     GOOD = "var(--message-success-bg)"
     WARNING = "var(--message-warning-bg)"
-    QUIET = "var(--darkened-bg)"
+    QUIET = "var(--border-color)"
 
 
 def badge(text: str, tone: Tone) -> SafeString:

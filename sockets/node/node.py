@@ -15,6 +15,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from sockets import __version__
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
@@ -88,7 +89,11 @@ class Node:
     async def start(self) -> None:
         """Raises AlreadyRunning when memory mode has another process on the same data."""
         self._lock.acquire()
-        self.recorder.start(client_url=self.client_socket_url, worker_url=self.worker_socket_url)
+        self.recorder.start(
+            client_url=self.client_socket_url,
+            worker_url=self.worker_socket_url,
+            version=__version__,
+        )
         await self.layer.group_add_sink(node_group(self.name), self.sessions.on_node_message)
         self.spawn(beat(self.conf, self.hub, self._renew))
         self.ready = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 # The reactor first: see sockets/server/reactor.py.
 from sockets.server.daphne import GatewayServer, Listener  # isort: skip
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -54,10 +55,21 @@ def serve(
         on_stopping=on_stopping,
         on_stopped=stop_node,
     )
+    _tune_garbage_collection()
     server.run()
     if ports_file is not None:
         ports_file.unlink(missing_ok=True)
     return server.exit_code
+
+
+def _tune_garbage_collection() -> None:
+    """Thousands of live sessions are no garbage: by default each walk over them comes too often.
+
+    Measured with 2,000 sessions: a tenth of the CPU at a steady rate (bench/delivery.py).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def body_limit(conf: Conf) -> BodyLimit:

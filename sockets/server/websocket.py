@@ -104,7 +104,11 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         self.written += len(data)
-        super().sendData(data, sync, chopsize)
+        if sync or chopsize or self.send_queue:
+            super().sendData(data, sync, chopsize)
+        else:
+            # autobahn would make two coloured strings for a debug line that nobody reads.
+            self.transport.write(data)
 
     def write_frame(self, data: bytes) -> None:
         """Write a ready frame behind what is queued; straight to the socket when nothing is.
@@ -160,6 +164,9 @@ class GatewayWebSocket(WebSocketProtocol):
             seen = drained
 
     # --- inbound
+
+    def dataReceived(self, data: bytes) -> None:
+        self._dataReceived(data)  # the same, without the coloured strings of a debug line
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         # Frames that come while we close are not processed (RFC 6455 section 1.4).

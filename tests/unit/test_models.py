@@ -45,6 +45,7 @@ def test_a_clock_that_went_back_gives_no_negative_duration() -> None:
 def test_names() -> None:
     row = session(user="김철수", address="10.0.0.1:5", agent="curl")
     assert str(row) == f"client 김철수 ({row.id})"
+    assert str(session(user="x" * 1024)) == f"client {'x' * 47}… ({row.id})"
     assert str(Node(name="gateway-1", client_url="ws://secret@host/")) == "gateway-1"
 
 

@@ -27,6 +27,7 @@ class Urls:
 @pytest.fixture(autouse=True)
 def _admin_alone(settings: LazySettings) -> None:
     settings.ROOT_URLCONF = Urls
+    settings.TIME_ZONE = "UTC"
     settings.MIDDLEWARE = [
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
