@@ -197,19 +197,18 @@ def main() -> None:
         ):
             results[stack.name] = asyncio.run(measure(stack, server))
     print(f"{USERS} users x {SESSIONS} sessions; CPU of the server process alone")
-    print(
-        f"{'stack':30} {'burst us':>9} {'steady us':>10} {'KB idle':>8} {'connect us':>11} {'lost':>5}"
-    )
+    heads = ("burst us", "steady us", "KB idle", "connect us", "lost")
+    print(f"{'stack':30} " + " ".join(f"{head:>10}" for head in heads))
     for name, f in results.items():
         values = (f.burst, f.steady, f.idle, f.connect, float(f.lost))
         print(f"{name:30} " + " ".join(f"{value:10.1f}" for value in values))
-    own, yardstick = results.get(STACKS[0].name), results.get(STACKS[-1].name)
-    if own and yardstick:
-        print(
-            f"\nratio to the tutorial's consumer on the same layer: burst "
-            f"{own.burst / yardstick.burst:.2f}, steady {own.steady / yardstick.steady:.2f} "
-            "(expected: at most 0.25)"
-        )
+    own = results.get(STACKS[0].name)
+    for stack in STACKS[3:]:
+        if own and (other := results.get(stack.name)):
+            print(
+                f"gateway / {stack.name}: burst {own.burst / other.burst:.2f}, "
+                f"steady {own.steady / other.steady:.2f} of its CPU a delivery"
+            )
 
 
 if __name__ == "__main__":

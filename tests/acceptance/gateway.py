@@ -193,7 +193,9 @@ def running(data_dir: Path, **environment: str) -> Iterator[Gateway]:
 
 
 @contextmanager
-def uvicorn(data_dir: Path, **environment: str) -> Iterator[Gateway]:
+def uvicorn(
+    data_dir: Path, application: str = "gateway.asgi:application", **environment: str
+) -> Iterator[Gateway]:
     """The same application on uvicorn, both surfaces on one port (told apart by path)."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -205,7 +207,7 @@ def uvicorn(data_dir: Path, **environment: str) -> Iterator[Gateway]:
         environment,
         "-m",
         "uvicorn",
-        "gateway.asgi:application",
+        application,
         f"--port={port}",
         "--lifespan=on",
         "--no-access-log",

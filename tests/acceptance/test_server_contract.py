@@ -1,0 +1,109 @@
+"""What the hardened server promises to any ASGI application (PHYSICS, "daphne", each turned)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.acceptance.gateway import Gateway, wait_for
+from tests.acceptance.peers import RawClient
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Gateway]:
+    server = Gateway(tmp_path)
+    ports = tmp_path / "port"
+    server.spawn("-m", "tests.acceptance.any_application", str(ports))
+    try:
+        wait_for(lambda: server.ended() or (ports.exists() and ports.read_text()), "the server")
+        assert not server.ended(), server.log()
+        server.client_port = int(ports.read_text())
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4999])
+def test_any_close_code_with_its_reason(server: Gateway, code: int) -> None:
+    with RawClient(server.client_port, f"/close?code={code}&reason=b%C3%A9cause") as peer:
+        assert peer.read_until_close() == (code, "bécause")
+    assert "Traceback" not in server.log()
+
+
+def test_a_long_reason_is_cut_at_a_character(server: Gateway) -> None:
+    with RawClient(server.client_port, f"/close?code=4500&reason={'%ED%95%9C' * 60}") as peer:
+        assert peer.read_until_close() == (4500, "한" * 41)
+
+
+async def test_empty_messages_and_accept_headers_arrive(server: Gateway) -> None:
+    url = f"ws://127.0.0.1:{server.client_port}/empty"
+    async with connect(url, proxy=None) as peer:
+        assert peer.response is not None and peer.response.headers["x-accepted"] == "yes"
+        assert await peer.recv() == ""
+        assert await peer.recv() == b""
+
+
+def test_send_waits_for_a_slow_reader_and_gives_up_on_a_stalled_one(server: Gateway) -> None:
+    """100 MB by plain ASGI `send`: stock daphne buffers them all."""
+    with RawClient(server.client_port, "/flood", receive_buffer=4096) as peer:
+        before = server.rss()
+        wait_for(lambda: "finally /flood" in server.log(), "the application to end")
+        assert server.rss() - before < 8 * 2**20
+        assert peer.read_until_close()[0] in (4002, 1006)
+
+
+def test_an_http_response_waits_for_its_reader(server: Gateway) -> None:
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", server.client_port))
+        before = server.rss()
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: "the reader stalled" in server.log(), "the reader to be given up")
+        assert server.rss() - before < 8 * 2**20
+    with socket.create_connection(("127.0.0.1", server.client_port), timeout=20) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        total = 0
+        while block := peer.recv(1 << 16):
+            total += len(block)
+        assert total > 100_000_000, "a reader that reads gets all of it"
+
+
+def test_an_application_that_raises_closes_1011_and_is_logged(server: Gateway) -> None:
+    with RawClient(server.client_port, "/raise") as peer:
+        assert peer.read_until_close()[0] == 1011
+    assert "the application failed" in server.log()
+
+
+def test_an_error_in_a_twisted_callback_is_logged(server: Gateway) -> None:
+    with RawClient(server.client_port, "/callback"):
+        wait_for(lambda: "unhandled error in a Twisted callback" in server.log(), "the log")
+        assert "ZeroDivisionError" in server.log()
+
+
+async def test_shutdown_lets_every_finally_run(server: Gateway) -> None:
+    """Right after handshakes too, where stock daphne cancels nobody (D#177)."""
+    cleanups = ["0", "0.2", "0.6", "1.5"]
+    url = f"ws://127.0.0.1:{server.client_port}/wait?cleanup="
+    peers = [await connect(url + seconds, proxy=None) for seconds in cleanups]
+    server.signal(signal.SIGTERM)
+    for peer in peers:
+        async with asyncio.timeout(10):
+            await peer.wait_closed()
+        assert (peer.close_code, peer.close_reason) == (1012, "the server is shutting down")
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.log().count("finally /wait") == len(cleanups)
+    assert "Traceback" not in server.log()
+
+
+async def test_an_application_that_never_ends_is_cancelled(server: Gateway) -> None:
+    url = f"ws://127.0.0.1:{server.client_port}/wait?cleanup=100"
+    async with connect(url, proxy=None):
+        server.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait) == 0
+    assert "did not end in time and were cancelled" in server.log()
