@@ -242,6 +242,15 @@ class Env:
         return found
 
 
+def hosts_of(*urls: str | None) -> tuple[str, ...]:
+    """The hosts of those URLs that are set, as an HTTP request names them (without the port)."""
+    found = []
+    for url in urls:
+        if url is not None and (host := urlsplit(url).hostname):
+            found.append(f"[{host}]" if ":" in host else host)
+    return tuple(found)
+
+
 def _check_file(file: Path) -> None:
     """Refuse lines that django-environ would skip in silence, and a file that cannot be read."""
     try:

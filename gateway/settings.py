@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import secrets
-from gateway.env import Env, Wrong
+from gateway.env import Env, Wrong, hosts_of
 from gateway.logs import LEVELS, logging_config
 from sockets.conf import Conf
 from sockets.types import Surface
@@ -212,8 +212,11 @@ if "*" in CSRF_TRUSTED_ORIGINS:
     raise Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins")
 X_FRAME_OPTIONS = "DENY"
 
-_LOCAL_HOSTS = ("localhost", ".localhost", "127.0.0.1", "[::1]", socket.gethostname().lower())
-ALLOWED_HOSTS = [host.lower() for host in _env.words("ALLOWED_HOSTS", _LOCAL_HOSTS)]
+_HOSTS_DEFAULT = (
+    *("localhost", ".localhost", "127.0.0.1", "[::1]", socket.gethostname()),
+    *hosts_of(GATEWAY["client_socket_url"], GATEWAY["worker_socket_url"]),
+)
+ALLOWED_HOSTS = [host.lower() for host in _env.words("ALLOWED_HOSTS", _HOSTS_DEFAULT)]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -102,7 +102,7 @@ export class Gateway {
     return this.#request({ type: "send", event, data });
   }
 
-  /** This user's live sessions. @returns {Promise<{id: string, client_id: string}[]>} */
+  /** This user's live sessions. @returns {Promise<{session: string, client: string, since: number, agent: string}[]>} */
   async sessions() {
     return (await this.#request({ type: "sessions" })).sessions;
   }

@@ -41,7 +41,11 @@ from sockets.exceptions import GatewayError
 log = logging.getLogger(__name__)
 
 _ASSETS = Path(__file__).parent / "assets"
-_ASSET_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_ASSET_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 _CHUNK = 64 * 1024
 _MAX_NAME = 120
 

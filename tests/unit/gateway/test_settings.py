@@ -118,6 +118,13 @@ class TestDevelopment:
         assert "OPTIONS" not in database
 
 
+def test_hosts(load: Load) -> None:
+    assert "localhost" in load()["ALLOWED_HOSTS"]
+    urls = {"CLIENT_SOCKET_URL": "wss://GW.example/x", "WORKER_SOCKET_URL": "ws://[::2]:4001"}
+    assert {"gw.example", "[::2]"} <= set(load(**urls)["ALLOWED_HOSTS"])
+    assert load(ALLOWED_HOSTS="A.example, b", **urls)["ALLOWED_HOSTS"] == ["a.example", "b"]
+
+
 class TestProduction:
     def test_the_least_that_starts(self, load: Load) -> None:
         settings = load(**PRODUCTION)
