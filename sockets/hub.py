@@ -98,6 +98,7 @@ class LocalSession:
 class Room:
     """The sessions of this node that listen to one group.
 
+    `user`: whose stream these sessions read, or "" for a group that has none (broadcasts, workers).
     `seen`: the newest durable position that the layer brought. `reader`: the task that reads the
     stream for those who are behind, if one runs.
     """
@@ -112,6 +113,11 @@ class Room:
         self.joined: asyncio.Future[None] | None = None
         self.seen: Position | None = None
         self.reader: asyncio.Task[None] | None = None
+
+    @property
+    def reads_stream(self) -> bool:
+        """Whether this is the room of a user's client sessions."""
+        return self.user != ""
 
     def is_ahead_of(self, position: Position) -> bool:
         """Whether the layer brought something newer than `position` of the same epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -23,6 +24,11 @@ from sockets.streams.base import Streams
 from sockets.types import Kind, Page, Position, SessionInfo
 
 logger = logging.getLogger(__name__)
+
+SLICE = 500
+"""Sessions renewed, or streams compared, before other work of the loop gets its turn."""
+
+REPLACED = "replaced by a newer connection of this client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +96,7 @@ class Sessions:
 
     async def _register(self, session: LocalSession) -> None:
         replaced = await self._presence.register(session.info)
-        await self.request_close(
-            replaced, CloseCode.REPLACED, "replaced by a newer connection of this client"
-        )
+        await self.request_close(replaced, CloseCode.REPLACED, REPLACED)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
         """The socket is gone: undo `open`. Idempotent, and safe for a session never opened.
@@ -108,18 +112,24 @@ class Sessions:
         metrics.sessions[session.info.kind].dec()
         metrics.count_disconnect(session.info.kind, code)
         self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
-        await self._hub.leave(session)
-        await self._presence.release(session.info)
+        try:
+            await self._hub.leave(session)
+        finally:
+            await self._presence.release(session.info)
 
     async def renew(self) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers."""
-        sessions = list(self._hub)
-        for id in await self._presence.renew([session.info for session in sessions]):
-            if session := self._hub.get(id):
-                session.close(CloseCode.REPLACED, "replaced by a newer connection of this client")
-        rooms = {room.user: room for room in self._hub.rooms() if room.group == _group(room)}
-        for user, head in (await self._streams.heads(rooms)).items():
-            self._delivery.compare(rooms[user], head)
+        infos = [session.info for session in self._hub]
+        for start in range(0, len(infos), SLICE):
+            fenced = await self._presence.renew(infos[start : start + SLICE])
+            self.close_local(fenced, CloseCode.REPLACED, REPLACED)
+            await asyncio.sleep(0)
+        rooms = [room for room in self._hub.rooms() if room.reads_stream]
+        for start in range(0, len(rooms), SLICE):
+            some = {room.user: room for room in rooms[start : start + SLICE]}
+            for user, head in (await self._streams.heads(some)).items():
+                self._delivery.compare(some[user], head)
+            await asyncio.sleep(0)
 
     # --- closing from elsewhere
 
@@ -168,8 +178,3 @@ class Sessions:
     def count(self) -> dict[Kind, int]:
         """Live sessions of this node."""
         return {kind: self._hub.count(kind) for kind in Kind}
-
-
-def _group(room: Room) -> str | None:
-    """The group of a user's clients; rooms of another kind do not read a stream."""
-    return user_group(room.user) if room.user else None

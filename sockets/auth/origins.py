@@ -34,7 +34,8 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
         return False
     allowed = {normalise(value) for value in conf.client_origins}
     for url in own_urls:
-        own = normalise(url.replace("ws", "http", 1))
+        parts = urlsplit(url)
+        own = normalise(f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}")
         allowed.add(own)
         # In development the three names of this machine are one place.
         if own is not None and conf.environment != "production":

@@ -79,7 +79,8 @@ class Connection:
         if self.expires_at is not None and wall >= self.expires_at:
             return Close(CloseCode.TOKEN_EXPIRED, "token expired: reconnect with a new one")
         if self._pong_until is not None:
-            if now >= self._pong_until:
+            # While frames wait and drain, the pong may stand behind a reply that waits for room.
+            if now >= self._pong_until and not waiting:
                 return Close(CloseCode.NO_PONG, "no pong")
         elif self._next_ping is not None and now >= self._next_ping:
             return SEND_PING

@@ -130,10 +130,9 @@ class GatewayServer(Server):
         globalLogPublisher.addObserver(_log_failure)  # type: ignore[arg-type]
         reactor.callLater(0, self._started)
 
-    def listen_success(self, port: Any) -> Any:
+    def listen_success(self, port: Any) -> None:
         super().listen_success(port)
-        self._ports.append(port)
-        return port  # stock returns None, and "stop listening" has nothing to stop
+        self._ports.append(port)  # stock forgets it, and cannot stop listening
 
     def listen_error(self, failure: Failure) -> None:
         """A port that cannot be had ends the process with 1; stock: 0."""

@@ -15,6 +15,9 @@ SHORT = {
     "CLOSE_TIMEOUT": "1",
     "SHUTDOWN_GRACE": "4",
     "RECONNECT_SPREAD": "1",
+    # Renewal repairs what a signal lost; here it must not hide that one was.
+    "LEASE_RENEW": "100",
+    "LEASE_TTL": "300",
 }
 """Patience that a test can wait for."""
 

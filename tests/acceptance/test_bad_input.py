@@ -245,6 +245,12 @@ def test_a_huge_body_to_a_404_is_cut_before_it_is_stored(
     assert not spooled
 
 
+def test_a_declared_huge_body_is_refused_before_a_byte_of_it(shared_gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", shared_gateway.client_port), timeout=10) as peer:
+        peer.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n")
+        assert peer.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_within_the_limit_is_a_plain_404(shared_gateway: Gateway) -> None:
     port = shared_gateway.client_port
     assert http_get(port, "/nowhere", method="POST", body=b"x" * 60_000)[0] == 404
