@@ -28,15 +28,12 @@ LEVELS = {
     "critical": logging.CRITICAL,
     "silent": logging.CRITICAL + 10,
 }
-_TOKEN = re.compile(r"(?i)((?:[?&](?:access_)?token=)|gateway\.bearer\.|\bbearer\s+)[^\s&\"',;]+")
+_TOKEN = re.compile(r"(?i)((?:[?&](?:access_)?token=)|gateway\.bearer\.|\bbearer\s+)[^\s&\"',;\\]+")
 
 
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blot out tokens in every text of a line."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _TOKEN.sub(r"\1[redacted]", value)
-    return event
+def redact(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
+    """Blot out tokens in a line that is ready to be written: whatever object they came in."""
+    return _TOKEN.sub(r"\1[redacted]", str(line))
 
 
 _SHARED: list[Processor] = [
@@ -50,18 +47,20 @@ _SHARED: list[Processor] = [
 
 def logging_config(level: int, *, json: bool) -> dict[str, Any]:
     """Django's LOGGING: one handler, one format, `level` for all that is not named."""
-    render: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if json:
-        # As text: structured tracebacks carry the frames' locals, and those hold secrets.
-        render += [structlog.processors.format_exc_info, redact]
-        render.append(structlog.processors.JSONRenderer(ensure_ascii=False, default=str))
-    else:
-        render += [structlog.processors.format_exc_info, redact]
-        render.append(
-            structlog.dev.ConsoleRenderer(
-                colors=False, exception_formatter=structlog.dev.plain_traceback
-            )
+    # Tracebacks as text: structured ones carry the frames' locals, and those hold secrets.
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        if json
+        else structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
         )
+    )
+    render: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        renderer,
+        redact,
+    ]
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -48,6 +48,9 @@ async def websocket(path: str, query: dict[str, str], receive: Any, send: Any) -
     elif path == "/flood":
         for _ in range(2000):
             await send({"type": "websocket.send", "text": LINE})
+    elif path == "/loop":
+        loop = type(asyncio.get_running_loop())
+        await send({"type": "websocket.send", "text": f"{loop.__module__}.{loop.__name__}"})
     elif path == "/raise":
         raise RuntimeError("the application failed")
     elif path == "/callback":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.acceptance.gateway import Gateway, wait_for
+from tests.acceptance.gateway import ROOT, Gateway, wait_for
 from tests.acceptance.peers import RawClient
 
 
@@ -47,6 +49,19 @@ async def test_empty_messages_and_accept_headers_arrive(server: Gateway) -> None
         assert peer.response is not None and peer.response.headers["x-accepted"] == "yes"
         assert await peer.recv() == ""
         assert await peer.recv() == b""
+
+
+async def test_the_loop_is_uvloop(server: Gateway) -> None:
+    async with connect(f"ws://127.0.0.1:{server.client_port}/loop", proxy=None) as peer:
+        assert await peer.recv() == "uvloop.Loop"
+
+
+def test_losing_uvloop_is_an_error_with_the_remedy() -> None:
+    """What "daphne" in INSTALLED_APPS does."""
+    code = "import daphne.server, sockets.server.daphne"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "take 'daphne' out of INSTALLED_APPS" in done.stderr
 
 
 def test_send_waits_for_a_slow_reader_and_gives_up_on_a_stalled_one(server: Gateway) -> None:

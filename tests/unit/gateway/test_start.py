@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.test import RequestFactory
 
 from gateway.logs import LEVELS, configure, logging_config
 
@@ -97,6 +98,18 @@ class TestLogs:
         line = self.line(capsys, text)
         assert "hunter2" not in line
         assert "[redacted]" in line
+
+    @pytest.mark.parametrize("as_json", [True, False])
+    def test_a_token_in_an_object(self, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+        """Django adds the request to its lines, and its repr has the query."""
+        configure(logging_config(logging.INFO, json=as_json))
+        request = RequestFactory().get("/x?token=hunter2")
+        extra = {"request": request, "more": {"list": ['a "?token=hunter2"']}}
+        logging.getLogger("django.test").error("failed", extra=extra)
+        line = capsys.readouterr().err
+        assert "hunter2" not in line
+        if as_json:
+            assert "[redacted]" in json.loads(line)["request"]
 
     @pytest.mark.parametrize("as_json", [True, False])
     def test_structlog_and_exceptions(
