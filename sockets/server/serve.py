@@ -92,6 +92,8 @@ def _banner(host: str, client: int, worker: int, conf: Conf, socket_url: str) ->
         f"workers  ws://{name}:{worker}/ws/worker/",
         f"admin    http://{name}:{worker}/admin/",
     ]
+    if "insecure" in conf.auth:
+        lines.append("AUTH has insecure: whoever says so is that user; for development only")
     if conf.demo:
         lines.insert(0, f"example  http://{name}:{client}/demo/")
     text = "".join(f"  {line}\n" for line in lines)

@@ -99,6 +99,28 @@ def test_a_busy_port_exits_1_with_the_remedy(tmp_path: Path, which: str) -> None
     )
 
 
+def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
+    done = Gateway(tmp_path).manage("serve", "--client-port=0", "--worker-port=0", check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "CommandError: the database is not migrated; run: python manage.py migrate\n"
+    )
+
+
+async def test_a_database_that_is_away_does_not_stop_the_gateway(tmp_path: Path) -> None:
+    away = "postgres://gateway:secret@127.0.0.1:1/gateway"
+    gateway = Gateway(tmp_path / "data", **SHORT, DATABASE_URL=away)
+    gateway.start()
+    try:
+        sender, tab = await worker(gateway), await client(gateway, "u")
+        await sender.ask(type="notify", user="u", event="n")
+        assert (await tab.receive())["event"] == "n"
+        assert "the database does not answer" in gateway.log()
+        assert "secret" not in gateway.log()
+    finally:
+        assert gateway.stop() == 0
+
+
 def test_a_second_process_in_memory_mode_is_refused(gateway: Gateway) -> None:
     done = gateway.manage("serve", "--client-port=0", "--worker-port=0", check=False)
     assert done.returncode == 1

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 
 from sockets.conf import get_conf
@@ -42,6 +44,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         from sockets.server.serve import serve
 
+        self._require_migrations()
         conf = get_conf()
         client, worker = options["client_port"], options["worker_port"]
         code = serve(
@@ -54,6 +57,19 @@ class Command(BaseCommand):
             out=sys.stdout,
         )
         sys.exit(code)
+
+    def _require_migrations(self) -> None:
+        """A database that is away is no reason not to serve; one that lacks our tables is."""
+        try:
+            executor = MigrationExecutor(connection)
+            missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        except DatabaseError as error:
+            self.stderr.write(f"the database does not answer; rows wait until it does: {error}")
+            return
+        finally:
+            connection.close()
+        if missing:
+            raise CommandError("the database is not migrated; run: python manage.py migrate")
 
 
 def _port(text: str) -> int:
