@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
 if settings.GATEWAY["demo"]:
     urlpatterns += [
         path("", RedirectView.as_view(url="/demo/")),
+        path("demo", RedirectView.as_view(url="/demo/")),
         path("demo/", include("examples.image_converter.urls")),
     ]
 

@@ -1,8 +1,17 @@
-"""The example as a Django app."""
+"""The example as a Django app.
+
+image_converter.E001: its visitors prove who they are with tokens, and the gateway takes none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
+
+from sockets.conf import get_conf
 
 
 class ImageConverterConfig(AppConfig):
@@ -11,3 +20,22 @@ class ImageConverterConfig(AppConfig):
     name = "examples.image_converter"
     label = "image_converter"
     verbose_name = "Image converter (demo)"
+
+    def ready(self) -> None:
+        register(check_tokens, "gateway")
+
+
+def check_tokens(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E001. Without it the page would load and never become live."""
+    conf = get_conf()
+    if "jwt" in conf.auth and conf.jwt_secret:
+        return []
+    return [
+        Error(
+            "DEMO: the example needs AUTH with jwt, and JWT_SECRET.",
+            hint="Set JWT_SECRET to: openssl rand -hex 32, or DEMO=false.",
+            id="image_converter.E001",
+        )
+    ]

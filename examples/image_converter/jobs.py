@@ -184,7 +184,7 @@ class JobFolder:
             self._delete(self.root / job.state / job.id)
         states = (_INCOMING, _WORKING, *_FINISHED)
         if sum(1 for state in states for _ in self._folders(state)) >= self.limits.total:
-            raise Refused("full", 503, "the converter is full: try again in a few minutes")
+            raise Refused("full", 503, "The converter is full: try again in a few minutes")
 
     def _receive(self, source: Readable, path: Path) -> int:
         size = 0
@@ -192,10 +192,10 @@ class JobFolder:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
                 if size > self.limits.upload:
-                    raise Refused("too_large", 413, f"larger than {self.limits.upload // 2**20} MB")
+                    raise Refused("too_large", 413, f"Larger than {self.limits.upload // 2**20} MB")
                 file.write(chunk)
         if not size:
-            raise Refused("empty", 400, "the file is empty")
+            raise Refused("empty", 400, "The file is empty")
         return size
 
     # --- the worker's side
@@ -232,7 +232,7 @@ class JobFolder:
             claim = Claim(self, folder, job)
             try:
                 if job.attempts >= MAX_ATTEMPTS:
-                    message = f"gave up: {job.attempts} workers stopped while converting it"
+                    message = f"Gave up: {job.attempts} workers stopped while converting it"
                     revived.append(claim.fail(message))
                 else:
                     revived.append(claim.put_back())

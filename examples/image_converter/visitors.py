@@ -70,10 +70,10 @@ def visitors_only(view: View) -> View:
     @wraps(view)
     async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method not in _SAFE and not _is_own_page(request):
-            return refusal(403, "foreign_origin", "only this site's own page may do this")
+            return refusal(403, "foreign_origin", "Only this site's own page may do this")
         visitor = visitor_of(request)
         if visitor is None:
-            return refusal(401, "no_visitor", "who are you? Open the page first (cookies allowed)")
+            return refusal(401, "no_visitor", "Who are you? Open the page first (cookies allowed)")
         return await view(request, visitor, *args, **kwargs)
 
     return guarded

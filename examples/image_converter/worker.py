@@ -45,7 +45,7 @@ converts them with Pillow, and notifies the owner's browser tabs over its one so
 gateway is away it comes back by itself; what was not confirmed is repeated.
 
 Ctrl-C or SIGTERM: takes no new job, gives the running ones --grace seconds, hands back the rest.
-A second one: hands back at once. After kill -9, another worker finds the jobs within 15 seconds.
+A second one: hands back at once. After kill -9, another worker takes over within 20 seconds.
 """
 
 
@@ -88,7 +88,7 @@ def convert_job(claim: Claim, tell: Told, cancelled: threading.Event) -> None:
             tell("job.queued", claim.put_back())
         except OSError as error:  # the disk is full, most likely: ours to mend, not the visitor's
             log.exception("job %s", claim.job.id)
-            tell("job.failed", claim.fail(f"the converter has a problem ({error.strerror})"))
+            tell("job.failed", claim.fail(f"The converter has a problem ({error.strerror})"))
     except Gone:
         log.warning("job %s was given to another worker", claim.job.id)
 

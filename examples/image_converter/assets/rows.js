@@ -33,11 +33,11 @@ export class Rows {
 
   /** A view of a job, from wherever: the newest one wins. */
   put(job, aloud = true) {
-    const known = this.#jobs.get(job.id);
-    if (known && job.rev < known.job.rev) return;
+    const known = this.#jobs.get(job.id)?.job;
+    if (known && job.rev < known.rev) return;
     if (!known && job.ref) this.#remove(`local-${job.ref}`);
     this.#show(job);
-    if (!aloud || known?.job.state === job.state) return;
+    if (!aloud || known?.state === job.state) return;
     if (job.state === "done") this.#parts.said.textContent = `${job.name}: ${LABELS[job.format]} is ready`;
     if (job.state === "failed") this.#parts.said.textContent = `${job.name}: ${job.error}`;
   }

@@ -138,13 +138,24 @@ def test_a_sign_of_life_is_enough(jobs: JobFolder, add: AddJob) -> None:
     assert jobs.revive(NOW) == []
 
 
+def test_a_job_that_waited_long_is_not_stale_the_moment_it_is_claimed(
+    jobs: JobFolder, add: AddJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add()
+    os.utime(jobs.root / "incoming" / job.id, (NOW - STALE - 1, NOW - STALE - 1))
+    seen: list[object] = []
+    monkeypatch.setattr(Claim, "update", lambda claim, **_: seen.extend(jobs.revive(NOW)))
+    take(jobs)
+    assert seen == []
+
+
 def test_a_job_that_kills_workers_is_given_up(jobs: JobFolder, add: AddJob) -> None:
     add()
     for _ in range(MAX_ATTEMPTS):
         silent(take(jobs))
         (job,) = jobs.revive(NOW)
     assert job.state == "failed"
-    assert "gave up" in job.error
+    assert "Gave up" in job.error
     assert jobs.claim(NOW) is None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jwt
 import pytest
+from django.conf import LazySettings
 from django.http import HttpResponse
 from django.test import AsyncClient
 
@@ -36,7 +37,7 @@ class Told(list[tuple[str, str, dict[str, Any]]]):
 
 
 @pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any) -> Told:
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings) -> Told:
     settings.GATEWAY = {**settings.GATEWAY, "data_dir": tmp_path}
     told = Told()
 

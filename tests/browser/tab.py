@@ -1,0 +1,112 @@
+"""One tab with the demo page open: what it heard, what it showed, what a visitor does in it."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from PIL import Image
+from playwright.async_api import BrowserContext, Page, WebSocket, expect
+
+from tests.acceptance.gateway import Gateway
+
+# Everything that the list ever said, because a fast job changes quicker than a test can look.
+REMEMBER = """
+window.said = [];
+new MutationObserver(() => {
+  for (const row of document.querySelectorAll("#jobs .job")) {
+    const [name, detail] = [".name", ".detail"].map((part) => row.querySelector(part).textContent);
+    const text = `${name}: ${detail}`;
+    if (!window.said.includes(text)) window.said.push(text);
+  }
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+# Drops a file of these bytes, or of that many zeros, on the page; returns whether it said so.
+DROP = """([name, content]) => {
+  const bytes = typeof content === "number" ? new Uint8Array(content)
+    : Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+  const drag = (kind) => document.body.dispatchEvent(
+    new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+  drag("dragover");
+  const marked = document.querySelector("#drop").classList.contains("over");
+  drag("drop");
+  return marked;
+}"""
+
+
+class Tab:
+    """A tab. `messages`: the notifications its sockets received; `sockets`: their URLs."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.messages: list[dict[str, Any]] = []
+        self.sockets: list[str] = []
+        self.errors: list[str] = []
+        page.on("websocket", self._socket_opened)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    @classmethod
+    async def open(cls, context: BrowserContext, site: Gateway) -> Tab:
+        """A new tab of this visitor, live."""
+        tab = cls(await context.new_page())
+        await tab.page.add_init_script(REMEMBER)
+        await tab.page.goto(site.http("/demo/"))
+        await tab.live()
+        return tab
+
+    def _socket_opened(self, socket: WebSocket) -> None:
+        self.sockets.append(socket.url)
+        socket.on("framereceived", self._received)
+
+    def _received(self, payload: str | bytes) -> None:
+        frame = json.loads(payload)
+        if frame["type"] == "message":
+            self.messages.append(frame)
+
+    @property
+    def client_id(self) -> str:
+        """Of the last socket."""
+        return parse_qs(urlsplit(self.sockets[-1]).query)["client_id"][0]
+
+    async def live(self) -> None:
+        await expect(self.page.locator("#status")).to_have_attribute(
+            "data-state", "online", timeout=20_000
+        )
+
+    async def upload(self, *files: tuple[str, bytes], to: str = "WebP") -> None:
+        """Choose files, as with the file dialog."""
+        await self.page.get_by_role("radio", name=to).check(force=True)
+        chosen = [
+            {"name": name, "mimeType": "image/png", "buffer": content} for name, content in files
+        ]
+        await self.page.set_input_files("#files", chosen)  # type: ignore[arg-type]
+
+    async def drop(self, name: str, content: bytes | int) -> bool:
+        """Drag a file over the page and let it go; whether the page showed that it may."""
+        given = content if isinstance(content, int) else b64encode(content).decode()
+        return bool(await self.page.evaluate(DROP, [name, given]))
+
+    def row(self, name: str) -> Any:
+        return self.page.locator("#jobs .job").filter(has_text=name)
+
+    async def becomes(self, name: str, state: str) -> None:
+        await expect(self.row(name)).to_have_attribute("data-state", state, timeout=20_000)
+
+    async def said(self) -> list[str]:
+        """Every line that the list has shown since the page was opened."""
+        return list(await self.page.evaluate("window.said"))
+
+    async def download(self, name: str) -> tuple[str, Image.Image]:
+        """Click on Download; the proposed file name and the image in the file."""
+        async with self.page.expect_download() as started:
+            await self.row(name).get_by_role("link").click()
+        download = await started.value
+        image = Image.open(BytesIO((await download.path()).read_bytes()))
+        image.load()
+        return download.suggested_filename, image
