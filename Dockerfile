@@ -19,8 +19,8 @@ RUN ENVIRONMENT=production DATA_DIR=/tmp/build \
     && python -m compileall -q gateway sockets examples
 
 FROM ${PYTHON_IMAGE}
-RUN groupadd --system --gid 10001 gateway \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
+RUN groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
     && install -d -o gateway -g gateway -m 0700 /data
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app

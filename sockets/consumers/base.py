@@ -17,13 +17,15 @@ from sockets.exceptions import (
     BadFrame,
     GatewayError,
     GatewayUnavailable,
+    InvalidMessage,
+    MessageTooLarge,
     Refused,
     TryAgainLater,
 )
 from sockets.hub import LocalSession
 from sockets.ids import new_id
 from sockets.node.node import Node, ensure_node
-from sockets.protocol.codec import encode, encode_error
+from sockets.protocol.codec import encode
 from sockets.protocol.connection import Close, Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import Error, Limits, Reply
@@ -103,8 +105,13 @@ class GatewayConsumer(AsyncConsumer):
         """Make the session known, and write its `welcome`. Raises GatewayError."""
         raise NotImplementedError
 
-    async def on_text(self, text: str) -> None:
-        """One frame. Raises BadFrame, which is answered, and GatewayUnavailable."""
+    def decode(self, text: str) -> Any:
+        """One frame as a struct of `protocol.messages`. Raises BadFrame."""
+        raise NotImplementedError
+
+    async def handle(self, message: Any) -> None:
+        """Do what the frame asks. Raises BadFrame, InvalidMessage and GatewayUnavailable, which
+        become the error reply."""
         raise NotImplementedError
 
     @property
@@ -189,19 +196,36 @@ class GatewayConsumer(AsyncConsumer):
                 await asyncio.sleep(0)
             if self.session.close_code is not None:
                 continue  # closing: what still comes is not processed (RFC 6455 section 1.4)
-            try:
-                text = message.get("text")
-                if text is None:
-                    raise BadFrame(ErrorCode.BINARY, "gateway.v1 is JSON in text frames")
-                await self.on_text(text)
-                self.session.connection.good_frame()
-            except BadFrame as error:
-                await self.write(encode_error(error))
-                if isinstance(verdict := self.session.connection.bad_frame(), Close):
-                    self.session.close(verdict.code, verdict.reason)
-            except GatewayUnavailable as error:
-                reason = Error(ErrorCode.UNAVAILABLE, str(error))
-                await self.write(encode(Reply(ok=False, error=reason)))
+            await self._on_frame(message.get("text"))
+
+    async def _on_frame(self, text: str | None) -> None:
+        """Handle one frame; whatever is wrong with it becomes a reply with its `ref`."""
+        connection = self.session.connection
+        message: Any = None
+        try:
+            if text is None:
+                raise BadFrame(ErrorCode.BINARY, "gateway.v1 is JSON in text frames")
+            message = self.decode(text)
+            connection.good_frame()
+            await self.handle(message)
+        except BadFrame as error:
+            await self._reply_error(error.code, error, message, error.ref)
+            # Counted where nothing could be made of it: a request that is refused is no garbage.
+            if message is None and isinstance(verdict := connection.bad_frame(), Close):
+                self.session.close(verdict.code, verdict.reason)
+        except MessageTooLarge as error:
+            await self._reply_error(ErrorCode.TOO_LARGE, error, message)
+        except InvalidMessage as error:
+            await self._reply_error(ErrorCode.BAD_MESSAGE, error, message)
+        except GatewayUnavailable as error:
+            await self._reply_error(ErrorCode.UNAVAILABLE, error, message)
+
+    async def _reply_error(
+        self, code: ErrorCode, error: Exception, message: Any, ref: str | int | None = None
+    ) -> None:
+        if ref is None and isinstance(own := getattr(message, "ref", None), str | int):
+            ref = own
+        await self.write(encode(Reply(ok=False, ref=ref, error=Error(code, str(error)))))
 
     async def _refuse(self, error: GatewayError, session: LocalSession | None) -> None:
         """Close with the error's code; the peer's half of the handshake is awaited."""

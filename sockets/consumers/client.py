@@ -16,7 +16,15 @@ from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, Unauthorized
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_client, encode
-from sockets.protocol.messages import Ack, ListSessions, Pong, Refresh, Send, Welcome
+from sockets.protocol.messages import (
+    Ack,
+    ClientMessage,
+    ListSessions,
+    Pong,
+    Refresh,
+    Send,
+    Welcome,
+)
 from sockets.signals import client_message
 from sockets.types import Credentials, Kind
 
@@ -55,8 +63,10 @@ class ClientConsumer(GatewayConsumer):
         )
         node.delivery.begin(opened.room, session, opened.opening, opened.page)
 
-    async def on_text(self, text: str) -> None:
-        message = decode_client(text)
+    def decode(self, text: str) -> ClientMessage:
+        return decode_client(text)
+
+    async def handle(self, message: ClientMessage) -> None:
         match message:
             case Pong():
                 self.session.connection.pong()
@@ -110,19 +120,15 @@ class ClientConsumer(GatewayConsumer):
     def _on_refresh(self, refresh: Refresh) -> None:
         conf = self.node.conf
         if "jwt" not in conf.auth:
-            raise BadFrame(ErrorCode.BAD_MESSAGE, "tokens are not in use here", _ref(refresh.ref))
+            raise BadFrame(ErrorCode.BAD_MESSAGE, "tokens are not in use here")
         try:
             credentials = clients.check_token(refresh.token, conf)
         except Unauthorized as error:
-            raise BadFrame(ErrorCode.UNAUTHORIZED, str(error), _ref(refresh.ref)) from None
+            raise BadFrame(ErrorCode.UNAUTHORIZED, str(error)) from None
         if credentials.subject != self.session.info.user:
             self.session.close(CloseCode.UNAUTHORIZED, "the new token is another user's")
         else:
             self.session.connection.expires_at = credentials.expires_at
-
-
-def _ref(ref: object) -> str | int | None:
-    return ref if isinstance(ref, str | int) else None
 
 
 def _tell_django(user: str, client: str, event: str, data: bytes) -> None:

@@ -10,7 +10,7 @@ from sockets import metrics
 from sockets.auth import keys
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
-from sockets.exceptions import BadFrame, BadRequest, InvalidMessage, MessageTooLarge
+from sockets.exceptions import BadFrame, BadRequest
 from sockets.hub import Room
 from sockets.ids import is_user_id
 from sockets.layers.fanout import Message
@@ -23,6 +23,7 @@ from sockets.protocol.messages import (
     Notify,
     Pong,
     Presence,
+    WorkerMessage,
     WorkerWelcome,
 )
 from sockets.protocol.outbox import Write
@@ -65,8 +66,10 @@ class WorkerConsumer(GatewayConsumer):
             )
         )
 
-    async def on_text(self, text: str) -> None:
-        message = decode_worker(text)
+    def decode(self, text: str) -> WorkerMessage:
+        return decode_worker(text)
+
+    async def handle(self, message: WorkerMessage) -> None:
         match message:
             case Pong():
                 self.session.connection.pong()
@@ -82,20 +85,15 @@ class WorkerConsumer(GatewayConsumer):
                 await self._on_presence(message)
 
     async def _on_notify(self, notify: Notify) -> None:
-        try:
-            receipt = await self.node.delivery.notify(
-                notify.user,
-                notify.event,
-                notify.data,
-                durable=notify.durable,
-                ttl=notify.ttl,
-                collapse_key=notify.collapse_key,
-                idempotency_key=notify.idempotency_key,
-            )
-        except InvalidMessage as error:
-            large = isinstance(error, MessageTooLarge)
-            code = ErrorCode.TOO_LARGE if large else ErrorCode.BAD_MESSAGE
-            raise BadFrame(code, str(error), _ref(notify.ref)) from None
+        receipt = await self.node.delivery.notify(
+            notify.user,
+            notify.event,
+            notify.data,
+            durable=notify.durable,
+            ttl=notify.ttl,
+            collapse_key=notify.collapse_key,
+            idempotency_key=notify.idempotency_key,
+        )
         await self.reply(
             notify.ref,
             id=receipt.id,
@@ -107,13 +105,12 @@ class WorkerConsumer(GatewayConsumer):
     async def _on_attach(self, attach: Attach) -> None:
         session, limit = self.session, self.node.conf.max_attached
         if not is_user_id(attach.user):
-            raise BadFrame(ErrorCode.BAD_MESSAGE, "not a user id", _ref(attach.ref))
+            raise BadFrame(ErrorCode.BAD_MESSAGE, "not a user id")
         if attach.user not in session.attached:
             if len(session.attached) >= limit:
                 raise BadFrame(
                     ErrorCode.BAD_MESSAGE,
                     f"attached to {limit} users already: detach from some",
-                    _ref(attach.ref),
                 )
             session.attached.add(attach.user)
             await self.node.hub.join(session, worker_group(attach.user), "", on_client_send)
@@ -142,7 +139,3 @@ def on_client_send(room: Room, message: Message) -> None:
         if session.outbox.write(frame) is Write.FULL:
             session.missed += 1
             metrics.dropped_ephemeral.inc()
-
-
-def _ref(ref: object) -> str | int | None:
-    return ref if isinstance(ref, str | int) else None

@@ -16,8 +16,6 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.messages import (
     Body,
     ClientMessage,
-    Error,
-    Reply,
     UnknownShape,
     WorkerMessage,
 )
@@ -76,11 +74,6 @@ def _explain(text: str, error: Exception, tags: frozenset[str]) -> BadFrame:
 def encode(message: msgspec.Struct) -> Frame:
     """A frame of ours."""
     return Frame(_encoder.encode(message))
-
-
-def encode_error(error: BadFrame) -> Frame:
-    """The reply that tells a peer what was wrong with its frame."""
-    return encode(Reply(ok=False, ref=error.ref, error=Error(error.code, str(error))))
 
 
 def encode_body(body: Body) -> bytes:
