@@ -14,13 +14,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
 from sockets.codes import CloseCode
-from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
+from sockets.delivery import require_user_id
+from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
+from sockets.ids import new_id
 from sockets.layers.groups import user_group
 from sockets.node.node import Node, current_node
 from sockets.types import Position, Receipt, SessionInfo
@@ -49,6 +52,9 @@ __all__ = [
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call from another thread waits for the gateway's loop."""
+
+_message_id: ContextVar[str | None] = ContextVar("gateway_message_id", default=None)
+"""Of the message that a sync call is sending: known before the outcome is."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,6 +89,7 @@ async def anotify_user(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
+            id=_message_id.get(),
         )
     )
 
@@ -126,11 +133,13 @@ async def abroadcast(event: str, data: object = None, *, durable: bool = False) 
 
 async def ais_online(user_id: str) -> bool:
     """Whether the user has a live client session."""
+    require_user_id(user_id)
     return await _at_node(lambda node: node.presence.is_online(user_id))
 
 
 async def asessions_of(user_id: str) -> list[SessionInfo]:
     """The user's live client sessions, oldest first."""
+    require_user_id(user_id)
     return await _at_node(lambda node: node.presence.sessions_of(user_id))
 
 
@@ -139,6 +148,7 @@ async def astream_position(user_id: str) -> Position:
 
     Take it before you load the data of a page and connect from it: nothing falls between.
     """
+    require_user_id(user_id)
     return await _at_node(lambda node: node.streams.head(user_id))
 
 
@@ -151,6 +161,8 @@ async def adisconnect_user(
     reason: str = "disconnected by the application",
 ) -> int:
     """Close a user's sessions, all or the one named; returns how many."""
+    require_user_id(user_id)
+    _require_close_code(code)
     return await _at_node(
         lambda node: node.sessions.disconnect(
             user_id, client=client, session=session, code=code, reason=reason
@@ -166,6 +178,8 @@ async def adisconnect_session(
 ) -> int:
     """Close one session of a client or worker; returns 1, or 0 if it is gone already."""
 
+    _require_close_code(code)
+
     async def close(node: Node) -> int:
         return node.sessions.close_local([session_id], code, reason)
 
@@ -180,6 +194,12 @@ def client_socket_url() -> str:
 def worker_socket_url() -> str:
     """Where workers connect: WORKER_SOCKET_URL, or the real port on localhost."""
     return _node().worker_socket_url
+
+
+def _require_close_code(code: int) -> None:
+    """RFC 6455 section 7.4: what a close frame may carry. Raises InvalidMessage."""
+    if not ((1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999):
+        raise InvalidMessage(f"{code} is no close code that can be sent: use 4000 to 4999")
 
 
 # --- carrying a call to the node's loop
@@ -214,13 +234,20 @@ def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
                 f"{name}() blocks, and this thread runs an event loop: "
                 f"use `await {twin.__name__}(…)`"
             )
-        future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), _node().loop)
+        loop = _node().loop
+        id = new_id()
+        before = _message_id.set(id)
+        try:
+            # The loop's task begins with a copy of this thread's context.
+            future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), loop)
+        finally:
+            _message_id.reset(before)
         try:
             return future.result(CALL_TIMEOUT)
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise GatewayUnavailable(
-                f"the gateway did not answer in {CALL_TIMEOUT:g} s", outcome="unknown"
+                f"the gateway did not answer in {CALL_TIMEOUT:g} s", outcome="unknown", id=id
             ) from None
 
     call.__name__ = call.__qualname__ = name

@@ -18,7 +18,7 @@ from sockets import metrics
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
 from sockets.hub import MAX_EARLY, Layer, LocalSession, Room
-from sockets.ids import is_user_id, new_id
+from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.layers.fanout import Message
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import Presence
@@ -75,11 +75,17 @@ class Delivery:
         collapse_key: str | None = None,
         idempotency_key: str | None = None,
         exclude_client: str | None = None,
+        id: str | None = None,
     ) -> Receipt:
-        """Notify one user. Raises InvalidMessage, MessageTooLarge, GatewayUnavailable."""
-        _check_user(user)
+        """Notify one user. Raises InvalidMessage, MessageTooLarge, GatewayUnavailable.
+
+        `id`: the message's, where the caller has to know it before the outcome.
+        """
+        require_user_id(user)
         check_options(durable, ttl, collapse_key, idempotency_key)
-        id, body = self._encode(event, data)
+        if exclude_client is not None:
+            exclude_client = parse_ulid(exclude_client) or exclude_client
+        id, body = self._encode(event, data, id)
         if not durable:
             await self._signal(user, event, body, exclude_client)
             metrics.notifications[False].inc()
@@ -89,7 +95,7 @@ class Delivery:
         if not done.duplicate:
             metrics.notifications[True].inc()
             if not done.signalled:
-                await self._signal(user, event, body, exclude_client, done.position)
+                await self._signal_durable(user, event, body, exclude_client, done.position)
         return Receipt(
             done.id,
             done.position.epoch,
@@ -104,7 +110,7 @@ class Delivery:
         """One durable append for each user; nothing is sent if any argument is wrong."""
         chosen = list(users)
         for user in chosen:
-            _check_user(user)
+            require_user_id(user)
         return [await self.notify(user, event, data, **options) for user in chosen]
 
     async def broadcast(self, event: str, data: object) -> Receipt:
@@ -114,10 +120,10 @@ class Delivery:
         metrics.notifications[False].inc()
         return Receipt(id, None, None)
 
-    def _encode(self, event: str, data: object) -> tuple[str, bytes]:
+    def _encode(self, event: str, data: object, id: str | None = None) -> tuple[str, bytes]:
         if not isinstance(event, str) or not 1 <= len(event) <= 255:
             raise InvalidMessage("event must be a string of 1 to 255 characters")
-        id = new_id()
+        id = id or new_id()
         try:
             body = encode_body(Body(id, event, data, round(self._clock(), 3)))
         except (TypeError, ValueError, RecursionError) as error:
@@ -145,6 +151,15 @@ class Delivery:
             message["exclude_client"] = exclude_client
         await self._layer.group_send(user_group(user), message)
 
+    async def _signal_durable(
+        self, user: str, event: str, body: bytes, exclude_client: str | None, position: Position
+    ) -> None:
+        """The message is in the stream, so it is sent: a lost signal is found at a renewal."""
+        try:
+            await self._signal(user, event, body, exclude_client, position)
+        except GatewayUnavailable as error:
+            logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
+
     async def _reach(self, user: str) -> int:
         return len(await self._presence.sessions_of(user))
 
@@ -152,23 +167,30 @@ class Delivery:
 
     def on_user_message(self, room: Room, message: Message) -> None:
         """A message for a user: ours (`body`), or of plain Channels code (`event`, `data`)."""
+        body = self._body_of(message)
+        exclude = message.get("exclude_client")
+        epoch, offset = message.get("epoch"), message.get("offset")
+        if offset is None:
+            self._write_ephemeral(room.members, body, exclude)
+        elif isinstance(epoch, str) and type(offset) is int:
+            self._write_durable(room, body, exclude, epoch, offset)
+        else:
+            raise ValueError("a durable message has an epoch (str) and an offset (int)")
+
+    def _body_of(self, message: Message) -> bytes:
+        """The ready JSON of our own messages, or that of what plain Channels code sent."""
         if message.get("type") != "user.notify":
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
         if body is None:
             _, body = self._encode(message["event"], message.get("data"))
-        exclude = message.get("exclude_client")
-        offset = message.get("offset")
-        if offset is None:
-            self._write_ephemeral(room.members, body, exclude)
-        else:
-            self._write_durable(room, body, exclude, message["epoch"], offset)
+        if not isinstance(body, bytes):
+            raise ValueError("body must be bytes")
+        return body
 
     def on_broadcast(self, room: Room, message: Message) -> None:
         """A message for every client: in slices, so that one broadcast does not hold the loop."""
-        body = message.get("body")
-        if body is None:
-            _, body = self._encode(message["event"], message.get("data"))
+        body = self._body_of(message)
         members = tuple(room.members)
         self._write_ephemeral(members[:SLICE], body, None)
         if len(members) > SLICE:
@@ -191,17 +213,20 @@ class Delivery:
                 if len(session.early) < MAX_EARLY:
                     session.early.append(frame)
                     continue
-            elif self._write(session, body, frame) is not Write.FULL:
+                result = Write.FULL
+            else:
+                result = self._write(session, body, frame)
+            if result is Write.FULL:
+                session.missed += 1
+                metrics.dropped_ephemeral.inc()
+            elif result is Write.OK:
                 written += 1
-                continue
-            session.missed += 1
-            metrics.dropped_ephemeral.inc()
         metrics.delivered_live.inc(written)
 
     def _write_durable(
         self, room: Room, body: bytes, exclude: str | None, epoch: str, offset: int
     ) -> None:
-        room.seen = Position(epoch, offset)
+        room.saw(epoch, offset)
         frame = message_frame(body, offset=offset)
         written = 0
         gap = False
@@ -279,7 +304,12 @@ class Delivery:
                 epoch = lagging[0].cursor.epoch  # type: ignore[union-attr]
                 cursors = [s.cursor for s in lagging if s.cursor and s.cursor.epoch == epoch]
                 start = Position(epoch, min(cursor.offset for cursor in cursors))
+                seen = room.seen
                 page = await self._streams.read(room.user, start, PAGE)
+                if seen is not None and seen is room.seen and seen.epoch == page.epoch:
+                    # The append comes before its signal: what the stream does not have by now
+                    # was never in it, and would be waited for in vain.
+                    room.seen = Position(page.epoch, min(seen.offset, page.head))
                 frames: dict[int, Frame] = {}
                 for session in lagging:
                     if _can_read(session) and session.cursor and session.cursor.epoch == epoch:
@@ -337,7 +367,8 @@ def _frame(step: Step, frames: dict[int, Frame]) -> Frame:
             return encode(Reset(position.epoch, position.offset))
 
 
-def _check_user(user: str) -> None:
+def require_user_id(user: str) -> None:
+    """Raises InvalidMessage."""
     if not is_user_id(user):
         raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
 

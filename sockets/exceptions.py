@@ -11,7 +11,8 @@
     ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
     │   └── MessageTooLarge
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
-    └── GatewayUnreachable      memory mode, and this process is not the gateway
+    ├── GatewayUnreachable      memory mode, and this process is not the gateway
+    └── AlreadyRunning          memory mode, and another process has the data directory
 
 `close_code` is what a socket is closed with, `http_status` what the HTTP API answers.
 The text is written for the caller and says what to do next; it never holds a secret.
@@ -110,6 +111,10 @@ class GatewayUnavailable(GatewayError):
         super().__init__(message)
         self.outcome = outcome
         self.id = id
+
+
+class AlreadyRunning(GatewayError):
+    """Another gateway process holds the data directory; the text says which, and what to do."""
 
 
 class GatewayUnreachable(GatewayError):

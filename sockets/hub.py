@@ -56,6 +56,7 @@ class LocalSession:
         "on_readable",
         "on_room",
         "outbox",
+        "present",
         "rooms",
     )
 
@@ -64,7 +65,8 @@ class LocalSession:
         self.outbox = outbox
         self.connection = connection
         self.cursor: Cursor | None = None
-        self.early: list[Frame] | None = [] if info.kind is Kind.CLIENT else None
+        self.early: list[Frame] | None = []  # None once it is welcomed
+        self.present = False  # registered with presence
         self.blocked = False
         self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
@@ -78,6 +80,11 @@ class LocalSession:
 
     def __repr__(self) -> str:
         return f"<LocalSession {self.info.kind} {self.info.id}>"
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether the first frame has been written."""
+        return self.early is None
 
     def drained(self) -> None:
         """From the outbox: there is room again, or the socket is gone. Replies go first."""
@@ -119,6 +126,12 @@ class Room:
         """Whether this is the room of a user's client sessions."""
         return self.user != ""
 
+    def saw(self, epoch: str, offset: int) -> None:
+        """The layer brought this; a late one does not hide a newer one."""
+        seen = self.seen
+        if seen is None or seen.epoch != epoch or seen.offset < offset:
+            self.seen = Position(epoch, offset)
+
     def is_ahead_of(self, position: Position) -> bool:
         """Whether the layer brought something newer than `position` of the same epoch."""
         seen = self.seen
@@ -133,6 +146,7 @@ class Hub:
         self._sessions: dict[str, LocalSession] = {}
         self._rooms: dict[str, Room] = {}
         self._count: Counter[Kind] = Counter()
+        self._discarding: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -187,6 +201,7 @@ class Hub:
 
     async def leave(self, session: LocalSession, group: str | None = None) -> None:
         """Leave one room, or all; the last one out leaves the group."""
+        empty: list[Room] = []
         for room in [r for r in session.rooms if group is None or r.group == group]:
             session.rooms.remove(room)
             room.members.pop(session, None)
@@ -194,4 +209,17 @@ class Hub:
                 del self._rooms[room.group]
                 if room.reader is not None:
                     room.reader.cancel()
+                empty.append(room)
+        # The session is in no room any more, whatever the layer says to the rest.
+        for room in empty:
+            if room.joined is not None and not room.joined.done():
+                # The confirmation would come after us and leave a sink behind; nor is it waited
+                # for: whoever leaves may have been cancelled because it never comes.
+                room.joined.add_done_callback(partial(self._discard_later, room))
+            else:
                 await self._layer.group_discard_sink(room.group, room.sink)
+
+    def _discard_later(self, room: Room, _: object) -> None:
+        task = asyncio.ensure_future(self._layer.group_discard_sink(room.group, room.sink))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)

@@ -96,6 +96,7 @@ class Sessions:
 
     async def _register(self, session: LocalSession) -> None:
         replaced = await self._presence.register(session.info)
+        session.present = True
         await self.request_close(replaced, CloseCode.REPLACED, REPLACED)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
@@ -109,6 +110,7 @@ class Sessions:
         if session.close_code is not None:
             code, reason = session.close_code, session.close_reason
         self._hub.discard(session)
+        session.present = False
         metrics.sessions[session.info.kind].dec()
         metrics.count_disconnect(session.info.kind, code)
         self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
@@ -119,16 +121,20 @@ class Sessions:
 
     async def renew(self) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers."""
-        infos = [session.info for session in self._hub]
-        for start in range(0, len(infos), SLICE):
-            fenced = await self._presence.renew(infos[start : start + SLICE])
+        sessions = list(self._hub)
+        for start in range(0, len(sessions), SLICE):
+            # Asked anew for each slice: meanwhile sockets close. A session that is closing must
+            # not fence the one that replaced it, one that still opens has no lease yet.
+            some = sessions[start : start + SLICE]
+            infos = [s.info for s in some if s.present and s.close_code is None]
+            fenced = await self._presence.renew(infos)
             self.close_local(fenced, CloseCode.REPLACED, REPLACED)
             await asyncio.sleep(0)
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
         for start in range(0, len(rooms), SLICE):
-            some = {room.user: room for room in rooms[start : start + SLICE]}
-            for user, head in (await self._streams.heads(some)).items():
-                self._delivery.compare(some[user], head)
+            by_user = {room.user: room for room in rooms[start : start + SLICE]}
+            for user, head in (await self._streams.heads(by_user)).items():
+                self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
 
     # --- closing from elsewhere

@@ -61,8 +61,11 @@ def check_token(token: str, conf: Conf) -> Credentials:
     subject = claims["sub"]
     if not is_user_id(subject):
         raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8")
-    expires_at = claims.get("exp")
-    return Credentials(subject, "jwt", None if expires_at is None else float(expires_at))
+    try:
+        expires_at = None if "exp" not in claims else float(claims["exp"]) + LEEWAY
+    except OverflowError:
+        raise Unauthorized("token: exp is out of range") from None
+    return Credentials(subject, "jwt", expires_at)
 
 
 def _jwt(handshake: Handshake, conf: Conf) -> Credentials | None:

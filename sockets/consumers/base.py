@@ -86,10 +86,12 @@ class GatewayConsumer(AsyncConsumer):
             if not self._given_up:
                 raise
         finally:
-            if session is not None:
-                await self.node.sessions.close(session, code, reason)
-            if pump is not None:
-                await pump.finish()
+            try:
+                if session is not None:
+                    await self.node.sessions.close(session, code, reason)
+            finally:
+                if pump is not None:
+                    await pump.finish()
 
     # --- for the two kinds
 

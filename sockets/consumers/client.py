@@ -102,6 +102,12 @@ class ClientConsumer(GatewayConsumer):
 
     async def _on_send(self, send: Send) -> None:
         info = self.session.info
+        decoded: Any = None
+        if heard := client_message.has_listeners(ClientConsumer):
+            try:
+                decoded = msgspec.json.decode(send.data)
+            except (ValueError, RecursionError) as error:  # 1e999 is JSON, and no float
+                raise BadFrame(ErrorCode.BAD_JSON, f"data cannot be read: {error}") from None
         await self.node.layer.group_send(
             worker_group(info.user),
             {
@@ -112,8 +118,8 @@ class ClientConsumer(GatewayConsumer):
                 "data": bytes(send.data),
             },
         )
-        if client_message.has_listeners(ClientConsumer):
-            work = partial(_tell_django, info.user, info.client_id, send.event, bytes(send.data))
+        if heard:
+            work = partial(_tell_django, info.user, info.client_id, send.event, decoded)
             # Awaited: a client that sends faster than Django code takes is read more slowly.
             await asyncio.get_running_loop().run_in_executor(self.node.executor, work)
 
@@ -131,13 +137,12 @@ class ClientConsumer(GatewayConsumer):
             self.session.connection.expires_at = credentials.expires_at
 
 
-def _tell_django(user: str, client: str, event: str, data: bytes) -> None:
+def _tell_django(user: str, client: str, event: str, data: Any) -> None:
     """Run the receivers of `client_message` in this thread; database connections are not kept."""
     close_old_connections()
     try:
-        decoded: Any = msgspec.json.decode(data)
         for receiver, outcome in client_message.send_robust(
-            ClientConsumer, user=user, client=client, event=event, data=decoded
+            ClientConsumer, user=user, client=client, event=event, data=data
         ):
             if isinstance(outcome, Exception):
                 logger.error("client_message: %r failed", receiver, exc_info=outcome)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sockets.protocol.frames import Frame
-from sockets.protocol.outbox import Write
+from sockets.protocol.outbox import Write, cut_reason
 
 logger = logging.getLogger(__name__)
 
@@ -58,14 +58,20 @@ class PumpOutbox:
     def close(self, code: int, reason: str) -> None:
         if not self._closed:
             self._closed = True
-            self._queue.append({"type": "websocket.close", "code": int(code), "reason": reason})
+            self._queue.append(
+                {"type": "websocket.close", "code": int(code), "reason": cut_reason(reason)}
+            )
             self._wake.set()
-            self._timer = self._loop.call_later(self._close_timeout, self.abort)
+            self._give_up_later()
 
     def abort(self) -> None:
         self._closed = True
         self._pump.cancel()
         self._on_give_up()
+
+    def _give_up_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._close_timeout, self.abort)
 
     def flow(self) -> tuple[int, int]:
         return self._waiting, self._drained
@@ -92,8 +98,8 @@ class PumpOutbox:
                 else:
                     await self._take(item)
                     return
+            self._wake.clear()  # before telling: whoever is told may write at once
             self._tell()
-            self._wake.clear()
             await self._wake.wait()
 
     async def _take(self, message: dict[str, Any]) -> bool:
@@ -104,6 +110,7 @@ class PumpOutbox:
             logger.debug("the server did not take a frame: %r", error)
             self._closed = True
             self._tell()
+            self._give_up_later()
             return False
         return True
 

@@ -10,7 +10,7 @@ from sockets import metrics
 from sockets.auth import keys
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
-from sockets.exceptions import BadFrame, BadRequest
+from sockets.exceptions import BadFrame, BadRequest, GatewayError
 from sockets.hub import Room
 from sockets.ids import is_user_id
 from sockets.layers.fanout import Message
@@ -65,6 +65,7 @@ class WorkerConsumer(GatewayConsumer):
                 )
             )
         )
+        session.early = None
 
     def decode(self, text: str) -> WorkerMessage:
         return decode_worker(text)
@@ -112,8 +113,13 @@ class WorkerConsumer(GatewayConsumer):
                     ErrorCode.BAD_MESSAGE,
                     f"attached to {limit} users already: detach from some",
                 )
+            group = worker_group(attach.user)
+            try:
+                await self.node.hub.join(session, group, "", on_client_send)
+            except GatewayError:
+                await self.node.hub.leave(session, group)
+                raise
             session.attached.add(attach.user)
-            await self.node.hub.join(session, worker_group(attach.user), "", on_client_send)
         await self.reply(attach.ref)
 
     async def _on_presence(self, presence: Presence) -> None:

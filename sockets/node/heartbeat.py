@@ -53,7 +53,11 @@ async def look_at_all(hub: Hub) -> None:
     for index, session in enumerate(hub):
         if index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
-        look_at(session, time.monotonic(), time.time())
+        try:
+            look_at(session, time.monotonic(), time.time())
+        except Exception:
+            # A bug in one must not take the pings from all behind it.
+            logger.exception("looking at %r failed", session)
 
 
 def look_at(session: LocalSession, now: float, wall: float) -> None:

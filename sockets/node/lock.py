@@ -6,11 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from sockets.exceptions import GatewayError
-
-
-class AlreadyRunning(GatewayError):
-    """Another gateway process holds the data directory."""
+from sockets.exceptions import AlreadyRunning
 
 
 class MemoryLock:

@@ -89,11 +89,15 @@ class Node:
     async def start(self) -> None:
         """Raises AlreadyRunning when memory mode has another process on the same data."""
         self._lock.acquire()
-        self.recorder.start(
-            client_url=self.client_socket_url,
-            worker_url=self.worker_socket_url,
-            version=__version__,
-        )
+        try:
+            self.recorder.start(
+                client_url=self.client_socket_url,
+                worker_url=self.worker_socket_url,
+                version=__version__,
+            )
+        except BaseException:
+            self._lock.release()  # the next attempt must not find it taken
+            raise
         await self.layer.group_add_sink(node_group(self.name), self.sessions.on_node_message)
         self.spawn(beat(self.conf, self.hub, self._renew))
         self.ready = True
@@ -105,7 +109,8 @@ class Node:
         sessions = list(self.hub)
         waits = spread(len(sessions), self.conf.reconnect_spread)
         for session, wait in zip(sessions, waits, strict=True):
-            session.outbox.write(encode(Closing(CloseCode.SHUTTING_DOWN, wait)))
+            if session.welcomed:  # `welcome` is the first frame, always
+                session.outbox.write(encode(Closing(CloseCode.SHUTTING_DOWN, wait)))
             session.close(CloseCode.SHUTTING_DOWN, "this node is shutting down")
 
     async def stop(self) -> None:

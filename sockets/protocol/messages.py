@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 Ref = Annotated[str, Meta(max_length=128)] | int
 UserId = Annotated[str, Meta(min_length=1, max_length=1024)]
 Event = Annotated[str, Meta(min_length=1, max_length=255)]
 Key = Annotated[str, Meta(min_length=1, max_length=255)]
 Offset = Annotated[int, Meta(ge=0)]
+
+
+def _null() -> Raw:
+    """A factory: as a plain default it could not be written into the JSON Schema."""
+    return Raw(b"null")
 
 
 # --- client -> server
@@ -36,7 +41,7 @@ class Send(Struct, tag="send"):
     """To the workers attached to this user, and to Django code by signal."""
 
     event: Event
-    data: Raw = Raw(b"null")
+    data: Raw = field(default_factory=_null)
     ref: Ref | UnsetType = UNSET
 
 
@@ -64,7 +69,7 @@ class Notify(Struct, tag="notify"):
 
     user: UserId
     event: Event
-    data: Raw = Raw(b"null")
+    data: Raw = field(default_factory=_null)
     durable: bool = True
     collapse_key: Key | None = None
     ttl: Annotated[float, Meta(gt=0)] | None = None

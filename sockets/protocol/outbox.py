@@ -11,6 +11,14 @@ from typing import Protocol
 
 from sockets.protocol.frames import Frame
 
+MAX_REASON = 123
+"""Bytes that a close frame has for its reason (RFC 6455 section 5.5.1)."""
+
+
+def cut_reason(reason: str) -> str:
+    """At most 123 bytes of UTF-8, not cut inside a character."""
+    return reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore")
+
 
 class Write(Enum):
     """What became of a frame."""

@@ -20,13 +20,11 @@ from sockets import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.protocol.frames import Frame
-from sockets.protocol.outbox import Write
+from sockets.protocol.outbox import Write, cut_reason
 
 logger = logging.getLogger(__name__)
 
 _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
-_MAX_REASON = 123
-"""Bytes that a close frame has for its reason (RFC 6455 section 5.5.1)."""
 
 
 class InboundQueue(asyncio.Queue[dict[str, Any]]):
@@ -194,7 +192,7 @@ class GatewayWebSocket(WebSocketProtocol):
         """Close with any code; stock daphne raises for those that RFC 6455 reserves to servers."""
         if self.state == _OPEN:
             self.resume_reading()  # or the peer's half of the closing handshake is never seen
-            self.sendCloseFrame(code=int(code), reasonUtf8=_cut(reason) or None)
+            self.sendCloseFrame(code=int(code), reasonUtf8=cut_reason(reason).encode() or None)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -285,8 +283,3 @@ class FrameOutbox:
     def flow(self) -> tuple[int, int]:
         waiting = self._protocol.buffered
         return waiting, self._protocol.written - waiting
-
-
-def _cut(reason: str) -> bytes:
-    """At most 123 bytes of UTF-8, not cut inside a character."""
-    return reason.encode("utf-8", "replace")[:_MAX_REASON].decode("utf-8", "ignore").encode()

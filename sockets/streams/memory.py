@@ -135,17 +135,17 @@ class MemoryStreams:
 
     def _trim(self, record: _Record, now: float) -> None:
         """Retention: by count and age it raises the floor; by a message's own ttl it does not."""
+        if now >= record.expires_next:
+            for offset, kept in list(record.kept.items()):
+                if now >= kept.expires_at:
+                    self._drop(record, offset, kept)
+            record.expires_next = min((k.expires_at for k in record.kept.values()), default=inf)
         while record.kept:
             offset, kept = next(iter(record.kept.items()))
             if len(record.kept) <= self._size and now - kept.at < self._ttl:
                 break
             record.floor = offset
             self._drop(record, offset, kept)
-        if now >= record.expires_next:
-            for offset, kept in list(record.kept.items()):
-                if now >= kept.expires_at:
-                    self._drop(record, offset, kept)
-            record.expires_next = min((k.expires_at for k in record.kept.values()), default=inf)
         while record.receipts:
             key, (until, _) = next(iter(record.receipts.items()))
             if now < until:
@@ -160,6 +160,9 @@ class MemoryStreams:
 
 
 def _receipt_keys(entry: NewEntry) -> tuple[str, ...]:
-    """A message's own id guards its retries, the caller's key guards the caller's."""
-    own = f"id:{entry.id}"
-    return (own,) if entry.idempotency_key is None else (own, f"key:{entry.idempotency_key}")
+    """A message's own id guards its retries, the caller's key the caller's.
+
+    One space for both: after an unknown outcome the id may come back as the key.
+    """
+    own = entry.id
+    return (own,) if entry.idempotency_key is None else (own, entry.idempotency_key)

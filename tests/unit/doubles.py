@@ -33,7 +33,7 @@ from sockets.streams.memory import MemoryStreams
 from sockets.types import Kind, Position, SessionInfo
 
 NOON = 1_800_000_000.0
-JWT_SECRET = "a secret of the tests, long enough for HS256"
+JWT_SECRET = "a secret of the tests, long enough for any HMAC: " + "x" * 32
 WORKER_KEY = "the worker's own key"
 
 
@@ -265,9 +265,7 @@ def info(user: str = "42", **given: Any) -> SessionInfo:
     return SessionInfo(**values | given)
 
 
-def connection(
-    now: float = 0.0, *, heartbeat: float | None = 25.0, **given: Any
-) -> Connection:
+def connection(now: float = 0.0, *, heartbeat: float | None = 25.0, **given: Any) -> Connection:
     values: dict[str, Any] = {"pong_timeout": 10.0, "slow_timeout": 10.0}
     return Connection(now, heartbeat=heartbeat, **values | given)
 

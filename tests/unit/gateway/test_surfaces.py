@@ -27,7 +27,7 @@ async def get(path: str, surface: Surface | None, **extra: Any) -> Any:
     [
         ("/healthz", 200, 200),
         ("/gateway.js", 200, 404),
-        ("/demo", 404, 404),
+        ("/demo", 302, 404),
         ("/readyz", 404, 503),
         ("/metrics", 404, 200),
         ("/admin/", 404, 302),

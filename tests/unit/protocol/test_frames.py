@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from websockets.frames import OP_TEXT
 from websockets.frames import Frame as Parsed
-from websockets.streams import StreamReader
+from websockets.frames import Opcode
+from websockets.protocol import Protocol, Side
 
 from sockets.protocol.frames import Frame, text_frame
 
 
 def parsed(wire: bytes) -> Parsed:
-    reader = StreamReader()
-    reader.feed_data(wire)
-    reader.feed_eof()
-    parsing = Parsed.parse(reader.read_exact, mask=False, max_size=None)
-    with pytest.raises(StopIteration) as done:
-        while True:
-            next(parsing)
-    assert reader.at_eof().send(None) if not reader.buffer else not reader.buffer  # nothing is left
-    frame: Parsed = done.value.value
+    """The one frame that a client reads from `wire`."""
+    client = Protocol(Side.CLIENT, max_size=None)
+    client.receive_data(wire)
+    (frame,) = client.events_received()
+    assert isinstance(frame, Parsed)
+    assert client.parser_exc is None
     return frame
 
 
@@ -32,8 +29,15 @@ def test_every_form_of_the_length(size: int, header: int) -> None:
     wire = text_frame(payload)
     assert len(wire) == header + size
     frame = parsed(wire)
-    assert (frame.opcode, frame.fin, frame.data) == (OP_TEXT, True, payload)
+    assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, payload)
     assert not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+
+
+def test_frames_in_a_row_stay_apart() -> None:
+    sizes = [0, 125, 126, 65_536, 3]
+    client = Protocol(Side.CLIENT, max_size=None)
+    client.receive_data(b"".join(text_frame(b"x" * size) for size in sizes))
+    assert [len(event.data) for event in client.events_received()] == sizes  # type: ignore[union-attr]
 
 
 def test_a_frame_has_both_forms_and_makes_each_once() -> None:

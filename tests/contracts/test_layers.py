@@ -1,0 +1,386 @@
+"""What every channel layer of ours does: Channels' API as its own consumers use it, and sinks.
+
+`LAYERS` has an entry for each backend: a context manager that yields an empty layer whose queues
+hold `capacity` messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from channels.consumer import AsyncConsumer, SyncConsumer
+from channels.exceptions import ChannelFull
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, WebsocketConsumer
+from channels.layers import channel_layers
+from channels.testing import ApplicationCommunicator, WebsocketCommunicator
+
+from sockets import metrics
+from sockets.layers.memory import MemoryChannelLayer
+
+CAPACITY = 3
+
+
+@asynccontextmanager
+async def memory(capacity: int) -> AsyncIterator[MemoryChannelLayer]:
+    layer = MemoryChannelLayer(capacity=capacity, channel_capacity={"wide*": 6})
+    yield layer
+    await layer.close()
+
+
+Make = Callable[[int], AbstractAsyncContextManager[Any]]
+LAYERS: dict[str, Make] = {"memory": memory}
+
+
+@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
+async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    make: Make = request.param
+    async with make(CAPACITY) as made:
+        yield made
+
+
+async def soon(layer: Any, channel: str) -> Any:
+    async with asyncio.timeout(5):
+        return await layer.receive(channel)
+
+
+async def is_silent(layer: Any, channel: str) -> bool:
+    """Whether nothing waits: what is sent now is the next that comes."""
+    await layer.send(channel, {"type": "marker"})
+    message: dict[str, Any] = await soon(layer, channel)
+    return message == {"type": "marker"}
+
+
+# --- channels
+
+
+async def test_messages_come_in_order_and_whole(layer: Any) -> None:
+    channel = await layer.new_channel()
+    sent = [
+        {"type": "t", "n": 1, "text": "한 🙂", "raw": b"\x00\xff", "list": [1, {"a": None}]},
+        {"type": "t", "n": 2, "big": 2**62, "float": 0.1, "yes": True},
+    ]
+    for message in sent:
+        await layer.send(channel, message)
+    assert [await soon(layer, channel) for _ in sent] == sent
+
+
+async def test_a_receiver_may_wait_first(layer: Any) -> None:
+    channel = await layer.new_channel()
+    waiting = asyncio.ensure_future(soon(layer, channel))
+    await asyncio.sleep(0)
+    await layer.send(channel, {"type": "t", "n": 1})
+    assert (await waiting)["n"] == 1
+
+
+async def test_new_channels_differ_and_are_valid(layer: Any) -> None:
+    names = {await layer.new_channel(prefix) for prefix in ("specific", "x", "specific") * 20}
+    assert len(names) == 60
+    assert all(layer.require_valid_channel_name(name) for name in names)
+    assert sum(name.startswith("x") for name in names) == 20
+
+
+async def test_capacity_is_kept_and_told(layer: Any) -> None:
+    channel = await layer.new_channel()
+    for n in range(CAPACITY):
+        await layer.send(channel, {"type": "t", "n": n})
+    with pytest.raises(ChannelFull):
+        await layer.send(channel, {"type": "t"})
+    assert [(await soon(layer, channel))["n"] for _ in range(CAPACITY)] == list(range(CAPACITY))
+    assert await is_silent(layer, channel)
+
+
+async def test_capacity_by_name(layer: Any) -> None:
+    for n in range(6):
+        await layer.send("wide", {"type": "t", "n": n})
+    with pytest.raises(ChannelFull):
+        await layer.send("wide", {"type": "t"})
+
+
+BAD_NAMES = ["", "a b", "한", "a/b", "x" * 100, "a:b", 5, None]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+async def test_names_are_checked(layer: Any, name: Any) -> None:
+    def sink(message: Any) -> None: ...
+
+    for call in (
+        layer.send(name, {"type": "t"}),
+        layer.receive(name),
+        layer.group_add(name, "c"),
+        layer.group_add("g", name),
+        layer.group_discard(name, "c"),
+        layer.group_discard("g", name),
+        layer.group_send(name, {"type": "t"}),
+        layer.group_add_sink(name, sink),
+        layer.group_discard_sink(name, sink),
+    ):
+        with pytest.raises(TypeError):
+            await call
+
+
+@pytest.mark.parametrize("message", [None, "text", ["type"], 5], ids=ascii)
+async def test_messages_are_dictionaries(layer: Any, message: Any) -> None:
+    with pytest.raises(TypeError):
+        await layer.send("c", message)
+    with pytest.raises(TypeError):
+        await layer.group_send("g", message)
+
+
+# --- groups
+
+
+async def test_a_group_reaches_its_channels_and_no_others(layer: Any) -> None:
+    one, two, other = [await layer.new_channel() for _ in range(3)]
+    for channel in (one, two, one):
+        await layer.group_add("g", channel)
+    await layer.group_add("h", other)
+    await layer.group_send("g", {"type": "t", "n": 1})
+    for channel in (one, two):
+        assert (await soon(layer, channel))["n"] == 1
+    assert await is_silent(layer, one), "added twice is added once"
+    assert await is_silent(layer, other)
+
+
+async def test_whoever_left_hears_nothing(layer: Any) -> None:
+    one, two = [await layer.new_channel() for _ in range(2)]
+    for channel in (one, two):
+        await layer.group_add("g", channel)
+    await layer.group_discard("g", one)
+    await layer.group_discard("g", one)
+    await layer.group_discard("never", one)
+    await layer.group_send("g", {"type": "t", "n": 1})
+    assert await is_silent(layer, one)
+    assert (await soon(layer, two))["n"] == 1
+
+
+async def test_a_group_of_nobody_takes_anything(layer: Any) -> None:
+    await layer.group_send("nobody", {"type": "t"})
+
+
+async def test_a_full_channel_stops_no_other_and_is_counted(layer: Any) -> None:
+    full, free = [await layer.new_channel() for _ in range(2)]
+    heard: list[int] = []
+    for channel in (full, free):
+        await layer.group_add("g", channel)
+    await layer.group_add_sink("g", lambda message: heard.append(message["n"]))
+    before = metrics.dropped_layer._value.get()
+    for n in range(CAPACITY + 2):
+        await layer.group_send("g", {"type": "t", "n": n})
+        assert (await soon(layer, free))["n"] == n
+    assert metrics.dropped_layer._value.get() == before + 2
+    assert heard == list(range(CAPACITY + 2))
+    assert [(await soon(layer, full))["n"] for _ in range(CAPACITY)] == list(range(CAPACITY))
+
+
+async def test_receivers_share_nothing(layer: Any) -> None:
+    one, two = [await layer.new_channel() for _ in range(2)]
+    for channel in (one, two):
+        await layer.group_add("g", channel)
+    sent: dict[str, Any] = {"type": "t", "list": [1]}
+    await layer.group_send("g", sent)
+    sent["list"].append("the sender's")
+    (await soon(layer, one))["list"].append("the first receiver's")
+    assert (await soon(layer, two))["list"] == [1]
+
+
+async def test_flush_forgets_messages_and_groups(layer: Any) -> None:
+    channel = await layer.new_channel()
+    heard: list[Any] = []
+    await layer.group_add("g", channel)
+    await layer.group_add_sink("g", heard.append)
+    await layer.send(channel, {"type": "t"})
+    await layer.flush()
+    await layer.group_send("g", {"type": "t"})
+    assert heard == []
+    assert await is_silent(layer, channel)
+
+
+def test_the_extensions_are_declared() -> None:
+    assert {"groups", "flush"} <= set(MemoryChannelLayer.extensions)
+
+
+# --- sinks
+
+
+async def test_a_sink_hears_each_message_of_its_group_once(layer: Any) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def first(message: Any) -> None:
+        heard.append(("first", message["n"]))
+
+    def second(message: Any) -> None:
+        heard.append(("second", message["n"]))
+
+    for sink in (first, first, second):
+        await layer.group_add_sink("g", sink)
+    await layer.group_send("g", {"type": "t", "n": 1})
+    await layer.group_send("h", {"type": "t", "n": 2})
+    await layer.group_discard_sink("g", first)
+    await layer.group_discard_sink("g", first)
+    await layer.group_send("g", {"type": "t", "n": 3})
+    assert heard == [("first", 1), ("second", 1), ("second", 3)]
+
+
+async def test_a_failing_sink_stops_nobody_and_is_counted(layer: Any) -> None:
+    channel = await layer.new_channel()
+    heard: list[int] = []
+
+    def fail(message: Any) -> None:
+        raise RuntimeError("a bad receiver")
+
+    await layer.group_add_sink("g", fail)
+    await layer.group_add_sink("g", lambda message: heard.append(message["n"]))
+    await layer.group_add("g", channel)
+    before = metrics.LAYER_ERRORS._value.get()
+    await layer.group_send("g", {"type": "t", "n": 1})
+    assert heard == [1]
+    assert (await soon(layer, channel))["n"] == 1
+    assert metrics.LAYER_ERRORS._value.get() == before + 1
+
+
+# --- other threads
+
+
+async def test_sync_code_in_threads_reaches_receivers_on_the_main_loop(layer: Any) -> None:
+    channel = await layer.new_channel()
+    heard: list[tuple[int, threading.Thread]] = []
+    await layer.group_add("wide", channel)
+    await layer.group_add_sink("wide", lambda m: heard.append((m["n"], threading.current_thread())))
+    for n in range(CAPACITY):
+        await asyncio.to_thread(async_to_sync(layer.group_send), "wide", {"type": "t", "n": n})
+    assert [(await soon(layer, channel))["n"] for _ in range(CAPACITY)] == list(range(CAPACITY))
+    assert heard == [(n, threading.current_thread()) for n in range(CAPACITY)]
+
+
+async def test_a_full_channel_is_told_to_a_sender_in_a_thread(layer: Any) -> None:
+    channel = await layer.new_channel()
+    receiving = asyncio.ensure_future(soon(layer, channel))
+    await asyncio.sleep(0)
+    for n in range(CAPACITY + 1):
+        await asyncio.to_thread(async_to_sync(layer.send), channel, {"type": "t", "n": n})
+    assert (await receiving)["n"] == 0
+    with pytest.raises(ChannelFull):
+        await asyncio.to_thread(async_to_sync(layer.send), channel, {"type": "t"})
+
+
+async def test_many_threads_at_once_lose_nothing(layer: Any) -> None:
+    heard: list[tuple[int, int]] = []
+    await layer.group_add_sink("g", lambda message: heard.append((message["who"], message["n"])))
+
+    def work(who: int) -> None:
+        async def all() -> None:
+            for n in range(20):
+                await layer.group_send("g", {"type": "t", "who": who, "n": n})
+
+        asyncio.run(all())
+
+    await asyncio.gather(*[asyncio.to_thread(work, who) for who in range(5)])
+    assert len(heard) == 100
+    for who in range(5):
+        assert [n for one, n in heard if one == who] == list(range(20)), "each sender's own order"
+
+
+# --- the consumers of Channels itself
+
+
+class Ticker(AsyncConsumer):
+    """A consumer on a named channel."""
+
+    async def tick(self, message: dict[str, Any]) -> None:
+        await self.channel_layer.send(message["reply_to"], {"type": "t", "n": message["n"] + 1})
+
+
+class SyncTicker(SyncConsumer):
+    """The same in a thread, as most Django code would write it."""
+
+    def tick(self, message: dict[str, Any]) -> None:
+        async_to_sync(self.channel_layer.send)(
+            message["reply_to"], {"type": "t", "n": message["n"] + 1}
+        )
+
+
+class Chat(AsyncJsonWebsocketConsumer):
+    """The tutorial's chat, async."""
+
+    groups = ("chat",)
+
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        await self.channel_layer.group_send("chat", {"type": "chat.message", "text": content})
+
+    async def chat_message(self, event: dict[str, Any]) -> None:
+        await self.send_json(event["text"])
+
+
+class SyncChat(WebsocketConsumer):
+    """The tutorial's chat, sync."""
+
+    groups = ("chat",)
+
+    def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        async_to_sync(self.channel_layer.group_send)(
+            "chat", {"type": "chat.message", "text": text_data}
+        )
+
+    def chat_message(self, event: dict[str, Any]) -> None:
+        self.send(text_data=event["text"])
+
+
+@pytest.fixture
+def default(layer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The layer as Channels' own code finds it."""
+    monkeypatch.setattr(channel_layers, "backends", {"default": layer})
+    return layer
+
+
+@pytest.mark.parametrize("consumer", [Ticker, SyncTicker])
+@pytest.mark.django_db(transaction=True)  # Channels closes old database connections
+async def test_a_stock_consumer_takes_messages_of_the_layer(default: Any, consumer: Any) -> None:
+    running = ApplicationCommunicator(consumer.as_asgi(), {"type": "channel", "channel": "ticks"})
+    reply_to = await default.new_channel()
+    await running.send_input({"type": "tick", "n": 1, "reply_to": reply_to})
+    assert (await soon(default, reply_to))["n"] == 2
+    await running.send_input({"type": "tick", "n": 5, "reply_to": reply_to})
+    assert (await soon(default, reply_to))["n"] == 6
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_stock_websocket_consumers_hear_their_group(default: Any) -> None:
+    tabs = [WebsocketCommunicator(Chat.as_asgi(), "/") for _ in range(2)]
+    for tab in tabs:
+        assert (await tab.connect())[0]
+    await tabs[0].send_json_to({"한": 1})
+    for tab in tabs:
+        assert await tab.receive_json_from(5) == {"한": 1}
+    await tabs[0].disconnect()
+    await default.group_send("chat", {"type": "chat.message", "text": "left"})
+    assert await tabs[1].receive_json_from(5) == "left"
+    await tabs[1].disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_stock_sync_consumer_hears_its_group(default: Any) -> None:
+    tab = WebsocketCommunicator(SyncChat.as_asgi(), "/")
+    assert (await tab.connect())[0]
+    await tab.send_to("hello")
+    assert await tab.receive_from(5) == "hello"
+    await tab.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_consumers_that_end_leave_no_queue_and_no_group(default: Any) -> None:
+    for _ in range(3):
+        tab = WebsocketCommunicator(Chat.as_asgi(), "/")
+        assert (await tab.connect())[0]
+        await default.group_send("chat", {"type": "chat.message", "text": "x"})
+        assert await tab.receive_json_from(5) == "x"
+        await tab.disconnect()
+        await default.group_send("chat", {"type": "chat.message", "text": "nobody is here"})
+    if isinstance(default, MemoryChannelLayer):
+        assert not default._queues
+        assert "chat" not in default._fanout

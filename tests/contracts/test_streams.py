@@ -1,0 +1,348 @@
+"""What every stream backend does, case by case; `test_streams_model.py` plays any history.
+
+`STREAMS` has an entry for each backend: a context manager that yields an empty one whose clock
+the test moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sockets.ids import new_id
+from sockets.streams.base import Appended, NewEntry, Streams
+from sockets.streams.memory import MemoryStreams
+from sockets.types import Page, Position
+from tests.unit.doubles import MovedClock
+
+OPTIONS: dict[str, Any] = {
+    "size": 5,
+    "ttl": 100.0,
+    "record_ttl": 1_000.0,
+    "idempotency_ttl": 50.0,
+    "max_users": 10,
+}
+
+
+@asynccontextmanager
+async def memory(clock: MovedClock, **options: Any) -> AsyncIterator[MemoryStreams]:
+    yield MemoryStreams(**OPTIONS | options, clock=clock)
+
+
+Make = Callable[..., AbstractAsyncContextManager[Streams]]
+STREAMS: dict[str, Make] = {"memory": memory}
+
+
+@pytest.fixture(params=STREAMS.values(), ids=STREAMS)
+def make(request: pytest.FixtureRequest) -> Make:
+    chosen: Make = request.param
+    return chosen
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+async def streams(make: Make, clock: MovedClock) -> AsyncIterator[Streams]:
+    async with make(clock) as made:
+        yield made
+
+
+def entry(text: str = "m", **given: Any) -> NewEntry:
+    return NewEntry(**{"id": new_id(), "body": f'{{"{text}"}}'.encode()} | given)
+
+
+async def append(streams: Streams, user: str = "u", count: int = 1, **given: Any) -> Appended:
+    for _ in range(count):
+        done = await streams.append(user, entry(**given))
+    return done
+
+
+async def after(streams: Streams, offset: int, user: str = "u", limit: int = 100) -> Page:
+    epoch = (await streams.head(user)).epoch
+    return await streams.read(user, Position(epoch, offset), limit)
+
+
+def offsets(page: Page) -> list[int]:
+    return [one.offset for one in page.entries]
+
+
+# --- offsets and epochs
+
+
+async def test_offsets_are_one_two_three(streams: Streams) -> None:
+    done = [await append(streams) for _ in range(4)]
+    assert [one.position.offset for one in done] == [1, 2, 3, 4]
+    assert len({one.position.epoch for one in done}) == 1
+    assert not any(one.duplicate for one in done)
+    assert await streams.head("u") == done[-1].position
+
+
+async def test_streams_of_users_are_apart(streams: Streams) -> None:
+    await append(streams, "one", 3)
+    other = await append(streams, "two")
+    assert other.position.offset == 1
+    assert other.position.epoch != (await streams.head("one")).epoch
+    assert offsets(await after(streams, 0, "two")) == [1]
+
+
+@pytest.mark.parametrize("user", ["kim@example.com", "한국", "a/b", "x" * 1_024, "{u}", "u:1", "*"])
+async def test_any_user_id_has_a_stream(streams: Streams, user: str) -> None:
+    assert (await append(streams, user)).position.offset == 1
+    assert (await append(streams, "another")).position.offset == 1
+
+
+async def test_asking_makes_the_record(streams: Streams) -> None:
+    first = await streams.head("u")
+    assert first.offset == 0 and first.epoch
+    assert await streams.head("u") == first
+    assert await streams.heads(["u", "v"]) == {"u": first, "v": await streams.head("v")}
+    page = await streams.read("w", None, 5)
+    assert (page.head, page.floor, page.entries, page.complete) == (0, 0, (), True)
+    assert (await streams.head("w")).epoch == page.epoch
+
+
+async def test_an_append_answers_for_what_it_was_given(streams: Streams) -> None:
+    given = entry(exclude_client="C")
+    done = await streams.append("u", given)
+    assert done.id == given.id
+    (kept,) = (await after(streams, 0)).entries
+    assert (kept.offset, kept.body, kept.exclude_client) == (1, given.body, "C")
+
+
+async def test_append_many_is_append_in_order(streams: Streams) -> None:
+    many = [("u", entry()), ("v", entry()), ("u", entry(collapse_key="k")), ("u", entry())]
+    done = await streams.append_many(many)
+    assert [one.id for one in done] == [new.id for _, new in many]
+    assert [one.position.offset for one in done] == [1, 1, 2, 3]
+    assert await streams.append_many([]) == []
+
+
+async def test_of_appends_at_once_each_has_its_offset(streams: Streams) -> None:
+    done = await asyncio.gather(*[streams.append("u", entry()) for _ in range(20)])
+    assert sorted(one.position.offset for one in done) == list(range(1, 21))
+
+
+# --- reading
+
+
+async def test_a_read_begins_behind_the_position(streams: Streams) -> None:
+    await append(streams, count=4)
+    page = await after(streams, 2)
+    assert (offsets(page), page.head, page.complete) == ([3, 4], 4, True)
+    assert offsets(await after(streams, 4)) == []
+
+
+async def test_a_read_is_a_page(streams: Streams) -> None:
+    await append(streams, count=5)
+    page = await after(streams, 1, limit=2)
+    assert (offsets(page), page.head, page.complete, page.end) == ([2, 3], 5, False, 3)
+    exact = await after(streams, 3, limit=2)
+    assert (offsets(exact), exact.complete, exact.end) == ([4, 5], True, 5)
+
+
+async def test_a_position_of_nowhere_reads_nothing(streams: Streams) -> None:
+    await append(streams, count=3)
+    for position in (None, Position("another", 1), Position("", 0)):
+        page = await streams.read("u", position, 10)
+        assert (page.entries, page.head, page.complete) == ((), 3, True)
+    beyond = await after(streams, 99)
+    assert (beyond.entries, beyond.head) == ((), 3)
+
+
+# --- retention
+
+
+async def test_retention_by_count_raises_the_floor(streams: Streams) -> None:
+    await append(streams, count=5)
+    assert (await after(streams, 0)).floor == 0
+    await append(streams, count=2)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([3, 4, 5, 6, 7], 2, 7)
+
+
+async def test_retention_by_age_raises_the_floor(streams: Streams, clock: MovedClock) -> None:
+    await append(streams, count=2)
+    clock.advance(60)
+    await append(streams)
+    clock.advance(39.5)
+    assert (await after(streams, 0)).floor == 0
+    clock.advance(0.6)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([3], 2, 3)
+    clock.advance(100)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([], 3, 3)
+    assert (await append(streams)).position.offset == 4, "offsets go on"
+
+
+async def test_what_outlived_its_own_ttl_is_gone_and_no_loss(
+    streams: Streams, clock: MovedClock
+) -> None:
+    await append(streams)
+    await append(streams, ttl=10.0)
+    await append(streams)
+    clock.advance(9.5)
+    assert offsets(await after(streams, 0)) == [1, 2, 3]
+    clock.advance(0.6)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([1, 3], 0, 3)
+
+
+async def test_an_expired_head_leaves_the_offset(streams: Streams, clock: MovedClock) -> None:
+    await append(streams, ttl=1.0)
+    clock.advance(2)
+    page = await after(streams, 0)
+    assert (offsets(page), page.head, page.floor, page.end) == ([], 1, 0, 1)
+    assert (await append(streams)).position.offset == 2
+
+
+async def test_what_outlived_its_own_ttl_is_no_loss_even_if_nobody_looked_for_long(
+    streams: Streams, clock: MovedClock
+) -> None:
+    """Expired at 10 s, so retention at 100 s did not remove it; whoever has 1 missed nothing."""
+    await append(streams)
+    await append(streams, ttl=10.0)
+    clock.advance(101)
+    page = await after(streams, 1)
+    assert (offsets(page), page.head) == ([], 2)
+    assert page.floor == 1
+
+
+async def test_expired_messages_do_not_use_up_the_count(
+    streams: Streams, clock: MovedClock
+) -> None:
+    await append(streams)
+    await append(streams, count=4, ttl=10.0)
+    clock.advance(11)
+    await append(streams, count=4)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor) == ([1, 6, 7, 8, 9], 0)
+
+
+# --- collapse
+
+
+async def test_a_collapse_key_keeps_the_newest(streams: Streams) -> None:
+    for key in ("a", "b", "a", None, "a"):
+        await append(streams, collapse_key=key)
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([2, 4, 5], 0, 5)
+    assert offsets(await after(streams, 3)) == [4, 5]
+
+
+async def test_collapsed_messages_do_not_use_up_the_count(streams: Streams) -> None:
+    await append(streams)
+    await append(streams, count=50, collapse_key="progress")
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor, page.head) == ([1, 51], 0, 51)
+
+
+async def test_a_key_whose_message_is_gone_begins_anew(streams: Streams, clock: MovedClock) -> None:
+    await append(streams, collapse_key="k", ttl=1.0)
+    clock.advance(2)
+    await append(streams, count=2, collapse_key="k")
+    assert offsets(await after(streams, 0)) == [3]
+    await append(streams, count=6)
+    await append(streams, collapse_key="k")
+    page = await after(streams, 0)
+    assert (offsets(page), page.floor) == ([6, 7, 8, 9, 10], 5)
+
+
+async def test_keys_of_users_are_apart(streams: Streams) -> None:
+    await append(streams, "one", collapse_key="k")
+    await append(streams, "two", collapse_key="k")
+    assert offsets(await after(streams, 0, "one")) == [1]
+
+
+# --- repetition
+
+
+async def test_the_same_id_again_is_the_same_message(streams: Streams, clock: MovedClock) -> None:
+    once = entry()
+    first = await streams.append("u", once)
+    await append(streams)
+    clock.advance(49)
+    again = await streams.append("u", once)
+    assert again == Appended(first.id, first.position, duplicate=True)
+    assert (await streams.head("u")).offset == 2
+
+
+async def test_the_same_key_again_is_the_first_receipt(streams: Streams) -> None:
+    first = await streams.append("u", entry(idempotency_key="k"))
+    again = await streams.append("u", entry(idempotency_key="k", collapse_key="other"))
+    assert again == Appended(first.id, first.position, duplicate=True)
+    assert (await streams.append("u", entry(idempotency_key="l"))).position.offset == 2
+    assert (await streams.append("v", entry(idempotency_key="k"))).position.offset == 1
+
+
+async def test_an_id_repeated_as_a_key_is_the_same_message(streams: Streams) -> None:
+    """PROTOCOL section 5: after "unknown", repeating with that id as `idempotency_key` is safe."""
+    lost = entry()
+    first = await streams.append("u", lost)
+    again = await streams.append("u", entry(idempotency_key=lost.id))
+    assert again == Appended(first.id, first.position, duplicate=True)
+    assert (await streams.head("u")).offset == 1
+
+
+async def test_after_the_window_it_is_a_new_message(streams: Streams, clock: MovedClock) -> None:
+    await streams.append("u", entry(idempotency_key="k"))
+    clock.advance(51)
+    again = await streams.append("u", entry(idempotency_key="k"))
+    assert (again.duplicate, again.position.offset) == (False, 2)
+    assert (await streams.append("u", entry(idempotency_key="k"))).duplicate
+
+
+async def test_a_repetition_does_not_extend_the_window(streams: Streams, clock: MovedClock) -> None:
+    for advance in (0, 30, 30):
+        clock.advance(advance)
+        done = await streams.append("u", entry(idempotency_key="k"))
+    assert not done.duplicate
+
+
+async def test_a_receipt_outlives_its_message(streams: Streams) -> None:
+    first = await streams.append("u", entry(idempotency_key="k", collapse_key="c"))
+    await append(streams, collapse_key="c")
+    assert (await streams.append("u", entry(idempotency_key="k"))).position == first.position
+
+
+# --- records
+
+
+async def test_use_extends_a_record(streams: Streams, clock: MovedClock) -> None:
+    first = await streams.head("u")
+    for use in range(4):
+        clock.advance(900)
+        await streams.head(f"new-{use}")  # somebody else's record is made: the moment of cleaning
+        if use % 2:
+            await streams.heads(["u"])
+        else:
+            await streams.read("u", None, 1)
+    assert (await streams.head("u")).epoch == first.epoch
+
+
+async def test_a_record_that_nobody_used_goes(streams: Streams, clock: MovedClock) -> None:
+    first = await append(streams)
+    clock.advance(1_001)
+    await streams.head("new")
+    page = await streams.read("u", first.position, 10)
+    assert page.epoch != first.position.epoch
+    assert (page.head, page.entries) == (0, ())
+
+
+async def test_the_longest_unused_users_make_room(make: Make, clock: MovedClock) -> None:
+    """Of a backend that has such a bound; then every position of that user is of a lost epoch."""
+    async with make(clock, max_users=3) as streams:
+        kept = {user: (await append(streams, user)).position for user in ("a", "b", "c")}
+        await streams.head("a")
+        await append(streams, "d")
+        assert await streams.head("a") == kept["a"]
+        assert await streams.head("c") == kept["c"]
+        lost = await streams.read("b", kept["b"], 10)
+        assert lost.epoch != kept["b"].epoch and lost.head == 0

@@ -1,0 +1,232 @@
+"""What a client asks, and what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+import pytest
+
+from sockets.exceptions import GatewayUnavailable
+from sockets.layers.groups import worker_group
+from sockets.node.node import Node
+from sockets.protocol.connection import MAX_BAD_FRAMES
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Write
+from sockets.signals import client_message
+from tests.unit.consumers.conftest import Peer
+from tests.unit.doubles import JWT_SECRET
+
+MakePeer = Callable[..., Peer]
+
+
+@pytest.fixture
+def heard() -> Iterator[list[dict[str, Any]]]:
+    """What Django code heard of clients."""
+    told: list[dict[str, Any]] = []
+
+    def receiver(sender: object, **given: Any) -> None:
+        told.append({name: given[name] for name in ("user", "client", "event", "data")})
+
+    client_message.connect(receiver)
+    yield told
+    client_message.disconnect(receiver)
+
+
+@pytest.fixture
+def tell_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's receivers run in a thread, where this test's database is not."""
+    monkeypatch.setattr("sockets.consumers.client.close_old_connections", lambda: None)
+
+
+def token(sub: str = "42", **claims: Any) -> str:
+    return jwt.encode({"sub": sub} | claims, JWT_SECRET, algorithm="HS256")
+
+
+async def test_a_request_without_a_ref_is_not_answered(client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    await tab.write(type="sessions")
+    await tab.write(type="send", event="e")
+    assert (await tab.ask(type="sessions"))["ok"]
+
+
+@pytest.mark.parametrize("ref", ["", "r", 0, 2**40])
+async def test_a_ref_comes_back_as_it_was(client: MakePeer, ref: object) -> None:
+    tab = client()
+    await tab.opened()
+    await tab.write(type="sessions", ref=ref)
+    assert (await tab.frame())["ref"] == ref
+
+
+async def test_a_users_own_sessions(node: Node, client: MakePeer) -> None:
+    tabs = [client(**{"user-agent": f"browser {n}"}) for n in range(2)]
+    stranger = client("user_id=43")
+    welcomes = [await tab.opened() for tab in (*tabs, stranger)][:2]
+    told = (await tabs[0].ask(type="sessions"))["sessions"]
+    assert [(one["session"], one["client"], one["agent"]) for one in told] == [
+        (welcome["session"], welcome["client"], f"browser {n}")
+        for n, welcome in enumerate(welcomes)
+    ]
+    assert all(abs(one["since"] - time.time()) < 60 for one in told)
+
+
+async def test_acks_move_forward_and_never_beyond_what_was_sent(
+    node: Node, client: MakePeer
+) -> None:
+    tab = client()
+    epoch = (await tab.opened())["epoch"]
+    (session,) = node.hub
+    for n in range(3):
+        await node.delivery.notify("42", f"e{n}", None)
+        await tab.frame()
+    for offset, given, acked in [
+        (2, epoch, 2),
+        (1, epoch, 2),
+        (99, epoch, 2),
+        (3, "another", 2),
+        (3, epoch, 3),
+    ]:
+        assert (await tab.ask(type="ack", epoch=given, offset=offset))["ok"]
+        assert session.acked == acked
+
+
+@pytest.mark.usefixtures("tell_in_place")
+async def test_a_send_goes_to_workers_and_to_django_code(
+    node: Node, client: MakePeer, heard: list[dict[str, Any]]
+) -> None:
+    messages: list[Any] = []
+    await node.layer.group_add_sink(worker_group("42"), messages.append)
+    tab = client()
+    me = (await tab.opened())["client"]
+    assert (await tab.ask(type="send", event="start", data={"한": [1, 2.5]}))["ok"]
+    assert heard == [{"user": "42", "client": me, "event": "start", "data": {"한": [1, 2.5]}}]
+    (message,) = messages
+    assert (message["type"], message["user"], message["client"]) == ("user.send", "42", me)
+
+
+@pytest.mark.usefixtures("tell_in_place")
+async def test_data_that_python_cannot_read_ends_no_socket(
+    client: MakePeer, heard: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """1e999 is JSON, and no float: it is the client's mistake, told in a reply, and no bug of ours.
+
+    (msgspec passes it as raw JSON and refuses it when the signal's receivers want a value.)
+    """
+    tab = client()
+    await tab.opened()
+    await tab.send_to('{"type":"send","event":"e","data":1e999,"ref":"r"}')
+    message = await tab.receive_output(timeout=5)
+    assert message["type"] == "websocket.send", message
+    assert "Traceback" not in caplog.text
+    assert (await tab.ask(type="sessions"))["ok"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "ref"),
+    [
+        ("{", "bad_json", None),
+        ('{"type":"what","ref":0}', "unknown_type", 0),
+        ('{"type":"ack","ref":"r"}', "bad_message", "r"),
+    ],
+)
+async def test_a_bad_frame_is_answered_and_the_socket_stays(
+    client: MakePeer, text: str, code: str, ref: object
+) -> None:
+    tab = client()
+    await tab.opened()
+    await tab.send_to(text)
+    answer = await tab.frame()
+    assert (answer["type"], answer["ok"], answer.get("ref")) == ("reply", False, ref)
+    assert answer["error"]["code"] == code and answer["error"]["message"]
+    assert (await tab.ask(type="sessions"))["ok"]
+
+
+async def test_a_binary_frame_is_answered(client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    await tab.send_to(bytes_data=b"{}")
+    assert (await tab.frame())["error"]["code"] == "binary_not_supported"
+
+
+async def test_too_many_bad_frames_in_a_row_are_the_end(client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    for _ in range(MAX_BAD_FRAMES - 1):
+        await tab.send_to("{")
+        await tab.frame()
+    await tab.write(type="pong")
+    for _ in range(MAX_BAD_FRAMES):
+        await tab.send_to("{")
+        await tab.frame()
+    assert (await tab.closed())[0] == 4500
+
+
+async def test_a_store_that_is_away_is_told_to_the_request_that_wanted_it(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PROTOCOL: `reply` answers the request that carried its `ref`; an SDK waits for that ref."""
+
+    async def away(*args: Any) -> Any:
+        raise GatewayUnavailable("the state store does not answer")
+
+    tab = client()
+    await tab.opened()
+    monkeypatch.setattr(node.presence, "sessions_of", away)
+    await tab.write(type="sessions", ref="mine")
+    answer = await tab.frame()
+    assert answer["error"]["code"] == "unavailable"
+    assert answer.get("ref") == "mine"
+
+
+# --- tokens on the live socket
+
+
+async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> None:
+    soon = int(time.time()) + 60
+    tab = client("", authorization=f"Bearer {token(exp=soon)}")
+    await tab.opened()
+    (session,) = node.hub
+    assert session.connection.expires_at is not None
+    assert (await tab.ask(type="refresh", token=token(exp=soon + 60)))["ok"]
+    assert session.connection.expires_at >= soon + 60
+    answer = await tab.ask(type="refresh", token=token(exp=1))
+    assert answer["error"] == {"code": "unauthorized", "message": "token: expired"}
+    assert session.connection.expires_at >= soon + 60
+    assert (await tab.ask(type="refresh", token=token()))["ok"]
+    assert session.connection.expires_at is None
+
+
+async def test_a_token_of_another_user_is_the_end(client: MakePeer) -> None:
+    tab = client("", authorization=f"Bearer {token()}")
+    await tab.opened()
+    await tab.write(type="refresh", ref="r", token=token("43"))
+    assert (await tab.closed())[0] == 4501
+
+
+async def test_a_full_outbox_stops_the_reading_of_requests(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer that does not read its replies is not read either."""
+    tab = client()
+    await tab.opened()
+    (session,) = node.hub
+    refused = asyncio.Event()
+    write = session.outbox.write
+
+    def full(frame: Frame) -> Write:
+        refused.set()
+        return Write.FULL
+
+    monkeypatch.setattr(session.outbox, "write", full)
+    await tab.write(type="sessions", ref=1)
+    await tab.write(type="sessions", ref=2)
+    async with asyncio.timeout(5):
+        await refused.wait()
+    assert await tab.receive_nothing(0.02)
+    monkeypatch.setattr(session.outbox, "write", write)
+    session.drained()
+    assert [(await tab.frame())["ref"] for _ in range(2)] == [1, 2]

@@ -1,0 +1,248 @@
+"""From accept to clean-up: refusals, failures, cancellation; `finally` always closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sockets.exceptions import GatewayUnavailable
+from sockets.node.node import Node
+from sockets.presence.memory import MemoryPresence
+from sockets.streams.memory import MemoryStreams
+from tests.unit.consumers.conftest import Peer
+
+MakePeer = Callable[..., Peer]
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+
+def rows(node: Node) -> list[tuple[int, str]]:
+    """(code, reason) of the sessions that were closed."""
+    return [(code, reason) for _, code, reason in node.recorder.closed]  # type: ignore[attr-defined]
+
+
+def assert_nothing_is_left(node: Node) -> None:
+    assert len(node.hub) == 0 and node.hub.rooms() == ()
+    assert isinstance(node.presence, MemoryPresence)
+    assert not node.presence._leases
+    recorder: Any = node.recorder
+    assert len(recorder.opened) == len(recorder.closed)
+    assert not [task for task in asyncio.all_tasks() if "PumpOutbox" in repr(task)]
+
+
+async def test_an_open_socket_is_known_and_a_closed_one_forgotten(
+    node: Node, client: MakePeer
+) -> None:
+    tab = client(f"user_id=42&client_id={ULID.lower()}")
+    welcome = await tab.opened()
+    (session,) = node.hub
+    head = await node.streams.head("42")
+    assert welcome == {
+        "type": "welcome",
+        "session": session.info.id,
+        "user": "42",
+        "client": ULID,
+        "node": "here",
+        "epoch": head.epoch,
+        "offset": 0,
+        "recovered": None,
+        "heartbeat": 25.0,
+        "limits": {"frame": 65_536, "message": 2_000},
+    }
+    assert await node.presence.is_online("42")
+    await tab.leave(1001)
+    assert [code for code, _ in rows(node)] == [1001]
+    assert_nothing_is_left(node)
+
+
+async def test_a_peer_without_the_subprotocol_is_served_without_pings(client: MakePeer) -> None:
+    tab = client(v1=False)
+    assert await tab.connect() == (True, None)
+    assert (await tab.frame())["heartbeat"] == 0
+    assert (await tab.ask(type="sessions"))["ok"]
+    await tab.leave()
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("", 4501),
+        ("user_id=", 4500),
+        ("user_id=42&client_id=short", 4500),
+        ("user_id=42&epoch=e", 4500),
+        ("user_id=42&epoch=e&offset=x", 4500),
+        ("user_id=%ff", 4500),
+        ("user_id=1&userId=2", 4500),
+    ],
+)
+async def test_a_refusal_accepts_first_and_says_why(
+    node: Node, client: MakePeer, query: str, code: int
+) -> None:
+    """A browser cannot see why a handshake failed, so the socket opens and closes with a code."""
+    tab = client(query)
+    assert (await tab.connect())[0]
+    told, reason = await tab.closed()
+    assert told == code and reason
+    assert_nothing_is_left(node)
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "headers", "code"),
+    [
+        ("", "wrong", {}, 4501),
+        ("", "", {}, 4501),
+        ("", "the worker's own key", {"origin": "http://localhost"}, 4502),
+        ("worker_id=short", "the worker's own key", {}, 4500),
+        ("name=" + "x" * 129, "the worker's own key", {}, 4500),
+    ],
+)
+async def test_a_worker_is_refused_the_same_way(
+    node: Node, worker: MakePeer, query: str, key: str, headers: dict[str, str], code: int
+) -> None:
+    one = worker(query, key, **headers)
+    assert (await one.connect())[0]
+    assert (await one.closed())[0] == code
+    assert_nothing_is_left(node)
+
+
+async def test_a_full_node_says_so(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.sessions, "accepting", False)
+    tab = client()
+    assert (await tab.connect())[0]
+    assert await tab.closed() == (1012, "this node is shutting down")
+    assert rows(node) == []
+
+
+async def test_a_store_that_is_away_is_try_again_later(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: Any) -> Any:
+        raise GatewayUnavailable("the state store does not answer")
+
+    monkeypatch.setattr(MemoryStreams, "read", away)
+    tab = client()
+    assert (await tab.connect())[0]
+    assert await tab.closed() == (1013, "the state store does not answer")
+    assert rows(node) == [(1013, "the state store does not answer")]
+    assert_nothing_is_left(node)
+
+
+async def test_a_bug_is_4004_and_in_the_log(
+    node: Node,
+    client: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def bug(*args: Any) -> Any:
+        raise RuntimeError("a bug of ours")
+
+    tab = client()
+    await tab.opened()
+    monkeypatch.setattr(MemoryPresence, "sessions_of", bug)
+    with caplog.at_level(logging.ERROR):
+        await tab.write(type="sessions", ref=1)
+        assert await tab.closed() == (4004, "internal error")
+    assert "a bug of ours" in caplog.text
+    assert rows(node) == [(4004, "internal error")]
+    assert_nothing_is_left(node)
+
+
+class Gate:
+    """Holds a call until it is opened, and says that it was reached."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.reached.set()
+        await self.open.wait()
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [("layer", "group_add_sink"), ("presence", "register"), ("streams", "read")],
+)
+async def test_cancelled_in_the_middle_of_opening_leaves_nothing(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch, owner: str, name: str
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(getattr(node, owner), name, gate)
+    tab = client()
+    assert (await tab.connect())[0]
+    async with asyncio.timeout(5):
+        await gate.reached.wait()
+    assert len(node.hub) == 1
+    tab.future.cancel()  # as the server does when the grace is over
+    await asyncio.wait({tab.future}, timeout=5)
+    assert tab.future.cancelled()
+    gate.open.set()
+    assert_nothing_is_left(node)
+    assert [code for code, _ in rows(node)] == [1006]
+
+
+async def test_cancelled_while_it_listens_leaves_nothing(node: Node, client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    tab.future.cancel()
+    await asyncio.wait({tab.future}, timeout=5)
+    assert tab.future.cancelled()
+    assert_nothing_is_left(node)
+
+
+async def test_a_clean_up_that_fails_still_ends_the_pump(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: Any) -> Any:
+        raise GatewayUnavailable("the state store does not answer")
+
+    tab = client()
+    await tab.opened()
+    monkeypatch.setattr(node.presence, "release", away)
+    await tab.send_input({"type": "websocket.disconnect", "code": 1000})
+    await asyncio.wait({tab.future}, timeout=5)
+    assert tab.future.done()
+    tab.future.cancelled() or tab.future.exception()
+    assert len(node.hub) == 0
+    assert not [task for task in asyncio.all_tasks() if "PumpOutbox" in repr(task)]
+
+
+async def test_a_peer_that_goes_before_it_is_accepted_leaves_nothing(
+    node: Node, client: MakePeer
+) -> None:
+    tab = client()
+    await tab.send_input({"type": "websocket.connect"})
+    await tab.send_input({"type": "websocket.disconnect", "code": 1006})
+    async with asyncio.timeout(5):
+        await tab.wait()
+    assert_nothing_is_left(node)
+
+
+async def test_the_second_socket_of_a_client_replaces_the_first(
+    node: Node, client: MakePeer
+) -> None:
+    query = f"user_id=42&client_id={ULID}"
+    first, second = client(query), client(query)
+    await first.opened()
+    await second.opened()
+    assert (await first.closed())[0] == 4503
+    assert (await second.ask(type="sessions"))["ok"]
+    await second.leave()
+    assert_nothing_is_left(node)
+
+
+async def test_frames_after_a_close_are_not_processed(node: Node, client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    (session,) = node.hub
+    session.close(4504, "enough")
+    await tab.write(type="sessions", ref=1)
+    await tab.send_to("{")
+    assert await tab.closed() == (4504, "enough")
+    assert await tab.receive_nothing()

@@ -1,0 +1,145 @@
+"""What is the memory layer's own: dead channels, queues that go, threads and loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import pytest
+from channels.exceptions import ChannelFull
+
+from sockets import metrics
+from sockets.layers.memory import MemoryChannelLayer
+from tests.unit.doubles import MovedClock
+
+
+def dropped() -> float:
+    value: float = metrics.dropped_layer._value.get()
+    return value
+
+
+async def test_a_channel_that_nobody_reads_is_buried_visibly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = MovedClock()
+    layer = MemoryChannelLayer(capacity=2, expiry=60, clock=clock)
+    await layer.group_add("g", "dead")
+    await layer.group_add("h", "dead")
+    before = dropped()
+    for _ in range(3):
+        await layer.group_send("g", {"type": "t"})
+    assert dropped() == before + 1, "a full queue is counted"
+    clock.advance(59)
+    await layer.group_send("g", {"type": "t"})
+    assert not caplog.records, "slow is not dead"
+    clock.advance(1)
+    with caplog.at_level(logging.WARNING):
+        await layer.group_send("g", {"type": "t"})
+    assert "channel dead was not read for 60 s" in caplog.text
+    assert dropped() == before + 3
+    await layer.group_send("g", {"type": "t"})
+    await layer.group_send("h", {"type": "t"})
+    assert dropped() == before + 3, "it left its groups"
+    assert not layer._queues
+
+
+async def test_a_reader_that_takes_one_in_time_stays() -> None:
+    clock = MovedClock()
+    layer = MemoryChannelLayer(capacity=2, expiry=60, clock=clock)
+    await layer.group_add("g", "slow")
+    for n in range(4):
+        await layer.group_send("g", {"type": "t", "n": n})
+        await layer.group_send("g", {"type": "t", "n": n})
+        await layer.receive("slow")
+        clock.advance(40)
+    assert "g" in layer._fanout
+
+
+async def test_a_full_channel_tells_a_direct_sender_and_is_not_buried() -> None:
+    clock = MovedClock()
+    layer = MemoryChannelLayer(capacity=1, clock=clock)
+    await layer.send("c", {"type": "t", "n": 1})
+    clock.advance(1_000)
+    with pytest.raises(ChannelFull):
+        await layer.send("c", {"type": "t"})
+    assert (await layer.receive("c"))["n"] == 1
+
+
+async def test_queues_go_with_their_last_message() -> None:
+    layer = MemoryChannelLayer()
+    for n in range(50):
+        await layer.send(f"c{n}", {"type": "t"})
+        await layer.receive(f"c{n}")
+    assert not layer._queues
+
+
+async def test_a_cancelled_receive_leaves_nothing_behind() -> None:
+    layer = MemoryChannelLayer()
+    waiting = asyncio.ensure_future(layer.receive("c"))
+    await asyncio.sleep(0)
+    assert layer._queues
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert not layer._queues
+
+
+async def test_cancelling_at_the_moment_of_arrival_loses_nothing() -> None:
+    layer = MemoryChannelLayer()
+    waiting = asyncio.ensure_future(layer.receive("c"))
+    await asyncio.sleep(0)
+    await layer.send("c", {"type": "t", "n": 1})  # the waiter is woken, and has not run yet
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert (await layer.receive("c"))["n"] == 1
+
+
+async def test_two_receivers_of_one_channel_share_its_queue() -> None:
+    layer = MemoryChannelLayer()
+    first, second = (asyncio.ensure_future(layer.receive("c")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    await layer.send("c", {"type": "t", "n": 1})
+    assert (await asyncio.wait_for(second, 5))["n"] == 1
+
+
+def test_a_new_loop_is_a_new_home() -> None:
+    """Each test, and each reload of a server, has a loop of its own."""
+    layer = MemoryChannelLayer()
+
+    async def once(n: int) -> Any:
+        await layer.group_add("g", "c")
+        await layer.group_send("g", {"type": "t", "n": n})
+        return (await layer.receive("c"))["n"]
+
+    assert [asyncio.run(once(n)) for n in range(3)] == [0, 1, 2]
+
+
+async def test_sinks_run_on_the_loop_of_the_receivers_whoever_sends() -> None:
+    layer = MemoryChannelLayer()
+    heard: list[tuple[int, threading.Thread]] = []
+    await layer.group_add_sink("g", lambda m: heard.append((m["n"], threading.current_thread())))
+
+    def elsewhere() -> None:
+        asyncio.run(layer.group_send("g", {"type": "t", "n": 1}))
+
+    await asyncio.to_thread(elsewhere)
+    assert heard == [(1, threading.current_thread())]
+
+
+async def test_receivers_that_come_and_go_elsewhere_are_carried_home_too() -> None:
+    layer = MemoryChannelLayer()
+    heard: list[int] = []
+
+    def sink(message: Any) -> None:
+        heard.append(message["n"])
+
+    await layer.group_add_sink("home", print)
+    await asyncio.to_thread(lambda: asyncio.run(layer.group_add_sink("g", sink)))
+    await layer.group_send("g", {"type": "t", "n": 1})
+    await asyncio.to_thread(lambda: asyncio.run(layer.group_discard_sink("g", sink)))
+    await layer.group_send("g", {"type": "t", "n": 2})
+    assert heard == [1]

@@ -1,0 +1,88 @@
+"""Memory mode is one process: the second is told which one runs, and what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sockets.node.lock import AlreadyRunning, MemoryLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from sockets.node.lock import AlreadyRunning, MemoryLock
+try:
+    MemoryLock(Path(sys.argv[1])).acquire()
+except AlreadyRunning as error:
+    print("refused:", error, flush=True)
+    sys.exit(3)
+print("held", flush=True)
+lock_is_not_collected = sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_the_second_process_is_told_which_one_runs(tmp_path: Path) -> None:
+    lock = MemoryLock(tmp_path)
+    lock.acquire()
+    with another_process(tmp_path) as second:
+        told = first_line(second)
+    lock.release()
+    assert told.startswith(f"refused: process {os.getpid()} already runs in memory mode")
+    assert str(tmp_path) in told
+    assert all(remedy in told for remedy in ("stop it", "REDIS_URL", "DATA_DIR"))
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    with another_process(tmp_path) as holder:
+        assert first_line(holder) == "held\n"
+        with pytest.raises(AlreadyRunning, match=f"process {holder.pid} "):
+            MemoryLock(tmp_path).acquire()
+        holder.kill()
+        holder.wait()
+        lock = MemoryLock(tmp_path)
+        lock.acquire()
+        lock.release()
+
+
+def test_a_lock_can_be_released_twice_and_taken_again(tmp_path: Path) -> None:
+    lock = MemoryLock(tmp_path / "made" / "here")
+    lock.release()
+    for _ in range(2):
+        lock.acquire()
+        with pytest.raises(AlreadyRunning):
+            MemoryLock(tmp_path / "made" / "here").acquire()
+        lock.release()
+        lock.release()
+
+
+def test_folders_are_apart(tmp_path: Path) -> None:
+    locks = [MemoryLock(tmp_path / name) for name in "ab"]
+    for lock in locks:
+        lock.acquire()
+    for lock in locks:
+        lock.release()

@@ -1,0 +1,203 @@
+"""The node: one start whoever asks, an end that is orderly, tasks that are not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import channel_layers
+from django.conf import LazySettings
+
+from sockets.exceptions import GatewayError
+from sockets.layers.groups import node_group
+from sockets.node import node as node_module
+from sockets.node.node import Node, current_node, ensure_node, stop_node
+from sockets.types import Kind
+from tests.unit.doubles import (
+    RecordingRecorder,
+    TricklingOutbox,
+    local_session,
+    outbox_of,
+    running_node,
+)
+
+
+@pytest.fixture
+async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+    async with running_node(monkeypatch, tmp_path, reconnect_spread=1.0) as made:
+        yield made
+
+
+@pytest.fixture
+async def nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings
+) -> AsyncIterator[None]:
+    """This process before its first connection, with a folder of its own."""
+    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"}
+    monkeypatch.setattr(node_module, "Recorder", RecordingRecorder)
+    monkeypatch.setattr(node_module, "_node", None)
+    monkeypatch.setattr(node_module, "_starting", None)
+    monkeypatch.setattr(channel_layers, "backends", {})
+    yield
+    await stop_node()
+
+
+# --- start
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_callers_at_the_same_time_share_one_start() -> None:
+    assert current_node() is None
+    nodes = await asyncio.gather(*[ensure_node(client_port=1234) for _ in range(5)])
+    assert len({id(node) for node in nodes}) == 1
+    assert current_node() is nodes[0] is await ensure_node()
+    assert nodes[0].client_socket_url == "ws://localhost:1234"
+    assert nodes[0].worker_socket_url == "ws://localhost:4001"
+    assert nodes[0].ready and nodes[0].recorder.started == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_a_caller_that_goes_does_not_take_the_start_with_it() -> None:
+    calls = [asyncio.ensure_future(ensure_node()) for _ in range(2)]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    assert (await calls[1]).ready
+    assert calls[0].cancelled()
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_a_start_that_failed_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain daphne starts the node with each first connection until one succeeds.
+
+    What the failed one took (the lock of memory mode!) must not stand in the next one's way.
+    """
+
+    def fail(self: object, **_: Any) -> None:
+        raise GatewayError("the database has no tables")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(RecordingRecorder, "start", fail)
+        for _ in range(2):
+            with pytest.raises(GatewayError, match="the database has no tables"):
+                await ensure_node()
+    assert (await ensure_node()).ready
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_it_can_be_stopped_and_started_again() -> None:
+    first = await ensure_node()
+    await stop_node()
+    await stop_node()
+    assert current_node() is None and not first.ready
+    second = await ensure_node()
+    assert second is not first and second.ready
+
+
+async def test_addresses_of_the_settings_go_before_ports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with running_node(
+        monkeypatch, tmp_path, client_socket_url="wss://gw.example.com/"
+    ) as node:
+        assert node.client_socket_url == "wss://gw.example.com/"
+        assert node.worker_socket_url == "ws://localhost:4001"
+
+
+async def test_a_node_hears_what_is_asked_of_it(node: Node) -> None:
+    session = local_session()
+    node.hub.add(session)
+    await node.layer.group_send(
+        node_group("here"),
+        {"type": "node.close", "sessions": [session.info.id], "code": 4504, "reason": "r"},
+    )
+    assert outbox_of(session).closed == (4504, "r")
+
+
+# --- tasks
+
+
+async def test_a_task_that_fails_is_logged(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a bug in a task")
+
+    with caplog.at_level(logging.ERROR):
+        await asyncio.wait({node.spawn(fail())})
+        await asyncio.sleep(0)
+    assert "a bug in a task" in caplog.text
+
+
+async def test_tasks_end_with_the_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_node(monkeypatch, tmp_path) as node:
+        forever = node.spawn(asyncio.Event().wait())  # type: ignore[arg-type]
+    assert forever.cancelled()
+    assert not caplog.records
+
+
+# --- the end
+
+
+async def test_a_drain_tells_everybody_when_to_come_back(node: Node) -> None:
+    sessions = [local_session(f"u{n}") for n in range(3)]
+    sessions.append(local_session("w", kind=Kind.WORKER))
+    for session in sessions:
+        session.early = None  # welcomed
+        node.hub.add(session)
+    await node.drain()
+    told = [outbox_of(session).frames for session in sessions]
+    assert told == [
+        [{"type": "closing", "code": 1012, "reconnect_after": wait}]
+        for wait in (0.25, 0.5, 0.75, 1.0)
+    ]
+    assert {outbox_of(session).closed for session in sessions} == {
+        (1012, "this node is shutting down")
+    }
+    assert not node.ready and not node.sessions.accepting
+
+
+async def test_a_drain_says_nothing_before_the_welcome(node: Node) -> None:
+    """PROTOCOL: `welcome` is the first frame, always. Who still opens sees the close code only."""
+    opening = local_session()
+    node.hub.add(opening)
+    await node.drain()
+    assert outbox_of(opening).frames == []
+    assert outbox_of(opening).closed == (1012, "this node is shutting down")
+
+
+async def test_a_drain_waits_for_no_full_outbox(node: Node) -> None:
+    session = local_session(outbox=TricklingOutbox(0))
+    session.early = None
+    node.hub.add(session)
+    await node.drain()
+    assert outbox_of(session).closed == (1012, "this node is shutting down")
+
+
+async def test_a_stop_can_be_repeated_and_frees_what_it_held(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with running_node(monkeypatch, tmp_path) as node:
+        await node.stop()
+        await node.stop()
+        assert node_group("here") not in node.layer._fanout
+        async with running_node(monkeypatch, tmp_path) as again:
+            assert again.ready, "the lock is free"
+
+
+async def test_rows_that_could_not_be_written_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(RecordingRecorder, "stop", lambda self, timeout: False)
+    with caplog.at_level(logging.ERROR):
+        async with running_node(monkeypatch, tmp_path):
+            pass
+    assert "did not take all session rows" in caplog.text
+
+
+async def test_a_renewal_says_that_the_node_lives(node: Node) -> None:
+    await node._renew()
+    assert len(node.recorder.seen) == 1  # type: ignore[attr-defined]

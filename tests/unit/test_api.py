@@ -1,0 +1,242 @@
+"""The Python API from every place that Django code runs in: loops, threads, no gateway at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import warnings
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+
+from sockets import api
+from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
+from sockets.node import node as node_module
+from sockets.node.node import Node
+from sockets.types import SessionInfo
+from tests.unit.doubles import local_session, outbox_of, running_node
+
+LOCAL = {"client_socket_url", "worker_socket_url", "user_group"}
+"""Ask nobody, so they have no twin."""
+
+TWINS = sorted(name for name in api.__all__ if f"a{name}" in api.__all__)
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "notify_user": ("42", "e"),
+    "notify_users": (["42"], "e"),
+    "broadcast": ("e",),
+    "is_online": ("42",),
+    "sessions_of": ("42",),
+    "stream_position": ("42",),
+    "disconnect_user": ("42",),
+    "disconnect_session": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+}
+
+
+@pytest.fixture
+async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+    async with running_node(monkeypatch, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "_node", None)
+
+
+async def client(node: Node, user: str = "42") -> Any:
+    session = local_session(user)
+    opened = await node.sessions.open_client(session, None)
+    node.delivery.begin(opened.room, session, opened.opening, opened.page)
+    return session
+
+
+# --- the face
+
+
+def test_every_public_name_has_a_twin_and_a_docstring() -> None:
+    names = set(api.__all__)
+    asynchronous = {f"a{name}" for name in TWINS}
+    assert names == set(TWINS) | asynchronous | LOCAL
+    assert set(ARGUMENTS) == set(TWINS)
+    for name in names:
+        assert inspect.getdoc(getattr(api, name)), name
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_has_the_same_signature_and_its_own_name(name: str) -> None:
+    sync, twin = getattr(api, name), getattr(api, f"a{name}")
+    assert inspect.signature(sync) == inspect.signature(twin)
+    assert sync.__name__ == sync.__qualname__ == name
+    assert inspect.iscoroutinefunction(twin) and not inspect.iscoroutinefunction(sync)
+
+
+# --- where the sync form may be called
+
+
+@pytest.mark.parametrize("name", TWINS)
+async def test_on_the_thread_of_a_loop_it_names_the_twin(node: Node, name: str) -> None:
+    with pytest.raises(SynchronousOnlyOperation) as caught:
+        getattr(api, name)(*ARGUMENTS[name])
+    assert f"{name}() blocks" in str(caught.value) and f"await a{name}(" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TWINS)
+async def test_in_a_thread_it_does_what_the_twin_does(node: Node, name: str) -> None:
+    await client(node)
+    asynchronous = await getattr(api, f"a{name}")(*ARGUMENTS[name])
+    synchronous = await asyncio.to_thread(getattr(api, name), *ARGUMENTS[name])
+    if name in ("is_online", "sessions_of", "stream_position", "disconnect_user"):
+        assert synchronous == asynchronous
+    assert type(synchronous) is type(asynchronous)
+
+
+async def test_asgirefs_bridges_work_both_ways(node: Node) -> None:
+    one = await client(node)
+    await sync_to_async(api.notify_user)("42", "from a view")
+
+    def view() -> None:
+        async_to_sync(api.anotify_user)("42", "from async_to_sync")
+
+    await asyncio.to_thread(view)
+    assert outbox_of(one).events == ["from a view", "from async_to_sync"]
+
+
+async def test_threads_at_once_all_arrive(node: Node) -> None:
+    one = await client(node)
+    calls = [asyncio.to_thread(api.notify_user, "42", f"e{n}") for n in range(20)]
+    receipts = await asyncio.gather(*calls)
+    assert sorted(receipt.offset or 0 for receipt in receipts) == list(range(1, 21))
+    assert [frame["offset"] for frame in outbox_of(one).frames] == list(range(1, 21))
+
+
+async def test_the_async_form_on_another_loop(node: Node) -> None:
+    one = await client(node)
+
+    def elsewhere() -> Any:
+        return asyncio.run(api.anotify_user("42", "e", {"n": 1}))
+
+    receipt = await asyncio.to_thread(elsewhere)
+    assert receipt.offset == 1 and outbox_of(one).events == ["e"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_the_caller_did_wrong_comes_back_to_it(node: Node, elsewhere: bool) -> None:
+    def call() -> None:
+        if elsewhere:
+            asyncio.run(api.anotify_user("", "e"))
+        else:
+            api.notify_user("", "e")
+
+    with pytest.raises(InvalidMessage, match="user id"):
+        await asyncio.to_thread(call)
+
+
+# --- no gateway here
+
+
+def uncollected(call: Callable[[], object]) -> list[str]:
+    """The warnings about coroutines that nobody awaited."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(GatewayUnreachable, match="REDIS_URL"):
+            call()
+        gc.collect()
+    return [str(one.message) for one in caught]
+
+
+@pytest.mark.usefixtures("no_node")
+def test_without_a_gateway_the_remedy_is_told_and_nothing_is_left() -> None:
+    left: list[str] = []
+    for name in TWINS:
+        sync, twin = getattr(api, name), getattr(api, f"a{name}")
+        left += uncollected(partial(sync, *ARGUMENTS[name]))
+        left += uncollected(lambda twin=twin, name=name: asyncio.run(twin(*ARGUMENTS[name])))
+    assert left == []
+
+
+@pytest.mark.usefixtures("no_node")
+@pytest.mark.parametrize("call", [api.client_socket_url, api.worker_socket_url])
+def test_without_a_gateway_there_is_no_address(call: Callable[[], str]) -> None:
+    with pytest.raises(GatewayUnreachable):
+        call()
+
+
+def test_a_gateway_that_does_not_answer_leaves_it_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its loop is busy (here: not running). What was asked may yet happen, so the id is told."""
+    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.05)
+    loop = asyncio.new_event_loop()
+    node = running_node(monkeypatch, tmp_path)
+    loop.run_until_complete(node.__aenter__())
+    try:
+        with pytest.raises(GatewayUnavailable) as caught:
+            api.notify_user("42", "e")
+        assert caught.value.outcome == "unknown"
+        assert caught.value.id, "PROTOCOL: repeating with that id as idempotency_key is safe"
+    finally:
+        loop.run_until_complete(node.__aexit__(None, None, None))
+        loop.close()
+
+
+# --- single functions
+
+
+async def test_a_durable_broadcast_is_a_mistake(node: Node) -> None:
+    with pytest.raises(ValueError, match="use notify_users"):
+        await api.abroadcast("e", durable=True)
+    with pytest.raises(ValueError, match="use notify_users"):
+        await asyncio.to_thread(api.broadcast, "e", durable=True)
+    assert (await api.abroadcast("e", durable=False)).offset is None
+
+
+async def test_presence_and_position(node: Node) -> None:
+    assert not await api.ais_online("42")
+    session = await client(node)
+    assert await api.ais_online("42")
+    assert await api.asessions_of("42") == [session.info]
+    assert isinstance((await api.asessions_of("42"))[0], SessionInfo)
+    start = await api.astream_position("42")
+    receipt = await api.anotify_user("42", "e")
+    assert (receipt.epoch, receipt.offset) == (start.epoch, start.offset + 1)
+
+
+async def test_what_is_no_user_id_is_told_whatever_is_asked(node: Node) -> None:
+    """An id that is a number would be answered "offline" for ever."""
+    users: tuple[Any, ...] = ("", "x" * 1_025, 42)
+    for call in (api.ais_online, api.asessions_of, api.astream_position, api.adisconnect_user):
+        for user in users:
+            with pytest.raises(InvalidMessage):
+                await call(user)
+
+
+async def test_disconnecting(node: Node) -> None:
+    one, two, three = [await client(node) for _ in range(3)]
+    assert await api.adisconnect_session(one.info.id, reason="r") == 1
+    assert await api.adisconnect_session("gone") == 0
+    assert await api.adisconnect_user("42", client=two.info.client_id) == 1
+    assert (one.close_code, two.close_code, three.close_code) == (4504, 4504, None)
+    assert outbox_of(two).closed == (4504, "disconnected by the application")
+    assert await api.adisconnect_user("42", code=4501, reason="r") == 3
+    assert outbox_of(three).closed == (4501, "r")
+
+
+async def test_a_code_that_no_close_frame_may_carry_is_told(node: Node) -> None:
+    """RFC 6455 section 7.4: a peer fails the connection over it (1002), or the frame cannot be."""
+    one = await client(node)
+    for code in (0, 12, 999, 1005, 1006, 1015, 2999, 5000, 70_000):
+        with pytest.raises(ValueError, match="code"):
+            await api.adisconnect_user("42", code=code)
+    assert one.close_code is None
+
+
+async def test_the_addresses(node: Node) -> None:
+    assert api.client_socket_url() == "ws://localhost:4000"
+    assert api.worker_socket_url() == "ws://localhost:4001"

@@ -1,0 +1,74 @@
+"""The typed settings: what a project writes, what it leaves out, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured
+
+from sockets.conf import Conf, get_conf
+from sockets.types import Surface
+
+
+def test_what_is_left_out_has_its_default(settings: LazySettings) -> None:
+    settings.GATEWAY = {"heartbeat": 3.0}
+    assert get_conf() == Conf(heartbeat=3.0)
+
+
+def test_a_project_without_the_setting_has_all_defaults(settings: LazySettings) -> None:
+    del settings.GATEWAY
+    assert get_conf() == Conf()
+
+
+def test_it_is_read_once_and_forgotten_when_the_setting_changes(settings: LazySettings) -> None:
+    settings.GATEWAY = {"heartbeat": 3.0}
+    first = get_conf()
+    settings.APPEND_SLASH = False
+    assert get_conf() is first
+    settings.GATEWAY = {"heartbeat": 4.0}
+    assert (first.heartbeat, get_conf().heartbeat) == (3.0, 4.0)
+
+
+def test_a_setting_that_does_not_exist_is_named(settings: LazySettings) -> None:
+    settings.GATEWAY = {"heartbeat": 3.0, "hartbeat": 3.0}
+    with pytest.raises(ImproperlyConfigured, match="unknown setting 'hartbeat'"):
+        get_conf()
+
+
+@pytest.mark.parametrize(
+    ("ttl", "renew", "good"), [(30, 15, True), (29.9, 15, False), (2, 1, True)]
+)
+def test_a_lease_outlives_a_late_renewal(ttl: float, renew: float, good: bool) -> None:
+    if good:
+        assert Conf(lease_ttl=ttl, lease_renew=renew).lease_ttl == ttl
+    else:
+        with pytest.raises(ImproperlyConfigured, match=r"LEASE_TTL: 29.9 s .* LEASE_RENEW"):
+            Conf(lease_ttl=ttl, lease_renew=renew)
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Conf().heartbeat = 1.0  # type: ignore[misc]
+
+
+def test_secrets_are_not_printed() -> None:
+    conf = Conf(jwt_secret="hidden-1", worker_keys={"w": "hidden-2"}, api_keys={"a": "hidden-3"})
+    assert "hidden" not in repr(conf)
+
+
+def test_an_unknown_port_is_never_private() -> None:
+    assert Conf().surface is Surface.PUBLIC
+
+
+def test_the_defaults_are_those_of_the_protocol() -> None:
+    conf = Conf()
+    assert (conf.client_port, conf.worker_port) == (4000, 4001)
+    assert (conf.heartbeat, conf.pong_timeout, conf.slow_timeout) == (25, 10, 10)
+    assert (conf.lease_renew, conf.lease_ttl) == (10, 30)
+    assert (conf.history_size, conf.history_ttl) == (1_000, 24 * 3600)
+    assert (conf.record_ttl, conf.idempotency_ttl) == (30 * 24 * 3600, 300)
+    assert (conf.body_public, conf.body_demo, conf.body_private) == (65_536, 20 << 20, 8 << 20)
+    assert (conf.inbound_high, conf.inbound_low) == (64, 16)
+    assert conf.query_token is False

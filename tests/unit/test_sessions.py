@@ -1,0 +1,401 @@
+"""The life of a session: opened in the right order, replaced once, closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from sockets import metrics
+from sockets import sessions as sessions_module
+from sockets.codes import CloseCode
+from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
+from sockets.ids import new_id
+from sockets.layers.groups import CLIENTS, node_group, user_group
+from sockets.streams.base import NewEntry
+from sockets.types import Kind, Position
+from tests.unit.doubles import (
+    FailingLayer,
+    GatedLayer,
+    House,
+    local_session,
+    outbox_of,
+)
+
+
+async def house(**given: Any) -> House:
+    """A house that hears what is asked of its node."""
+    made = House(**given)
+    await made.layer.group_add_sink(node_group("here"), made.sessions.on_node_message)
+    return made
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def live(kind: Kind) -> float:
+    value: float = metrics.sessions[kind]._value.get()
+    return value
+
+
+# --- open
+
+
+async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order nothing falls between: after the join it is heard, before it is read."""
+    one, order = House(), list[str]()
+
+    def spy(owner: object, name: str) -> None:
+        call = getattr(owner, name)
+
+        def spied(*args: Any) -> Any:
+            order.append(f"{name} {args[0]}" if name == "group_add_sink" else name)
+            return call(*args)
+
+        monkeypatch.setattr(owner, name, spied)
+
+    spy(one.layer, "group_add_sink")
+    spy(one.presence, "register")
+    spy(one.streams, "read")
+    session = local_session()
+    await one.sessions.open_client(session, None)
+    assert order == [
+        f"group_add_sink {user_group('42')}",
+        f"group_add_sink {CLIENTS}",
+        "register",
+        "read",
+    ]
+    assert one.hub.get(session.info.id) is session
+    assert one.recorder.opened == [session.info.id]
+
+
+@pytest.mark.parametrize("when", ["joining", "opened"])
+async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None:
+    layer = GatedLayer()
+    one = House(layer)
+    session = local_session()
+    opening = asyncio.ensure_future(one.sessions.open_client(session, None))
+    await turns()
+    if when == "joining":
+        await one.delivery.notify("42", "durable", None)
+        layer.gate.set()
+        opened = await opening
+    else:
+        layer.gate.set()
+        opened = await opening
+        await one.delivery.notify("42", "durable", None)
+    await one.delivery.notify("42", "ephemeral", None, durable=False)
+    assert outbox_of(session).raw == [], "the welcome goes first"
+    one.delivery.begin(opened.room, session, opened.opening, opened.page)
+    await one.settle()
+    told = outbox_of(session).events
+    # Before the position that the welcome names: the page that connects loads it itself.
+    expected = ["ephemeral"] if when == "joining" else ["ephemeral", "durable"]
+    assert sorted(told) == sorted(expected)
+    assert opened.opening.start.offset == (1 if when == "joining" else 0)
+
+
+@pytest.mark.parametrize(
+    ("offset", "recovered", "events"),
+    [(0, True, ["e1", "e2", "e3"]), (2, True, ["e3"]), (3, True, []), (4, False, [])],
+)
+async def test_a_session_that_returns_gets_what_it_missed(
+    offset: int, recovered: bool, events: list[str]
+) -> None:
+    one = House()
+    for n in (1, 2, 3):
+        receipt = await one.delivery.notify("42", f"e{n}", None)
+    session = local_session()
+    given = Position(str(receipt.epoch), offset)
+    opened = await one.sessions.open_client(session, given)
+    assert opened.opening.recovered is recovered
+    one.delivery.begin(opened.room, session, opened.opening, opened.page)
+    assert outbox_of(session).events == events
+
+
+@pytest.mark.parametrize(("missing", "recovered"), [(3, True), (4, False)])
+async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None:
+    one = House(recovery_limit=3)
+    head = await one.streams.head("42")
+    for n in range(missing):
+        await one.delivery.notify("42", f"e{n}", None)
+    session = await one.open(position=head)
+    assert len(outbox_of(session).events) == (missing if recovered else 0)
+
+
+async def test_a_full_node_takes_nobody() -> None:
+    one = House(max_sessions=1)
+    first = await one.open()
+    with pytest.raises(TryAgainLater, match="full"):
+        await one.open("43")
+    worker = local_session(kind=Kind.WORKER)
+    with pytest.raises(TryAgainLater):
+        await one.sessions.open_worker(worker)
+    await one.sessions.close(worker, 1006, "")
+    assert list(one.hub) == [first] and len(one.recorder.opened) == 1
+    await one.sessions.close(first, 1000, "")
+    await one.open("43")
+
+
+async def test_a_node_that_returns_its_clients_takes_nobody() -> None:
+    one = House()
+    one.sessions.accepting = False
+    with pytest.raises(ShuttingDown):
+        await one.open()
+    assert len(one.hub) == 0
+
+
+# --- replaced
+
+
+async def test_a_client_that_comes_again_replaces_itself() -> None:
+    one, id = await house(), new_id()
+    old, other = await one.open(client_id=id), await one.open()
+    new = await one.open(client_id=id)
+    assert outbox_of(old).closed == (4503, "replaced by a newer connection of this client")
+    assert outbox_of(other).closed is None and outbox_of(new).closed is None
+    await one.sessions.close(old, 1006, "")
+    assert {info.id for info in await one.presence.sessions_of("42")} == {
+        other.info.id,
+        new.info.id,
+    }
+
+
+async def test_a_worker_that_comes_again_replaces_itself() -> None:
+    one, id = await house(), new_id()
+    old, new = (local_session("w", kind=Kind.WORKER, client_id=id) for _ in range(2))
+    for session in (old, new):
+        await one.sessions.open_worker(session)
+    assert old.close_code == 4503 and new.close_code is None
+
+
+async def test_the_node_that_holds_the_old_one_is_told() -> None:
+    one, id = await house(), new_id()
+    asked: list[Any] = []
+    await one.layer.group_add_sink(node_group("elsewhere"), asked.append)
+    far = local_session(client_id=id, node="elsewhere")
+    await one.presence.register(far.info)
+    await one.open(client_id=id)
+    assert asked == [
+        {
+            "type": "node.close",
+            "sessions": [far.info.id],
+            "code": 4503,
+            "reason": "replaced by a newer connection of this client",
+        }
+    ]
+
+
+# --- renewal
+
+
+async def test_renewal_keeps_sessions_present() -> None:
+    one = await house()
+    session = await one.open()
+    for _ in range(4):
+        one.clock.advance(one.conf.lease_ttl - 1)
+        await one.sessions.renew()
+    assert [info.id for info in await one.presence.sessions_of("42")] == [session.info.id]
+
+
+async def test_renewal_closes_what_was_replaced_while_the_signal_was_lost() -> None:
+    one, id = House(), new_id()  # nobody hears the node's group
+    old, new = await one.open(client_id=id), await one.open(client_id=id)
+    assert old.close_code is None
+    await one.sessions.renew()
+    assert (old.close_code, new.close_code) == (CloseCode.REPLACED, None)
+
+
+async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -> None:
+    """It is in the hub before it is registered; the older one's lease still runs then."""
+    layer = GatedLayer()
+    layer.gate.set()
+    one, id = House(layer), new_id()
+    await layer.group_add_sink(node_group("here"), one.sessions.on_node_message)
+    old = await one.open("42", client_id=id)
+    await one.sessions.close(await one.open("43"), 1000, "")
+    layer.gate.clear()
+    new = local_session("43", client_id=id)
+    rival = local_session("43", client_id=id, node="elsewhere")
+    await one.presence.register(rival.info)
+    opening = asyncio.ensure_future(one.sessions.open_client(new, None))
+    await turns()
+    await one.sessions.renew()
+    layer.gate.set()
+    await opening
+    assert new.close_code is None, "the newer one was closed, and 4503 means: do not come back"
+    assert old.close_code is None
+
+
+async def test_a_session_that_is_closing_is_not_renewed() -> None:
+    """Else, after a freeze, the replaced one gets its lease back and fences its replacement."""
+    one, id = await house(), new_id()
+    old, new = await one.open(client_id=id), await one.open(client_id=id)
+    assert old.close_code == CloseCode.REPLACED
+    one.clock.advance(one.conf.lease_ttl + 1)  # frozen, before the old socket was gone
+    await one.sessions.renew()
+    assert new.close_code is None
+    assert [info.id for info in await one.presence.sessions_of("42")] == [new.info.id]
+
+
+async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A renewal takes turns with the rest of the loop, and sockets close meanwhile."""
+    monkeypatch.setattr(sessions_module, "SLICE", 1)
+    one = House()
+    first, second = await one.open("1"), await one.open("2")
+    renewal = asyncio.ensure_future(one.sessions.renew())
+    await asyncio.sleep(0)
+    await one.sessions.close(first, 1000, "")
+    await one.sessions.close(second, 1000, "")
+    await renewal
+    assert await one.presence.online(["1", "2"]) == {"1": False, "2": False}
+
+
+async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions_module, "SLICE", 2)
+    one = House()
+    opened = [await one.open(f"u{n}") for n in range(5)]
+    for n in range(5):
+        await one.streams.append(f"u{n}", entry("e"))
+    one.clock.advance(one.conf.lease_ttl - 1)
+    await one.sessions.renew()
+    await one.settle()
+    one.clock.advance(one.conf.lease_ttl - 1)
+    assert all((await one.presence.online([f"u{n}" for n in range(5)])).values())
+    assert [outbox_of(session).events for session in opened] == [["e"]] * 5
+
+
+async def test_renewal_finds_a_lost_last_message() -> None:
+    one = House()
+    session = await one.open()
+    await one.streams.append("42", entry("e"))  # no signal at all
+    assert outbox_of(session).events == []
+    await one.sessions.renew()
+    await one.settle()
+    assert outbox_of(session).events == ["e"]
+
+
+def entry(event: str) -> Any:
+    body = {"id": new_id(), "event": event, "data": None, "time": 0}
+    return NewEntry(str(body["id"]), json.dumps(body).encode())
+
+
+# --- close
+
+
+async def test_close_undoes_open_and_is_done_once() -> None:
+    one = await house()
+    before = live(Kind.CLIENT)
+    session = await one.open()
+    assert live(Kind.CLIENT) == before + 1
+    for code in (1001, 1006):
+        await one.sessions.close(session, code, f"reason {code}")
+    assert one.recorder.closed == [(session.info.id, 1001, "reason 1001")]
+    assert len(one.hub) == 0 and one.hub.rooms() == ()
+    assert not await one.presence.is_online("42")
+    assert live(Kind.CLIENT) == before
+
+
+async def test_what_this_side_decided_is_what_the_row_says() -> None:
+    one = House()
+    session = await one.open()
+    session.close(4002, "slow")
+    await one.sessions.close(session, 1006, "")
+    assert one.recorder.closed == [(session.info.id, 4002, "slow")]
+
+
+async def test_a_session_that_never_opened_can_be_closed() -> None:
+    one = House()
+    await one.sessions.close(local_session(), 1006, "")
+    assert one.recorder.closed == []
+
+
+@pytest.mark.parametrize("where", ["group_add_sink", "register", "read"])
+async def test_an_open_that_fails_leaves_nothing_after_close(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = FailingLayer(where)
+    one = House(layer)
+
+    async def away(*args: Any) -> Any:
+        raise GatewayUnavailable("away")
+
+    if where != "group_add_sink":
+        monkeypatch.setattr(one.presence if where == "register" else one.streams, where, away)
+    session = local_session()
+    with pytest.raises(GatewayUnavailable):
+        await one.sessions.open_client(session, None)
+    await one.sessions.close(session, 1013, "away")
+    assert len(one.hub) == 0 and one.hub.rooms() == ()
+    assert not await one.presence.is_online("42")
+    assert [code for _, code, _ in one.recorder.closed] == [1013]
+
+
+async def test_an_open_that_is_cancelled_leaves_nothing_after_close() -> None:
+    layer = GatedLayer()
+    one = House(layer)
+    session = local_session()
+    opening = asyncio.ensure_future(one.sessions.open_client(session, None))
+    await turns()
+    opening.cancel()
+    await asyncio.wait({opening})
+    layer.gate.set()
+    await one.sessions.close(session, 1006, "")
+    assert len(one.hub) == 0 and one.hub.rooms() == ()
+    assert not await one.presence.is_online("42")
+
+
+async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online() -> None:
+    layer = FailingLayer("group_discard_sink")
+    one = House(layer)
+    session = await one.open()
+    with pytest.raises(GatewayUnavailable):
+        await one.sessions.close(session, 1000, "")
+    assert not await one.presence.is_online("42")
+
+
+# --- closing from elsewhere
+
+
+async def test_disconnect_closes_all_or_those_named() -> None:
+    one = await house()
+    first, second, third = [await one.open() for _ in range(3)]
+    other = await one.open("43")
+    close = {"code": 4504, "reason": "because"}
+    nobody = await one.sessions.disconnect("42", client="X", session=None, **close)  # type: ignore[arg-type]
+    assert nobody == 0
+    id = first.info.client_id
+    assert await one.sessions.disconnect("42", client=id, session=None, **close) == 1  # type: ignore[arg-type]
+    assert first.close_code == 4504 and second.close_code is None
+    id = second.info.id
+    assert await one.sessions.disconnect("42", client=None, session=id, **close) == 1  # type: ignore[arg-type]
+    assert outbox_of(second).closed == (4504, "because") and third.close_code is None
+    assert await one.sessions.disconnect("42", client=None, session=None, **close) == 3  # type: ignore[arg-type]
+    assert third.close_code == 4504 and other.close_code is None
+    assert await one.sessions.disconnect("nobody", client=None, session=None, **close) == 0  # type: ignore[arg-type]
+
+
+async def test_a_request_for_sessions_that_are_not_here_is_nothing() -> None:
+    one = House()
+    session = await one.open()
+    assert one.sessions.close_local([session.info.id, "gone"], 4504, "r") == 1
+    assert outbox_of(session).closed == (4504, "r")
+
+
+async def test_a_message_of_another_kind_is_not_for_a_node() -> None:
+    one = House()
+    with pytest.raises(ValueError, match=r"'user.notify' is not for a node"):
+        one.sessions.on_node_message({"type": "user.notify"})
+
+
+async def test_count_by_kind() -> None:
+    one = House()
+    await one.open()
+    await one.sessions.open_worker(local_session(kind=Kind.WORKER))
+    assert one.sessions.count() == {Kind.CLIENT: 1, Kind.WORKER: 1}
