@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import threading
 import warnings
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -118,12 +119,17 @@ async def test_threads_at_once_all_arrive(node: Node) -> None:
 
 async def test_the_async_form_on_another_loop(node: Node) -> None:
     one = await client(node)
+    threads: list[threading.Thread] = []
+    await node.layer.group_add_sink(
+        api.user_group("42"), lambda _: threads.append(threading.current_thread())
+    )
 
     def elsewhere() -> Any:
         return asyncio.run(api.anotify_user("42", "e", {"n": 1}))
 
     receipt = await asyncio.to_thread(elsewhere)
     assert receipt.offset == 1 and outbox_of(one).events == ["e"]
+    assert threads == [threading.current_thread()], "the node's own loop did it"
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

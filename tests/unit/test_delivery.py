@@ -92,10 +92,12 @@ async def test_a_client_is_excluded_however_its_ulid_is_written() -> None:
 async def test_a_repeated_key_is_told_nobody_twice() -> None:
     house = House()
     one = await house.open()
+    before = metrics.notifications[True]._value.get()
     first = await house.delivery.notify("42", "e", 1, idempotency_key="k")
     again = await house.delivery.notify("42", "e", 2, idempotency_key="k")
     assert (again.id, again.offset, again.duplicate) == (first.id, 1, True)
     assert len(outbox_of(one).frames) == 1
+    assert metrics.notifications[True]._value.get() == before + 1
 
 
 async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails() -> None:

@@ -172,6 +172,7 @@ async def test_the_stream_is_read_once_for_all_who_are_behind(
 
     monkeypatch.setattr(house.streams, "read", counting)
     await house.delivery.notify("42", "heard", None)
+    house.delivery.compare(house.room_of(), await house.streams.head("42"))
     await house.settle()
     assert reads == 1
     frames = [outbox_of(session).raw for session in sessions]

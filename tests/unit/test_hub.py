@@ -200,7 +200,7 @@ async def test_the_reader_of_a_room_ends_with_it() -> None:
     room = await hub.join(one, "g", "u", nothing)
     room.reader = asyncio.get_running_loop().create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     await hub.leave(one)
-    await asyncio.wait({room.reader})  # type: ignore[type-var]
+    await asyncio.wait({room.reader}, timeout=5)  # type: ignore[type-var]
     assert room.reader.cancelled()
 
 

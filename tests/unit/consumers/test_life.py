@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sockets.exceptions import GatewayUnavailable
+from sockets.layers.groups import worker_group
 from sockets.node.node import Node
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
@@ -238,11 +239,13 @@ async def test_the_second_socket_of_a_client_replaces_the_first(
 
 
 async def test_frames_after_a_close_are_not_processed(node: Node, client: MakePeer) -> None:
+    sends: list[Any] = []
+    await node.layer.group_add_sink(worker_group("42"), sends.append)
     tab = client()
     await tab.opened()
     (session,) = node.hub
     session.close(4504, "enough")
-    await tab.write(type="sessions", ref=1)
+    await tab.write(type="send", event="too late")
     await tab.send_to("{")
     assert await tab.closed() == (4504, "enough")
-    assert await tab.receive_nothing()
+    assert sends == [] and tab.output_queue.empty()

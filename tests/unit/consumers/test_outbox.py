@@ -206,6 +206,16 @@ async def test_a_send_that_fails_ends_the_consumer(server: Server, outbox: PumpO
         await server.given_up.wait()
 
 
+async def test_after_finish_nobody_is_given_up(server: Server) -> None:
+    """The consumer's task may be serving another socket's clean-up by then."""
+    made = PumpOutbox(server.send, limit=LIMIT, close_timeout=0, on_give_up=server.given_up.set)
+    made.close(1000, "")
+    await made.finish()
+    made.close(1000, "")
+    await turns()
+    assert not server.given_up.is_set()
+
+
 async def test_finish_leaves_no_task_and_wakes_who_waits(server: Server) -> None:
     made = PumpOutbox(server.send, limit=LIMIT, close_timeout=5, on_give_up=server.given_up.set)
     made.on_drain = server.count_drain

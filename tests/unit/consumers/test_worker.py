@@ -178,7 +178,8 @@ async def test_another_message_to_a_worker_group_harms_nobody(
     await tab.opened()
     await one.opened()
     await one.ask(type="attach", user="42")
-    for bad in ({"type": "chat.message"}, {"type": "user.send"}):
+    whole = {"user": "42", "client": "c", "event": "e", "data": b"1"}
+    for bad in ({"type": "chat.message", **whole}, {"type": "user.send"}):
         await node.layer.group_send(worker_group("42"), bad)
     await tab.ask(type="send", event="next")
     assert (await one.frame())["event"] == "next"

@@ -110,12 +110,17 @@ def test_a_new_loop_is_a_new_home() -> None:
     """Each test, and each reload of a server, has a loop of its own."""
     layer = MemoryChannelLayer()
 
+    threads: list[threading.Thread] = []
+
     async def once(n: int) -> Any:
         await layer.group_add("g", "c")
-        await layer.group_send("g", {"type": "t", "n": n})
+        await layer.group_add_sink("g", lambda _: threads.append(threading.current_thread()))
+        sending = layer.group_send("g", {"type": "t", "n": n})
+        await asyncio.to_thread(asyncio.run, sending)
         return (await layer.receive("c"))["n"]
 
     assert [asyncio.run(once(n)) for n in range(3)] == [0, 1, 2]
+    assert set(threads) == {threading.current_thread()}
 
 
 async def test_sinks_run_on_the_loop_of_the_receivers_whoever_sends() -> None:

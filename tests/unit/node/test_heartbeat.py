@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sockets import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.hub import Hub, LocalSession
@@ -84,7 +85,10 @@ def test_a_stalled_reader_is_closed() -> None:
     outbox = StalledOutbox()
     session = session_with(outbox)
     look_at(session, 1, NOON)
-    look_at(session, 11, NOON)
+    before = metrics.SLOW_CONSUMERS._value.get()
+    for now in (11, 12, 13):
+        look_at(session, now, NOON)
+    assert metrics.SLOW_CONSUMERS._value.get() == before + 1
     assert session.close_code == CloseCode.SLOW_CONSUMER
     assert outbox.closed is not None and outbox.closed[0] == 4002
 
