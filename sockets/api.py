@@ -23,7 +23,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from sockets.codes import CloseCode
 from sockets.delivery import require_user_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
-from sockets.ids import new_id
+from sockets.ids import new_id, parse_ulid
 from sockets.layers.groups import user_group
 from sockets.node.node import Node, current_node
 from sockets.types import Position, Receipt, SessionInfo
@@ -117,6 +117,7 @@ async def anotify_users(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
+            id=_message_id.get(),
         )
     )
 
@@ -163,6 +164,7 @@ async def adisconnect_user(
     """Close a user's sessions, all or the one named; returns how many."""
     require_user_id(user_id)
     _require_close_code(code)
+    client = client and (parse_ulid(client) or client)
     return await _at_node(
         lambda node: node.sessions.disconnect(
             user_id, client=client, session=session, code=code, reason=reason
@@ -216,7 +218,18 @@ async def _at_node(call: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
     node = _node()
     if node.loop is asyncio.get_running_loop():
         return await call(node)
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(node), node.loop))
+    if node.loop.is_closed():
+        raise GatewayUnreachable
+    future = asyncio.run_coroutine_threadsafe(call(node), node.loop)
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), CALL_TIMEOUT)
+    except TimeoutError:
+        raise _no_answer(_message_id.get() or "") from None
+
+
+def _no_answer(id: str) -> GatewayUnavailable:
+    text = f"the gateway did not answer in {CALL_TIMEOUT:g} s"
+    return GatewayUnavailable(text, outcome="unknown", id=id)
 
 
 def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -235,8 +248,8 @@ def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
                 f"use `await {twin.__name__}(…)`"
             )
         loop = _node().loop
-        id = new_id()
-        before = _message_id.set(id)
+        id = new_id() if name.startswith("notify") else ""
+        before = _message_id.set(id or None)
         try:
             # The loop's task begins with a copy of this thread's context.
             future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), loop)
@@ -246,9 +259,7 @@ def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
             return future.result(CALL_TIMEOUT)
         except concurrent.futures.TimeoutError:
             future.cancel()
-            raise GatewayUnavailable(
-                f"the gateway did not answer in {CALL_TIMEOUT:g} s", outcome="unknown", id=id
-            ) from None
+            raise _no_answer(id) from None
 
     call.__name__ = call.__qualname__ = name
     return call

@@ -84,6 +84,8 @@ class Delivery:
         require_user_id(user)
         check_options(durable, ttl, collapse_key, idempotency_key)
         if exclude_client is not None:
+            if not isinstance(exclude_client, str):
+                raise InvalidMessage("exclude_client is a client id, a string")
             exclude_client = parse_ulid(exclude_client) or exclude_client
         id, body = self._encode(event, data, id)
         if not durable:
@@ -161,7 +163,10 @@ class Delivery:
             logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
 
     async def _reach(self, user: str) -> int:
-        return len(await self._presence.sessions_of(user))
+        try:
+            return len(await self._presence.sessions_of(user))
+        except GatewayUnavailable:
+            return 0  # the message is on its way all the same
 
     # --- the way out: sinks, called by the layer, one call a room
 
@@ -288,7 +293,8 @@ class Delivery:
         for session in room.members:
             cursor = session.cursor
             if cursor is not None and not cursor.behind:
-                cursor.behind = (cursor.epoch, cursor.offset) != (head.epoch, head.offset)
+                # Ahead of it is no fault: the head was asked for a moment ago.
+                cursor.behind = cursor.epoch != head.epoch or cursor.offset < head.offset
             lagging = lagging or _can_read(session)
         if lagging:
             self.wake(room)

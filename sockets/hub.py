@@ -211,13 +211,19 @@ class Hub:
                     room.reader.cancel()
                 empty.append(room)
         # The session is in no room any more, whatever the layer says to the rest.
+        failure: Exception | None = None
         for room in empty:
             if room.joined is not None and not room.joined.done():
                 # The confirmation would come after us and leave a sink behind; nor is it waited
                 # for: whoever leaves may have been cancelled because it never comes.
                 room.joined.add_done_callback(partial(self._discard_later, room))
             else:
-                await self._layer.group_discard_sink(room.group, room.sink)
+                try:
+                    await self._layer.group_discard_sink(room.group, room.sink)
+                except Exception as error:
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def _discard_later(self, room: Room, _: object) -> None:
         task = asyncio.ensure_future(self._layer.group_discard_sink(room.group, room.sink))

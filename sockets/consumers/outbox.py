@@ -22,8 +22,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class PumpOutbox:
     """Bounded by `limit` bytes and one frame.
 
-    `on_give_up` is called when the server has not taken the close frame `close_timeout` seconds
-    after `close`, or when its `send` failed: there is no transport to abort, so the consumer ends.
+    `on_give_up` is called when the consumer has not ended `close_timeout` seconds after `close`, or
+    after the server's `send` failed: there is no transport to abort, so the consumer is ended.
     """
 
     def __init__(

@@ -95,10 +95,13 @@ class Node:
                 worker_url=self.worker_socket_url,
                 version=__version__,
             )
+            await self.layer.group_add_sink(node_group(self.name), self.sessions.on_node_message)
         except BaseException:
-            self._lock.release()  # the next attempt must not find it taken
+            # The next attempt must find nothing taken.
+            self.executor.shutdown(wait=False)
+            await asyncio.to_thread(self.recorder.stop, 0)
+            self._lock.release()
             raise
-        await self.layer.group_add_sink(node_group(self.name), self.sessions.on_node_message)
         self.spawn(beat(self.conf, self.hub, self._renew))
         self.ready = True
 

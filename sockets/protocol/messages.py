@@ -48,7 +48,7 @@ class Send(Struct, tag="send"):
 class Refresh(Struct, tag="refresh"):
     """A new token on the live socket."""
 
-    token: Annotated[str, Meta(max_length=16_384)]
+    token: Annotated[str, Meta(max_length=8_192)]
     ref: Ref | UnsetType = UNSET
 
 

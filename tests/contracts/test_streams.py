@@ -319,11 +319,12 @@ async def test_use_extends_a_record(streams: Streams, clock: MovedClock) -> None
     first = await streams.head("u")
     for use in range(4):
         clock.advance(900)
+        await streams.head(f"new-{use}")  # somebody else's record is made: the moment of cleaning
         if use % 2:
             await streams.heads(["u"])
         else:
             await streams.read("u", None, 1)
-        await streams.head(f"new-{use}")  # somebody else's record is made: the moment of cleaning
+        await streams.heads([f"new-{use}"])  # so that `u` is the longest unused again
     assert (await streams.head("u")).epoch == first.epoch
 
 

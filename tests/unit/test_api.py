@@ -117,12 +117,16 @@ async def test_threads_at_once_all_arrive(node: Node) -> None:
     assert [frame["offset"] for frame in outbox_of(one).frames] == list(range(1, 21))
 
 
-async def test_the_async_form_on_another_loop(node: Node) -> None:
+async def test_the_async_form_on_another_loop(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await client(node)
     threads: list[threading.Thread] = []
-    await node.layer.group_add_sink(
-        api.user_group("42"), lambda _: threads.append(threading.current_thread())
-    )
+    append = node.streams.append
+
+    async def noting(*args: Any) -> Any:
+        threads.append(threading.current_thread())
+        return await append(*args)
+
+    monkeypatch.setattr(node.streams, "append", noting)
 
     def elsewhere() -> Any:
         return asyncio.run(api.anotify_user("42", "e", {"n": 1}))
@@ -190,6 +194,28 @@ def test_a_gateway_that_does_not_answer_leaves_it_unknown(
     finally:
         loop.run_until_complete(node.__aexit__(None, None, None))
         loop.close()
+
+
+async def test_many_users_of_an_unknown_outcome_can_be_repeated(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id that the error names must be the one that was written, for every user it reached."""
+    append = node.streams.append
+    late = asyncio.Event()
+
+    async def slow(user: str, entry: Any) -> Any:
+        if user == "late":
+            await late.wait()
+        return await append(user, entry)
+
+    monkeypatch.setattr(node.streams, "append", slow)
+    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.05)
+    with pytest.raises(GatewayUnavailable) as caught:
+        await asyncio.to_thread(api.notify_users, ["early", "late"], "e")
+    late.set()
+    again = await api.anotify_users(["early", "late"], "e", idempotency_key=caught.value.id)
+    assert [receipt.offset for receipt in again] == [1, 1]
+    assert again[0].duplicate
 
 
 # --- single functions

@@ -161,6 +161,7 @@ async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
         ({"collapse_key": "k" * 256}, "collapse_key"),
         ({"collapse_key": 5}, "collapse_key"),
         ({"idempotency_key": ""}, "idempotency_key"),
+        ({"exclude_client": 5}, "exclude_client"),
         ({"durable": False, "ttl": 5}, "ttl needs durable=True"),
         ({"durable": False, "collapse_key": "k"}, "collapse_key needs durable=True"),
         ({"durable": False, "idempotency_key": "k"}, "idempotency_key needs durable=True"),

@@ -168,6 +168,7 @@ async def test_the_stream_is_read_once_for_all_who_are_behind(
     async def counting(*args: Any) -> Any:
         nonlocal reads
         reads += 1
+        await asyncio.sleep(0)  # as a store on the network does
         return await read(*args)
 
     monkeypatch.setattr(house.streams, "read", counting)

@@ -183,14 +183,19 @@ def test_the_first_method_that_is_used_decides() -> None:
     assert authenticate(hand("user_id=7"), conf) == Credentials("7", "insecure")
 
 
-def test_the_order_is_the_settings() -> None:
-    conf = Conf(auth=("insecure", "jwt"), jwt_secret=JWT_SECRET)
-    assert authenticate(hand("user_id=42", token()), conf).method == "insecure"
-    assert authenticate(hand("", token()), conf).method == "jwt"
+ORDERS = [("jwt", "insecure"), ("insecure", "jwt")]
 
 
-def test_a_bad_token_gets_no_second_chance_by_a_weaker_method() -> None:
-    conf = Conf(auth=("jwt", "insecure"), jwt_secret=JWT_SECRET)
+@pytest.mark.parametrize("auth", ORDERS)
+def test_insecure_is_asked_last_whatever_the_order(auth: tuple[str, ...]) -> None:
+    conf = Conf(auth=auth, jwt_secret=JWT_SECRET)
+    assert authenticate(hand("user_id=42", token()), conf).method == "jwt"
+    assert authenticate(hand("user_id=42"), conf).method == "insecure"
+
+
+@pytest.mark.parametrize("auth", ORDERS)
+def test_a_bad_token_gets_no_second_chance_by_a_weaker_method(auth: tuple[str, ...]) -> None:
+    conf = Conf(auth=auth, jwt_secret=JWT_SECRET)
     with pytest.raises(Unauthorized, match="token: expired"):
         authenticate(hand("user_id=42", token(exp=1)), conf)
 

@@ -206,10 +206,12 @@ async def test_a_send_that_fails_ends_the_consumer(server: Server, outbox: PumpO
         await server.given_up.wait()
 
 
-async def test_after_finish_nobody_is_given_up(server: Server) -> None:
-    """The consumer's task may be serving another socket's clean-up by then."""
+@pytest.mark.parametrize("closed", [True, False])
+async def test_after_finish_nobody_is_given_up(server: Server, closed: bool) -> None:
+    """What is given up is the consumer's task, and that has other things to clean up by then."""
     made = PumpOutbox(server.send, limit=LIMIT, close_timeout=0, on_give_up=server.given_up.set)
-    made.close(1000, "")
+    if closed:
+        made.close(1000, "")
     await made.finish()
     made.close(1000, "")
     await turns()

@@ -14,6 +14,7 @@ from django.conf import LazySettings
 
 from sockets.exceptions import GatewayError
 from sockets.layers.groups import node_group
+from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.types import Kind
@@ -70,17 +71,23 @@ async def test_a_caller_that_goes_does_not_take_the_start_with_it() -> None:
 
 
 @pytest.mark.usefixtures("nothing_runs")
-async def test_a_start_that_failed_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(RecordingRecorder, "start"), (MemoryChannelLayer, "group_add_sink")],
+)
+async def test_a_start_that_failed_can_be_repeated(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
     """Plain daphne starts the node with each first connection until one succeeds.
 
     What the failed one took (the lock of memory mode!) must not stand in the next one's way.
     """
 
-    def fail(self: object, **_: Any) -> None:
+    def fail(self: object, *_: Any, **__: Any) -> None:
         raise GatewayError("the database has no tables")
 
     with monkeypatch.context() as broken:
-        broken.setattr(RecordingRecorder, "start", fail)
+        broken.setattr(owner, name, fail)
         for _ in range(2):
             with pytest.raises(GatewayError, match="the database has no tables"):
                 await ensure_node()
