@@ -58,4 +58,3 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     UNAUTHORIZED = "unauthorized"
     UNAVAILABLE = "unavailable"
-    INTERNAL = "internal"

@@ -21,7 +21,7 @@ from sockets.presence.base import Presence
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
-from sockets.types import Kind, Page, Position, SessionInfo
+from sockets.types import Page, Position, SessionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,3 @@ class Sessions:
         for session in found:
             session.close(code, reason)
         return len(found)
-
-    def count(self) -> dict[Kind, int]:
-        """Live sessions of this node."""
-        return {kind: self._hub.count(kind) for kind in Kind}
