@@ -207,6 +207,23 @@ class GatewayServer(Server):
         elif message["type"] == "http.response.body":
             await protocol.drain(self.conf.slow_timeout)
 
+    def timeout_checker(self) -> None:
+        """As in daphne, but one connection's error does not end it for all."""
+        for protocol in list(self.connections):
+            try:
+                protocol.check_timeouts()
+            except Exception:
+                logger.exception("checking the time-outs of %r failed", protocol)
+        reactor.callLater(2, self.timeout_checker)
+
+    def application_checker(self) -> None:
+        """As in daphne, which is not called again once it has raised."""
+        try:
+            super().application_checker()
+        except Exception:
+            logger.exception("checking the applications failed")
+            reactor.callLater(1, self.application_checker)
+
     # --- end
 
     def _on_signal(self, number: int) -> None:

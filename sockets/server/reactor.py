@@ -7,11 +7,16 @@ module, imported first by `sockets.server.daphne`, and a test that asks for the 
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import select
 import sys
+from contextlib import suppress
 from typing import Any
 
 import uvloop
-from twisted.internet import asyncioreactor
+from twisted.internet import asyncioreactor, error
+from twisted.internet.main import installReactor
 
 if "twisted.internet.reactor" in sys.modules:
     raise ImportError(
@@ -19,9 +24,73 @@ if "twisted.internet.reactor" in sys.modules:
         "INSTALLED_APPS, and import sockets.server before other code that uses Twisted"
     )
 
+logger = logging.getLogger(__name__)
+
+_DEAD = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
+    """Tells a connection that it was reset; on uvloop Twisted would never hear of it.
+
+    When a polled socket has an error (a peer's RST), libuv stops polling it and uvloop closes the
+    poll handle: no callback runs any more, `add_writer` raises RuntimeError, and the socket stays
+    open for ever. uvloop reports to the loop's exception handler, without saying which socket.
+    """
+
+    def __init__(self, eventloop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(eventloop)
+        self._searching = False
+        eventloop.set_exception_handler(self._on_loop_error)
+
+    def addReader(self, reader: Any) -> None:
+        try:
+            super().addReader(reader)
+        except RuntimeError:
+            self._asyncioEventloop.call_soon(self._drop, reader)
+
+    def addWriter(self, writer: Any) -> None:
+        try:
+            super().addWriter(writer)
+        except RuntimeError:
+            self._asyncioEventloop.call_soon(self._drop, writer)
+
+    def removeReader(self, reader: Any) -> None:
+        with suppress(RuntimeError):
+            super().removeReader(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        with suppress(RuntimeError):
+            super().removeWriter(writer)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if type(context.get("handle")).__name__ != "UVPoll":
+            loop.default_exception_handler(context)
+        elif not self._searching:  # one search for all that were reset at the same time
+            self._searching = True
+            loop.call_soon(self._drop_dead)
+
+    def _drop_dead(self) -> None:
+        """Find the sockets that the kernel calls dead: one system call for all of them."""
+        self._searching = False
+        poll, by_fd = select.poll(), {}
+        for selectable in {*self.getReaders(), *self.getWriters()}:
+            if (fd := selectable.fileno()) >= 0:
+                by_fd[fd] = selectable
+                poll.register(fd, 0)  # errors are always told
+        for fd, events in poll.poll(0):
+            if events & _DEAD:
+                self._drop(by_fd[fd])
+
+    def _drop(self, selectable: Any) -> None:
+        if (fd := selectable.fileno()) < 0:
+            return  # it knows already
+        # The closed handle must go, or the next socket with this number would get it.
+        for forget in (self._asyncioEventloop.remove_reader, self._asyncioEventloop.remove_writer):
+            with suppress(RuntimeError):
+                forget(fd)
+        self._disconnectSelectable(selectable, error.ConnectionLost(), False)
+
+
 loop = uvloop.new_event_loop()
-asyncioreactor.install(loop)
-
-from twisted.internet import reactor as _reactor  # noqa: E402  # must follow the installation
-
-reactor: Any = _reactor  # zope's interfaces say nothing that a type checker understands
+reactor: Any = ResetSafeReactor(loop)
+installReactor(reactor)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,3 +286,35 @@ async def test_order_on_uvicorn(tmp_path: Path) -> None:
         frames = await reading
         assert [f["offset"] for f in frames if "offset" in f] == list(range(1, count + 1))
         assert [f["ref"] for f in frames if "ref" in f] == list(range(count))
+
+
+@pytest.mark.parametrize("when", ["idle", "after requests", "in the handshake"])
+async def test_a_peer_that_resets_is_forgotten_at_once(gateway: Gateway, when: str) -> None:
+    """On uvloop a reset socket is polled no more: without ResetSafeReactor it stays for ever."""
+    count = scaled(1_000, 100)
+    files = f"/proc/{gateway.pid}/fd"
+    before = len(os.listdir(files))
+
+    def reset_all() -> None:
+        for _ in range(count):
+            with RawClient(gateway.client_port, "/?user_id=reset") as peer:
+                if when != "in the handshake":
+                    peer.read_frame()
+                if when == "after requests":
+                    peer.socket.sendall(masked(b'{"type":"sessions","ref":1}') * 5)
+                # SO_LINGER of 0: closing sends RST.
+                peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    await asyncio.to_thread(reset_all)
+    await asyncio.to_thread(
+        wait_for,
+        lambda: (
+            not gateway.rows("disconnected_at is null")
+            and len(gateway.rows()) == count
+            and len(os.listdir(files)) <= before + 2
+        ),
+        "the reset sockets to be forgotten",
+    )
+    sender, tab = await worker(gateway), await client(gateway, "reset")
+    await sender.ask(type="notify", user="reset", event="n")
+    assert (await tab.receive())["event"] == "n", "their file numbers serve again"
