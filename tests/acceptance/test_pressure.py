@@ -104,13 +104,19 @@ def ended(peer: RawClient) -> bool:
     )
 
 
-async def test_a_stalled_reader_that_wakes_sees_4002(gateway: Gateway) -> None:
-    sender = await worker(gateway)
-    with RawClient(gateway.client_port, "/?user_id=waking", receive_buffer=SMALL) as peer:
+async def test_a_stalled_reader_that_wakes_sees_4002(tmp_path: Path) -> None:
+    """Given time: what waits before the close frame trickles through a buffer of 4 KB."""
+    patience = SHORT | {"CLOSE_TIMEOUT": "20"}
+    with (
+        running(tmp_path / "data", **patience) as gateway,
+        RawClient(gateway.client_port, "/?user_id=waking", receive_buffer=SMALL) as peer,
+    ):
+        sender = await worker(gateway)
         await flood(sender, "waking", 40, 50_000)
         await asyncio.to_thread(wait_for, lambda: "slow" in str(peer_rows(gateway)), "4002 in time")
         code, reason = await asyncio.to_thread(peer.read_until_close)
-    assert (code, reason) == (4002, "slow consumer: read faster, then recover")
+        assert (code, reason) == (4002, "slow consumer: read faster, then recover")
+        assert "Traceback" not in gateway.log()
 
 
 def peer_rows(gateway: Gateway) -> list[str]:
