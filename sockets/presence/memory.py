@@ -17,22 +17,19 @@ class MemoryPresence:
     def __init__(self, *, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
         self._clock = clock
-        # (kind, user) -> session id -> (info, end of its lease)
+        # (kind, user) -> client id -> (info, end of its lease): a client id has one live session,
+        # so registering and renewing cost the same however many sessions the user has.
         self._leases: dict[tuple[Kind, str], dict[str, tuple[SessionInfo, float]]] = {}
 
     async def register(self, info: SessionInfo) -> tuple[SessionInfo, ...]:
-        leases = self._live(info.kind, info.user)
-        replaced = tuple(old for old, _ in leases.values() if _same_client(old, info))
-        for old in replaced:
-            del leases[old.id]
+        rival = self._rival(info)
         self._write(info)
-        return replaced
+        return () if rival is None else (rival,)
 
     async def renew(self, infos: Sequence[SessionInfo]) -> list[str]:
         fenced = []
         for info in infos:
-            leases = self._live(info.kind, info.user)
-            if any(_same_client(other, info) for other, _ in leases.values()):
+            if self._rival(info) is not None:
                 fenced.append(info.id)
             else:
                 self._write(info)
@@ -40,7 +37,8 @@ class MemoryPresence:
 
     async def release(self, info: SessionInfo) -> None:
         leases = self._leases.get(_key(info), {})
-        leases.pop(info.id, None)
+        if info.client_id in leases and leases[info.client_id][0].id == info.id:
+            del leases[info.client_id]
         if not leases:
             self._leases.pop(_key(info), None)
 
@@ -54,8 +52,14 @@ class MemoryPresence:
     async def online(self, users: Iterable[str]) -> dict[str, bool]:
         return {user: await self.is_online(user) for user in users}
 
+    def _rival(self, info: SessionInfo) -> SessionInfo | None:
+        """The other live session of the same client id, if there is one."""
+        other, end = self._leases.get(_key(info), {}).get(info.client_id, (info, 0.0))
+        return other if other.id != info.id and end > self._clock() else None
+
     def _write(self, info: SessionInfo) -> None:
-        self._leases.setdefault(_key(info), {})[info.id] = (info, self._clock() + self._lease)
+        lease = (info, self._clock() + self._lease)
+        self._leases.setdefault(_key(info), {})[info.client_id] = lease
 
     def _live(self, kind: Kind, user: str) -> dict[str, tuple[SessionInfo, float]]:
         """The leases that still run; the others are dropped on the way."""
@@ -72,7 +76,3 @@ class MemoryPresence:
 
 def _key(info: SessionInfo) -> tuple[Kind, str]:
     return info.kind, info.user
-
-
-def _same_client(one: SessionInfo, other: SessionInfo) -> bool:
-    return one.client_id == other.client_id and one.id != other.id

@@ -245,8 +245,10 @@ class GatewayServer(Server):
         try:
             await self._within(self._on_stopping(), self.conf.shutdown_grace)
             self._close_sockets()
-            await self._within(_all(self._tasks()), self.conf.shutdown_grace)
-            left = self._tasks()
+            self.application = _gone  # the real one would start what is being stopped anew
+            tasks = self._tasks()
+            await self._within(_all(tasks), self.conf.shutdown_grace)
+            left = [task for task in tasks if not task.done()]
             for task in left:
                 task.cancel()
             if left:
@@ -290,6 +292,16 @@ class GatewayServer(Server):
         for protocol in list(self.connections):
             if isinstance(protocol, GatewayWebSocket):
                 protocol.abort()
+
+
+async def _gone(scope: Any, receive: Any, send: Any) -> None:
+    """For connections that were open and ask something once all sockets are closed."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})  # before accept: HTTP 403
+        return
+    headers = [(b"connection", b"close"), (b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": b"The server is shutting down.\n"})
 
 
 async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:

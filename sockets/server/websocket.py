@@ -66,6 +66,7 @@ class GatewayWebSocket(WebSocketProtocol):
         self._paused_since: float | None = None
         self._closed_since: float | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._unanswered: bytes | None = None  # the newest ping, while the outbox is full
 
     # --- handshake
 
@@ -143,6 +144,9 @@ class GatewayWebSocket(WebSocketProtocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
         self.outbox.drained()
+        ping, self._unanswered = self._unanswered, None
+        if ping is not None:
+            super().onPing(ping)
 
     def stopProducing(self) -> None:
         self.resumeProducing()
@@ -170,6 +174,14 @@ class GatewayWebSocket(WebSocketProtocol):
         # Frames that come while we close are not processed (RFC 6455 section 1.4).
         if self.state == _OPEN:
             super().onMessage(payload, isBinary)
+
+    def onPing(self, payload: bytes) -> None:
+        """Pongs pass no queue of ours: who pings and does not read gets one for the newest ping
+        (RFC 6455 section 5.5.3), when there is room; stock autobahn stores them all."""
+        if self.outbox.full:
+            self._unanswered = payload
+        else:
+            super().onPing(payload)
 
     def pause_reading(self) -> None:
         """Stop reading the socket."""

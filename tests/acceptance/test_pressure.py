@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,24 @@ async def test_a_peer_that_resets_is_forgotten_at_once(gateway: Gateway, when: s
     sender, tab = await worker(gateway), await client(gateway, "reset")
     await sender.ask(type="notify", user="reset", event="n")
     assert (await tab.receive())["event"] == "n", "their file numbers serve again"
+
+
+def test_pings_of_a_peer_that_does_not_read_cost_no_memory(gateway: Gateway) -> None:
+    """Control frames pass neither the inbound queue nor the outbox."""
+    pings = masked(b"x" * 124, 9) * 1_000
+    with RawClient(gateway.client_port, "/?user_id=pinger", receive_buffer=SMALL) as peer:
+        before = gateway.rss()
+        with suppress(ConnectionError):  # 4002 comes in the end
+            for _ in range(300):  # 39 MB
+                peer.socket.sendall(pings)
+        assert gateway.rss() - before < 12 * 2**20
+
+
+def test_a_ping_held_back_is_answered_when_there_is_room(gateway: Gateway) -> None:
+    with RawClient(gateway.client_port, "/?user_id=pinger", receive_buffer=SMALL) as peer:
+        count = 5_000
+        peer.socket.sendall(masked(b"x" * 124, 9) * count + masked(b"last", 9))
+        pongs = 0
+        while (frame := peer.read_frame()) != (10, b"last"):
+            pongs += frame[0] == 10
+        assert pongs <= count

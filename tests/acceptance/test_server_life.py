@@ -6,7 +6,10 @@ import asyncio
 import json
 import signal
 import socket
+import sqlite3
 import time
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,34 @@ async def test_a_second_signal_hurries(tmp_path: Path) -> None:
             assert time.monotonic() - started < 15
         assert [row["close_code"] for row in gateway.rows()] == [1012]
         assert "second SIGINT: hurrying" in gateway.log()
+
+
+def test_a_request_while_the_last_rows_are_written_starts_nothing(tmp_path: Path) -> None:
+    """On a connection that was open: `ensure_node` would start the node that just stops."""
+    patience = SHORT | {"SHUTDOWN_GRACE": "3"}
+    with (
+        running(tmp_path / "data", **patience) as gateway,
+        RawClient(gateway.client_port, "/?user_id=row") as peer,
+        closing(HTTPConnection("127.0.0.1", gateway.client_port, timeout=10)) as kept,
+        closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite3")) as database,
+    ):
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
+        wait_for(gateway.rows, "the row to be written")
+        database.execute("begin exclusive")  # the row's end waits for it
+        gateway.signal(signal.SIGTERM)
+        assert peer.read_until_close()[0] == 1012
+        peer.socket.close()
+        statuses = set()
+        with suppress(HTTPException, OSError):
+            while True:
+                kept.request("GET", "/healthz")
+                response = kept.getresponse()
+                statuses.add(response.status)
+                assert response.read()
+        assert statuses <= {200, 503} and 503 in statuses
+        assert gateway.wait() == 0
+        assert "Traceback" not in gateway.log(), gateway.log()
 
 
 @pytest.mark.parametrize("which", ["client", "worker"])

@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from sockets.ids import new_id
 from sockets.presence.base import Presence
 from sockets.presence.memory import MemoryPresence
 from sockets.types import Kind, SessionInfo
@@ -47,6 +48,28 @@ async def presence(request: pytest.FixtureRequest, clock: MovedClock) -> AsyncIt
 
 async def ids(presence: Presence, user: str = "42") -> list[str]:
     return [one.id for one in await presence.sessions_of(user)]
+
+
+class CountedId(str):
+    """A client id that counts how often it is compared."""
+
+    compared = 0
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedId.compared += 1
+        return str.__eq__(self, other)
+
+
+async def test_a_user_with_many_sessions_costs_each_no_more(presence: Presence) -> None:
+    """One user may open thousands of sockets: their renewal must not grow with the square."""
+    many = [info(client_id=CountedId(new_id())) for _ in range(300)]
+    CountedId.compared = 0
+    for one in many:
+        assert await presence.register(one) == ()
+    assert await presence.renew(many) == []
+    assert CountedId.compared < 10 * len(many)
 
 
 async def test_nobody_is_online_at_first(presence: Presence) -> None:
