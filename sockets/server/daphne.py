@@ -187,6 +187,7 @@ class GatewayServer(Server):
         if isinstance(protocol, GatewayWebSocket):
             queue = InboundQueue(protocol, self.conf.inbound_high, self.conf.inbound_low)
             scope["extensions"] = {"gateway.frames": protocol.outbox}
+            scope["subprotocols"] = list(protocol.request.protocols)
             transport = protocol.transport
         else:
             queue = asyncio.Queue()
@@ -214,6 +215,7 @@ class GatewayServer(Server):
                 protocol.check_timeouts()
             except Exception:
                 logger.exception("checking the time-outs of %r failed", protocol)
+        reactor.drop_dead()
         reactor.callLater(2, self.timeout_checker)
 
     def application_checker(self) -> None:

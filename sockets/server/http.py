@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,10 @@ class GatewayRequest(WebRequest):
         streams = message.get("type") == "http.response.body" and message.get("more_body", False)
         alive = not self.finished and self.channel is not None
         if streams and alive and self.producer is None:
+            # Or the kernel hides megabytes, and a slow reader looks like a stalled one.
+            self.channel.transport.socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDBUF, self.server.conf.send_buffer
+            )
             self.registerProducer(self, True)
         super().handle_reply(message)
 
@@ -109,10 +114,13 @@ class GatewayRequest(WebRequest):
 
     async def drain(self, timeout: float) -> None:
         """Wait until the buffer is empty; a reader that takes nothing in `timeout` is cut off."""
-        writable = self._writable
-        if writable is None:
-            return
-        done, _ = await asyncio.wait({writable}, timeout=timeout)
-        if not done and self.channel is not None:
-            logger.info("HTTP %s: the reader stalled; cut off", self.path)
-            self.channel.transport.abortConnection()
+        seen = None
+        while (writable := self._writable) is not None and self.channel is not None:
+            transport = self.channel.transport
+            waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+            if waiting == seen:
+                logger.info("HTTP %s: the reader stalled; cut off", self.path)
+                transport.abortConnection()
+                return
+            seen = waiting
+            await asyncio.wait({writable}, timeout=timeout)

@@ -67,10 +67,13 @@ class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
             loop.default_exception_handler(context)
         elif not self._searching:  # one search for all that were reset at the same time
             self._searching = True
-            loop.call_soon(self._drop_dead)
+            loop.call_soon(self.drop_dead)
 
-    def _drop_dead(self) -> None:
-        """Find the sockets that the kernel calls dead: one system call for all of them."""
+    def drop_dead(self) -> None:
+        """Find the sockets that the kernel calls dead: one system call for all of them.
+
+        To be called now and then too: a reset right behind the last data is not even reported.
+        """
         self._searching = False
         poll, by_fd = select.poll(), {}
         for selectable in {*self.getReaders(), *self.getWriters()}:

@@ -73,6 +73,8 @@ class GatewayWebSocket(WebSocketProtocol):
     def onConnect(self, request: Any) -> Any:
         # Believed from any client in stock daphne.
         request.headers.pop("daphne-root-path", None)
+        # daphne unquotes it, and raises where it is not ASCII; `request.protocols` is the list.
+        request.headers.pop("sec-websocket-protocol", None)
         return super().onConnect(request)
 
     def onOpen(self) -> None:
@@ -174,6 +176,11 @@ class GatewayWebSocket(WebSocketProtocol):
         # Frames that come while we close are not processed (RFC 6455 section 1.4).
         if self.state == _OPEN:
             super().onMessage(payload, isBinary)
+
+    def onMessageFrame(self, payload: Any) -> None:
+        # A list of parts. Empty ones count for no limit of size, and autobahn keeps each.
+        parts: Any = [part for part in payload if part]
+        super().onMessageFrame(parts)
 
     def onPing(self, payload: bytes) -> None:
         """Pongs pass no queue of ours: who pings and does not read gets one for the newest ping

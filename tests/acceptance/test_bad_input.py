@@ -165,6 +165,21 @@ async def test_a_worker_with_an_origin_is_refused(shared_gateway: Gateway) -> No
     assert (await refused(url, origin=f"http://localhost:{shared_gateway.worker_port}"))[0] == 4502
 
 
+@pytest.mark.parametrize("offer", ["gateway%2Ev1", "\xff\xfe", "gateway.bearer.\xff"])
+def test_strange_subprotocols_are_just_not_known(shared_gateway: Gateway, offer: str) -> None:
+    """Stock daphne: 500 and a traceback, or an accepted socket whose handshake never ends."""
+    head = (
+        "GET /?user_id=offer HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {offer}\r\n\r\n"
+    )
+    address = ("127.0.0.1", shared_gateway.client_port)
+    with socket.create_connection(address, timeout=10) as peer:
+        peer.sendall(head.encode("latin-1"))
+        assert peer.recv(4096).startswith(b"HTTP/1.1 101 ")
+    assert "Traceback" not in shared_gateway.log()
+
+
 def test_a_socket_on_no_route_is_refused(shared_gateway: Gateway) -> None:
     public, private = shared_gateway.client_port, shared_gateway.worker_port
     for port, path in ((public, "/nowhere"), (private, "/nowhere"), (public, "/ws/worker/")):

@@ -295,7 +295,7 @@ async def test_order_on_uvicorn(tmp_path: Path) -> None:
         assert [f["ref"] for f in frames if "ref" in f] == list(range(count))
 
 
-@pytest.mark.parametrize("when", ["idle", "after requests", "in the handshake"])
+@pytest.mark.parametrize("when", ["idle", "after requests", "after a pong", "in the handshake"])
 async def test_a_peer_that_resets_is_forgotten_at_once(gateway: Gateway, when: str) -> None:
     """On uvloop a reset socket is polled no more: without ResetSafeReactor it stays for ever."""
     count = scaled(1_000, 100)
@@ -309,6 +309,8 @@ async def test_a_peer_that_resets_is_forgotten_at_once(gateway: Gateway, when: s
                     peer.read_frame()
                 if when == "after requests":
                     peer.socket.sendall(masked(b'{"type":"sessions","ref":1}') * 5)
+                if when == "after a pong":  # which nobody answers: no write finds the reset
+                    peer.socket.sendall(masked(b'{"type":"pong"}'))
                 # SO_LINGER of 0: closing sends RST.
                 peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -346,3 +348,21 @@ def test_a_ping_held_back_is_answered_when_there_is_room(gateway: Gateway) -> No
         while (frame := peer.read_frame()) != (10, b"last"):
             pongs += frame[0] == 10
         assert pongs <= count
+
+
+def test_empty_fragments_without_end_cost_no_memory(gateway: Gateway) -> None:
+    with RawClient(gateway.client_port, "/?user_id=fragments") as peer:
+        peer.read_frame()
+        peer.socket.sendall(b"\x01\x80\0\0\0\0")  # begins a text message
+        empty = b"\0\x80\0\0\0\0" * 10_000
+
+        def send(times: int) -> int:
+            """Memory once the server has read them all, which the pong tells."""
+            for _ in range(times):
+                peer.socket.sendall(empty)
+            peer.send_frame(b"", 9)
+            assert peer.read_frame()[0] == 10
+            return gateway.rss()
+
+        before = send(20)
+        assert send(100) - before < 4 * 2**20

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_an_http_response_waits_for_its_reader(server: Gateway) -> None:
         while block := peer.recv(1 << 16):
             total += len(block)
         assert total > 100_000_000, "a reader that reads gets all of it"
+
+
+def test_a_slow_reader_of_a_response_is_not_cut_off(server: Gateway) -> None:
+    """It takes longer for one buffer than `slow_timeout`, and never stops reading."""
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.settimeout(10)
+        peer.connect(("127.0.0.1", server.client_port))
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(80):
+            assert peer.recv(2500)
+            time.sleep(0.05)
+        assert "the reader stalled" not in server.log()
 
 
 def test_an_application_that_raises_closes_1011_and_is_logged(server: Gateway) -> None:
