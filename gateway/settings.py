@@ -92,6 +92,12 @@ GATEWAY: dict[str, Any] = {
     "lease_renew": _env.seconds("LEASE_RENEW", _default.lease_renew),
     "max_sessions": _env.integer("MAX_SESSIONS", _default.max_sessions),
     "max_attached": _env.integer("MAX_ATTACHED", _default.max_attached),  # users of one worker
+    "task_accept_timeout": _env.seconds("TASK_ACCEPT_TIMEOUT", _default.task_accept_timeout),
+    "task_assign_timeout": _env.seconds("TASK_ASSIGN_TIMEOUT", _default.task_assign_timeout),
+    "task_timeout": _env.seconds("TASK_TIMEOUT", _default.task_timeout),
+    "task_grace": _env.seconds("TASK_GRACE", _default.task_grace),
+    "task_keep": _env.seconds("TASK_KEEP", _default.task_keep),
+    "task_history": _env.integer("TASK_HISTORY", _default.task_history),  # ended tasks
     "history_size": _env.integer("HISTORY_SIZE", _default.history_size),  # messages per user
     "history_ttl": _env.seconds("HISTORY_TTL", _default.history_ttl),
     "record_ttl": _env.seconds("RECORD_TTL", _default.record_ttl),

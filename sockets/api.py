@@ -1,12 +1,12 @@
-"""The Python API for Django code: notify users, ask who is connected, disconnect them.
+"""The Python API for Django code: notify users, see who is connected, give work to workers.
 
 Every function has an async twin whose name begins with `a`. The sync form is for threads (views,
 tasks, signal handlers); on the thread of a running event loop it raises SynchronousOnlyOperation
 and names the twin. The async form may be awaited on any loop.
 
 Errors (all `sockets.exceptions.GatewayError`): InvalidMessage and MessageTooLarge for what cannot
-be sent, GatewayUnreachable when memory mode runs in another process than this one,
-GatewayUnavailable when the gateway does not answer.
+be sent, NoWorkerAvailable for a task that nobody takes now, GatewayUnreachable when memory mode
+runs in another process than this one, GatewayUnavailable when the gateway does not answer.
 """
 
 from __future__ import annotations
@@ -21,23 +21,30 @@ from typing import Any, ParamSpec, TypeVar
 from django.core.exceptions import SynchronousOnlyOperation
 
 from sockets.codes import CloseCode
+from sockets.conf import get_conf
 from sockets.delivery import require_user_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
 from sockets.ids import new_id, parse_ulid
 from sockets.layers.groups import user_group
 from sockets.node.node import Node, current_node
-from sockets.types import Position, Receipt, SessionInfo
+from sockets.types import PoolLoad, Position, Receipt, SessionInfo, Task
 
 __all__ = [
+    "aassign_task",
     "abroadcast",
+    "acancel_task",
     "adisconnect_session",
     "adisconnect_user",
     "ais_online",
     "anotify_user",
     "anotify_users",
     "asessions_of",
+    "assign_task",
     "astream_position",
+    "atask",
+    "aworker_pools",
     "broadcast",
+    "cancel_task",
     "client_socket_url",
     "disconnect_session",
     "disconnect_user",
@@ -46,15 +53,17 @@ __all__ = [
     "notify_users",
     "sessions_of",
     "stream_position",
+    "task",
     "user_group",
+    "worker_pools",
     "worker_socket_url",
 ]
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call from another thread waits for the gateway's loop."""
 
-_message_id: ContextVar[str | None] = ContextVar("gateway_message_id", default=None)
-"""Of the message that a sync call is sending: known before the outcome is."""
+_call_id: ContextVar[str | None] = ContextVar("gateway_call_id", default=None)
+"""Of the message or task that a sync call is sending: known before the outcome is."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,7 +98,7 @@ async def anotify_user(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
-            id=_message_id.get(),
+            id=_call_id.get(),
         )
     )
 
@@ -117,7 +126,7 @@ async def anotify_users(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
-            id=_message_id.get(),
+            id=_call_id.get(),
         )
     )
 
@@ -188,6 +197,52 @@ async def adisconnect_session(
     return await _at_node(close)
 
 
+async def aassign_task(
+    pool: str,
+    event: str,
+    data: object = None,
+    *,
+    user_id: str | None = None,
+    progress_to_user: bool = True,
+    timeout: float | None = None,
+) -> Task:
+    """Give work to one live worker of `pool`; returns when one has accepted.
+
+    The gateway is no job queue: raises NoWorkerAvailable if nobody is free, and a task whose worker
+    vanishes is `lost`, not repeated. The job stays yours; `sockets.signals.task_…` tell its end.
+    `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
+    `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
+    be silent before it is lost (default: TASK_TIMEOUT).
+    """
+    return await _at_node(
+        lambda node: node.dispatcher.assign(
+            pool,
+            event,
+            data,
+            user_id=user_id,
+            progress_to_user=progress_to_user,
+            timeout=timeout,
+            id=_call_id.get(),
+        ),
+        _assign_patience(),
+    )
+
+
+async def acancel_task(task_id: str) -> bool:
+    """Cancel a live task; its worker is told to stop. False: it had ended, or never was."""
+    return await _at_node(lambda node: node.dispatcher.cancel(task_id))
+
+
+async def atask(task_id: str) -> Task | None:
+    """A task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
+    return await _at_node(lambda node: node.dispatcher.get(task_id))
+
+
+async def aworker_pools() -> list[PoolLoad]:
+    """The pools that have live workers, and how full they are."""
+    return await _at_node(lambda node: node.dispatcher.pools())
+
+
 def client_socket_url() -> str:
     """Where browsers connect: CLIENT_SOCKET_URL, or the real port on localhost."""
     return _node().client_socket_url
@@ -214,7 +269,9 @@ def _node() -> Node:
     return node
 
 
-async def _at_node(call: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
+async def _at_node(
+    call: Callable[[Node], Coroutine[Any, Any, T]], patience: float = CALL_TIMEOUT
+) -> T:
     node = _node()
     if node.loop is asyncio.get_running_loop():
         return await call(node)
@@ -222,17 +279,25 @@ async def _at_node(call: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
         raise GatewayUnreachable
     future = asyncio.run_coroutine_threadsafe(call(node), node.loop)
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), CALL_TIMEOUT)
+        return await asyncio.wait_for(asyncio.wrap_future(future), patience)
     except TimeoutError:
-        raise _no_answer(_message_id.get() or "") from None
+        raise _no_answer(_call_id.get() or "", patience) from None
 
 
-def _no_answer(id: str) -> GatewayUnavailable:
-    text = f"the gateway did not answer in {CALL_TIMEOUT:g} s"
+def _assign_patience() -> float:
+    """The last worker may be asked just before the limit for all of them."""
+    conf = get_conf()
+    return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
+
+
+def _no_answer(id: str, patience: float) -> GatewayUnavailable:
+    text = f"the gateway did not answer in {patience:g} s"
     return GatewayUnavailable(text, outcome="unknown", id=id)
 
 
-def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+def _sync(
+    twin: Callable[P, Coroutine[Any, Any, T]], patience: Callable[[], float] = lambda: CALL_TIMEOUT
+) -> Callable[P, T]:
     """The sync face of an async function: no event loop is made, the node's own runs it."""
     name = twin.__name__.removeprefix("a")
 
@@ -248,18 +313,18 @@ def _sync(twin: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
                 f"use `await {twin.__name__}(…)`"
             )
         loop = _node().loop
-        id = new_id() if name.startswith("notify") else ""
-        before = _message_id.set(id or None)
+        id = new_id() if name.startswith(("notify", "assign")) else ""
+        before = _call_id.set(id or None)
         try:
             # The loop's task begins with a copy of this thread's context.
             future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), loop)
         finally:
-            _message_id.reset(before)
+            _call_id.reset(before)
         try:
-            return future.result(CALL_TIMEOUT)
+            return future.result(seconds := patience())
         except concurrent.futures.TimeoutError:
             future.cancel()
-            raise _no_answer(id) from None
+            raise _no_answer(id, seconds) from None
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -273,3 +338,7 @@ sessions_of = _sync(asessions_of)
 stream_position = _sync(astream_position)
 disconnect_user = _sync(adisconnect_user)
 disconnect_session = _sync(adisconnect_session)
+assign_task = _sync(aassign_task, _assign_patience)
+cancel_task = _sync(acancel_task)
+task = _sync(atask)
+worker_pools = _sync(aworker_pools)

@@ -58,3 +58,4 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     UNAUTHORIZED = "unauthorized"
     UNAVAILABLE = "unavailable"
+    TASK_LOST = "task_lost"

@@ -56,6 +56,14 @@ class Conf:
     max_sessions: int = 20_000  # of one node; then 1013
     max_attached: int = 1_000  # users that one worker may be attached to
 
+    # Tasks.
+    task_accept_timeout: float = 5.0  # for the offered worker; then the next one is asked
+    task_assign_timeout: float = 15.0  # for all of them together
+    task_timeout: float = 300.0  # that a running task may be silent; then it is lost
+    task_grace: float = 30.0  # for a worker that is away to come back to its tasks
+    task_keep: float = 3600.0  # that an ended task can be asked for ...
+    task_history: int = 1_000  # ... and how many of them
+
     # Messages and streams.
     history_size: int = 1_000  # messages per user
     history_ttl: float = 24 * 3600.0

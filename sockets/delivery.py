@@ -22,7 +22,7 @@ from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.layers.fanout import Message
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import Presence
-from sockets.protocol.codec import encode, encode_body, message_frame
+from sockets.protocol.codec import encode, message_frame, to_json
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import Body, PositionMoved, Reset
 from sockets.protocol.outbox import Write
@@ -123,19 +123,11 @@ class Delivery:
         return Receipt(id, None, None)
 
     def _encode(self, event: str, data: object, id: str | None = None) -> tuple[str, bytes]:
-        if not isinstance(event, str) or not 1 <= len(event) <= 255:
-            raise InvalidMessage("event must be a string of 1 to 255 characters")
+        require_event(event)
         id = id or new_id()
-        try:
-            body = encode_body(Body(id, event, data, round(self._clock(), 3)))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
-        limit = self._conf.max_message_size
-        if len(body) > limit:
-            raise MessageTooLarge(
-                f"the message has {len(body)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
-                "send a link to the data instead"
-            )
+        body = encode_json(
+            Body(id, event, data, round(self._clock(), 3)), self._conf.max_message_size
+        )
         return id, body
 
     async def _signal(
@@ -377,6 +369,26 @@ def require_user_id(user: str) -> None:
     """Raises InvalidMessage."""
     if not is_user_id(user):
         raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
+
+
+def require_event(event: str) -> None:
+    """Raises InvalidMessage."""
+    if not isinstance(event, str) or not 1 <= len(event) <= 255:
+        raise InvalidMessage("event must be a string of 1 to 255 characters")
+
+
+def encode_json(value: object, limit: int) -> bytes:
+    """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
+    try:
+        encoded = to_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    if len(encoded) > limit:
+        raise MessageTooLarge(
+            f"the message has {len(encoded)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
+            "send a link to the data instead"
+        )
+    return encoded
 
 
 def check_options(

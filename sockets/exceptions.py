@@ -10,6 +10,7 @@
     ├── BadFrame                one frame that cannot be read; the socket stays open
     ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
     │   └── MessageTooLarge
+    ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
     └── AlreadyRunning          memory mode, and another process has the data directory
@@ -20,9 +21,14 @@ The text is written for the caller and says what to do next; it never holds a se
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
 
 from sockets.codes import CloseCode, ErrorCode
+from sockets.types import PoolLoad
+
+_MAX_TOLD: Final = 10
+"""Pools named in an error's text."""
 
 
 class GatewayError(Exception):
@@ -93,6 +99,41 @@ class MessageTooLarge(InvalidMessage):
     """The encoded message is larger than MAX_MESSAGE_SIZE."""
 
     http_status = 413
+
+
+class NoWorkerAvailable(GatewayError):
+    """No live worker of the pool has a free place, or none of those asked accepted.
+
+    `pools`: every pool that has a live worker, and how full it is. The caller keeps the job: try
+    again when a task of the pool has ended, or a little later.
+    """
+
+    close_code = CloseCode.TRY_AGAIN_LATER
+    http_status = 503
+
+    def __init__(self, pool: str, pools: Sequence[PoolLoad], asked: int = 0) -> None:
+        self.pool = pool
+        self.pools = tuple(pools)
+        self.asked = asked
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        mine = next((load for load in self.pools if load.pool == self.pool), None)
+        if self.asked:
+            text = f"pool {self.pool!r}: none of {self.asked} workers asked accepted the task"
+        elif mine is None:
+            text = f"no worker of pool {self.pool!r} is connected"
+        else:
+            text = f"pool {self.pool!r} is full: {mine.held} of {mine.capacity} places taken"
+        others = [
+            f"{load.pool} ({load.workers} workers, {load.held} of {load.capacity} taken)"
+            for load in self.pools
+            if load.pool != self.pool
+        ]
+        if others:
+            more = ", …" if len(others) > _MAX_TOLD else ""
+            text += f"; other pools: {', '.join(others[:_MAX_TOLD])}{more}"
+        return text
 
 
 class GatewayUnavailable(GatewayError):

@@ -14,6 +14,8 @@ MAX_USER_ID = 1024
 
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 
+_POOL = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
 
 def new_id() -> str:
     """A new ULID: 26 characters."""
@@ -34,3 +36,8 @@ def is_user_id(value: object) -> bool:
         return 1 <= len(value.encode()) <= MAX_USER_ID
     except UnicodeEncodeError:
         return False
+
+
+def is_pool(value: object) -> bool:
+    """Whether this names a pool of workers: 1 to 64 of `A-Z a-z 0-9 . _ -`."""
+    return isinstance(value, str) and _POOL.match(value) is not None

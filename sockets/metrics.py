@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from sockets.codes import ABNORMAL, CloseCode
-from sockets.types import Kind
+from sockets.types import Kind, TaskState
 
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {1001, 1005, ABNORMAL, 1011})
 
@@ -87,6 +87,22 @@ LAYER_ERRORS: Final = Counter(
     "gateway_layer_errors",
     "Messages of the channel layer that could not be decoded or whose receiver failed.",
 )
+
+# Tasks.
+
+TASK_OFFERS: Final = Counter(
+    "gateway_task_offers",
+    "Offers of a task to a worker, by what became of them, and tasks that nobody took "
+    "(unassigned).",
+    ["outcome"],
+)
+offers: Final = {
+    outcome: TASK_OFFERS.labels(outcome)
+    for outcome in ("accepted", "rejected", "timeout", "gone", "unassigned")
+}
+
+TASKS_ENDED: Final = Counter("gateway_tasks_ended", "Tasks that ended, by final state.", ["state"])
+tasks_ended: Final = {state: TASKS_ENDED.labels(state.value) for state in TaskState if state.final}
 
 # Back-pressure.
 

@@ -21,7 +21,9 @@ from sockets.presence.base import Presence
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
-from sockets.types import Page, Position, SessionInfo
+from sockets.tasks.base import Seat
+from sockets.tasks.dispatcher import Dispatcher
+from sockets.types import Kind, Page, Position, SessionInfo, Task
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Sessions:
         presence: Presence,
         delivery: Delivery,
         recorder: Recorder,
+        dispatcher: Dispatcher,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
@@ -62,6 +65,7 @@ class Sessions:
         self._presence = presence
         self._delivery = delivery
         self._recorder = recorder
+        self._dispatcher = dispatcher
         self._clock = clock
         self.accepting = True
 
@@ -80,10 +84,21 @@ class Sessions:
         page = await self._streams.read(user, position, limit + 1)
         return Opened(room, plan_opening(position, page, limit), page)
 
-    async def open_worker(self, session: LocalSession) -> None:
-        """Register a worker. Raises as `open_client` does."""
+    async def open_worker(
+        self, session: LocalSession, pools: tuple[str, ...], capacity: int
+    ) -> list[Task]:
+        """Register a worker, and seat it; returns the tasks that it still holds.
+
+        Raises as `open_client` does.
+        """
         self._admit(session)
         await self._register(session)
+        if session.close_code is not None:
+            raise TryAgainLater("replaced while it opened")  # the newer one has the seat
+        info = session.info
+        return await self._dispatcher.worker_joined(
+            Seat(worker_name(info), info.id, info.node, pools, capacity)
+        )
 
     def _admit(self, session: LocalSession) -> None:
         if not self.accepting:
@@ -117,7 +132,11 @@ class Sessions:
         try:
             await self._hub.leave(session)
         finally:
-            await self._presence.release(session.info)
+            try:
+                if session.info.kind is Kind.WORKER:
+                    await self._dispatcher.worker_left(worker_name(session.info), session.info.id)
+            finally:
+                await self._presence.release(session.info)
 
     async def renew(self) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers."""
@@ -180,3 +199,8 @@ class Sessions:
         for session in found:
             session.close(code, reason)
         return len(found)
+
+
+def worker_name(info: SessionInfo) -> str:
+    """What a worker is called in tasks: its key goes with it, so that none can take another's."""
+    return f"{info.user}/{info.client_id}"

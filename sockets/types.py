@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Kind(StrEnum):
@@ -114,3 +115,58 @@ class Receipt:
     offset: int | None
     duplicate: bool = False
     reach: int = 0
+
+
+class TaskState(StrEnum):
+    """Where a task is. All but the first two are final: a task reaches exactly one of them."""
+
+    OFFERED = "offered"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # the worker says that it cannot be done
+    RELEASED = "released"  # the worker handed it back
+    LOST = "lost"  # nobody knows what became of it
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can happen to the task any more."""
+        return self not in (TaskState.OFFERED, TaskState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work for one worker, as it was at one moment.
+
+    `worker`: "<key name>/<worker id>" of who holds it, or did at its end; "" if nobody.
+    `node`: who assigns it. `timeout`: seconds that it may run without a sign of life.
+    `result`: what `done` brought, decoded; `error`: what `failed` or `release` said.
+    """
+
+    id: str
+    pool: str
+    event: str
+    node: str
+    timeout: float
+    created: float
+    user: str | None = None
+    progress_to_user: bool = True
+    state: TaskState = TaskState.OFFERED
+    worker: str = ""
+    started: float | None = None
+    ended: float | None = None
+    result: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """How full a pool is: its live workers, the tasks they take together, those they hold.
+
+    A worker of several pools counts in each of them.
+    """
+
+    pool: str
+    workers: int
+    capacity: int
+    held: int

@@ -7,7 +7,6 @@ import logging
 from functools import partial
 from typing import Any
 
-import msgspec
 from django.db import close_old_connections
 
 from sockets.auth import clients
@@ -15,7 +14,7 @@ from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, Unauthorized
 from sockets.layers.groups import worker_group
-from sockets.protocol.codec import decode_client, encode
+from sockets.protocol.codec import decode_client, encode, from_json
 from sockets.protocol.messages import (
     Ack,
     ClientMessage,
@@ -104,10 +103,7 @@ class ClientConsumer(GatewayConsumer):
         info = self.session.info
         decoded: Any = None
         if heard := client_message.has_listeners(ClientConsumer):
-            try:
-                decoded = msgspec.json.decode(send.data)
-            except (ValueError, RecursionError) as error:  # 1e999 is JSON, and no float
-                raise BadFrame(ErrorCode.BAD_JSON, f"data cannot be read: {error}") from None
+            decoded = from_json(send.data)
         await self.node.layer.group_send(
             worker_group(info.user),
             {

@@ -1,4 +1,4 @@
-"""The worker socket: PROTOCOL section 4, without tasks. One socket serves many users."""
+"""The worker socket: PROTOCOL section 4. One socket serves many users."""
 
 from __future__ import annotations
 
@@ -12,24 +12,34 @@ from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, BadRequest, GatewayError
 from sockets.hub import Room
-from sockets.ids import is_user_id
+from sockets.ids import is_pool, is_user_id
 from sockets.layers.fanout import Message
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_worker, encode
 from sockets.protocol.messages import (
+    Accept,
     Attach,
     Detach,
+    Done,
+    Failed,
     FromClient,
     Notify,
     Pong,
     Presence,
+    Progress,
+    Reject,
+    Release,
+    TaskMessage,
     WorkerMessage,
     WorkerWelcome,
 )
 from sockets.protocol.outbox import Write
-from sockets.types import Credentials, Kind
+from sockets.sessions import worker_name
+from sockets.types import Credentials, Kind, TaskState
 
 _MAX_NAME = 128
+_MAX_POOLS = 16
+_MAX_CAPACITY = 1_000
 
 
 class WorkerConsumer(GatewayConsumer):
@@ -51,21 +61,26 @@ class WorkerConsumer(GatewayConsumer):
         if name:
             # A worker has no browser; what tells one from another is its name.
             session.info = replace(session.info, agent=name)
-        await self.node.sessions.open_worker(session)
+        pools = _pools(params.get("pools", ""))
+        capacity = _capacity(params.get("capacity", "1"))
+        self._name = worker_name(session.info)
+        held = await self.node.sessions.open_worker(session, pools, capacity)
         self.outbox.write(
             encode(
                 WorkerWelcome(
                     session=session.info.id,
                     worker=session.info.client_id,
-                    pools=[pool for pool in params.get("pools", "").split(",") if pool],
+                    pools=list(pools),
                     node=self.node.name,
                     heartbeat=self.heartbeat,
                     limits=self.limits,
-                    tasks=[],
+                    tasks=[task.id for task in held],
                 )
             )
         )
-        session.early = None
+        early, session.early = session.early or [], None
+        for frame in early:  # a task was offered before the welcome was out
+            self.outbox.write(frame)
 
     def decode(self, text: str) -> WorkerMessage:
         return decode_worker(text)
@@ -84,6 +99,27 @@ class WorkerConsumer(GatewayConsumer):
                 await self.reply(message.ref)
             case Presence():
                 await self._on_presence(message)
+            case _:
+                await self._on_task(message)
+
+    async def _on_task(self, message: TaskMessage) -> None:
+        worker, dispatcher = self._name, self.node.dispatcher
+        match message:
+            case Accept(task, offer):
+                held = await dispatcher.accept(worker, task, offer)
+            case Reject(task, offer):
+                held = await dispatcher.reject(worker, task, offer)
+            case Progress(task, data):
+                held = await dispatcher.progress(worker, task, data)
+            case Done(task, data):
+                held = await dispatcher.end(worker, task, TaskState.DONE, result=data)
+            case Failed(task, error):
+                held = await dispatcher.end(worker, task, TaskState.FAILED, error=error)
+            case Release(task, error):
+                held = await dispatcher.end(worker, task, TaskState.RELEASED, error=error)
+        if not held:
+            raise BadFrame(ErrorCode.TASK_LOST, f"task {message.task} is not this worker's")
+        await self.reply(message.ref)
 
     async def _on_notify(self, notify: Notify) -> None:
         receipt = await self.node.delivery.notify(
@@ -132,6 +168,24 @@ class WorkerConsumer(GatewayConsumer):
                 for info in infos
             ],
         )
+
+
+def _pools(text: str) -> tuple[str, ...]:
+    """`a,b`: each once, in order. Raises BadRequest."""
+    pools = tuple(dict.fromkeys(pool for pool in text.split(",") if pool))
+    if len(pools) > _MAX_POOLS:
+        raise BadRequest(f"more than {_MAX_POOLS} pools")
+    for pool in pools:
+        if not is_pool(pool):
+            raise BadRequest(f"pool {pool[:64]!r}: 1 to 64 of A-Z a-z 0-9 . _ -")
+    return pools
+
+
+def _capacity(text: str) -> int:
+    """How many tasks the worker holds at most. Raises BadRequest."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MAX_CAPACITY):
+        raise BadRequest(f"capacity is a number from 1 to {_MAX_CAPACITY}")
+    return int(text)
 
 
 def on_client_send(room: Room, message: Message) -> None:

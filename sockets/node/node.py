@@ -19,7 +19,9 @@ from sockets import __version__
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
+from sockets.exceptions import GatewayError
 from sockets.hub import Hub
+from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
 from sockets.node.drain import spread
 from sockets.node.heartbeat import beat
@@ -30,6 +32,9 @@ from sockets.protocol.messages import Closing
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
 from sockets.streams.memory import MemoryStreams
+from sockets.tasks.announcer import Announcer
+from sockets.tasks.dispatcher import Dispatcher
+from sockets.tasks.memory import MemoryTaskRecords
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +68,12 @@ class Node:
             max_users=conf.memory_max_users,
         )
         self.presence = MemoryPresence(lease=conf.lease_ttl)
+        self.tasks = MemoryTaskRecords(
+            offer_ttl=2 * conf.task_accept_timeout,
+            grace=conf.task_grace,
+            keep=conf.task_keep,
+            history=conf.task_history,
+        )
         self.hub = Hub(layer)
         self.recorder = Recorder(
             node=conf.node_name, queue_size=conf.recorder_queue, interval=conf.recorder_interval
@@ -74,6 +85,20 @@ class Node:
             presence=self.presence,
             spawn=self.spawn,
         )
+        self.announcer = Announcer(
+            records=self.tasks,
+            delivery=self.delivery,
+            executor=self.executor,
+            signal=self._signal,
+        )
+        self.dispatcher = Dispatcher(
+            conf=conf,
+            records=self.tasks,
+            hub=self.hub,
+            announcer=self.announcer,
+            signal=self._signal,
+            spawn=self.spawn,
+        )
         self.sessions = Sessions(
             conf=conf,
             hub=self.hub,
@@ -82,9 +107,10 @@ class Node:
             presence=self.presence,
             delivery=self.delivery,
             recorder=self.recorder,
+            dispatcher=self.dispatcher,
         )
         self._lock = MemoryLock(conf.data_dir)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawned: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises AlreadyRunning when memory mode has another process on the same data."""
@@ -95,7 +121,7 @@ class Node:
                 worker_url=self.worker_socket_url,
                 version=__version__,
             )
-            await self.layer.group_add_sink(node_group(self.name), self.sessions.on_node_message)
+            await self.layer.group_add_sink(node_group(self.name), self._on_node_message)
         except BaseException:
             # The next attempt must find nothing taken.
             self.executor.shutdown(wait=False)
@@ -103,6 +129,7 @@ class Node:
             self._lock.release()
             raise
         self.spawn(beat(self.conf, self.hub, self._renew))
+        self.spawn(self.dispatcher.watch())
         self.ready = True
 
     async def drain(self) -> None:
@@ -117,15 +144,16 @@ class Node:
             session.close(CloseCode.SHUTTING_DOWN, "this node is shutting down")
 
     async def stop(self) -> None:
-        """Write what is left, then let go. Idempotent."""
+        """Say and write what is left, then let go. Idempotent."""
         self.ready = False
         self.sessions.accepting = False
-        tasks = tuple(self._tasks)
+        await self.dispatcher.close(self.conf.shutdown_grace)
+        tasks = tuple(self._spawned)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=self.conf.close_timeout)
-        await self.layer.group_discard_sink(node_group(self.name), self.sessions.on_node_message)
+        await self.layer.group_discard_sink(node_group(self.name), self._on_node_message)
         grace = self.conf.shutdown_grace
         if not await asyncio.to_thread(self.recorder.stop, grace):
             logger.error("the database did not take all session rows within %g s", grace)
@@ -135,14 +163,26 @@ class Node:
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task of the node: kept, logged when it fails, cancelled at stop."""
         task = self.loop.create_task(work)
-        self._tasks.add(task)
+        self._spawned.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._spawned.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("a task of the node failed: %s", error, exc_info=error)
+
+    def _on_node_message(self, message: Message) -> None:
+        if str(message.get("type")).startswith("task."):
+            self.dispatcher.on_node_message(message)
+        else:
+            self.sessions.on_node_message(message)
+
+    async def _signal(self, node: str, /, **message: Any) -> None:
+        try:
+            await self.layer.group_send(node_group(node), message)
+        except GatewayError:
+            logger.warning("%s did not reach node %s", message["type"], node, exc_info=True)
 
     async def _renew(self) -> None:
         self.recorder.node_seen(time.time())
@@ -181,8 +221,13 @@ async def _start(ports: dict[str, int]) -> Node:
 
 
 async def stop_node() -> None:
-    """Stop the node of this process, if it runs."""
+    """Stop the node of this process, if it runs. Until it has, Django code may still call it."""
     global _node
-    node, _node = _node, None
-    if node is not None:
+    node = _node
+    if node is None:
+        return
+    try:
         await node.stop()
+    finally:
+        if _node is node:
+            _node = None

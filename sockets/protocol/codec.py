@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import msgspec
+from msgspec import Raw
 
 from sockets.codes import ErrorCode
 from sockets.exceptions import BadFrame
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import (
-    Body,
     ClientMessage,
     UnknownShape,
     WorkerMessage,
@@ -76,12 +76,20 @@ def encode(message: msgspec.Struct) -> Frame:
     return Frame(_encoder.encode(message))
 
 
-def encode_body(body: Body) -> bytes:
-    """The shared part of a `message`: a JSON object that `message_frame` completes.
+def to_json(value: object) -> bytes:
+    """A value as JSON, such as the `Body` that `message_frame` completes.
 
-    Raises TypeError, ValueError or RecursionError when `data` has no JSON form.
+    Raises TypeError, ValueError or RecursionError when it has no JSON form.
     """
-    return _encoder.encode(body)
+    return _encoder.encode(value)
+
+
+def from_json(raw: Raw | bytes) -> Any:
+    """The value of a peer's raw JSON. Raises BadFrame."""
+    try:
+        return msgspec.json.decode(raw)
+    except _BROKEN as error:  # 1e999 is JSON, and no float
+        raise BadFrame(ErrorCode.BAD_JSON, f"data cannot be read: {error}") from None
 
 
 def message_frame(

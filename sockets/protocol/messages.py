@@ -15,6 +15,8 @@ UserId = Annotated[str, Meta(min_length=1, max_length=1024)]
 Event = Annotated[str, Meta(min_length=1, max_length=255)]
 Key = Annotated[str, Meta(min_length=1, max_length=255)]
 Offset = Annotated[int, Meta(ge=0)]
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Reason = Annotated[str, Meta(max_length=1_000)]
 
 
 def _null() -> Raw:
@@ -98,7 +100,56 @@ class Presence(Struct, tag="presence"):
     ref: Ref | UnsetType = UNSET
 
 
-WorkerMessage = Pong | Notify | Attach | Detach | Presence
+class Accept(Struct, tag="accept"):
+    """The worker takes the offered task; it starts only when the reply says ok."""
+
+    task: Id
+    offer: Id
+    ref: Ref | UnsetType = UNSET
+
+
+class Reject(Struct, tag="reject"):
+    """The worker does not take the offered task."""
+
+    task: Id
+    offer: Id
+    ref: Ref | UnsetType = UNSET
+
+
+class Progress(Struct, tag="progress"):
+    """A sign of life of a running task, and how far it is."""
+
+    task: Id
+    data: Raw = field(default_factory=_null)
+    ref: Ref | UnsetType = UNSET
+
+
+class Done(Struct, tag="done"):
+    """The task is done; `data` is its result."""
+
+    task: Id
+    data: Raw = field(default_factory=_null)
+    ref: Ref | UnsetType = UNSET
+
+
+class Failed(Struct, tag="failed"):
+    """The task cannot be done; `error` says why, for people."""
+
+    task: Id
+    error: Reason = ""
+    ref: Ref | UnsetType = UNSET
+
+
+class Release(Struct, tag="release"):
+    """The worker hands the task back undone."""
+
+    task: Id
+    error: Reason = ""
+    ref: Ref | UnsetType = UNSET
+
+
+TaskMessage = Accept | Reject | Progress | Done | Failed | Release
+WorkerMessage = Pong | Notify | Attach | Detach | Presence | TaskMessage
 
 
 # --- server -> client and worker
@@ -153,6 +204,28 @@ class FromClient(Struct, tag="message"):
     client: str
     event: str
     data: Raw
+
+
+class OfferedTask(Struct, tag="task"):
+    """A task laid before one worker: answer `accept` or `reject`, naming `offer`.
+
+    `timeout`: seconds that it may run without `progress`.
+    """
+
+    task: str
+    offer: str
+    pool: str
+    user: str | None
+    event: str
+    data: Raw
+    timeout: float
+
+
+class TaskCancel(Struct, tag="task.cancel"):
+    """Stop: the task is not this worker's any more. `reason`: cancelled, or lost."""
+
+    task: str
+    reason: str
 
 
 class PositionMoved(Struct, tag="position"):

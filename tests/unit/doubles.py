@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers
 
+from sockets import signals
 from sockets.conf import Conf
 from sockets.delivery import Delivery
-from sockets.exceptions import GatewayUnavailable
+from sockets.exceptions import GatewayError, GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
 from sockets.ids import new_id
-from sockets.layers.fanout import Sink
-from sockets.layers.groups import user_group
+from sockets.layers.fanout import Message, Sink
+from sockets.layers.groups import node_group, user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node
@@ -30,7 +32,11 @@ from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
 from sockets.sessions import Sessions
 from sockets.streams.memory import MemoryStreams
-from sockets.types import Kind, Position, SessionInfo
+from sockets.tasks.announcer import Announcer
+from sockets.tasks.base import Seat
+from sockets.tasks.dispatcher import Dispatcher
+from sockets.tasks.memory import MemoryTaskRecords
+from sockets.types import Kind, Position, SessionInfo, Task, TaskState
 
 NOON = 1_800_000_000.0
 JWT_SECRET = "a secret of the tests, long enough for any HMAC: " + "x" * 32
@@ -184,10 +190,29 @@ class FailingLayer(MemoryChannelLayer):
         await super().group_send(group, message)
 
 
-class House:
-    """The core without servers: layer, streams, presence, hub, delivery, sessions, on one loop."""
+class ImmediateExecutor(Executor):
+    """Does the work before `submit` returns, in the caller's thread."""
 
-    def __init__(self, layer: MemoryChannelLayer | None = None, **settings: Any) -> None:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class House:
+    """The core without servers: layer, streams, presence, hub, delivery, tasks, sessions, on one
+    loop. `executor`: where receivers of a task's end run; threads of its own if none is given."""
+
+    def __init__(
+        self,
+        layer: MemoryChannelLayer | None = None,
+        *,
+        executor: Executor | None = None,
+        **settings: Any,
+    ) -> None:
         self.clock = MovedClock()
         self.conf = Conf(node_name="here", **settings)
         self.layer = layer or MemoryChannelLayer()
@@ -211,6 +236,29 @@ class House:
             spawn=self.spawn,
             clock=self.clock,
         )
+        self.records = MemoryTaskRecords(
+            offer_ttl=2 * self.conf.task_accept_timeout,
+            grace=self.conf.task_grace,
+            keep=self.conf.task_keep,
+            history=self.conf.task_history,
+            clock=self.clock,
+            wall=self.clock,
+        )
+        self.announcer = Announcer(
+            records=self.records,
+            delivery=self.delivery,
+            executor=executor or ThreadPoolExecutor(4),
+            signal=self.signal,
+        )
+        self.dispatcher = Dispatcher(
+            conf=self.conf,
+            records=self.records,
+            hub=self.hub,
+            announcer=self.announcer,
+            signal=self.signal,
+            spawn=self.spawn,
+            clock=self.clock,
+        )
         self.sessions = Sessions(
             conf=self.conf,
             hub=self.hub,
@@ -219,8 +267,23 @@ class House:
             presence=self.presence,
             delivery=self.delivery,
             recorder=self.recorder,  # type: ignore[arg-type]
+            dispatcher=self.dispatcher,
             clock=self.clock,
         )
+
+    async def hear(self) -> None:
+        """Let what is asked of this node arrive, as a started node does."""
+        await self.layer.group_add_sink(node_group("here"), self.on_node_message)
+
+    def on_node_message(self, message: Message) -> None:
+        if message["type"].startswith("task."):
+            self.dispatcher.on_node_message(message)
+        else:
+            self.sessions.on_node_message(message)
+
+    async def signal(self, node: str, /, **message: Any) -> None:
+        with suppress(GatewayError):
+            await self.layer.group_send(node_group(node), message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -242,6 +305,20 @@ class House:
         self.delivery.begin(opened.room, session, opened.opening, opened.page)
         return session
 
+    async def open_worker(
+        self,
+        *pools: str,
+        capacity: int = 1,
+        key: str = "w",
+        outbox: RecordingOutbox | None = None,
+        **given: Any,
+    ) -> LocalSession:
+        """A worker that was welcomed."""
+        session = local_session(key, outbox=outbox, kind=Kind.WORKER, **given)
+        await self.sessions.open_worker(session, pools or ("p",), capacity)
+        session.early = None
+        return session
+
     def room_of(self, user: str = "42") -> Room:
         (room,) = [room for room in self.hub.rooms() if room.group == user_group(user)]
         return room
@@ -251,6 +328,40 @@ class House:
         page = await self.streams.read(room.user, position, self.conf.recovery_limit + 1)
         opening = plan_opening(position, page, self.conf.recovery_limit)
         self.delivery.begin(room, session, opening, page)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Turns of the loop and of threads, until something is so."""
+    deadline = asyncio.get_running_loop().time() + 5
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "timed out"
+        await asyncio.sleep(0.001)
+
+
+TASK_SIGNALS = {
+    TaskState.DONE: signals.task_done,
+    TaskState.FAILED: signals.task_failed,
+    TaskState.RELEASED: signals.task_released,
+    TaskState.LOST: signals.task_lost,
+    TaskState.CANCELLED: signals.task_cancelled,
+}
+
+
+@contextmanager
+def task_signals(hear: Callable[..., None] | None = None) -> Iterator[None]:
+    """Only `hear`, and whom the test connects, hear the end of tasks; no installed app does."""
+    before = {signal: signal.receivers for signal in TASK_SIGNALS.values()}
+    for signal in before:
+        signal.receivers = []
+        signal.sender_receivers_cache.clear()
+        if hear is not None:
+            signal.connect(hear, weak=False)
+    try:
+        yield
+    finally:
+        for signal, receivers in before.items():
+            signal.receivers = receivers
+            signal.sender_receivers_cache.clear()
 
 
 def info(user: str = "42", **given: Any) -> SessionInfo:
@@ -263,6 +374,28 @@ def info(user: str = "42", **given: Any) -> SessionInfo:
         "connected_at": NOON,
     }
     return SessionInfo(**values | given)
+
+
+def seat(worker: str = "k/w", **given: Any) -> Seat:
+    values: dict[str, Any] = {
+        "session": new_id(),
+        "node": "here",
+        "pools": ("p",),
+        "capacity": 1,
+    }
+    return Seat(worker, **values | given)
+
+
+def task(**given: Any) -> Task:
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "pool": "p",
+        "event": "e",
+        "node": "here",
+        "timeout": 300.0,
+        "created": NOON,
+    }
+    return Task(**values | given)
 
 
 def connection(now: float = 0.0, *, heartbeat: float | None = 25.0, **given: Any) -> Connection:

@@ -17,11 +17,28 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from sockets import api
-from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
+from sockets.conf import Conf
+from sockets.exceptions import (
+    GatewayUnavailable,
+    GatewayUnreachable,
+    InvalidMessage,
+    NoWorkerAvailable,
+)
+from sockets.hub import LocalSession
 from sockets.node import node as node_module
 from sockets.node.node import Node
-from sockets.types import SessionInfo
-from tests.unit.doubles import local_session, outbox_of, running_node
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Write
+from sockets.sessions import worker_name
+from sockets.types import Kind, PoolLoad, SessionInfo, TaskState
+from tests.unit.doubles import (
+    RecordingOutbox,
+    local_session,
+    outbox_of,
+    running_node,
+    task_signals,
+    until,
+)
 
 LOCAL = {"client_socket_url", "worker_socket_url", "user_group"}
 """Ask nobody, so they have no twin."""
@@ -37,13 +54,18 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "stream_position": ("42",),
     "disconnect_user": ("42",),
     "disconnect_session": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "assign_task": ("p", "e"),
+    "cancel_task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "worker_pools": (),
 }
 
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
-    async with running_node(monkeypatch, tmp_path) as made:
-        yield made
+    with task_signals():
+        async with running_node(monkeypatch, tmp_path) as made:
+            yield made
 
 
 @pytest.fixture
@@ -55,6 +77,42 @@ async def client(node: Node, user: str = "42") -> Any:
     session = local_session(user)
     opened = await node.sessions.open_client(session, None)
     node.delivery.begin(opened.room, session, opened.opening, opened.page)
+    return session
+
+
+class AcceptingOutbox(RecordingOutbox):
+    """Of a worker that accepts whatever it is offered."""
+
+    def __init__(self, accept: Callable[[dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self._accept = accept
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def write(self, frame: Frame) -> Write:
+        result = super().write(frame)
+        offered = self.frames[-1]
+        if offered["type"] == "task":
+            self._tasks.add(asyncio.ensure_future(self._accept(offered)))
+        return result
+
+
+async def accepting_worker(node: Node, capacity: int = 100) -> LocalSession:
+    """A worker of pool p. It accepts whatever it is offered."""
+
+    async def accept(offered: dict[str, Any]) -> None:
+        name = worker_name(session.info)
+        assert await node.dispatcher.accept(name, offered["task"], offered["offer"])
+
+    session = local_session("w", kind=Kind.WORKER, outbox=AcceptingOutbox(accept))
+    await node.sessions.open_worker(session, ("p",), capacity)
+    session.early = None
+    return session
+
+
+async def silent_worker(node: Node) -> LocalSession:
+    session = local_session("w", kind=Kind.WORKER)
+    await node.sessions.open_worker(session, ("p",), 100)
+    session.early = None
     return session
 
 
@@ -91,6 +149,7 @@ async def test_on_the_thread_of_a_loop_it_names_the_twin(node: Node, name: str) 
 @pytest.mark.parametrize("name", TWINS)
 async def test_in_a_thread_it_does_what_the_twin_does(node: Node, name: str) -> None:
     await client(node)
+    await accepting_worker(node)
     asynchronous = await getattr(api, f"a{name}")(*ARGUMENTS[name])
     synchronous = await asyncio.to_thread(getattr(api, name), *ARGUMENTS[name])
     if name in ("is_online", "sessions_of", "stream_position", "disconnect_user"):
@@ -272,3 +331,117 @@ async def test_a_code_that_no_close_frame_may_carry_is_told(node: Node) -> None:
 async def test_the_addresses(node: Node) -> None:
     assert api.client_socket_url() == "ws://localhost:4000"
     assert api.worker_socket_url() == "ws://localhost:4001"
+
+
+# --- tasks
+
+
+@pytest.mark.parametrize("how", ["await", "a thread", "another loop", "a bridge"])
+async def test_a_task_is_assigned_from_anywhere(node: Node, how: str) -> None:
+    worker = await accepting_worker(node)
+    given: dict[str, Any] = {"user_id": "42", "progress_to_user": False, "timeout": 9.0}
+    args = ("p", "e", {"n": 1})
+    match how:
+        case "await":
+            task = await api.aassign_task(*args, **given)
+        case "a thread":
+            task = await asyncio.to_thread(api.assign_task, *args, **given)
+        case "another loop":
+            task = await asyncio.to_thread(lambda: asyncio.run(api.aassign_task(*args, **given)))
+        case _:
+            task = await sync_to_async(api.assign_task)(*args, **given)
+    assert (task.state, task.worker) == (TaskState.RUNNING, worker_name(worker.info))
+    assert (task.user, task.progress_to_user, task.timeout) == ("42", False, 9.0)
+    (frame,) = outbox_of(worker).frames
+    assert (frame["task"], frame["event"], frame["data"]) == (task.id, "e", {"n": 1})
+    assert await api.atask(task.id) == task == await asyncio.to_thread(api.task, task.id)
+    assert await api.aworker_pools() == [PoolLoad("p", 1, 100, 1)]
+    assert await asyncio.to_thread(api.cancel_task, task.id) is True
+    assert await api.acancel_task(task.id) is False
+    found = await asyncio.to_thread(api.task, task.id)
+    assert found is not None and found.state is TaskState.CANCELLED
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_nobody_to_take_it_is_told_to_the_caller(node: Node, elsewhere: bool) -> None:
+    call: Any = api.aassign_task("p", "e")
+    if elsewhere:
+        call.close()
+        call = asyncio.to_thread(api.assign_task, "p", "e")
+    with pytest.raises(NoWorkerAvailable, match="no worker of pool 'p' is connected"):
+        await call
+    with pytest.raises(InvalidMessage, match="pool"):
+        await asyncio.to_thread(api.assign_task, "a pool", "e")
+
+
+async def test_what_never_was_is_no_task(node: Node) -> None:
+    assert await api.atask("unknown") is None
+    assert await api.acancel_task("unknown") is False
+    assert await asyncio.to_thread(api.worker_pools) == []
+
+
+async def test_threads_at_once_all_get_a_worker(node: Node) -> None:
+    await accepting_worker(node, capacity=12)
+    calls = [asyncio.to_thread(api.assign_task, "p", "e", n) for n in range(12)]
+    tasks = await asyncio.gather(*calls)
+    assert len({task.id for task in tasks}) == 12
+    assert await api.aworker_pools() == [PoolLoad("p", 1, 12, 12)]
+
+
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a call that carries a task to the gateway: hardly any."""
+    hasty = Conf(task_accept_timeout=0.02, task_assign_timeout=0.02)
+    monkeypatch.setattr(api, "get_conf", lambda: hasty)
+    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.02)
+
+
+@pytest.mark.parametrize("elsewhere", ["thread", "loop"])
+async def test_a_caller_that_gave_up_leaves_nothing_running(
+    node: Node, monkeypatch: pytest.MonkeyPatch, elsewhere: str
+) -> None:
+    patience(monkeypatch)
+    worker = await silent_worker(node)
+
+    def call() -> None:
+        if elsewhere == "thread":
+            api.assign_task("p", "e")
+        else:
+            asyncio.run(api.aassign_task("p", "e"))
+
+    with pytest.raises(GatewayUnavailable) as caught:
+        await asyncio.to_thread(call)
+    assert caught.value.outcome == "unknown"
+    (frame, *_) = outbox_of(worker).frames
+    if elsewhere == "thread":
+        assert caught.value.id == frame["task"], "it can be asked for"
+    await until(lambda: frame["task"] not in node.tasks._live)
+    task = await api.atask(frame["task"])
+    assert task is not None and task.state is TaskState.CANCELLED
+    name = worker_name(worker.info)
+    assert await node.dispatcher.accept(name, frame["task"], frame["offer"]) is False
+
+
+async def test_a_walk_that_takes_long_is_waited_for(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than any other call: each worker may take its time to accept."""
+    conf = Conf(task_accept_timeout=5.0, task_assign_timeout=15.0)
+    monkeypatch.setattr(api, "get_conf", lambda: conf)
+    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.02)
+    worker = await silent_worker(node)
+    calling = asyncio.create_task(asyncio.to_thread(api.assign_task, "p", "e"))
+    await until(lambda: outbox_of(worker).frames)
+    with pytest.raises(GatewayUnavailable):  # meanwhile another call's patience ends
+        await asyncio.to_thread(_never, node, monkeypatch)
+    (frame,) = outbox_of(worker).frames
+    assert await node.dispatcher.accept(worker_name(worker.info), frame["task"], frame["offer"])
+    assert (await calling).state is TaskState.RUNNING
+    assert api._assign_patience() == 20.02
+
+
+def _never(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(node.dispatcher, "get", never)
+    api.task("t")

@@ -11,6 +11,7 @@ import pytest
 import sockets
 from sockets import exceptions as e
 from sockets.codes import CloseCode, ErrorCode
+from sockets.types import PoolLoad
 
 
 def tree() -> set[type[e.GatewayError]]:
@@ -32,6 +33,7 @@ def tree() -> set[type[e.GatewayError]]:
         (e.BadFrame, 4500, 400),
         (e.InvalidMessage, 4004, 422),
         (e.MessageTooLarge, 4004, 413),
+        (e.NoWorkerAvailable, 1013, 503),
         (e.GatewayUnavailable, 1013, 503),
         (e.GatewayUnreachable, 4004, 503),
     ],
@@ -75,3 +77,40 @@ def test_unreachable_says_what_to_do() -> None:
 
 def test_close_codes_of_errors_are_close_codes() -> None:
     assert all(isinstance(error.close_code, CloseCode) for error in tree())
+
+
+P, Q = PoolLoad("p", 2, 5, 5), PoolLoad("q", 1, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("pools", "asked", "text"),
+    [
+        ([], 0, "no worker of pool 'p' is connected"),
+        (
+            [Q],
+            0,
+            "no worker of pool 'p' is connected; other pools: q (1 workers, 3 of 4 taken)",
+        ),
+        ([P], 0, "pool 'p' is full: 5 of 5 places taken"),
+        (
+            [P, Q],
+            0,
+            "pool 'p' is full: 5 of 5 places taken; other pools: q (1 workers, 3 of 4 taken)",
+        ),
+        ([P], 2, "pool 'p': none of 2 workers asked accepted the task"),
+        ([], 1, "pool 'p': none of 1 workers asked accepted the task"),
+    ],
+)
+def test_no_worker_says_which_pools_there_are_and_how_full(
+    pools: list[PoolLoad], asked: int, text: str
+) -> None:
+    error = e.NoWorkerAvailable("p", pools, asked)
+    assert str(error) == text
+    assert (error.pool, error.pools, error.asked) == ("p", tuple(pools), asked)
+
+
+def test_so_many_pools_are_named_and_no_more() -> None:
+    many = [PoolLoad(f"q{n:02}", 1, 1, 1) for n in range(10)]
+    assert str(e.NoWorkerAvailable("p", many)).endswith("q09 (1 workers, 1 of 1 taken)")
+    more = str(e.NoWorkerAvailable("p", [*many, PoolLoad("q10", 1, 1, 1)]))
+    assert more.endswith("q09 (1 workers, 1 of 1 taken), …") and "q10" not in more

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ulid import ULID
 
-from sockets.ids import is_user_id, new_id, parse_ulid
+from sockets.ids import is_pool, is_user_id, new_id, parse_ulid
 
 GOOD = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -81,3 +81,28 @@ def test_what_is_accepted_is_canonical(text: str) -> None:
 )
 def test_what_is_a_user_id(value: object, expected: bool) -> None:
     assert is_user_id(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("image.convert", True),
+        ("A-Z_0.9", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("", False),
+        ("a b", False),
+        ("a,b", False),
+        ("a/b", False),
+        ("a\n", False),
+        ("\na", False),
+        ("한", False),
+        ("١", False),
+        (5, False),
+        (None, False),
+        (b"a", False),
+    ],
+    ids=lambda v: ascii(v)[:24],
+)
+def test_what_is_a_pool(value: object, expected: bool) -> None:
+    assert is_pool(value) is expected

@@ -28,7 +28,7 @@ from tests.unit.doubles import (
 async def house(**given: Any) -> House:
     """A house that hears what is asked of its node."""
     made = House(**given)
-    await made.layer.group_add_sink(node_group("here"), made.sessions.on_node_message)
+    await made.hear()
     return made
 
 
@@ -134,7 +134,7 @@ async def test_a_full_node_takes_nobody() -> None:
         await one.open("43")
     worker = local_session(kind=Kind.WORKER)
     with pytest.raises(TryAgainLater):
-        await one.sessions.open_worker(worker)
+        await one.sessions.open_worker(worker, (), 1)
     await one.sessions.close(worker, 1006, "")
     assert list(one.hub) == [first] and len(one.recorder.opened) == 1
     await one.sessions.close(first, 1000, "")
@@ -169,7 +169,7 @@ async def test_a_worker_that_comes_again_replaces_itself() -> None:
     one, id = await house(), new_id()
     old, new = (local_session("w", kind=Kind.WORKER, client_id=id) for _ in range(2))
     for session in (old, new):
-        await one.sessions.open_worker(session)
+        await one.sessions.open_worker(session, (), 1)
     assert old.close_code == 4503 and new.close_code is None
 
 
@@ -397,5 +397,5 @@ async def test_a_message_of_another_kind_is_not_for_a_node() -> None:
 async def test_count_by_kind() -> None:
     one = House()
     await one.open()
-    await one.sessions.open_worker(local_session(kind=Kind.WORKER))
+    await one.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
     assert {kind: one.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}

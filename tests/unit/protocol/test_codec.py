@@ -18,8 +18,9 @@ from sockets.protocol.codec import (
     decode_client,
     decode_worker,
     encode,
-    encode_body,
+    from_json,
     message_frame,
+    to_json,
 )
 
 CLIENT_FRAMES: list[tuple[str, type, dict[str, Any]]] = [
@@ -66,6 +67,20 @@ WORKER_FRAMES: list[tuple[str, type, dict[str, Any]]] = [
     ('{"type":"attach","user":"u","ref":1}', m.Attach, {"user": "u", "ref": 1}),
     ('{"type":"detach","user":"u"}', m.Detach, {"user": "u"}),
     ('{"type":"presence","user":"한/@","ref":1}', m.Presence, {"user": "한/@"}),
+    (
+        '{"type":"accept","task":"t","offer":"o","ref":1}',
+        m.Accept,
+        {"task": "t", "offer": "o", "ref": 1},
+    ),
+    ('{"type":"reject","task":"t","offer":"o"}', m.Reject, {"task": "t", "offer": "o"}),
+    ('{"type":"progress","task":"t"}', m.Progress, {"data": b"null", "ref": UNSET}),
+    ('{"type":"progress","task":"t","data":{"n": 1.50}}', m.Progress, {"data": b'{"n": 1.50}'}),
+    ('{"type":"done","task":"t","ref":""}', m.Done, {"data": b"null", "ref": ""}),
+    ('{"type":"done","task":"t","data":[1]}', m.Done, {"task": "t", "data": b"[1]"}),
+    ('{"type":"failed","task":"t","error":"왜"}', m.Failed, {"task": "t", "error": "왜"}),
+    ('{"type":"failed","task":"t"}', m.Failed, {"error": "", "ref": UNSET}),
+    ('{"type":"release","task":"t","error":"x"}', m.Release, {"task": "t", "error": "x"}),
+    ('{"type":"release","task":"t"}', m.Release, {"error": ""}),
 ]
 
 
@@ -165,6 +180,19 @@ def test_what_a_client_is_told_about_a_bad_frame(
         ('{"type":"notify","user":"u","event":"e","collapse_key":"","ref":1}', M, 1),
         ('{"type":"attach","user":null,"ref":1}', M, 1),
         ('{"type":"send","event":"e","ref":1}', U, 1),
+        ('{"type":"accept","task":"t","ref":1}', M, 1),
+        ('{"type":"accept","offer":"o","ref":1}', M, 1),
+        ('{"type":"accept","task":"","offer":"o","ref":1}', M, 1),
+        ('{"type":"accept","task":"t","offer":"","ref":1}', M, 1),
+        ('{"type":"accept","task":"' + "t" * 65 + '","offer":"o","ref":1}', M, 1),
+        ('{"type":"reject","task":"t","offer":7,"ref":1}', M, 1),
+        ('{"type":"progress","task":null,"ref":1}', M, 1),
+        ('{"type":"done","task":["t"],"ref":1}', M, 1),
+        ('{"type":"failed","task":"t","error":null,"ref":1}', M, 1),
+        ('{"type":"failed","task":"t","error":"' + "x" * 1_001 + '","ref":1}', M, 1),
+        ('{"type":"release","task":"t","error":{},"ref":1}', M, 1),
+        ('{"type":"task","task":"t","ref":1}', U, 1),
+        ('{"type":"task.cancel","task":"t","ref":1}', U, 1),
     ],
     ids=lambda v: str(v)[:48],
 )
@@ -214,7 +242,7 @@ def test_a_peers_data_is_passed_on_byte_for_byte(text: str) -> None:
     assert passed == f'{{"type":"message","user":"u","client":"c","event":"e","data":{text}}}'
     noted = decode_worker(f'{{"type":"notify","user":"u","event":"e","data":{text}}}')
     assert isinstance(noted, m.Notify)
-    body = encode_body(m.Body("i", "e", noted.data, 1.5))
+    body = to_json(m.Body("i", "e", noted.data, 1.5))
     assert body == f'{{"id":"i","event":"e","data":{text},"time":1.5}}'.encode()
 
 
@@ -229,23 +257,38 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("text", [text for text in JSON_TEXTS if text != "1e999"], ids=ascii)
+def test_a_peers_data_can_be_read(text: str) -> None:
+    assert from_json(text.encode()) == json.loads(text)
+    assert from_json(msgspec.Raw(text.encode())) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e999", '"\\ud800"', "", "{", "[" * 20_000 + "]" * 20_000], ids=lambda v: v[:8]
+)
+def test_a_peers_data_that_has_no_value_is_its_fault(text: str) -> None:
+    with pytest.raises(BadFrame, match="data cannot be read") as caught:
+        from_json(msgspec.Raw(text.encode()))
+    assert caught.value.code == "bad_json"
+
+
 @given(json_values)
 def test_data_of_python_code_survives(data: Any) -> None:
-    frame = message_frame(encode_body(m.Body("i", "e", data, 1.5)), offset=7)
+    frame = message_frame(to_json(m.Body("i", "e", data, 1.5)), offset=7)
     assert json.loads(frame.text)["data"] == data
 
 
 @pytest.mark.parametrize("data", [object(), {"x": {1, object()}}, "\ud800", {"\udfff": 1}])
 def test_data_without_a_json_form_is_refused(data: object) -> None:
     with pytest.raises((TypeError, ValueError)):
-        encode_body(m.Body("i", "e", data, 1.5))
+        to_json(m.Body("i", "e", data, 1.5))
 
 
 def test_data_that_holds_itself_is_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(RecursionError):
-        encode_body(m.Body("i", "e", loop, 1.5))
+        to_json(m.Body("i", "e", loop, 1.5))
 
 
 # --- message frames
@@ -307,6 +350,15 @@ def test_the_members_that_differ_from_session_to_session(
         (
             m.Reply(False, "r", m.Error("c", "m")),
             '{"type":"reply","ok":false,"ref":"r","error":{"code":"c","message":"m"}}',
+        ),
+        (
+            m.OfferedTask("t", "o", "p", None, "e", msgspec.Raw(b'{"n": 1}'), 1.5),
+            '{"type":"task","task":"t","offer":"o","pool":"p","user":null,"event":"e",'
+            '"data":{"n": 1},"timeout":1.5}',
+        ),
+        (
+            m.TaskCancel("t", "cancelled"),
+            '{"type":"task.cancel","task":"t","reason":"cancelled"}',
         ),
         (m.Closing(1012, 0.5), '{"type":"closing","code":1012,"reconnect_after":0.5}'),
     ],

@@ -1,0 +1,108 @@
+"""What a backend of task records promises; `tests/contracts/test_tasks.py` holds each one to it.
+
+    offer ──► offered ──accept──► running ──end──► done, failed, released, cancelled
+                │ ▲                  │
+       withdraw ▼ │ offer            └─overdue──► lost
+             (on nobody's table) ──drop──► no record
+
+Every step is a compare-and-set: of two that race, one happens. Hence a task has one holder at most
+and ends once. A worker is named "<key name>/<worker id>"; what it holds, offered or running, counts
+against its capacity. Time is the backend's own. A record is small: the task's data is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sockets.types import PoolLoad, Task, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker's live socket: which pools it works for, and how many tasks it holds at most."""
+
+    worker: str
+    session: str
+    node: str
+    pools: tuple[str, ...]
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A task laid before one worker. `id`: what an `accept` must name."""
+
+    id: str
+    task: Task
+    seat: Seat
+
+
+class TaskRecords(Protocol):
+    """All tasks and all seats. Any method may raise GatewayUnavailable."""
+
+    # --- workers
+
+    async def take_seat(self, seat: Seat) -> list[Task]:
+        """The worker is here, and may be offered tasks; an earlier seat of it is given up.
+
+        Returns the running tasks that it still holds: their grace has ended well.
+        """
+
+    async def leave_seat(self, worker: str, session: str) -> list[Offer]:
+        """This socket is gone; idempotent. What was offered to it is withdrawn and returned.
+
+        If it was the worker's seat, no offers follow, and the grace of its running tasks begins.
+        """
+
+    async def seat_of(self, worker: str) -> Seat | None:
+        """Where the worker sits now."""
+
+    async def pools(self) -> list[PoolLoad]:
+        """Every pool with a live worker, by name."""
+
+    # --- tasks
+
+    async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
+        """Lay a task before a live worker of its pool that has a free place.
+
+        The least loaded, of those the longest idle, none of `passed_over`. Makes the record the
+        first time. None: nobody is free, or the task is not to be offered any more (`get` tells).
+        """
+
+    async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
+        """Take an offer back; None if it does not stand any more (accepted, cancelled, …)."""
+
+    async def drop(self, task_id: str) -> bool:
+        """Forget a task that nobody took; False if that is not so."""
+
+    async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
+        """The worker begins; None if this offer does not stand, or stands with another."""
+
+    async def extend(self, task_id: str, worker: str) -> Task | None:
+        """A sign of life of the running task; None if the worker does not hold it."""
+
+    async def end(
+        self,
+        task_id: str,
+        state: TaskState,
+        *,
+        worker: str | None = None,
+        result: Any = None,
+        error: str = "",
+    ) -> Task | None:
+        """End a task in this final state, and return it so; None if it was not to be ended.
+
+        `worker`: who must hold it running; None: in whatever state, for a cancel.
+        """
+
+    async def overdue(self) -> list[Task]:
+        """End, as lost, every task that was silent or whose worker was away for too long, or that
+        was offered by a node that died over it. Each is returned once."""
+
+    async def get(self, task_id: str) -> Task | None:
+        """The task, live or ended a while ago."""
+
+    async def close(self) -> list[Task]:
+        """This process ends: end, as lost, the tasks that cannot outlive it, and return them."""

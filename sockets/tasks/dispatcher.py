@@ -1,0 +1,315 @@
+"""The walk of a task: offered to one worker after another until one accepts; watched until it ends.
+
+The records decide (`base.py`); what goes between nodes here are signals that only make it quick:
+
+    assigning node                            the worker's node
+    assign ── task.offer ───────────────────► its outbox: `task`
+           ◄─ task.verdict ─────────────────  `accept`, `reject`, or its socket is gone
+    cancel, lost ── task.stop ──────────────► its outbox: `task.cancel`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec import Raw
+
+from sockets import metrics
+from sockets.conf import Conf
+from sockets.delivery import encode_json, require_event, require_user_id
+from sockets.exceptions import (
+    GatewayUnavailable,
+    InvalidMessage,
+    NoWorkerAvailable,
+)
+from sockets.hub import MAX_EARLY, Hub
+from sockets.ids import is_pool, new_id
+from sockets.layers.fanout import Message
+from sockets.protocol.codec import encode, from_json, to_json
+from sockets.protocol.frames import Frame
+from sockets.protocol.messages import OfferedTask, TaskCancel
+from sockets.protocol.outbox import Write
+from sockets.tasks.announcer import Announcer, SignalNode
+from sockets.tasks.base import Offer, Seat, TaskRecords
+from sockets.types import PoolLoad, Task, TaskState
+
+logger = logging.getLogger(__name__)
+
+MAX_TIMEOUT = 30 * 24 * 3600
+"""Seconds that a task may be allowed to be silent."""
+
+_ROUND_A_RESULT = 512
+"""Bytes of a `task.done` message that are not the result."""
+
+
+class Dispatcher:
+    """Tasks in, workers out. Belongs to the node's event loop."""
+
+    def __init__(
+        self,
+        *,
+        conf: Conf,
+        records: TaskRecords,
+        hub: Hub,
+        announcer: Announcer,
+        signal: SignalNode,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._conf = conf
+        self._records = records
+        self._hub = hub
+        self._announcer = announcer
+        self._signal = signal
+        self._spawn = spawn
+        self._clock = clock
+        self._verdicts: dict[str, asyncio.Future[bool]] = {}  # by offer
+
+    # --- for the backend
+
+    async def assign(
+        self,
+        pool: str,
+        event: str,
+        data: object,
+        *,
+        user_id: str | None = None,
+        progress_to_user: bool = True,
+        timeout: float | None = None,
+        id: str | None = None,
+    ) -> Task:
+        """Find a worker that takes the task; returns it as it is then (running, or ended already).
+
+        Raises NoWorkerAvailable, InvalidMessage, MessageTooLarge, GatewayUnavailable.
+        """
+        require_pool(pool)
+        require_event(event)
+        if user_id is not None:
+            require_user_id(user_id)
+        if timeout is None:
+            timeout = self._conf.task_timeout
+        elif not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
+            raise InvalidMessage("timeout is a number of seconds above 0, and at most 30 days")
+        task = Task(
+            id=id or new_id(),
+            pool=pool,
+            event=event,
+            node=self._conf.node_name,
+            timeout=float(timeout),
+            created=self._clock(),
+            user=user_id,
+            progress_to_user=bool(progress_to_user),
+        )
+        try:
+            return await self._assign(task, encode_json(data, self._conf.max_message_size))
+        except (asyncio.CancelledError, GatewayUnavailable):
+            # Whoever asked will never know that it runs.
+            self._spawn(self._abandon(task.id))
+            raise
+
+    async def _assign(self, task: Task, data: bytes) -> Task:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._conf.task_assign_timeout
+        asked: set[str] = set()
+        while loop.time() < until:
+            offer = await self._records.offer(task, asked)
+            if offer is None:
+                break
+            asked.add(offer.seat.worker)
+            if await self._lay_before(offer, data):
+                break
+        if await self._records.drop(task.id):
+            metrics.offers["unassigned"].inc()
+            raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
+        return await self._records.get(task.id) or task
+
+    async def _lay_before(self, offer: Offer, data: bytes) -> bool:
+        """Offer the task to one worker; False: the next one may be asked."""
+        task = offer.task
+        frame = OfferedTask(
+            task.id, offer.id, task.pool, task.user, task.event, Raw(data), task.timeout
+        )
+        verdict = asyncio.get_running_loop().create_future()
+        self._verdicts[offer.id] = verdict
+        outcome = "gone"
+        try:
+            await self._signal(
+                offer.seat.node,
+                type="task.offer",
+                session=offer.seat.session,
+                offer=offer.id,
+                node=task.node,
+                text=to_json(frame),
+            )
+            async with asyncio.timeout(self._conf.task_accept_timeout):
+                if await verdict:
+                    return True
+        except TimeoutError:
+            outcome = "timeout"
+        finally:
+            del self._verdicts[offer.id]
+        # The records have the last word: a verdict may be lost, or come this moment.
+        if await self._records.withdraw(task.id, offer.id) is not None:
+            metrics.offers[outcome].inc()
+            return False
+        current = await self._records.get(task.id)
+        return current is None or current.state is not TaskState.OFFERED
+
+    async def cancel(self, task_id: str) -> bool:
+        """End a live task as cancelled and tell its worker to stop; False if it is not live."""
+        task = await self._records.end(task_id, TaskState.CANCELLED)
+        if task is None:
+            return False
+        self._announcer.ended(task)
+        await self._announcer.room()
+        return True
+
+    async def _abandon(self, task_id: str) -> None:
+        if not await self._records.drop(task_id):
+            await self.cancel(task_id)
+
+    async def get(self, task_id: str) -> Task | None:
+        """The task; None if it never was, or ended too long ago."""
+        return await self._records.get(task_id)
+
+    async def pools(self) -> list[PoolLoad]:
+        """Every pool with a live worker."""
+        return await self._records.pools()
+
+    # --- for the workers
+
+    async def worker_joined(self, seat: Seat) -> list[Task]:
+        """Its socket is open: it may be offered tasks. Returns those that it still holds."""
+        return await self._records.take_seat(seat)
+
+    async def worker_left(self, worker: str, session: str) -> None:
+        """Its socket is gone; idempotent. What was only offered to it goes to the next."""
+        for offer in await self._records.leave_seat(worker, session):
+            metrics.offers["gone"].inc()
+            await self._give_verdict(offer.task.node, offer.id, accepted=False)
+
+    async def accept(self, worker: str, task_id: str, offer_id: str) -> bool:
+        """Whether the worker may begin."""
+        task = await self._records.accept(task_id, offer_id, worker)
+        if task is None:
+            return False
+        metrics.offers["accepted"].inc()
+        await self._give_verdict(task.node, offer_id, accepted=True)
+        return True
+
+    async def reject(self, worker: str, task_id: str, offer_id: str) -> bool:
+        """Whether the offer stood, with this worker."""
+        task = await self._records.get(task_id)
+        if task is None or task.worker != worker:
+            return False
+        task = await self._records.withdraw(task_id, offer_id)
+        if task is None:
+            return False
+        metrics.offers["rejected"].inc()
+        await self._give_verdict(task.node, offer_id, accepted=False)
+        return True
+
+    async def progress(self, worker: str, task_id: str, data: Raw) -> bool:
+        """A sign of life; whether the worker still holds the task. Raises as `notify` does."""
+        task = await self._records.extend(task_id, worker)
+        if task is None:
+            return False
+        if task.progress_to_user:
+            await self._announcer.tell_user(task, "task.progress", data=data)
+            now = await self._records.get(task_id)
+            if now is not None and now.state.final:
+                # It ended meanwhile (cancelled, lost), and this collapsed what told its end.
+                await self._announcer.tell_end(now)
+        return True
+
+    async def end(
+        self,
+        worker: str,
+        task_id: str,
+        state: TaskState,
+        *,
+        result: Raw | None = None,
+        error: str = "",
+    ) -> bool:
+        """The worker ends its task; also True when it says so again (a reply may be lost).
+
+        Raises BadFrame, MessageTooLarge.
+        """
+        decoded = None
+        if result is not None:
+            decoded = from_json(result)
+            # Measured as it will be written: 1e15 has four characters, 1000000000000000.0 more.
+            encode_json(decoded, self._conf.max_message_size - _ROUND_A_RESULT)
+        task = await self._records.end(task_id, state, worker=worker, result=decoded, error=error)
+        if task is None:
+            known = await self._records.get(task_id)
+            return known is not None and known.state is state and known.worker == worker
+        self._announcer.ended(task)
+        await self._announcer.room()
+        return True
+
+    # --- the clock's, and the node's
+
+    async def watch(self) -> None:
+        """Run for ever: end what is overdue. A failed round is logged and the next one follows."""
+        conf = self._conf
+        shortest = min(conf.task_accept_timeout, conf.task_grace, conf.task_timeout)
+        interval = max(0.02, min(1.0, shortest / 5))
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                for task in await self._records.overdue():
+                    self._announcer.ended(task)
+                await self._announcer.room()
+            except Exception:
+                logger.exception("looking for lost tasks failed; again in %g s", interval)
+
+    async def close(self, grace: float) -> None:
+        """The node stops: tasks that cannot outlive it are lost, and that is still announced."""
+        for task in await self._records.close():
+            self._announcer.ended(task)
+        await self._announcer.finish(grace)
+
+    def on_node_message(self, message: Message) -> None:
+        """A `task.…` message to this node, from itself or another."""
+        match message["type"]:
+            case "task.offer":
+                if not self._write(message["session"], Frame(message["text"])):
+                    # Nobody waits for the time-out of a worker that is gone, or does not read.
+                    node, offer = message["node"], message["offer"]
+                    self._spawn(self._give_verdict(node, offer, accepted=False))
+            case "task.verdict":
+                verdict = self._verdicts.get(message["offer"])
+                if verdict is not None and not verdict.done():
+                    verdict.set_result(message["accepted"])
+            case "task.stop":
+                frame = encode(TaskCancel(message["task"], message["reason"]))
+                self._write(message["session"], frame)
+            case other:
+                raise ValueError(f"type {other!r} is not for a node")
+
+    # --- inside
+
+    def _write(self, session_id: str, frame: Frame) -> bool:
+        session = self._hub.get(session_id)
+        if session is None or session.close_code is not None:
+            return False
+        if session.early is None:
+            return session.outbox.write(frame) is Write.OK
+        if len(session.early) >= MAX_EARLY:
+            return False
+        session.early.append(frame)  # `welcome` is the first frame, always
+        return True
+
+    async def _give_verdict(self, node: str, offer_id: str, *, accepted: bool) -> None:
+        await self._signal(node, type="task.verdict", offer=offer_id, accepted=accepted)
+
+
+def require_pool(pool: str) -> None:
+    """Raises InvalidMessage."""
+    if not is_pool(pool):
+        raise InvalidMessage("a pool's name is 1 to 64 of A-Z a-z 0-9 . _ -")
