@@ -20,7 +20,7 @@ class NewEntry:
 
     `id` is made before the first attempt: appending the same id again (within the idempotency
     window, as `idempotency_key` does too) returns the first receipt. `ttl`: seconds; None: as
-    long as retention.
+    long as retention. `event`: the body's, for whoever publishes the entry.
     """
 
     id: str
@@ -29,6 +29,7 @@ class NewEntry:
     ttl: float | None = None
     idempotency_key: str | None = None
     exclude_client: str | None = None
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from sockets.ids import new_id
+from sockets.redis import Keys, connect
 from sockets.streams.base import Appended, NewEntry, Streams
 from sockets.streams.memory import MemoryStreams
+from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Page, Position
 from tests.unit.doubles import MovedClock
+from tests.valkey import shared
 
 OPTIONS: dict[str, Any] = {
     "size": 5,
@@ -33,8 +36,19 @@ async def memory(clock: MovedClock, **options: Any) -> AsyncIterator[MemoryStrea
     yield MemoryStreams(**OPTIONS | options, clock=clock)
 
 
+@asynccontextmanager
+async def redis(clock: MovedClock, **options: Any) -> AsyncIterator[RedisStreams]:
+    chosen = OPTIONS | options
+    del chosen["max_users"]
+    client = connect(shared().url)
+    try:
+        yield RedisStreams(client, StreamCalls(Keys(f"t{new_id()}"), **chosen, clock=clock))
+    finally:
+        await client.aclose()
+
+
 Make = Callable[..., AbstractAsyncContextManager[Streams]]
-STREAMS: dict[str, Make] = {"memory": memory}
+STREAMS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
 @pytest.fixture(params=STREAMS.values(), ids=STREAMS)
@@ -337,9 +351,9 @@ async def test_a_record_that_nobody_used_goes(streams: Streams, clock: MovedCloc
     assert (page.head, page.entries) == (0, ())
 
 
-async def test_the_longest_unused_users_make_room(make: Make, clock: MovedClock) -> None:
-    """Of a backend that has such a bound; then every position of that user is of a lost epoch."""
-    async with make(clock, max_users=3) as streams:
+async def test_the_longest_unused_users_make_room_in_memory(clock: MovedClock) -> None:
+    """Then every position of that user is of a lost epoch."""
+    async with memory(clock, max_users=3) as streams:
         kept = {user: (await append(streams, user)).position for user in ("a", "b", "c")}
         await streams.head("a")
         await append(streams, "d")

@@ -1,0 +1,181 @@
+"""Redis: clients, names of keys, scripts. PROTOCOL section 7 documents the keys for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Literal
+
+from redis import BlockingConnectionPool as SyncBlockingConnectionPool
+from redis import Redis as SyncRedis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry as SyncRetry
+
+from sockets.exceptions import GatewayUnavailable
+
+CONNECTIONS = 32
+"""Of one process to one server; more callers wait for a free one."""
+
+CONNECT_TIMEOUT = 2.0
+CALL_TIMEOUT = 5.0
+"""Seconds for one command, and for a free connection."""
+
+
+class NotConnected(ConnectionError):
+    """There was no connection to send the command over: it was surely not done."""
+
+
+class _Pool(BlockingConnectionPool):
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        except (ConnectionError, TimeoutError, OSError) as error:
+            raise NotConnected(str(error)) from error
+
+
+class _SyncPool(SyncBlockingConnectionPool):
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        except (ConnectionError, TimeoutError, OSError) as error:
+            raise NotConnected(str(error)) from error
+
+
+def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
+    """A client of one event loop. Nothing is sent yet."""
+    options = _options(call_timeout)
+    return Redis.from_pool(_Pool.from_url(url, retry=Retry(*_RETRY), **options))
+
+
+def connect_sync(url: str, *, call_timeout: float = CALL_TIMEOUT) -> SyncRedis:
+    """A client for threads; after a fork each process has connections of its own."""
+    options = _options(call_timeout)
+    return SyncRedis.from_pool(_SyncPool.from_url(url, retry=SyncRetry(*_RETRY), **options))
+
+
+_RETRY = (ExponentialBackoff(cap=0.5, base=0.05), 3)
+
+
+def _options(call_timeout: float) -> dict[str, Any]:
+    return {
+        "max_connections": CONNECTIONS,
+        "timeout": call_timeout,
+        "socket_timeout": call_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        # A call that was cut off is repeated: every script of ours knows a repetition.
+        "retry_on_error": [ConnectionError],
+    }
+
+
+class Keys:
+    """The names of keys. All of one user's share a hash slot, so that one script may touch them."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def user(self, user: str, name: str) -> str:
+        """`gw:{<user id>}:<name>`."""
+        # A tag that begins with its own end would be empty, and the keys in several slots.
+        tag = f"\\{user}" if user[0] in "}\\" else user
+        return f"{self._namespace}:{{{tag}}}:{name}"
+
+    def receipt(self, user: str, key: str) -> str:
+        """Of an idempotency key: written so that it cannot pass for another user's key."""
+        escaped = key.replace("%", "%25").replace("}", "%7D")
+        return self.user(user, f"idem:{escaped}")
+
+
+Call = tuple[Sequence[str], Sequence[Any]]
+"""The keys and the arguments of one call of a script."""
+
+
+class Script:
+    """A Lua script of this package; sent whole only to a server that does not know it."""
+
+    def __init__(self, package: str, *names: str) -> None:
+        folder = files(package) / "lua"
+        self._text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+        self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Redis, call: Call) -> Any:
+        """The script's answer. Raises what redis-py raises, as all of these do."""
+        keys, args = call
+        try:
+            return await client.evalsha(self._sha, len(keys), *keys, *args)  # type: ignore[misc]
+        except NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *args)  # type: ignore[misc]
+
+    def run_sync(self, client: SyncRedis, call: Call) -> Any:
+        """`run` for threads."""
+        keys, args = call
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *args)
+
+    async def run_many(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
+        """Many calls in one round trip, each a step of its own."""
+        answers = await self._queued(client, calls).execute(raise_on_error=False)
+        if _unknown(answers):
+            # Some may have been done: their repetition is known by its id.
+            await client.script_load(self._text)
+            answers = await self._queued(client, calls).execute(raise_on_error=False)
+        return _raised(answers)
+
+    def run_many_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
+        """`run_many` for threads."""
+        answers = self._queued(client, calls).execute(raise_on_error=False)
+        if _unknown(answers):
+            client.script_load(self._text)
+            answers = self._queued(client, calls).execute(raise_on_error=False)
+        return _raised(answers)
+
+    def _queued(self, client: Any, calls: Sequence[Call]) -> Any:
+        pipe = client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(self._sha, len(keys), *keys, *args)
+        return pipe
+
+
+def _unknown(answers: Sequence[Any]) -> bool:
+    return any(isinstance(answer, NoScriptError) for answer in answers)
+
+
+def _raised(answers: Sequence[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return list(answers)
+
+
+@contextmanager
+def translated(id: str = "", *, writes: bool = False) -> Iterator[None]:
+    """Redis' errors as ours. `writes`: what was asked may have been done before the answer was
+    lost; `id` is then what makes repeating it safe."""
+    outcome: Literal["nothing", "unknown"] = "unknown" if writes else "nothing"
+    try:
+        yield
+    except ResponseError as error:  # it did answer, and refused
+        raise GatewayUnavailable(f"Redis refuses: {error}", outcome="nothing", id=id) from error
+    except BusyLoadingError as error:
+        raise GatewayUnavailable("Redis is still loading", outcome="nothing", id=id) from error
+    except NotConnected as error:
+        raise GatewayUnavailable("Redis cannot be reached", outcome="nothing", id=id) from error
+    except (ConnectionError, TimeoutError, OSError) as error:
+        text = f"Redis does not answer ({type(error).__name__})"
+        raise GatewayUnavailable(text, outcome=outcome, id=id) from error
+    except RedisError as error:
+        raise GatewayUnavailable(f"Redis: {error}", outcome=outcome, id=id) from error

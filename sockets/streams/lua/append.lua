@@ -1,0 +1,53 @@
+-- Add one message at the head of a user's stream, and publish it. Behind record.lua.
+--
+-- KEYS  5 the receipt of the message's own id   6 (or none) that of the caller's idempotency key
+-- ARGV  7 id   8 body, a JSON object   9 more members of the entry, as ',"name":value…'
+--       10 collapse key, or ""   11 ttl in seconds, or ""   12 seconds that a receipt lasts
+--       13 channel to publish to, or ""   14 the start of what is published, in MessagePack
+-- Returns  id, epoch, offset, 1 if this was a duplicate
+save() -- where memory is short this is refused, before anything has happened
+trim()
+for i = 5, #KEYS do
+  local receipt = redis.call('GET', KEYS[i])
+  if receipt then
+    local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
+    if tonumber(till) > now and epoch == record.epoch then
+      keep()
+      return { id, epoch, tonumber(offset), 1 }
+    end
+  end
+end
+
+local offset = record.offset + 1
+record.offset = offset
+local collapse, ttl = ARGV[10], tonumber(ARGV[11])
+if collapse ~= '' then
+  local replaced = redis.call('HGET', COLLAPSE, 'k:' .. collapse)
+  if replaced then drop(replaced) end
+  redis.call('HSET', COLLAPSE, 'k:' .. collapse, offset, 'o:' .. offset, collapse)
+end
+local tail = ARGV[9]
+if ttl then
+  local ends = string.format('%.6f', now + ttl)
+  redis.call('ZADD', EXPIRING, ends, offset)
+  tail = tail .. ',"expires_at":' .. ends
+end
+tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[8])
+redis.call('ZADD', STREAM, offset, string.sub(ARGV[8], 1, -2) .. tail)
+trim()
+save()
+keep()
+local expire = math.ceil(TTL) + 60
+redis.call('EXPIRE', STREAM, expire)
+if collapse ~= '' then redis.call('EXPIRE', COLLAPSE, expire) end
+if ttl then redis.call('EXPIRE', EXPIRING, expire) end
+
+local window = tonumber(ARGV[12])
+local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[7])
+for i = 5, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
+
+if ARGV[13] ~= '' then
+  redis.call('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch') .. cmsgpack.pack(record.epoch)
+    .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
+end
+return { ARGV[7], record.epoch, offset, 0 }
