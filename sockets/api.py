@@ -89,7 +89,7 @@ async def anotify_user(
     `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
     return await _at_node(
-        lambda node: node.delivery.notify(
+        lambda node: node.notifier.notify(
             user_id,
             event,
             data,
@@ -114,10 +114,13 @@ async def anotify_users(
     idempotency_key: str | None = None,
     exclude_client: str | None = None,
 ) -> list[Receipt]:
-    """`notify_user` for many: one append each, receipts in the same order."""
+    """`notify_user` for many: one append each, receipts in the same order.
+
+    A user named twice is notified once.
+    """
     chosen = list(user_ids)
     return await _at_node(
-        lambda node: node.delivery.notify_many(
+        lambda node: node.notifier.notify_many(
             chosen,
             event,
             data,
@@ -138,7 +141,7 @@ async def abroadcast(event: str, data: object = None, *, durable: bool = False) 
     """
     if durable:
         raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
-    return await _at_node(lambda node: node.delivery.broadcast(event, data))
+    return await _at_node(lambda node: node.notifier.broadcast(event, data))
 
 
 async def ais_online(user_id: str) -> bool:

@@ -122,7 +122,7 @@ class WorkerConsumer(GatewayConsumer):
         await self.reply(message.ref)
 
     async def _on_notify(self, notify: Notify) -> None:
-        receipt = await self.node.delivery.notify(
+        receipt = await self.node.notifier.notify(
             notify.user,
             notify.event,
             notify.data,

@@ -1,8 +1,7 @@
-"""The walk of a notification: append to the stream, encode once, signal; then frames to sessions.
+"""From a signal to the frames of sessions: sinks that the channel layer calls, once for each room.
 
-`notify` and `broadcast` are the way in, `on_user_message` and its kin the way out: sinks that the
-channel layer calls, once for each room. What a session cannot take now, or what the layer lost, is
-read from the stream later: once for a room, however many of its sessions are behind.
+What a session cannot take now, or what the layer lost, is read from the stream later: once for a
+room, however many of its sessions are behind.
 """
 
 from __future__ import annotations
@@ -16,19 +15,17 @@ from typing import Any
 
 from sockets import metrics
 from sockets.conf import Conf
-from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
-from sockets.hub import MAX_EARLY, Layer, LocalSession, Room
-from sockets.ids import is_user_id, new_id, parse_ulid
+from sockets.delivery.compose import compose
+from sockets.exceptions import GatewayUnavailable
+from sockets.hub import MAX_EARLY, LocalSession, Room
 from sockets.layers.fanout import Message
-from sockets.layers.groups import CLIENTS, user_group
-from sockets.presence.base import Presence
-from sockets.protocol.codec import encode, message_frame, to_json
+from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame
-from sockets.protocol.messages import Body, PositionMoved, Reset
+from sockets.protocol.messages import PositionMoved, Reset
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
-from sockets.streams.base import NewEntry, Streams
-from sockets.types import Page, Position, Receipt
+from sockets.streams.base import Streams
+from sockets.types import Page, Position
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ SLICE = 500
 
 
 class Delivery:
-    """Notifications in, frames out. Belongs to the node's event loop.
+    """Notifications on their way to sessions. Belongs to the node's event loop.
 
     `spawn` starts a task of the node: it is kept, its error logged, and it is cancelled at stop.
     """
@@ -49,118 +46,16 @@ class Delivery:
         self,
         *,
         conf: Conf,
-        layer: Layer,
         streams: Streams,
-        presence: Presence,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
-        self._layer = layer
         self._streams = streams
-        self._presence = presence
         self._spawn = spawn
         self._clock = clock
 
-    # --- the way in
-
-    async def notify(
-        self,
-        user: str,
-        event: str,
-        data: object,
-        *,
-        durable: bool = True,
-        ttl: float | None = None,
-        collapse_key: str | None = None,
-        idempotency_key: str | None = None,
-        exclude_client: str | None = None,
-        id: str | None = None,
-    ) -> Receipt:
-        """Notify one user. Raises InvalidMessage, MessageTooLarge, GatewayUnavailable.
-
-        `id`: the message's, where the caller has to know it before the outcome.
-        """
-        require_user_id(user)
-        check_options(durable, ttl, collapse_key, idempotency_key)
-        if exclude_client is not None:
-            if not isinstance(exclude_client, str):
-                raise InvalidMessage("exclude_client is a client id, a string")
-            exclude_client = parse_ulid(exclude_client) or exclude_client
-        id, body = self._encode(event, data, id)
-        if not durable:
-            await self._signal(user, event, body, exclude_client)
-            metrics.notifications[False].inc()
-            return Receipt(id, None, None, reach=await self._reach(user))
-        entry = NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client)
-        done = await self._streams.append(user, entry)
-        if not done.duplicate:
-            metrics.notifications[True].inc()
-            if not done.signalled:
-                await self._signal_durable(user, event, body, exclude_client, done.position)
-        return Receipt(
-            done.id,
-            done.position.epoch,
-            done.position.offset,
-            duplicate=done.duplicate,
-            reach=await self._reach(user),
-        )
-
-    async def notify_many(
-        self, users: Iterable[str], event: str, data: object, **options: Any
-    ) -> list[Receipt]:
-        """One durable append for each user; nothing is sent if any argument is wrong."""
-        chosen = list(users)
-        for user in chosen:
-            require_user_id(user)
-        return [await self.notify(user, event, data, **options) for user in chosen]
-
-    async def broadcast(self, event: str, data: object) -> Receipt:
-        """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""
-        id, body = self._encode(event, data)
-        await self._layer.group_send(CLIENTS, {"type": "user.notify", "event": event, "body": body})
-        metrics.notifications[False].inc()
-        return Receipt(id, None, None)
-
-    def _encode(self, event: str, data: object, id: str | None = None) -> tuple[str, bytes]:
-        require_event(event)
-        id = id or new_id()
-        body = encode_json(
-            Body(id, event, data, round(self._clock(), 3)), self._conf.max_message_size
-        )
-        return id, body
-
-    async def _signal(
-        self,
-        user: str,
-        event: str,
-        body: bytes,
-        exclude_client: str | None,
-        position: Position | None = None,
-    ) -> None:
-        message: dict[str, Any] = {"type": "user.notify", "event": event, "body": body}
-        if position is not None:
-            message.update(epoch=position.epoch, offset=position.offset)
-        if exclude_client is not None:
-            message["exclude_client"] = exclude_client
-        await self._layer.group_send(user_group(user), message)
-
-    async def _signal_durable(
-        self, user: str, event: str, body: bytes, exclude_client: str | None, position: Position
-    ) -> None:
-        """The message is in the stream, so it is sent: a lost signal is found at a renewal."""
-        try:
-            await self._signal(user, event, body, exclude_client, position)
-        except GatewayUnavailable as error:
-            logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
-
-    async def _reach(self, user: str) -> int:
-        try:
-            return len(await self._presence.sessions_of(user))
-        except GatewayUnavailable:
-            return 0  # the message is on its way all the same
-
-    # --- the way out: sinks, called by the layer, one call a room
+    # --- sinks, called by the layer, one call a room
 
     def on_user_message(self, room: Room, message: Message) -> None:
         """A message for a user: ours (`body`), or of plain Channels code (`event`, `data`)."""
@@ -180,7 +75,10 @@ class Delivery:
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
         if body is None:
-            _, body = self._encode(message["event"], message.get("data"))
+            limit = self._conf.max_message_size
+            body = compose(
+                message["event"], message.get("data"), limit=limit, now=self._clock()
+            ).body
         if not isinstance(body, bytes):
             raise ValueError("body must be bytes")
         return body
@@ -363,46 +261,3 @@ def _frame(step: Step, frames: dict[int, Frame]) -> Frame:
             return encode(PositionMoved(offset))
         case Lost(position):
             return encode(Reset(position.epoch, position.offset))
-
-
-def require_user_id(user: str) -> None:
-    """Raises InvalidMessage."""
-    if not is_user_id(user):
-        raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
-
-
-def require_event(event: str) -> None:
-    """Raises InvalidMessage."""
-    if not isinstance(event, str) or not 1 <= len(event) <= 255:
-        raise InvalidMessage("event must be a string of 1 to 255 characters")
-
-
-def encode_json(value: object, limit: int) -> bytes:
-    """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
-    try:
-        encoded = to_json(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
-    if len(encoded) > limit:
-        raise MessageTooLarge(
-            f"the message has {len(encoded)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
-            "send a link to the data instead"
-        )
-    return encoded
-
-
-def check_options(
-    durable: bool, ttl: float | None, collapse_key: str | None, idempotency_key: str | None
-) -> None:
-    """Options that mean nothing for an ephemeral message are a mistake of the caller's."""
-    given = {"ttl": ttl, "collapse_key": collapse_key, "idempotency_key": idempotency_key}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if not durable:
-            raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
-        if name == "ttl":
-            if not isinstance(value, int | float) or not value > 0:
-                raise InvalidMessage("ttl is a number of seconds above 0")
-        elif not isinstance(value, str) or not 1 <= len(value) <= 255:
-            raise InvalidMessage(f"{name} is a string of 1 to 255 characters")

@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from sockets import __version__
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
-from sockets.delivery import Delivery
+from sockets.delivery import Delivery, Notifier
 from sockets.exceptions import GatewayError
 from sockets.hub import Hub
 from sockets.layers.fanout import Message
@@ -78,16 +78,13 @@ class Node:
         self.recorder = Recorder(
             node=conf.node_name, queue_size=conf.recorder_queue, interval=conf.recorder_interval
         )
-        self.delivery = Delivery(
-            conf=conf,
-            layer=layer,
-            streams=self.streams,
-            presence=self.presence,
-            spawn=self.spawn,
+        self.notifier = Notifier(
+            conf=conf, layer=layer, streams=self.streams, presence=self.presence
         )
+        self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
         self.announcer = Announcer(
             records=self.tasks,
-            delivery=self.delivery,
+            notifier=self.notifier,
             executor=self.executor,
             signal=self._signal,
         )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.db import close_old_connections
 
 from sockets import metrics, signals
-from sockets.delivery import Delivery
+from sockets.delivery import Notifier
 from sockets.tasks.base import TaskRecords
 from sockets.types import Task, TaskState
 
@@ -41,10 +41,10 @@ class Announcer:
     """Belongs to the node's event loop. `executor`: where Django's receivers run."""
 
     def __init__(
-        self, *, records: TaskRecords, delivery: Delivery, executor: Executor, signal: SignalNode
+        self, *, records: TaskRecords, notifier: Notifier, executor: Executor, signal: SignalNode
     ) -> None:
         self._records = records
-        self._delivery = delivery
+        self._notifier = notifier
         self._executor = executor
         self._signal = signal
         self._running: set[asyncio.Task[None]] = set()
@@ -52,7 +52,7 @@ class Announcer:
     async def tell_user(self, task: Task, event: str, **members: Any) -> None:
         """Durable, and each message of a task replaces the one before."""
         if task.user is not None:
-            await self._delivery.notify(
+            await self._notifier.notify(
                 task.user, event, {"task": task.id, **members}, collapse_key=f"task:{task.id}"
             )
 

@@ -148,7 +148,7 @@ class Histories(RuleBasedStateMachine):
             at = Position(head.epoch, head.offset + 1)
             ends = self.house.clock() + (ttl or 1e9)
             self.sent[at.epoch, at.offset] = Sent(at.epoch, at.offset, key, ends, client)
-            receipt = await self.house.delivery.notify(
+            receipt = await self.house.notifier.notify(
                 "42",
                 "e",
                 [at.epoch, at.offset],
@@ -165,7 +165,7 @@ class Histories(RuleBasedStateMachine):
         self.count += 1
 
         async def send() -> None:
-            await self.house.delivery.notify("42", "now", self.count, durable=False)
+            await self.house.notifier.notify("42", "now", self.count, durable=False)
             await self.layer.let_go(self.layer.held.pop())
 
         self.run(send())

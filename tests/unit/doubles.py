@@ -16,7 +16,7 @@ from channels.layers import channel_layers
 
 from sockets import signals
 from sockets.conf import Conf
-from sockets.delivery import Delivery
+from sockets.delivery import Delivery, Notifier
 from sockets.exceptions import GatewayError, GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
 from sockets.ids import new_id
@@ -228,13 +228,15 @@ class House:
         self.hub = Hub(self.layer)
         self.recorder = RecordingRecorder()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.delivery = Delivery(
+        self.notifier = Notifier(
             conf=self.conf,
             layer=self.layer,
             streams=self.streams,
             presence=self.presence,
-            spawn=self.spawn,
             clock=self.clock,
+        )
+        self.delivery = Delivery(
+            conf=self.conf, streams=self.streams, spawn=self.spawn, clock=self.clock
         )
         self.records = MemoryTaskRecords(
             offer_ttl=2 * self.conf.task_accept_timeout,
@@ -246,7 +248,7 @@ class House:
         )
         self.announcer = Announcer(
             records=self.records,
-            delivery=self.delivery,
+            notifier=self.notifier,
             executor=executor or ThreadPoolExecutor(4),
             signal=self.signal,
         )

@@ -81,7 +81,7 @@ async def test_acks_move_forward_and_never_beyond_what_was_sent(
     epoch = (await tab.opened())["epoch"]
     (session,) = node.hub
     for n in range(3):
-        await node.delivery.notify("42", f"e{n}", None)
+        await node.notifier.notify("42", f"e{n}", None)
         await tab.frame()
     for offset, given, acked in [
         (2, epoch, 2),

@@ -2,7 +2,7 @@
 
 Hypothesis plays the world (appends, collapses, retention, a lost store, signals that are lost,
 doubled or late, outboxes that are full); a driver of a few lines does with `recovery` what
-`sockets/delivery.py` does; a strict peer checks every frame that it is told.
+`sockets/delivery/delivery.py` does; a strict peer checks every frame that it is told.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class StrictPeer:
 
 
 class Session:
-    """The driver: the rules of `sockets/delivery.py` for one session, without frames."""
+    """The driver: the rules of `sockets/delivery/delivery.py` for one session, without frames."""
 
     def __init__(self, client: str, stream: Stream, position: Position | None, limit: int) -> None:
         page = stream.read(position, limit + 1)

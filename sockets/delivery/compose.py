@@ -1,0 +1,96 @@
+"""What somebody wants to send, checked and put into its two forms: an entry and a signal.
+
+Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sockets.exceptions import InvalidMessage, MessageTooLarge
+from sockets.ids import is_user_id, new_id, parse_ulid
+from sockets.protocol.codec import to_json
+from sockets.protocol.messages import Body
+from sockets.streams.base import NewEntry
+from sockets.types import Position
+
+
+def compose(
+    event: str,
+    data: object,
+    *,
+    limit: int,
+    now: float,
+    id: str | None = None,
+    durable: bool = True,
+    ttl: float | None = None,
+    collapse_key: str | None = None,
+    idempotency_key: str | None = None,
+    exclude_client: str | None = None,
+) -> NewEntry:
+    """A notification, ready to be appended (`durable`) or to be published only.
+
+    `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome.
+    """
+    require_event(event)
+    _check_options(durable, ttl, collapse_key, idempotency_key)
+    if exclude_client is not None:
+        if not isinstance(exclude_client, str):
+            raise InvalidMessage("exclude_client is a client id, a string")
+        exclude_client = parse_ulid(exclude_client) or exclude_client
+    id = id or new_id()
+    body = encode_json(Body(id, event, data, round(now, 3)), limit)
+    return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event)
+
+
+def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
+    """The message of the channel layer; with its position if the entry is in a stream."""
+    message: dict[str, Any] = {"type": "user.notify", "event": entry.event, "body": entry.body}
+    if entry.exclude_client is not None:
+        message["exclude_client"] = entry.exclude_client
+    if position is not None:
+        message.update(epoch=position.epoch, offset=position.offset)
+    return message
+
+
+def require_user_id(user: str) -> None:
+    """Raises InvalidMessage."""
+    if not is_user_id(user):
+        raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
+
+
+def require_event(event: str) -> None:
+    """Raises InvalidMessage."""
+    if not isinstance(event, str) or not 1 <= len(event) <= 255:
+        raise InvalidMessage("event must be a string of 1 to 255 characters")
+
+
+def encode_json(value: object, limit: int) -> bytes:
+    """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
+    try:
+        encoded = to_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    if len(encoded) > limit:
+        raise MessageTooLarge(
+            f"the message has {len(encoded)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
+            "send a link to the data instead"
+        )
+    return encoded
+
+
+def _check_options(
+    durable: bool, ttl: float | None, collapse_key: str | None, idempotency_key: str | None
+) -> None:
+    """Options that mean nothing for an ephemeral message are a mistake of the caller's."""
+    given = {"ttl": ttl, "collapse_key": collapse_key, "idempotency_key": idempotency_key}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not durable:
+            raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
+        if name == "ttl":
+            if not isinstance(value, int | float) or not value > 0:
+                raise InvalidMessage("ttl is a number of seconds above 0")
+        elif not isinstance(value, str) or not 1 <= len(value) <= 255:
+            raise InvalidMessage(f"{name} is a string of 1 to 255 characters")

@@ -1,0 +1,113 @@
+"""The way in: append to the stream, then signal through the channel layer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sockets import metrics
+from sockets.conf import Conf
+from sockets.delivery.compose import compose, require_user_id, signal
+from sockets.exceptions import GatewayUnavailable
+from sockets.hub import Layer
+from sockets.layers.groups import CLIENTS, user_group
+from sockets.presence.base import Presence
+from sockets.streams.base import Appended, NewEntry, Streams
+from sockets.types import Receipt
+
+logger = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Notifications in. Belongs to one event loop, the node's or another.
+
+    Options are those of `sockets.api.notify_user`. Raises InvalidMessage, MessageTooLarge,
+    GatewayUnavailable.
+    """
+
+    def __init__(
+        self,
+        *,
+        conf: Conf,
+        layer: Layer,
+        streams: Streams,
+        presence: Presence,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._conf = conf
+        self._layer = layer
+        self._streams = streams
+        self._presence = presence
+        self._clock = clock
+
+    async def notify(
+        self, user: str, event: str, data: object, *, durable: bool = True, **options: Any
+    ) -> Receipt:
+        """Notify one user."""
+        require_user_id(user)
+        entry = self._compose(event, data, durable=durable, **options)
+        if not durable:
+            return await self._publish(user, entry)
+        return await self._appended(user, entry, await self._streams.append(user, entry))
+
+    async def notify_many(
+        self,
+        users: Iterable[str],
+        event: str,
+        data: object,
+        *,
+        durable: bool = True,
+        **options: Any,
+    ) -> list[Receipt]:
+        """The same message for each user, written once; nothing is sent if an argument is wrong."""
+        chosen = list(users)
+        for user in chosen:
+            require_user_id(user)
+        entry = self._compose(event, data, durable=durable, **options)
+        if not durable:
+            return [await self._publish(user, entry) for user in chosen]
+        done = await self._streams.append_many([(user, entry) for user in chosen])
+        return [
+            await self._appended(user, entry, one) for user, one in zip(chosen, done, strict=True)
+        ]
+
+    async def broadcast(self, event: str, data: object) -> Receipt:
+        """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""
+        entry = self._compose(event, data)
+        await self._layer.group_send(CLIENTS, signal(entry))
+        metrics.notifications[False].inc()
+        return Receipt(entry.id, None, None)
+
+    def _compose(self, event: str, data: object, **options: Any) -> NewEntry:
+        limit = self._conf.max_message_size
+        return compose(event, data, limit=limit, now=self._clock(), **options)
+
+    async def _publish(self, user: str, entry: NewEntry) -> Receipt:
+        await self._layer.group_send(user_group(user), signal(entry))
+        metrics.notifications[False].inc()
+        return Receipt(entry.id, None, None, reach=await self._reach(user))
+
+    async def _appended(self, user: str, entry: NewEntry, done: Appended) -> Receipt:
+        """It is in the stream, so it is sent: a signal that is lost is found at a renewal."""
+        if not done.duplicate:
+            metrics.notifications[True].inc()
+            if not done.signalled:
+                try:
+                    await self._layer.group_send(user_group(user), signal(entry, done.position))
+                except GatewayUnavailable as error:
+                    logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
+        return Receipt(
+            done.id,
+            done.position.epoch,
+            done.position.offset,
+            duplicate=done.duplicate,
+            reach=await self._reach(user),
+        )
+
+    async def _reach(self, user: str) -> int:
+        try:
+            return len(await self._presence.sessions_of(user))
+        except GatewayUnavailable:
+            return 0  # the message is on its way all the same
