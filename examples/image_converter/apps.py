@@ -10,7 +10,9 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
+from django.core.signals import request_started
 
+from sockets import signals
 from sockets.conf import get_conf
 
 
@@ -22,7 +24,18 @@ class ImageConverterConfig(AppConfig):
     verbose_name = "Image converter (demo)"
 
     def ready(self) -> None:
+        from examples.image_converter import assigner  # its imports need the apps
+
         register(check_tokens, "gateway")
+        request_started.connect(assigner.start)
+        for signal in (
+            signals.task_done,
+            signals.task_failed,
+            signals.task_released,
+            signals.task_lost,
+            signals.task_cancelled,
+        ):
+            signal.connect(assigner.task_ended)
 
 
 def check_tokens(

@@ -1,54 +1,37 @@
 """One image from one format into another, with progress that is measured.
 
-Reading is measured in bytes taken from the source, writing in bytes put into the result; between
-the two, pixels are changed and nothing can be counted. Runs in a thread, knows neither queue nor
-socket. Input is hostile until proven an image: only the formats below are tried, the number of
-pixels is bounded before any is decoded, and whatever a decoder throws becomes one clear sentence.
+Decoding is measured in bytes taken from the source, encoding in bytes put into the result; between
+the two, pixels are changed and nothing can be counted. Runs in a thread, knows neither task nor
+socket. Input is hostile until proven an image: only our formats are tried, the number of pixels is
+bounded before any is decoded, and whatever a decoder throws becomes one clear sentence.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from examples.image_converter.formats import FORMATS, NAMES, READABLE, Format
+
 MAX_PIXELS = 50_000_000
-"""Width times height; about 200 MB while it is being converted."""
+"""Width times height; 200 to 400 MB while it is being converted."""
+THUMBNAIL = 160
+"""The longest side of a thumbnail, in pixels."""
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format that we read and write. `side`: the longest side it can hold, in pixels."""
-
-    pillow: str
-    label: str
-    extension: str
-    content_type: str
-    side: int
-    alpha: bool
-    options: dict[str, Any]
-
-
-FORMATS = {
-    "png": Format("PNG", "PNG", "png", "image/png", 2**31 - 1, True, {}),
-    "jpeg": Format("JPEG", "JPEG", "jpg", "image/jpeg", 65_500, False, {"quality": 85}),
-    "webp": Format("WEBP", "WebP", "webp", "image/webp", 16_383, True, {"quality": 80}),
-    "gif": Format("GIF", "GIF", "gif", "image/gif", 65_535, True, {}),
-    "bmp": Format("BMP", "BMP", "bmp", "image/bmp", 2**31 - 1, False, {}),
-    "tiff": Format(
-        "TIFF", "TIFF", "tif", "image/tiff", 2**31 - 1, True, {"compression": "tiff_adobe_deflate"}
-    ),
-}
-_READABLE = tuple(format.pillow for format in FORMATS.values())
 _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 """Faults of this machine, not of the image."""
-_NAMES = ", ".join(format.label for format in FORMATS.values())
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+
+Step = Literal["decode", "resize", "encode"]
 
 
 class Unconvertible(Exception):
@@ -60,19 +43,31 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What an image is to become. `side`: pixels of the longest side; a smaller image keeps its
+    size. `quality`: 1 to 100. None: as it is, and the format's default."""
+
+    format: str
+    side: int | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Where a conversion is. `percent` of this step, or None; `written`: bytes of the result."""
 
-    step: str
+    step: Step
     percent: int | None
     written: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What was found and what was lost on the way."""
+    """What was found, what it became, and what was lost on the way. Sizes are pixels."""
 
     source_format: str
+    source_width: int
+    source_height: int
     width: int
     height: int
     note: str
@@ -81,38 +76,66 @@ class Converted:
 Report = Callable[[Progress], None]
 
 
-def convert(source: Path, result: Path, format: Format, report: Report) -> Converted:
-    """Write `source`, converted, to `result`. Blocks.
+def convert(source: Path, result: Path, thumbnail: Path, wish: Wish, report: Report) -> Converted:
+    """Write `source`, converted, to `result`, and a small WebP of it to `thumbnail`. Blocks.
 
-    `report` is called very often, in this thread; it may raise Cancelled to end the conversion.
-    Raises Unconvertible, or OSError when this machine is at fault; `result` may be half written.
+    `report` is called very often, in this thread; it may raise Cancelled to end the conversion. The
+    thumbnail is there before `resize` is reported. Raises Unconvertible, or OSError when this
+    machine is at fault; both files may be half written then.
     """
-    size = source.stat().st_size
-    with source.open("rb") as raw, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with _hostile():
-            try:
-                image = Image.open(cast(BinaryIO, _Reader(raw, size, report)), formats=_READABLE)
-            except UnidentifiedImageError:
-                raise Unconvertible(_what_is(source)) from None
-            _check_size(image, format)
-            frames = getattr(image, "n_frames", 1)
-            image.load()
-        report(Progress("converting", None))
-        ready, note = _prepare(image, format)
-        if frames > 1:
-            note = f"Only the first of {frames} frames. {note}".strip()
-        report(Progress("writing", None))
-        try:
-            with result.open("wb") as out:
-                counting = cast(BinaryIO, _Writer(out, report))
-                ready.save(counting, format.pillow, **_options(image, ready, format))
-        except (ValueError, OSError, MemoryError) as error:
-            if getattr(error, "errno", None) in _OURS:
-                raise
-            raise Unconvertible(f"{format.label} cannot hold this image ({error})") from error
+    format = FORMATS[wish.format]
+    with source.open("rb") as raw, _hostile():
+        image, found = _decode(raw, source, wish, report)
+        profile = image.info.get("icc_profile")
+        ready, notes = _prepare(image, format)
+    if profile and (image.mode not in ("RGB", "RGBA") or format.pillow in ("GIF", "BMP")):
+        profile = None  # it would not describe these pixels, or has no place
+    _fitted(ready, THUMBNAIL).save(thumbnail, "WEBP", quality=75)
+    report(Progress("resize", None))
+    ready = _fitted(ready, wish.side)
+    report(Progress("encode", None))
+    options = _options(wish, format, profile if ready.mode in ("RGB", "RGBA") else None)
+    _encode(ready, result, format, options, report)
+    return replace(
+        found, width=ready.width, height=ready.height, note=f"{found.note} {notes}".strip()
+    )
+
+
+def _decode(
+    raw: BinaryIO, source: Path, wish: Wish, report: Report
+) -> tuple[Image.Image, Converted]:
+    """The pixels of the first frame, upright, and what is known of them; a large JPEG is decoded at
+    a fraction of its size if that is enough."""
+    try:
+        reader = cast(BinaryIO, _Reader(raw, source.stat().st_size, report))
+        image = Image.open(reader, formats=READABLE)
+    except UnidentifiedImageError:
+        raise Unconvertible(_what_is(source)) from None
+    _check_size(image, wish)
+    width, height = image.size
+    if image.getexif().get(_ORIENTATION) in _TURNED:
+        width, height = height, width
+    frames = getattr(image, "n_frames", 1)
+    note = f"Only the first of {frames} frames." if frames > 1 else ""
+    if wish.side is not None:
+        double = _fit(image.size, 2 * wish.side)
+        image.draft(None, double)
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
     found = "JPEG" if image.format == "MPO" else image.format or ""
-    return Converted(found, ready.width, ready.height, note)
+    return image, Converted(found, width, height, 0, 0, note)
+
+
+def _encode(
+    image: Image.Image, result: Path, format: Format, options: dict[str, Any], report: Report
+) -> None:
+    try:
+        with result.open("wb") as out:
+            image.save(cast(BinaryIO, _Writer(out, report)), format.pillow, **options)
+    except (ValueError, OSError, MemoryError) as error:
+        if getattr(error, "errno", None) in _OURS:
+            raise
+        raise Unconvertible(f"{format.label} cannot hold this image ({error})") from error
 
 
 @contextmanager
@@ -122,8 +145,9 @@ def _hostile() -> Iterator[None]:
         yield
     except (Cancelled, Unconvertible):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Unconvertible(_too_many_pixels()) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        said = re.search(r"\((\d+) pixels\)", str(error))
+        raise Unconvertible(_too_many_pixels(int(said[1]) if said else None)) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OURS:
             raise
@@ -131,18 +155,31 @@ def _hostile() -> Iterator[None]:
 
 
 def _prepare(image: Image.Image, format: Format) -> tuple[Image.Image, str]:
-    """Turn it upright and into a mode that the format can hold; tells what was lost."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        upright = _to_8_bit(upright)
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
+    """Bring it into a mode that the format can hold; tells what was lost."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
         if format.alpha:
             return rgba, ""
         paper = Image.new("RGB", rgba.size, "white")
         paper.paste(rgba, mask=rgba.getchannel("A"))
         return paper, f"{format.label} has no transparency: the background is white."
-    return upright.convert("L" if upright.mode in ("1", "L") else "RGB"), ""
+    return image.convert("L" if image.mode in ("1", "L") else "RGB"), ""
+
+
+def _fit(size: tuple[int, int], side: int | None) -> tuple[int, int]:
+    """The size with its longest side brought down to `side`; never larger than it was."""
+    longest = max(size)
+    if side is None or longest <= side:
+        return size
+    width, height = (max(1, round(length * side / longest)) for length in size)
+    return width, height
+
+
+def _fitted(image: Image.Image, side: int | None) -> Image.Image:
+    size = _fit(image.size, side)
+    return image if size == image.size else image.resize(size, reducing_gap=3.0)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -155,28 +192,30 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return wide.point(lambda value: value * scale - low * scale).convert("L")
 
 
-def _options(image: Image.Image, ready: Image.Image, format: Format) -> dict[str, Any]:
+def _options(wish: Wish, format: Format, profile: bytes | None) -> dict[str, Any]:
     """How to save. The colour profile is kept where it still describes the pixels."""
-    profile = image.info.get("icc_profile")
-    same_colours = image.mode in ("RGB", "RGBA") and ready.mode in ("RGB", "RGBA")
-    if profile and same_colours and format.pillow not in ("GIF", "BMP"):
-        return {**format.options, "icc_profile": profile}
-    return format.options
+    options = dict(format.options)
+    if format.quality is not None:
+        options["quality"] = wish.quality or format.quality
+    if profile:
+        options["icc_profile"] = profile
+    return options
 
 
-def _check_size(image: Image.Image, format: Format) -> None:
-    width, height = image.size
+def _check_size(image: Image.Image, wish: Wish) -> None:
+    (width, height), format = image.size, FORMATS[wish.format]
     if width * height > MAX_PIXELS:
-        raise Unconvertible(_too_many_pixels(f" ({width:,} × {height:,})"))
-    if max(width, height) > format.side:
+        raise Unconvertible(_too_many_pixels(width * height))
+    if max(_fit(image.size, wish.side)) > format.side:
         raise Unconvertible(
             f"{format.label} holds at most {format.side:,} pixels a side; "
-            f"this image is {width:,} × {height:,}"
+            f"this image is {width:,} × {height:,}: choose a size"
         )
 
 
-def _too_many_pixels(size: str = "") -> str:
-    return f"Too many pixels{size}: at most {MAX_PIXELS // 1_000_000} million can be converted"
+def _too_many_pixels(pixels: int | None) -> str:
+    found = f" ({pixels / 1e6:,.1f} million)" if pixels else ""
+    return f"Too many pixels{found}: at most {MAX_PIXELS // 1_000_000} million can be converted"
 
 
 def _damaged(error: Exception) -> str:
@@ -194,14 +233,14 @@ def _what_is(source: Path) -> str:
     if head.startswith(b"<svg") or (head.startswith(b"<?xml") and b"<svg" in head):
         return "SVG is a drawing without pixels: export it as PNG first"
     if b"ftypheic" in head[:32] or b"ftypmif1" in head[:32]:
-        return f"HEIC cannot be read yet; these can: {_NAMES}"
-    if b"ftypavif" in head[:32]:
-        return f"AVIF cannot be read yet; these can: {_NAMES}"
+        return f"HEIC cannot be read yet; these can: {NAMES}"
+    if b"ftypavif" in head[:32] and "avif" not in FORMATS:
+        return f"AVIF cannot be read yet; these can: {NAMES}"
     if head.startswith(b"%pdf"):
-        return f"This is a PDF, not an image; these can be read: {_NAMES}"
+        return f"This is a PDF, not an image; these can be read: {NAMES}"
     if head and b"\0" not in head and not head.startswith((b"\x89png", b"\xff\xd8", b"gif8")):
         return "This is a text file, whatever its name says"
-    return f"This is no image that can be read, or it is damaged; these can: {_NAMES}"
+    return f"This is no image that can be read, or it is damaged; these can: {NAMES}"
 
 
 class _Reader:
@@ -219,7 +258,7 @@ class _Reader:
         data = self._file.read(size)
         # What is read twice (headers) counts twice, hence the bound.
         self._read = min(self._size, self._read + len(data))
-        self._report(Progress("reading", self._read * 100 // self._size))
+        self._report(Progress("decode", self._read * 100 // self._size))
         return data
 
     def close(self) -> None:
@@ -241,9 +280,10 @@ class _Writer:
     def write(self, data: bytes, /) -> int:
         written = self._file.write(data)
         self._end = max(self._end, self._file.tell())
-        self._report(Progress("writing", None, self._end))
+        self._report(Progress("encode", None, self._end))
         return written
 
 
 # Pillow's own guard is a second line behind `_check_size`: it also covers what opening decodes.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # once: filters are not per thread

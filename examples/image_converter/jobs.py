@@ -1,17 +1,18 @@
-"""The conversion jobs: a folder that is the queue. No database, no Django, no lock.
+"""The API server's own record of the conversion jobs: one folder each, no database.
 
-    receiving/<id>/          an upload on its way in; not a job yet
-    incoming/<id>/           waiting for a worker
-    working/<id>.<claim>/    one worker's; the folder's mtime is that worker's sign of life
-    done/<id>/  failed/<id>/ finished
+    incoming/<id>/           an upload on its way in; not a job yet
+    jobs/<id>/job.json       the record; `rev` grows with every change
+             source          the upload, until it is converted or expired
+             result.<task>   what the worker made for that task, and
+             thumbnail.<task>
+    trash/                   on its way out
 
-Each job is one folder with `job.json`, `source` and, in the end, `result`. Every step is one
-rename of that folder, which either happens or does not: two workers cannot take the same job, and
-a claim's random name keeps a late worker from touching a job that has moved on. Whoever holds the
-folder is the only one who writes `job.json`, and each write raises `rev`, so a reader can tell
-which of two views of a job is the newer one.
+The gateway's tasks come and go, a job stays: it names the task that works on it now. Only the API
+server writes `job.json`, one change at a time (`desk.py` sees to that); a worker reads `source` and
+writes files that carry its task's own name, so one that was lost and goes on disturbs nobody. The
+folder stands for what a platform has in its database and its object storage.
 
-`now` is the wall clock in seconds, always an argument.
+Methods block on the disk. `now` is the wall clock in seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +29,16 @@ from typing import Any, Literal, Protocol
 import msgspec
 from ulid import ULID
 
-State = Literal["queued", "working", "done", "failed"]
-Step = Literal["reading", "converting", "writing"]
+from examples.image_converter.convert import Wish
+from examples.image_converter.records import Job, Made
 
 KEEP = 3600.0
 """Seconds from the upload until a job and its files are deleted."""
-STALE = 15.0
-"""Seconds without a sign of life after which a worker is held for dead."""
 ABANDONED_UPLOAD = 600.0
 MAX_ATTEMPTS = 3
 """A job that outlived this many workers has probably killed them."""
 
 _CHUNK = 256 * 1024
-_INCOMING, _WORKING, _FINISHED = "incoming", "working", ("done", "failed")
 
 
 class Refused(Exception):
@@ -51,142 +50,104 @@ class Refused(Exception):
         self.status = status
 
 
-class Gone(Exception):
-    """The claim's folder is not there any more: the job was given to another worker."""
-
-
 class Readable(Protocol):
     """What an upload is read from; a Django request is one."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One conversion, as `job.json` holds it. Sizes are bytes, times epoch seconds.
-
-    `ref`: the uploading tab's own name for it. `percent`: of the step that is running, None when
-    it cannot be measured. `written`: bytes of the result so far.
-    """
-
-    id: str
-    user: str
-    name: str
-    format: str
-    created: float
-    expires: float
-    source_bytes: int
-    state: State = "queued"
-    rev: int = 1
-    ref: str = ""
-    attempts: int = 0
-    step: Step | None = None
-    percent: int | None = None
-    written: int = 0
-    source_format: str = ""
-    width: int = 0
-    height: int = 0
-    result_bytes: int = 0
-    note: str = ""
-    error: str = ""
-
-    def view(self) -> dict[str, Any]:
-        """What its owner may see, as JSON types. Every member is always there."""
-        hidden = ("user", "attempts")
-        return {n: getattr(self, n) for n in self.__struct_fields__ if n not in hidden}
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the folder holds: bytes of one upload, jobs of one user, jobs of everybody."""
+    """Bytes of one upload, jobs of one user and of everybody, bytes of everything."""
 
     upload: int = 20 * 1024 * 1024
-    per_user: int = 20
-    total: int = 100
+    per_user: int = 50
+    total: int = 500
+    bytes: int = 4 * 1024**3
 
 
-class JobFolder:
-    """All jobs below `root`. Methods block on the disk: call them from a thread."""
+class Jobs:
+    """All jobs below `root`. A method that changes one returns it as it is then, or None if there
+    was nothing to change (any more)."""
 
     def __init__(self, root: Path, limits: Limits | None = None) -> None:
         self.root = root
         self.limits = limits or Limits()
 
-    # --- the API server's side
+    # --- looking
 
-    def add(
-        self, source: Readable, *, user: str, name: str, format: str, now: float, ref: str = ""
+    def all(self) -> list[Job]:
+        """Newest first."""
+        found = [job for folder in _folders(self.root / "jobs") if (job := _read(folder))]
+        return sorted(found, key=lambda job: job.id, reverse=True)
+
+    def of(self, user: str) -> list[Job]:
+        """This user's, newest first."""
+        return [job for job in self.all() if job.user == user]
+
+    def get(self, job_id: str, user: str) -> Job | None:
+        """None if there is none of that id, or it is another user's: nobody can tell which."""
+        job = _read(self._folder(job_id))
+        return job if job and job.user == user else None
+
+    def of_task(self, task: str) -> Job | None:
+        """The job that this task works on, if it still does."""
+        running = (job for job in self.all() if job.state == "working" and job.task == task)
+        return next(running, None)
+
+    def next_waiting(self) -> Job | None:
+        """Whose turn it is: the oldest one of the user with the fewest at work."""
+        found = self.all()
+        busy = Counter(job.user for job in found if job.state == "working")
+        waiting = (job for job in found if job.state == "queued")
+        return min(waiting, key=lambda job: (busy[job.user], job.id), default=None)
+
+    def result(self, job: Job) -> Path:
+        return self._folder(job.id) / f"result.{job.task}"
+
+    def thumbnail(self, job: Job) -> Path:
+        """It may be there before the result is, or never."""
+        return self._folder(job.id) / f"thumbnail.{job.task}"
+
+    # --- uploads
+
+    def receive(
+        self, source: Readable, *, user: str, name: str, wish: Wish, now: float, ref: str = ""
     ) -> Job:
-        """Store an upload and put it into the queue.
-
-        Raises Refused when it is empty, too large, or there is no room.
-        """
-        self._make_room(user)
+        """Store an upload, not queued yet. Raises Refused: it is empty, too large, or there is no
+        room."""
+        self._check_room(user)
         job_id = str(ULID())
-        folder = self._made("receiving") / job_id
-        folder.mkdir()
+        folder = self.root / "incoming" / job_id
+        folder.mkdir(parents=True)
         try:
-            size = self._receive(source, folder / "source")
-            job = Job(
-                id=job_id, user=user, name=name, format=format, ref=ref,
-                created=now, expires=now + KEEP, source_bytes=size,
-            )  # fmt: skip
-            _write(folder, job)
-            folder.rename(self._made(_INCOMING) / job_id)
+            size = self._take(source, folder / "source")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return Job(
+            id=job_id, user=user, name=name, ref=ref, created=now, expires=now + KEEP,
+            source_bytes=size, format=wish.format, side=wish.side, quality=wish.quality,
+        )  # fmt: skip
+
+    def queue(self, job: Job) -> Job:
+        """What was received becomes a job."""
+        folder = self.root / "incoming" / job.id
+        _write(folder, job)
+        (self.root / "jobs").mkdir(exist_ok=True)
+        folder.rename(self._folder(job.id))
         return job
 
-    def jobs_of(self, user: str) -> list[Job]:
-        """This user's jobs, newest first."""
-        newest: dict[str, Job] = {}
-        # Jobs move while we look. In this order one that moves on is seen twice rather than never;
-        # the second look at `incoming` is for one that was handed back.
-        for state in (_INCOMING, _WORKING, *_FINISHED, _INCOMING):
-            for folder in self._folders(state):
-                job = _read(folder)
-                if job and job.user == user and _newer(job, newest.get(job.id)):
-                    newest[job.id] = job
-        return sorted(newest.values(), key=lambda job: job.id, reverse=True)
-
-    def result(self, job_id: str, user: str) -> tuple[Job, Path] | None:
-        """A finished job and its file; None if there is none, or it is somebody else's."""
-        folder = self.root / "done" / job_id
-        job = _read(folder)
-        path = folder / "result"
-        if job is None or job.user != user or not path.is_file():
-            return None
-        return job, path
-
-    def expire(self, now: float) -> None:
-        """Delete what is over. What a worker still holds is left to `revive` first."""
-        for state in (_INCOMING, *_FINISHED):
-            for folder in self._folders(state):
-                job = _read(folder)
-                if job and job.expires <= now:
-                    self._delete(folder)
-        for state in ("receiving", "trash"):
-            for folder in self._folders(state):
-                if _age(folder, now) > ABANDONED_UPLOAD:
-                    self._delete(folder)
-
-    def _make_room(self, user: str) -> None:
-        """Drop this user's oldest finished job if need be; raise Refused if that is not enough."""
-        mine = self.jobs_of(user)
-        finished = [job for job in mine if job.state in _FINISHED]
-        surplus = len(mine) - self.limits.per_user + 1
-        if surplus > len(finished):
-            raise Refused(
-                "too_many", 429,
-                f"{self.limits.per_user} of your images are waiting: let some finish first",
-            )  # fmt: skip
-        for job in finished[len(finished) - surplus :] if surplus > 0 else ():
-            self._delete(self.root / job.state / job.id)
-        states = (_INCOMING, _WORKING, *_FINISHED)
-        if sum(1 for state in states for _ in self._folders(state)) >= self.limits.total:
+    def _check_room(self, user: str) -> None:
+        found, limits = self.all(), self.limits
+        if sum(job.user == user for job in found) >= limits.per_user:
+            text = f"You have {limits.per_user} images here: remove some first"
+            raise Refused("too_many", 429, text)
+        held = sum(job.source_bytes + job.result_bytes for job in found)
+        if len(found) >= limits.total or held >= limits.bytes:
             raise Refused("full", 503, "The converter is full: try again in a few minutes")
 
-    def _receive(self, source: Readable, path: Path) -> int:
+    def _take(self, source: Readable, path: Path) -> int:
         size = 0
         with path.open("xb") as file:
             while chunk := source.read(_CHUNK):
@@ -198,66 +159,119 @@ class JobFolder:
             raise Refused("empty", 400, "The file is empty")
         return size
 
-    # --- the worker's side
+    # --- the life of a job
 
-    def claim(self, now: float) -> Claim | None:
-        """Take the oldest waiting job, or None. Never the same job for two callers."""
-        for folder in sorted(self._folders(_INCOMING)):
-            target = self._made(_WORKING) / f"{folder.name}.{secrets.token_hex(4)}"
-            try:
-                # Alive before it is in `working`: nobody may find it there and think it stale.
-                os.utime(folder, (now, now))
-                folder.rename(target)
-            except FileNotFoundError:
-                continue  # another worker was quicker
-            job = _read(target)
-            if job is None:
-                self._delete(target)
-                continue
-            claim = Claim(self, target, job)
-            claim.update(state="working", attempts=job.attempts + 1)
-            return claim
-        return None
+    def started(self, job_id: str, task: str) -> Job | None:
+        """A worker has accepted it. None: it is not waiting any more."""
+        job = _read(self._folder(job_id))
+        if job is None or job.state != "queued":
+            return None
+        return self._change(job, state="working", task=task)
 
-    def revive(self, now: float) -> list[Job]:
-        """Put the jobs of dead workers back; returns them as they are now (queued or failed)."""
-        revived = []
-        for folder in self._folders(_WORKING):
-            if _age(folder, now) <= STALE:
-                continue
-            job = _read(folder)
-            if job is None:
+    def done(self, task: str, made: Made) -> Job | None:
+        """Its result is complete; the upload is not needed any more."""
+        job = self.of_task(task)
+        if job is None:
+            return None
+        try:
+            size = self.result(job).stat().st_size
+        except FileNotFoundError:
+            return self.set_back(task, "lost")
+        changed = self._change(
+            job, state="done", result_bytes=size, setback="", **msgspec.structs.asdict(made)
+        )
+        self._tidy(changed, "source")
+        return changed
+
+    def failed(self, task: str, error: str) -> Job | None:
+        """It cannot be converted, by anybody; `error` is for its owner."""
+        job = self.of_task(task)
+        if job is None:
+            return None
+        changed = self._change(job, state="failed", error=error, setback="")
+        self._tidy(changed, "source")
+        return changed
+
+    def set_back(self, task: str, why: Literal["lost", "released"], error: str = "") -> Job | None:
+        """Its task ended without a result: it waits again, unless that happened too often.
+
+        `error`: what kept a worker from finishing; without it, `released` is no failed attempt.
+        """
+        job = self.of_task(task)
+        if job is None:
+            return None
+        attempts = job.attempts + (why == "lost" or bool(error))
+        if attempts < MAX_ATTEMPTS:
+            return self._change(job, state="queued", setback=why, attempts=attempts)
+        text = error or f"Gave up: {attempts} workers were lost while converting it"
+        return self._change(
+            job, state="failed", error=text, attempts=attempts, setback="", retryable=True
+        )
+
+    def cancel(self, job_id: str, user: str) -> Job | None:
+        """Its owner stops it; `task` tells what to cancel, if it was working."""
+        job = self.get(job_id, user)
+        if job is None or job.state not in ("queued", "working"):
+            return None
+        changed = self._change(job, state="cancelled", setback="", retryable=True)
+        self._tidy(changed)
+        return changed
+
+    def retry(self, job_id: str, user: str) -> Job | None:
+        """Its owner wants it once more."""
+        job = self.get(job_id, user)
+        if job is None or not job.retryable:
+            return None
+        return self._change(
+            job, state="queued", task="", attempts=0, error="", worker="", retryable=False
+        )
+
+    def remove(self, job_id: str, user: str) -> Job | None:
+        """Its owner has done with it: the job and its files are gone."""
+        job = self.get(job_id, user)
+        if job is None:
+            return None
+        self._delete(self._folder(job_id))
+        return msgspec.structs.replace(job, state="removed", rev=job.rev + 1)
+
+    def expired(self, now: float) -> list[Job]:
+        """Those whose time is over."""
+        return [job for job in self.all() if job.expires <= now]
+
+    def sweep(self, now: float) -> None:
+        """Delete what is no job: uploads that broke off, what could not be deleted before, and
+        folders whose record cannot be read."""
+        shutil.rmtree(self.root / "trash", ignore_errors=True)
+        for folder in _folders(self.root / "incoming"):
+            if _age(folder, now) > ABANDONED_UPLOAD:
                 self._delete(folder)
-                continue
-            claim = Claim(self, folder, job)
-            try:
-                if job.attempts >= MAX_ATTEMPTS:
-                    message = f"Gave up: {job.attempts} workers stopped while converting it"
-                    revived.append(claim.fail(message))
-                else:
-                    revived.append(claim.put_back())
-            except Gone:
-                continue
-        return revived
+        for folder in _folders(self.root / "jobs"):
+            if _age(folder, now) > KEEP and _read(folder) is None:
+                self._delete(folder)
 
     # --- the folder itself
 
-    def _made(self, name: str) -> Path:
-        path = self.root / name
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+    def _folder(self, job_id: str) -> Path:
+        return self.root / "jobs" / job_id
 
-    def _folders(self, state: str) -> Iterator[Path]:
-        try:
-            names = os.listdir(self.root / state)
-        except FileNotFoundError:
-            return
-        for name in names:
-            yield self.root / state / name
+    def _change(self, job: Job, **changes: Any) -> Job:
+        changed = msgspec.structs.replace(job, rev=job.rev + 1, **changes)
+        _write(self._folder(job.id), changed)
+        return changed
+
+    def _tidy(self, job: Job, *more: str) -> None:
+        """Delete what earlier tasks of this job left, and `more`."""
+        folder = self._folder(job.id)
+        keep = {self.result(job).name, self.thumbnail(job).name} if job.state == "done" else set()
+        for name in os.listdir(folder):
+            left = name.startswith(("result.", "thumbnail.")) and name not in keep
+            if left or name in more:
+                (folder / name).unlink(missing_ok=True)
 
     def _delete(self, folder: Path) -> None:
         """Out of sight in one step, then off the disk."""
-        trash = self._made("trash") / f"{folder.name}.{secrets.token_hex(4)}"
+        trash = self.root / "trash" / f"{folder.name}.{secrets.token_hex(4)}"
+        trash.parent.mkdir(exist_ok=True)
         try:
             folder.rename(trash)
         except FileNotFoundError:
@@ -265,68 +279,13 @@ class JobFolder:
         shutil.rmtree(trash, ignore_errors=True)
 
 
-class Claim:
-    """A job that is ours, until `done`, `fail` or `put_back`. Each may raise Gone."""
-
-    def __init__(self, jobs: JobFolder, folder: Path, job: Job) -> None:
-        self._jobs = jobs
-        self._folder = folder
-        self.job = job
-
-    @property
-    def source(self) -> Path:
-        return self._folder / "source"
-
-    @property
-    def result(self) -> Path:
-        return self._folder / "result"
-
-    def touch(self, now: float) -> None:
-        """A sign of life."""
-        try:
-            os.utime(self._folder, (now, now))
-        except FileNotFoundError:
-            raise Gone from None
-
-    def update(self, **changes: Any) -> Job:
-        """Write changes into `job.json`; that is a sign of life too."""
-        job = msgspec.structs.replace(self.job, rev=self.job.rev + 1, **changes)
-        try:
-            _write(self._folder, job)
-        except FileNotFoundError:
-            raise Gone from None
-        self.job = job
-        return job
-
-    def done(self, **changes: Any) -> Job:
-        """The result is complete."""
-        size = self.result.stat().st_size
-        self.update(state="done", step=None, percent=None, result_bytes=size, **changes)
-        return self._move("done")
-
-    def fail(self, error: str) -> Job:
-        """It cannot be converted; `error` is for its owner."""
-        self.update(state="failed", step=None, percent=None, error=error)
-        return self._move("failed")
-
-    def put_back(self) -> Job:
-        """Hand it back: another worker begins from the start."""
-        self.update(state="queued", step=None, percent=None, written=0)
-        self.result.unlink(missing_ok=True)
-        return self._move(_INCOMING)
-
-    def _move(self, state: str) -> Job:
-        if state in _FINISHED:
-            self.source.unlink(missing_ok=True)
-        try:
-            self._folder.rename(self._jobs._made(state) / self.job.id)
-        except FileNotFoundError:
-            raise Gone from None
-        return self.job
-
-
-def _newer(job: Job, than: Job | None) -> bool:
-    return than is None or job.rev > than.rev
+def _folders(parent: Path) -> Iterator[Path]:
+    try:
+        names = os.listdir(parent)
+    except FileNotFoundError:
+        return
+    for name in names:
+        yield parent / name
 
 
 def _age(folder: Path, now: float) -> float:
@@ -337,7 +296,7 @@ def _age(folder: Path, now: float) -> float:
 
 
 def _read(folder: Path) -> Job | None:
-    """The job in this folder; None if it has moved on meanwhile or cannot be read."""
+    """The job in this folder; None if there is none that can be read."""
     try:
         return msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):

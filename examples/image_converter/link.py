@@ -1,8 +1,8 @@
-"""A worker's one socket to the gateway: notify users, through whatever happens to the line.
+"""A worker's one socket to the gateway: its tasks, through whatever happens to the line.
 
-`post` takes a notification and keeps it until the gateway has said that it has it. When the line
-breaks, the link comes back with a growing, jittered pause, and repeats what got no reply under the
-same idempotency key: the gateway may have had it after all, and must not send it twice.
+When the line breaks, the tasks go on: the link comes back with a growing, jittered pause, as the
+same worker, and says again what got no reply. The gateway's welcome names the tasks that this
+worker still holds; what is not among them is somebody else's now.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import asyncio
 import json
 import logging
 import random
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from ulid import ULID
@@ -21,88 +21,90 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+Frame = dict[str, Any]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 STABLE = 5.0
 """Seconds that a connection must have lived to make the next pause short again."""
 WELCOME_TIMEOUT = 10.0
 RETRY_REPLY = 1.0
-"""Seconds until a notification is repeated that the gateway could not take just now."""
+"""Seconds until an outcome is repeated that the gateway could not take just now."""
+_PROGRESS = "progress:"
 
 
 class Rejected(Exception):
     """The gateway does not want this worker: coming back would not help."""
 
 
-@dataclass(slots=True)
-class _Notification:
-    frame: dict[str, Any]
-    sent: bool = False
+class Hands(Protocol):
+    """Who does the work. Called on the link's event loop; none of these may block."""
 
-    @property
-    def key(self) -> str | None:
-        """Notifications of one user with the same key replace each other."""
-        collapse = self.frame.get("collapse_key")
-        return None if collapse is None else f"{self.frame['user']}\0{collapse}"
+    def takes(self, offer: Frame) -> bool:
+        """Whether to accept; from then on the place is taken until `start` or `dropped`."""
+
+    def start(self, offer: Frame) -> None:
+        """The task is ours."""
+
+    def dropped(self, offer: Frame) -> None:
+        """It went to another."""
+
+    def stop_task(self, task: str, reason: str) -> None:
+        """The task is not ours any more; it may be unknown, or over already."""
 
 
 class WorkerLink:
-    """Call `run` in a task; then `post`. Belongs to one event loop."""
+    """Call `run` in a task. Belongs to one event loop."""
 
-    def __init__(self, url: str, key: str, *, name: str, worker_id: str | None = None) -> None:
+    def __init__(
+        self, url: str, key: str, *, name: str, pool: str, capacity: int, worker_id: str = ""
+    ) -> None:
         self.worker_id = worker_id or str(ULID())
         path = "" if urlsplit(url).path.strip("/") else "/ws/worker/"
-        query = urlencode({"worker_id": self.worker_id, "name": name})
-        self._url = f"{url.rstrip('/') if path else url}{path}?{query}"
+        given = {"worker_id": self.worker_id, "name": name, "pools": pool, "capacity": capacity}
+        self._url = f"{url.rstrip('/') if path else url}{path}?{urlencode(given)}"
         self._key = key
+        self._hands: Hands
         self._socket: ClientConnection | None = None
-        self._waiting: dict[str, _Notification] = {}  # by ref, in the order of `post`
+        self._accepting: dict[str, Frame] = {}  # by offer: accepted by us, not confirmed
+        self._outcomes: dict[str, Frame] = {}  # by task: said, not confirmed
+        self._running: set[str] = set()
         self._reconnect_after: float | None = None
-        self._wake = asyncio.Event()
-        self.online = asyncio.Event()
         self.idle = asyncio.Event()
+        """Set while every outcome has been confirmed."""
         self.idle.set()
 
-    def post(self, user: str, event: str, data: Any, *, collapse_key: str | None = None) -> None:
-        """Notify a user, durably. Returns at once; `idle` is set when nothing waits any more."""
-        ref = str(ULID())
-        frame: dict[str, Any] = {
-            "type": "notify", "ref": ref, "user": user, "event": event, "data": data,
-            "durable": True, "idempotency_key": ref,
-        }  # fmt: skip
-        if collapse_key is not None:
-            frame["collapse_key"] = collapse_key
-        new = _Notification(frame)
-        if new.key is not None:  # what never left and is outdated never leaves
-            for old, waiting in list(self._waiting.items()):
-                if waiting.key == new.key and not waiting.sent:
-                    del self._waiting[old]
-        self._waiting[ref] = new
-        self.idle.clear()
-        self._wake.set()
+    @property
+    def online(self) -> bool:
+        """Whether somebody hears what is said now."""
+        return self._socket is not None
 
-    async def run(self) -> None:
+    # --- what the hands say
+
+    async def progress(self, task: str, data: Any) -> None:
+        """A sign of life. Lost if the line is down: the next one says more."""
+        if task in self._running:
+            ref = f"{_PROGRESS}{task}"
+            await self._send({"type": "progress", "ref": ref, "task": task, "data": data})
+
+    async def ended(self, task: str, outcome: str, **members: Any) -> None:
+        """`done`, `failed` or `release`: repeated until the gateway has confirmed it."""
+        if task not in self._running:
+            return
+        self._running.discard(task)
+        await self._send(self._kept(task, outcome, members))
+
+    # --- the line
+
+    async def run(self, hands: Hands) -> None:
         """Stay connected until cancelled. Raises Rejected."""
+        self._hands = hands
         pause = FIRST_PAUSE
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                await self._connected()
-                reason = "closed"
-            except InvalidStatus as error:
-                status = error.response.status_code
-                if status in (401, 403, 404):
-                    raise Rejected(f"the gateway refuses the handshake: HTTP {status}") from None
-                reason = f"HTTP {status}"
-            except ConnectionClosed as error:
-                code, text = _close_code(error)
-                if 4500 <= code < 5000:
-                    raise Rejected(f"the gateway closed with {code}: {text}") from None
-                reason = f"closed with {code} {text}".strip()
-            except (OSError, TimeoutError, WebSocketException) as error:
-                reason = str(error) or type(error).__name__
+                reason = await self._connected()
             finally:
-                self.online.clear()
                 self._socket = None
             if loop.time() - began > STABLE:
                 pause = FIRST_PAUSE
@@ -112,49 +114,60 @@ class WorkerLink:
             log.info("gateway away (%s): again in %.1f s", reason, wait)
             await asyncio.sleep(wait)
 
-    async def _connected(self) -> None:
-        """One connection, from the handshake to its end; raises unless it was closed normally."""
-        async with connect(
-            self._url,
-            additional_headers={"Authorization": f"Bearer {self._key}"},
-            subprotocols=["gateway.v1"],  # type: ignore[list-item]
-            compression=None,
-            open_timeout=WELCOME_TIMEOUT,
-            close_timeout=2,
-        ) as socket:
-            async with asyncio.timeout(WELCOME_TIMEOUT):
-                welcome = json.loads(await socket.recv())
-            if welcome.get("type") != "welcome":
-                raise WebSocketException(f"{welcome.get('type')!r} came instead of a welcome")
-            log.info("connected to node %s", welcome.get("node"))
-            for waiting in self._waiting.values():
-                waiting.sent = False
-            self._socket = socket
-            self.online.set()
-            self._wake.set()
-            sender = asyncio.create_task(self._send_waiting(socket))
-            try:
+    async def _connected(self) -> str:
+        """One connection, from the handshake to its end; returns why it ended. Raises Rejected."""
+        try:
+            async with connect(
+                self._url,
+                additional_headers={"Authorization": f"Bearer {self._key}"},
+                subprotocols=["gateway.v1"],  # type: ignore[list-item]
+                compression=None,
+                open_timeout=WELCOME_TIMEOUT,
+                close_timeout=2,
+            ) as socket:
+                async with asyncio.timeout(WELCOME_TIMEOUT):
+                    welcome = json.loads(await socket.recv())
+                if welcome.get("type") != "welcome":
+                    raise WebSocketException(f"{welcome.get('type')!r} came, and no welcome")
+                self._socket = socket
+                log.info("connected to node %s", welcome.get("node"))
+                await self._compare(set(welcome.get("tasks", ())))
                 async for text in socket:
-                    await self._received(socket, json.loads(text))
-            finally:
-                sender.cancel()
+                    await self._received(json.loads(text))
+            return "closed"
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in (401, 403, 404):
+                raise Rejected(f"the gateway refuses the handshake: HTTP {status}") from None
+            return f"HTTP {status}"
+        except ConnectionClosed as error:
+            code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+            if 4500 <= code < 5000:
+                raise Rejected(f"the gateway closed with {code}: {text}") from None
+            return f"closed with {code} {text}".strip()
+        except (OSError, TimeoutError, WebSocketException) as error:
+            return str(error) or type(error).__name__
 
-    async def _send_waiting(self, socket: ClientConnection) -> None:
-        """Send what waits, in order, whenever there is something."""
-        while True:
-            self._wake.clear()
-            for waiting in [w for w in self._waiting.values() if not w.sent]:
-                waiting.sent = True
-                try:
-                    await socket.send(json.dumps(waiting.frame))
-                except ConnectionClosed:
-                    return  # the reader sees it too, and `run` starts anew
-            await self._wake.wait()
+    async def _compare(self, held: set[str]) -> None:
+        """What we think that we hold with what the gateway says."""
+        for task in self._running - held:
+            self._lost(task, "lost")
+        accepting, self._accepting = self._accepting, {}
+        for offer in accepting.values():  # the reply to our accept was lost, not the answer
+            self._confirmed(offer, offer["task"] in held)
+        for task in held - self._running - self._outcomes.keys():
+            self._kept(task, "release", {})  # nobody here works on it
+        for frame in list(self._outcomes.values()):
+            await self._send(frame)
 
-    async def _received(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
+    async def _received(self, frame: Frame) -> None:
         match frame.get("type"):
             case "ping":
-                await socket.send('{"type":"pong"}')
+                await self._send({"type": "pong"})
+            case "task":
+                await self._offered(frame)
+            case "task.cancel":
+                self._lost(str(frame["task"]), str(frame.get("reason", "cancelled")))
             case "reply":
                 self._replied(frame)
             case "closing":
@@ -162,27 +175,65 @@ class WorkerLink:
             case _:
                 pass  # unknown types are for newer workers
 
-    def _replied(self, frame: dict[str, Any]) -> None:
-        ref = str(frame.get("ref"))
-        waiting = self._waiting.get(ref)
-        if waiting is None:
-            return
-        error = frame.get("error") or {}
-        if not frame.get("ok") and error.get("code") == "unavailable":
-            loop = asyncio.get_running_loop()
-            loop.call_later(RETRY_REPLY, self._repeat, ref)
-            return
-        if not frame.get("ok"):  # our mistake: repeating it would not help
-            log.error("%s was refused: %s", waiting.frame["event"], error.get("message"))
-        del self._waiting[ref]
-        if not self._waiting:
+    async def _offered(self, offer: Frame) -> None:
+        taken = self._hands.takes(offer)
+        if taken:
+            self._accepting[offer["offer"]] = offer
+        await self._send(
+            {
+                "type": "accept" if taken else "reject",
+                "ref": offer["offer"],
+                "task": offer["task"],
+                "offer": offer["offer"],
+            }
+        )
+
+    def _replied(self, frame: Frame) -> None:
+        ref, ok = str(frame.get("ref")), bool(frame.get("ok"))
+        code = (frame.get("error") or {}).get("code")
+        task = ref.partition(":")[2]
+        if (offer := self._accepting.pop(ref, None)) is not None:
+            self._confirmed(offer, ok)
+        elif code == "unavailable" and task in self._outcomes:
+            asyncio.get_running_loop().call_later(RETRY_REPLY, self._repeat, task)
+        elif ref.startswith(_PROGRESS):
+            if code == "task_lost":
+                self._lost(task, "lost")
+        elif task in self._outcomes:
+            if not ok:
+                log.info("%s: its end was not taken (%s)", task, code)
+            self._settled(task)
+
+    def _kept(self, task: str, outcome: str, members: Frame) -> Frame:
+        """The frame that says so, until it is confirmed."""
+        frame = {"type": outcome, "ref": f"ended:{task}", "task": task, **members}
+        self._outcomes[task] = frame
+        self.idle.clear()
+        return frame
+
+    def _confirmed(self, offer: Frame, ours: bool) -> None:
+        if ours:
+            self._running.add(offer["task"])
+            self._hands.start(offer)
+        else:
+            self._hands.dropped(offer)
+
+    def _lost(self, task: str, reason: str) -> None:
+        self._running.discard(task)
+        self._hands.stop_task(task, reason)
+
+    def _settled(self, task: str) -> None:
+        self._outcomes.pop(task, None)
+        if not self._outcomes:
             self.idle.set()
 
-    def _repeat(self, ref: str) -> None:
-        if waiting := self._waiting.get(ref):
-            waiting.sent = False
-            self._wake.set()
+    def _repeat(self, task: str) -> None:
+        frame = self._outcomes.get(task)
+        if frame is not None and self._socket is not None:
+            self._later = asyncio.ensure_future(self._send(frame))
 
-
-def _close_code(error: ConnectionClosed) -> tuple[int, str]:
-    return (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
+    async def _send(self, frame: Frame) -> None:
+        """Now or not at all: after a return, `_compare` says what must be said again."""
+        if self._socket is not None:
+            with suppress(ConnectionClosed):  # the reader sees it too, and `run` starts anew
+                await self._socket.send(json.dumps(frame))

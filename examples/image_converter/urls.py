@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from ulid import ULID
 
-from examples.image_converter import views
+from examples.image_converter import downloads, views
 
 
 class JobId:
@@ -27,6 +27,12 @@ urlpatterns = [
     path("", views.page, name="page"),
     path("assets/<slug:stem>.<slug:suffix>", views.asset, name="asset"),
     path("token", views.token, name="token"),
+    path("workers", views.workers, name="workers"),
     path("jobs", views.jobs, name="jobs"),
-    path("jobs/<job:job_id>/result", views.result, name="result"),
+    path("jobs/<job:job_id>", views.job, name="job"),
+    path("jobs/<job:job_id>/cancel", views.cancel, name="cancel"),
+    path("jobs/<job:job_id>/retry", views.retry, name="retry"),
+    path("jobs/<job:job_id>/result", downloads.result, name="result"),
+    path("jobs/<job:job_id>/thumbnail", downloads.thumbnail, name="thumbnail"),
+    path("results.zip", downloads.archive, name="archive"),
 ]

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from examples.image_converter.convert import FORMATS
-from examples.image_converter.jobs import Job, JobFolder, Limits, Refused
+from examples.image_converter import assigner
+from examples.image_converter.convert import Wish
+from examples.image_converter.desk import desk
+from examples.image_converter.formats import FORMATS
+from examples.image_converter.jobs import Refused
+from examples.image_converter.records import Job
 from examples.image_converter.tokens import token_for
 from examples.image_converter.visitors import (
     display_name,
@@ -34,11 +35,9 @@ from examples.image_converter.visitors import (
     visitor_of,
     visitors_only,
 )
-from sockets.api import anotify_user, astream_position, client_socket_url
+from sockets.api import acancel_task, astream_position, client_socket_url
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayError
-
-log = logging.getLogger(__name__)
 
 _ASSETS = Path(__file__).parent / "assets"
 _ASSET_TYPES = {
@@ -46,14 +45,9 @@ _ASSET_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_CHUNK = 64 * 1024
 _MAX_NAME = 120
-
-
-def folder() -> JobFolder:
-    """The queue; the worker finds the same one below the same DATA_DIR."""
-    conf = get_conf()
-    return JobFolder(conf.data_dir / "demo", Limits(upload=conf.body_demo))
+_SIDES = range(1, 20_001)
+_QUALITIES = range(1, 101)
 
 
 @require_GET
@@ -67,7 +61,7 @@ async def page(request: HttpRequest) -> HttpResponseBase:
         {
             "name": display_name(visitor),
             "socket_url": url,
-            "formats": [(key, format.label) for key, format in FORMATS.items()],
+            "formats": FORMATS,
             "max_bytes": limit,
             "max_megabytes": limit // 2**20,
         },
@@ -103,69 +97,101 @@ async def token(request: HttpRequest, visitor: str) -> HttpResponseBase:
     return JsonResponse(body, headers={"Cache-Control": "no-store"})
 
 
+@require_GET
+@visitors_only
+async def workers(request: HttpRequest, visitor: str) -> HttpResponseBase:
+    """How many there are now; a broadcast tells when that changes."""
+    return JsonResponse(await assigner.workers(), headers={"Cache-Control": "no-store"})
+
+
 @require_http_methods(["GET", "POST"])
 @visitors_only
 async def jobs(request: HttpRequest, visitor: str) -> HttpResponseBase:
     """GET: the visitor's jobs and the position from which to follow them. POST: a new one."""
     if request.method == "POST":
         return await _upload(request, visitor)
-    await _tidy()
     position = await astream_position(visitor)  # before the jobs: see the head of this file
-    found = await asyncio.to_thread(folder().jobs_of, visitor)
+    found = await asyncio.to_thread(desk().jobs.of, visitor)
+    now = time.time()
     body = {
         "position": {"epoch": position.epoch, "offset": position.offset},
-        "jobs": [job.view() for job in found],
+        "now": now,
+        "jobs": [job.view() for job in found if job.expires > now],
     }
     return JsonResponse(body, headers={"Cache-Control": "no-store"})
 
 
 async def _upload(request: HttpRequest, visitor: str) -> HttpResponseBase:
-    """The raw bytes of one image; `format`, `name` and the tab's own `ref` are in the query."""
-    format = request.GET.get("format", "")
-    if format not in FORMATS:
-        return refusal(400, "bad_format", f"format must be one of {', '.join(FORMATS)}")
+    """The raw bytes of one image. In the query: `format`, `side` and `quality` if wanted, `name`,
+    and `ref`, the tab's own name for it."""
+    given = request.GET
     try:
-        job = await asyncio.to_thread(
-            folder().add,
+        wish = wished(given.get("format", ""), given.get("side", ""), given.get("quality", ""))
+        jobs = desk().jobs
+        received = await asyncio.to_thread(
+            jobs.receive,
             request,
             user=visitor,
-            name=clean_name(request.GET.get("name", "")),
-            format=format,
-            ref=request.GET.get("ref", "")[:40],
+            name=clean_name(given.get("name", "")),
+            wish=wish,
+            ref=given.get("ref", "")[:40],
             now=time.time(),
         )
     except Refused as error:
         return refusal(error.status, error.code, str(error))
-    await _tell("job.queued", job)
+    job = await desk().change(jobs.queue, received)
+    assert job is not None
+    assigner.wake()
     return JsonResponse(job.view(), status=202)
 
 
-@require_GET
+@require_http_methods(["DELETE"])
 @visitors_only
-async def result(request: HttpRequest, visitor: str, job_id: str) -> HttpResponseBase:
-    """Download. Another visitor's job does not exist, as far as this one can tell."""
-    found = await asyncio.to_thread(folder().result, job_id, visitor)
-    if found is None:
+async def job(request: HttpRequest, visitor: str, job_id: str) -> HttpResponseBase:
+    """Remove it, files and all; if it is being worked on, that stops."""
+    return _changed(await assigner.remove(desk(), job_id, visitor))
+
+
+@require_POST
+@visitors_only
+async def cancel(request: HttpRequest, visitor: str, job_id: str) -> HttpResponseBase:
+    """Stop the work on it. One that has just ended stays as it ended."""
+    cancelled = await desk().change(desk().jobs.cancel, job_id, visitor)
+    if cancelled is not None and cancelled.task:
+        with suppress(GatewayError):  # then the worker works in vain: nobody asks for its result
+            await acancel_task(cancelled.task)
+    return _changed(cancelled or await asyncio.to_thread(desk().jobs.get, job_id, visitor))
+
+
+@require_POST
+@visitors_only
+async def retry(request: HttpRequest, visitor: str, job_id: str) -> HttpResponseBase:
+    """Once more from the start, where that may help."""
+    queued = await desk().change(desk().jobs.retry, job_id, visitor)
+    assigner.wake()
+    return _changed(queued or await asyncio.to_thread(desk().jobs.get, job_id, visitor))
+
+
+def _changed(job: Job | None) -> HttpResponseBase:
+    """Another visitor's job does not exist, as far as this one can tell."""
+    if job is None:
         raise Http404
-    job, path = found
-    format = FORMATS[job.format]
+    return JsonResponse(job.view())
+
+
+def wished(format: str, side: str, quality: str) -> Wish:
+    """What an upload is to become; `side` and `quality` may be "". Raises Refused."""
+    if format not in FORMATS:
+        raise Refused("bad_format", 400, f"format must be one of {', '.join(FORMATS)}")
     try:
-        file = await asyncio.to_thread(path.open, "rb")
-    except FileNotFoundError:
-        raise Http404 from None  # deleted just now
-    name = f"{Path(job.name).stem or 'image'}.{format.extension}"
-    return StreamingHttpResponse(
-        _chunks(file),
-        content_type=format.content_type,
-        headers={
-            "Content-Length": str(job.result_bytes),
-            "Content-Disposition": content_disposition_header(True, name),
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "private, no-store",
-        },
-    )
+        wish = Wish(format, int(side) if side else None, int(quality) if quality else None)
+    except ValueError:
+        raise Refused("bad_number", 400, "side and quality are whole numbers") from None
+    if wish.side is not None and wish.side not in _SIDES:
+        raise Refused("bad_side", 400, f"The size is {_SIDES[0]} to {_SIDES[-1]:,} pixels")
+    if wish.quality is not None and wish.quality not in _QUALITIES:
+        raise Refused("bad_quality", 400, "The quality is 1 to 100")
+    return wish
 
 
 def clean_name(name: str) -> str:
@@ -174,29 +200,3 @@ def clean_name(name: str) -> str:
     name = "".join(char for char in name if char.isprintable() and char not in '<>:"|?*')
     path = Path(name.strip(". "))
     return f"{path.stem[: _MAX_NAME - len(path.suffix[:10])]}{path.suffix[:10]}" or "image"
-
-
-async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    with file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk
-
-
-async def _tidy() -> None:
-    """Delete what is over and put back what a dead worker left, in case no worker is there to."""
-    now, jobs = time.time(), folder()
-    for job in await asyncio.to_thread(jobs.revive, now):
-        await _tell(f"job.{job.state}", job)
-    await asyncio.to_thread(jobs.expire, now)
-
-
-async def _tell(event: str, job: Job) -> None:
-    """Every tab of the job's owner hears of it.
-
-    Without a collapse key: this message and the worker's may cross, and the worker's must stay.
-    A gateway that cannot take it is no reason to refuse the upload: the list has the job.
-    """
-    try:
-        await anotify_user(job.user, event, job.view())
-    except GatewayError:
-        log.warning("could not tell %s of %s", job.user, event, exc_info=True)

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, running, wait_for
+from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, wait_for
 
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "chromium"
@@ -37,48 +37,92 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@contextmanager
-def example(data_dir: Path) -> Iterator[Gateway]:
-    """A gateway with the example, a staff user and one conversion worker."""
-    settings = {"DEMO": "true", "RECONNECT_SPREAD": "0.5", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-    with running(data_dir, **settings) as gateway:
-        gateway.manage("createsuperuser", "--noinput", "--username", ADMIN, "--email", "a@b.test")
-        log = data_dir / "worker.log"
+class Site(Gateway):
+    """A gateway with the example and a staff user; `workers` by name, each a process."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        super().__init__(data_dir, **environment)
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def set_up(self) -> None:
+        self.migrate()
+        self.manage("createsuperuser", "--noinput", "--username", ADMIN, "--email", "a@b.test")
+        self.start()
+
+    def work(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start a conversion worker; returns when it is connected."""
+        log = self.data_dir / f"{name}.log"
         with log.open("wb") as out:
-            worker = subprocess.Popen(
+            worker = self.workers[name] = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "examples.image_converter.worker"),
-                    *("--url", f"ws://127.0.0.1:{gateway.worker_port}"),
-                    *("--data", str(data_dir), "--name", "converter-1"),
+                    *("--url", f"ws://127.0.0.1:{self.worker_port}", "--data", str(self.data_dir)),
+                    *("--name", name, *options),
                 ],
                 cwd=ROOT,
-                env={**gateway.environment, "WORKER_KEY": WORKER_KEY},
+                env={**self.environment, "WORKER_KEY": WORKER_KEY},
                 stdout=out,
                 stderr=out,
             )
-        try:
-            wait_for(lambda: "connected" in log.read_text(), "the worker to connect")
-            yield gateway
-            worker.terminate()
-            assert worker.wait(15) == 0, log.read_text()
-        finally:
-            worker.kill()
-            worker.wait()
-        assert "Traceback" not in log.read_text(), log.read_text()
-    assert "Traceback" not in gateway.log(), gateway.log()
+        wait_for(lambda: "connected" in log.read_text(), f"{name} to connect")
+        return worker
+
+    def lay_off(self, name: str) -> int:
+        """SIGTERM, and the exit code."""
+        worker = self.workers.pop(name)
+        worker.terminate()
+        return worker.wait(15)
+
+    def kill_worker(self, name: str) -> None:
+        """kill -9."""
+        worker = self.workers.pop(name)
+        worker.kill()
+        worker.wait()
+
+    def files(self, job: str) -> list[str]:
+        """What of this job is on the disk."""
+        return [path.name for path in (self.data_dir / "demo").glob(f"*/{job}*/*")]
+
+
+@contextmanager
+def example(data_dir: Path, *workers: str, **settings: str) -> Iterator[Site]:
+    """A gateway with the example, a staff user and these workers."""
+    settings = {
+        "DEMO": "true",
+        "RECONNECT_SPREAD": "0.5",
+        "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+        **settings,
+    }
+    site = Site(data_dir, **settings)
+    try:
+        site.set_up()
+        for name in workers:
+            site.work(name)
+        yield site
+        for name in list(site.workers):
+            assert site.lay_off(name) == 0, (data_dir / f"{name}.log").read_text()
+        assert site.stop() == 0, site.log()
+    finally:
+        for name in list(site.workers):
+            site.kill_worker(name)
+        site.kill()
+    for log in data_dir.glob("*.log"):
+        text = log.read_text(errors="replace")
+        assert "Traceback" not in text, text
+        assert "was destroyed" not in text, text
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One for the module's tests; every browser context is a visitor of its own."""
-    with example(tmp_path_factory.mktemp("site")) as gateway:
+    with example(tmp_path_factory.mktemp("site"), "converter-1") as gateway:
         yield gateway
 
 
 @pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Gateway]:
-    """One that a test may kill."""
-    with example(tmp_path / "site") as gateway:
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """One that a test may kill, without a worker, and short of patience with those that vanish."""
+    with example(tmp_path / "site", TASK_GRACE="1") as gateway:
         yield gateway
 
 

@@ -25,16 +25,25 @@ new MutationObserver(() => {
 }).observe(document, { subtree: true, childList: true, characterData: true });
 """
 
-# Drops a file of these bytes, or of that many zeros, on the page; returns whether it said so.
-DROP = """([name, content]) => {
-  const bytes = typeof content === "number" ? new Uint8Array(content)
-    : Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
-  const dataTransfer = new DataTransfer();
-  dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+# Gives files (each of these bytes, or of that many zeros) to the page; returns whether it showed
+# that it takes what is dragged.
+GIVE = """([how, given]) => {
+  const transfer = new DataTransfer();
+  for (const [name, content] of given) {
+    const bytes = typeof content === "number" ? new Uint8Array(content)
+      : Uint8Array.from(atob(content), (char) => char.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, { type: "image/png" }));
+  }
+  const options = { bubbles: true, cancelable: true };
+  if (how === "paste") {
+    const event = new ClipboardEvent("paste", { clipboardData: transfer, ...options });
+    document.body.dispatchEvent(event);
+    return true;
+  }
   const drag = (kind) => document.body.dispatchEvent(
-    new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+    new DragEvent(kind, { dataTransfer: transfer, ...options }));
   drag("dragover");
-  const marked = document.querySelector("#drop").classList.contains("over");
+  const marked = getComputedStyle(document.querySelector("#overlay")).display !== "none";
   drag("drop");
   return marked;
 }"""
@@ -69,6 +78,10 @@ class Tab:
         if frame["type"] == "message":
             self.messages.append(frame)
 
+    def durable(self) -> list[dict[str, Any]]:
+        """Those that are of this user; the others are for everybody."""
+        return [message for message in self.messages if "offset" in message]
+
     @property
     def client_id(self) -> str:
         """Of the last socket."""
@@ -79,21 +92,47 @@ class Tab:
             "data-state", "online", timeout=20_000
         )
 
-    async def upload(self, *files: tuple[str, bytes], to: str = "WebP") -> None:
-        """Choose files, as with the file dialog."""
+    async def upload(
+        self, *files: tuple[str, bytes], to: str = "WebP", side: str = "", quality: int = 0
+    ) -> None:
+        """Choose files, as with the file dialog. `side`: an option's value."""
         await self.page.get_by_role("radio", name=to).check(force=True)
+        await self.page.get_by_label("Longest side", exact=True).select_option(side)
+        if quality:
+            await self.page.get_by_label("Quality").fill(str(quality))
         chosen = [
             {"name": name, "mimeType": "image/png", "buffer": content} for name, content in files
         ]
         await self.page.set_input_files("#files", chosen)  # type: ignore[arg-type]
 
-    async def drop(self, name: str, content: bytes | int) -> bool:
-        """Drag a file over the page and let it go; whether the page showed that it may."""
-        given = content if isinstance(content, int) else b64encode(content).decode()
-        return bool(await self.page.evaluate(DROP, [name, given]))
+    async def drop(self, *files: tuple[str, bytes | int]) -> bool:
+        """Drag files over the page and let them go; whether the page showed that it may."""
+        return await self._give("drop", files)
+
+    async def paste(self, *files: tuple[str, bytes | int]) -> None:
+        await self._give("paste", files)
+
+    async def _give(self, how: str, files: tuple[tuple[str, bytes | int], ...]) -> bool:
+        given = [
+            [name, content if isinstance(content, int) else b64encode(content).decode()]
+            for name, content in files
+        ]
+        return bool(await self.page.evaluate(GIVE, [how, given]))
 
     def row(self, name: str) -> Any:
         return self.page.locator("#jobs .job").filter(has_text=name)
+
+    def button(self, name: str) -> Any:
+        """By its accessible name."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    async def job(self, name: str) -> str:
+        """The id of the row's job."""
+        return str(await self.row(name).get_attribute("data-job"))
+
+    async def says(self, name: str, text: str) -> None:
+        """The row's line comes to contain the text."""
+        await expect(self.row(name).locator(".detail")).to_contain_text(text, timeout=20_000)
 
     async def becomes(self, name: str, state: str) -> None:
         await expect(self.row(name)).to_have_attribute("data-state", state, timeout=20_000)

@@ -211,6 +211,16 @@ async def test_of_equally_loaded_the_longest_idle_is_asked(
     assert order == [*names, *names], "round and round"
 
 
+async def test_who_got_a_task_later_is_less_idle(records: TaskRecords, clock: MovedClock) -> None:
+    for name in ("k/b", "k/a"):
+        await records.take_seat(seat(name, capacity=2))
+        clock.advance(1)
+    for other in ("k/b", "k/a"):
+        await offered(records, None, other)  # to k/a, then to k/b
+        clock.advance(1)
+    assert (await offered(records)).seat.worker == "k/a"
+
+
 async def test_who_ended_a_task_later_is_less_idle(records: TaskRecords, clock: MovedClock) -> None:
     for name in ("k/a", "k/b"):
         await records.take_seat(seat(name))

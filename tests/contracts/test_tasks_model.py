@@ -37,7 +37,7 @@ from tests.unit.doubles import (
 RUNNING, OFFERED = TaskState.RUNNING, TaskState.OFFERED
 FINAL = [state for state in TaskState if state.final]
 
-CAPACITY = {"k/a": 1, "k/b": 2, "j/a": 2}
+CAPACITY = {"k/a": 1, "k/b": 2, "j/a": 4}
 """Three workers, for good."""
 
 workers = st.sampled_from(sorted(CAPACITY))
@@ -538,6 +538,12 @@ class Days(RuleBasedStateMachine):
         assert ok is (mine and before.state in (RUNNING, state))
         if ok and before.state is RUNNING:
             self.told_done[id] += 1
+
+    @rule(worker=workers)
+    def tells_progress_of_all_it_runs(self, worker: str) -> None:
+        for one in self.held(worker):
+            running = one.state is RUNNING
+            assert self.do(self.house.dispatcher.progress(worker, one.id, Raw(b"2"))) is running
 
     @rule(worker=workers, state=st.sampled_from([TaskState.DONE, TaskState.RELEASED]))
     def ends_all_it_runs(self, worker: str, state: TaskState) -> None:

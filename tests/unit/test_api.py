@@ -421,15 +421,19 @@ async def test_a_caller_that_gave_up_leaves_nothing_running(
     assert await node.dispatcher.accept(name, frame["task"], frame["offer"]) is False
 
 
+@pytest.mark.parametrize("elsewhere", ["thread", "loop"])
 async def test_a_walk_that_takes_long_is_waited_for(
-    node: Node, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch, elsewhere: str
 ) -> None:
     """Longer than any other call: each worker may take its time to accept."""
     conf = Conf(task_accept_timeout=5.0, task_assign_timeout=15.0)
     monkeypatch.setattr(api, "get_conf", lambda: conf)
     monkeypatch.setattr(api, "CALL_TIMEOUT", 0.02)
     worker = await silent_worker(node)
-    calling = asyncio.create_task(asyncio.to_thread(api.assign_task, "p", "e"))
+    call = partial(api.assign_task, "p", "e")
+    if elsewhere == "loop":
+        call = partial(lambda: asyncio.run(api.aassign_task("p", "e")))
+    calling = asyncio.create_task(asyncio.to_thread(call))
     await until(lambda: outbox_of(worker).frames)
     with pytest.raises(GatewayUnavailable):  # meanwhile another call's patience ends
         await asyncio.to_thread(_never, node, monkeypatch)

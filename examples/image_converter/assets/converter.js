@@ -1,38 +1,39 @@
 /**
  * The demo page: takes images, shows the visitor's jobs, and keeps the list right by the gateway.
  *
- * A job arrives whole with every message and carries `rev`, so the newest view wins, whichever way
- * and in whichever order it came.
+ * A job arrives whole with every `job.…` message and carries `rev`, so the newest view wins, whichever
+ * way and in whichever order it came. How far its task is comes from the worker as `task.progress`.
  */
 
 import { Gateway } from "/gateway.js";
+import { wish } from "./options.js";
 import { Rows } from "./rows.js";
+import { Uploads, explained } from "./uploads.js";
 
 const { socketUrl, maxBytes } = document.body.dataset;
 const TICK = 500; // ms between two looks at the clock: count-downs, expired jobs
 const COUNT_TABS = 10_000;
 const byId = (id) => document.getElementById(id);
-const rows = new Rows({
-  list: byId("jobs"), row: byId("job-row"), empty: byId("empty"), summary: byId("summary"), said: byId("said"),
-});
+const files = byId("files");
+const rows = new Rows(
+  {
+    list: byId("jobs"), row: byId("job-row"), empty: byId("empty"), summary: byId("summary"), said: byId("said"),
+    all: byId("all"), clear: byId("clear"), fallback: files,
+  },
+  act,
+);
+const uploads = new Uploads(rows, Number(maxBytes));
+let skew = 0; // seconds that the server's clock is ahead of ours
 
 // --- the API server
 
 async function api(path, options) {
   const response = await fetch(path, options);
-  if (response.ok) return response.json();
-  throw Object.assign(new Error(await explained(response)), { status: response.status });
+  const text = await response.text();
+  if (response.ok) return JSON.parse(text);
+  throw Object.assign(new Error(explained(text, response.status, maxBytes)), { status: response.status });
 }
 
-async function explained(response) {
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return response.status === 413 ? tooLarge() : `the server answered ${response.status}`;
-  }
-}
-
-const tooLarge = () => `Larger than ${Math.floor(maxBytes / 2 ** 20)} MB`;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Load the list, however long that takes; returns the position it stands at. */
@@ -40,7 +41,8 @@ async function load() {
   for (;;) {
     const since = performance.now();
     try {
-      const { position, jobs } = await api("jobs");
+      const { position, now, jobs } = await api("jobs");
+      skew = now - Date.now() / 1000;
       rows.replace(jobs, since);
       showProblem("");
       return position;
@@ -57,28 +59,23 @@ function showProblem(text) {
   byId("problem").hidden = !text;
 }
 
-/** `fetch` tells nothing while it uploads; XMLHttpRequest does. */
-function upload(file) {
-  const chosen = document.querySelector("input[name=format]:checked");
-  const ref = crypto.getRandomValues(new Uint32Array(3)).join("-");
-  const job = {
-    id: `local-${ref}`, ref, name: file.name, format: chosen.value, source_bytes: file.size,
-    created: Date.now() / 1000, expires: Infinity, rev: 0, state: "uploading", percent: 0, local: true,
-  };
-  const change = (changes) => rows.local({ ...job, ...changes });
-  if (file.size > maxBytes) return change({ state: "failed", error: tooLarge() });
-  change({});
-  const request = new XMLHttpRequest();
-  const query = new URLSearchParams({ format: job.format, name: file.name, ref });
-  request.open("POST", `jobs?${query}`);
-  request.upload.onprogress = ({ loaded, total }) => change({ percent: Math.floor((loaded * 100) / total) });
-  request.onload = async () => {
-    const response = new Response(request.responseText, { status: request.status });
-    if (response.ok) rows.put(await response.json());
-    else change({ state: "failed", error: await explained(response) });
-  };
-  request.onerror = () => change({ state: "failed", error: "The upload broke off: check the connection" });
-  request.send(file);
+/** A button of a row. */
+async function act(action, job) {
+  if (job.local) {
+    if (action === "again") return uploads.again(job);
+    uploads.cancel(job);
+    return rows.remove(job.id);
+  }
+  const [method, path] = {
+    cancel: ["POST", `jobs/${job.id}/cancel`], again: ["POST", `jobs/${job.id}/retry`], remove: ["DELETE", `jobs/${job.id}`],
+  }[action];
+  try {
+    rows.put(await api(path, { method }));
+    showProblem("");
+  } catch (error) {
+    if (error.status === 404) rows.remove(job.id); // it expired, or another tab was quicker
+    else showProblem(`That did not work just now (${error.message}). Try it again.`);
+  }
 }
 
 // --- the gateway
@@ -88,8 +85,28 @@ const gateway = new Gateway(socketUrl, {
   position,
   getToken: async () => (await api("token", { method: "POST" })).token,
 });
-gateway.on("message", ({ event, data }) => event.startsWith("job.") && rows.put(data));
+gateway.on("message", ({ event, data }) => {
+  if (event.startsWith("job.")) rows.put(data);
+  else if (event === "task.progress") rows.progress(data.task, data.data);
+  else if (event === "demo.workers") showWorkers(data);
+});
 gateway.on("reset", load);
+addEventListener("online", () => uploads.resume());
+gateway.on("welcome", async () => {
+  uploads.resume();
+  try {
+    showWorkers(await api("workers")); // from here on a broadcast tells of changes
+  } catch {
+    // The page does not need to know.
+  }
+});
+
+function showWorkers({ workers, capacity }) {
+  rows.workers = workers;
+  byId("no-workers").hidden = workers !== 0;
+  byId("workers").textContent = !workers ? "" :
+    `${workers} ${workers === 1 ? "worker" : "workers"} connected, for ${capacity} ${capacity === 1 ? "image" : "images"} at a time.`;
+}
 
 // --- the connection, for people
 
@@ -122,37 +139,57 @@ async function countTabs() {
 
 gateway.on("status", ({ state }) => {
   showStatus();
-  if (state !== "online") return;
+  if (state !== "online") return showWorkers({}); // nobody knows
   countTabs();
   otherTabs.postMessage("here");
 });
 otherTabs.onmessage = () => setTimeout(countTabs, 200);
 addEventListener("pagehide", () => otherTabs.postMessage("gone"));
+addEventListener("beforeunload", (event) => uploads.active && event.preventDefault());
 setInterval(() => document.hidden || countTabs(), COUNT_TABS);
 byId("retry").onclick = () => gateway.connect();
-setInterval(() => (showStatus(), rows.tick(Date.now() / 1000)), TICK);
+setInterval(() => (showStatus(), rows.tick(Date.now() / 1000 + skew)), TICK);
 showStatus();
 
-// --- choosing and dropping
+// --- choosing, dropping, pasting
 
-const files = byId("files");
-const drop = byId("drop");
+function take(list, rename = (file) => file.name) {
+  const wanted = list.length && wish();
+  if (!wanted) return;
+  for (const file of list) uploads.add(file, rename(file), wanted);
+  rows.say(list.length === 1 ? `${rename(list[0])} added` : `${list.length} images added`);
+}
+
 files.onchange = () => {
-  for (const file of files.files) upload(file);
+  take([...files.files]);
   files.value = ""; // the same file may be chosen again
 };
 byId("form").onsubmit = (event) => event.preventDefault();
+
 const dragged = (event) => event.dataTransfer?.types.includes("Files");
+const mark = (over) => document.body.classList.toggle("dragging", over);
 // The whole page is the target: a near miss must not open the image instead.
 addEventListener("dragover", (event) => {
   if (!dragged(event)) return;
   event.preventDefault();
-  drop.classList.add("over");
+  mark(true);
 });
-addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
+addEventListener("dragleave", (event) => event.relatedTarget || mark(false));
 addEventListener("drop", (event) => {
   if (!dragged(event)) return;
   event.preventDefault();
-  drop.classList.remove("over");
-  for (const file of event.dataTransfer.files) upload(file);
+  mark(false);
+  take([...event.dataTransfer.files]);
 });
+addEventListener("paste", (event) => {
+  const pasted = [...(event.clipboardData?.files ?? [])];
+  if (!pasted.length) return;
+  event.preventDefault();
+  const time = new Date().toTimeString().slice(0, 8).replaceAll(":", ".");
+  // A picture that is no file has the same name every time.
+  take(pasted, ({ name }) => (name === "image.png" ? `pasted ${time}.png` : name));
+});
+byId("clear").onclick = () => {
+  for (const job of rows.jobs)
+    if (["done", "failed", "cancelled"].includes(job.state)) act("remove", job);
+};

@@ -1,142 +1,247 @@
-/** The list of jobs on the page: which there are, and how each one looks. */
+/** The list of jobs on the page: which there are, how each one looks, where the keyboard is. */
 
-const STEPS = ["uploading", "reading", "converting", "writing"];
-const PATIENCE = 6; // seconds in the queue after which the row says that no worker is there
-const LABELS = Object.fromEntries(
-  [...document.querySelectorAll("input[name=format]")].map((input) => [input.value, input.dataset.label]),
-);
-const UNITS = ["bytes", "KB", "MB", "GB"];
+import { LABELS, bytes, detail, news, note, saving } from "./words.js";
 
-export function bytes(size) {
-  const power = size < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(size) / 3));
-  const value = size / 1000 ** power;
-  return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[power]}`;
-}
+const BUSY = ["waiting", "uploading", "queued", "working"];
+const STEPS = ["decode", "resize", "encode"]; // after the upload
+const SAID = 10_000; // ms that an announcement stays
 
 export class Rows {
-  #jobs = new Map(); // id -> {job, seen, row}
+  #entries = new Map(); // id -> {job, row, seen, progress, heard}
+  #gone = new Set(); // ids of removed jobs: a late view does not bring them back
+  #workers; // how many are connected; undefined until we know
   #parts;
+  #act;
 
-  /** @param {{list: Element, row: HTMLTemplateElement, empty: HTMLElement, summary: Element, said: Element}} parts */
-  constructor(parts) {
+  /**
+   * @param {{list, row, empty, summary, said, all, clear, fallback}} parts
+   * @param {(action: "cancel" | "again" | "remove", job) => void} act  what a button asks for
+   */
+  constructor(parts, act) {
     this.#parts = parts;
+    this.#act = act;
+  }
+
+  get jobs() {
+    return [...this.#entries.values()].map(({ job }) => job);
+  }
+
+  set workers(count) {
+    this.#workers = count;
+    for (const entry of this.#entries.values()) this.#describe(entry);
   }
 
   /** The list as the server gave it; what was learned since the request began stays. */
   replace(jobs, since) {
     for (const job of jobs) this.put(job, false);
     const listed = new Set(jobs.map((job) => job.id));
-    for (const [id, entry] of this.#jobs)
-      if (!listed.has(id) && !entry.job.local && entry.seen < since) this.#remove(id);
+    for (const [id, entry] of this.#entries)
+      if (!listed.has(id) && !entry.job.local && entry.seen < since) this.remove(id);
     this.#count();
   }
 
   /** A view of a job, from wherever: the newest one wins. */
   put(job, aloud = true) {
-    const known = this.#jobs.get(job.id)?.job;
-    if (known && job.rev < known.rev) return;
-    if (!known && job.ref) this.#remove(`local-${job.ref}`);
+    if (this.#gone.has(job.id)) return;
+    if (job.state === "removed") {
+      this.#gone.add(job.id);
+      this.remove(job.id);
+      return;
+    }
+    const known = this.#entries.get(job.id)?.job;
+    if (known && job.rev <= known.rev) return;
+    if (!known && job.ref) this.#adopt(job);
     this.#show(job);
-    if (!aloud || known?.state === job.state) return;
-    if (job.state === "done") this.#parts.said.textContent = `${job.name}: ${LABELS[job.format]} is ready`;
-    if (job.state === "failed") this.#parts.said.textContent = `${job.name}: ${job.error}`;
+    if (aloud && known?.state !== job.state) this.say(news(job));
   }
 
   /** This tab's own upload, until the server has it under its own id. */
   local(job) {
-    for (const entry of this.#jobs.values()) if (!entry.job.local && entry.job.ref === job.ref) return;
+    for (const entry of this.#entries.values()) if (!entry.job.local && entry.job.ref === job.ref) return;
+    const known = this.#entries.get(job.id)?.job;
     this.#show(job);
+    if (job.state === "failed" && known?.state !== "failed") this.say(news(job));
   }
 
-  /** The clock went on. `now`: epoch seconds. */
+  /** How far a task is, as its worker says. It may be here before the job's view that names the task. */
+  progress(task, progress) {
+    const entry = this.#entries.get(progress.job);
+    if (!entry) return;
+    entry.progress = { ...progress, task };
+    entry.heard = performance.now();
+    this.#describe(entry);
+  }
+
+  /** The clock went on. `now`: epoch seconds of the server. */
   tick(now) {
-    for (const [id, { job, row }] of this.#jobs) {
-      if (job.expires <= now) this.#remove(id);
-      else if (job.state === "queued") describe(job, row, now);
+    for (const [id, entry] of this.#entries) {
+      if (entry.job.expires <= now) this.remove(id);
+      else if (entry.job.state === "working") this.#describe(entry);
     }
+  }
+
+  /** Take a row off the page; the keyboard goes on with its neighbour. */
+  remove(id) {
+    const row = this.#entries.get(id)?.row;
+    this.#entries.delete(id);
+    if (!row) return;
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    const had = row.contains(document.activeElement);
+    row.remove();
     this.#count();
+    if (had) (next ? target(next) : this.#parts.fallback).focus();
+  }
+
+  /** Tell people who do not see the page. */
+  say(text) {
+    if (!text) return;
+    const line = document.createElement("p");
+    line.textContent = text;
+    this.#parts.said.append(line);
+    setTimeout(() => line.remove(), SAID);
+  }
+
+  /** The server's job continues the row of our upload: nothing jumps, and the focus stays. */
+  #adopt(job) {
+    const local = `local-${job.ref}`;
+    const entry = this.#entries.get(local);
+    if (!entry) return;
+    this.#entries.delete(local);
+    this.#entries.set(job.id, entry);
   }
 
   #show(job) {
-    let entry = this.#jobs.get(job.id);
+    let entry = this.#entries.get(job.id);
     if (!entry) {
-      const row = this.#parts.row.content.firstElementChild.cloneNode(true);
-      entry = { job, row, seen: 0 };
-      row.querySelector(".dismiss").onclick = () => (this.#remove(job.id), this.#count());
-      const older = [...this.#jobs.values()].filter((other) => other.job.created < job.created);
-      older.sort((a, b) => b.job.created - a.job.created);
-      this.#parts.list.insertBefore(row, older[0]?.row ?? null);
-      this.#jobs.set(job.id, entry);
+      // Where it begins it stays: the server's time of an upload differs from ours.
+      entry = { job, row: this.#made(job), heard: 0, order: job.created };
+      this.#entries.set(job.id, entry);
     }
+    if (job.state === "working" && entry.job.task !== job.task) entry.heard = performance.now();
     entry.job = job;
     entry.seen = performance.now();
-    describe(job, entry.row, Date.now() / 1000);
+    this.#describe(entry);
     this.#count();
   }
 
-  #remove(id) {
-    this.#jobs.get(id)?.row.remove();
-    this.#jobs.delete(id);
+  #made(job) {
+    const row = this.#parts.row.content.firstElementChild.cloneNode(true);
+    for (const action of ["cancel", "again", "remove"])
+      row.querySelector(`.${action}`).onclick = () => this.#act(action, this.#of(row));
+    const orders = new Map([...this.#entries.values()].map((entry) => [entry.row, entry.order]));
+    const older = [...this.#parts.list.children].find((other) => orders.get(other) <= job.created);
+    this.#parts.list.insertBefore(row, older ?? null);
+    return row;
+  }
+
+  #of(row) {
+    return [...this.#entries.values()].find((entry) => entry.row === row).job;
+  }
+
+  #describe({ job, row, progress, heard }) {
+    const current = job.state === "working" && progress?.task === job.task ? progress : undefined;
+    const silent = heard ? (performance.now() - heard) / 1000 : 0;
+    describe(job, row, current, detail(job, { progress: current, silent, workers: this.#workers }));
   }
 
   #count() {
-    const states = [...this.#jobs.values()].map(({ job }) => job.state);
-    const done = states.filter((state) => state === "done").length;
-    const busy = states.filter((state) => !["done", "failed"].includes(state)).length;
-    const said = [busy && `${busy} in progress`, done && `${done} ready`].filter(Boolean).join(" · ");
-    if (this.#parts.summary.textContent !== said) this.#parts.summary.textContent = said;
-    this.#parts.empty.hidden = states.length > 0;
+    const { jobs } = this;
+    const done = jobs.filter((job) => job.state === "done");
+    const busy = jobs.filter((job) => BUSY.includes(job.state)).length;
+    const saved = done.reduce((sum, job) => sum + job.source_bytes - job.result_bytes, 0);
+    const said = [
+      busy && `${busy} in progress`,
+      done.length && `${done.length} ready`,
+      saved > 0 && `${bytes(saved)} saved`,
+    ];
+    setText(this.#parts.summary, said.filter(Boolean).join(" · "));
+    this.#parts.empty.hidden = jobs.length > 0;
+    hide(this.#parts.all, done.length < 2, this.#parts.fallback);
+    hide(this.#parts.clear, jobs.length === busy, this.#parts.fallback);
   }
 }
 
 /** Write a job into its row. */
-function describe(job, row, now) {
+function describe(job, row, progress, line) {
   const part = (name) => row.querySelector(`.${name}`);
+  const busy = BUSY.includes(job.state);
   row.dataset.state = job.state;
   row.dataset.job = job.id;
-  row.classList.toggle("local", Boolean(job.local));
-  part("badge").textContent = LABELS[job.format];
-  part("name").textContent = part("name").title = job.name;
-  part("note").textContent = job.note ?? "";
-  const detail = part("detail");
-  if (job.state === "done") detail.replaceChildren(...outcome(job));
-  else if (detail.textContent !== progress(job, now)) detail.textContent = progress(job, now);
+  row.dataset.setback = job.setback ?? "";
+  setText(part("badge"), LABELS[job.format]);
+  setText(part("name"), job.name);
+  part("name").title = job.name;
+  row.setAttribute("aria-label", job.name);
+  describeDetail(part("detail"), job, line);
+  setText(part("note"), note(job, progress));
+  showPicture(part("picture").lastElementChild, job, progress);
+  showSteps(part("steps"), job, progress, line);
+  part("steps").hidden = !busy;
 
   const link = part("download");
   if (job.state === "done") link.href = `jobs/${job.id}/result`;
   link.setAttribute("aria-label", `Download ${job.name} as ${LABELS[job.format]}`);
+  part("again").setAttribute("aria-label", `Try ${job.name} again`);
+  part("cancel").setAttribute("aria-label", `Cancel ${job.name}`);
+  part("remove").setAttribute("aria-label", `Remove ${job.name}`);
+  const shown = { download: job.state === "done", again: job.retryable, cancel: busy, remove: !busy };
+  const focused = row.contains(document.activeElement) ? document.activeElement : null;
+  for (const [name, show] of Object.entries(shown)) part(name).hidden = !show;
+  if (focused?.hidden) target(row).focus();
+}
 
-  // 0.5: the upload is over, nothing else has begun.
-  const step = job.state === "uploading" ? 0 : job.step ? STEPS.indexOf(job.step) : 0.5;
-  const bar = part("steps");
+function describeDetail(element, job, line) {
+  if (job.state !== "done") return setText(element, line);
+  const { good, text } = saving(job);
+  const chip = document.createElement("span");
+  chip.className = good ? "saved" : "grown";
+  chip.textContent = text;
+  element.replaceChildren(`${line} · `, chip);
+}
+
+/** The thumbnail, from the moment that the worker has made one. */
+function showPicture(image, job, progress) {
+  if (job.state !== "done" && !progress?.thumbnail) {
+    if (["failed", "cancelled", "queued"].includes(job.state)) {
+      image.hidden = true;
+      image.removeAttribute("src");
+    }
+    return;
+  }
+  const url = `jobs/${job.id}/thumbnail?${job.task}`;
+  if (image.getAttribute("src") === url) return;
+  image.onload = () => { image.hidden = false; };
+  image.onerror = () => { image.hidden = true; };
+  image.src = url;
+}
+
+/** Upload, decode, resize, encode: what is measured fills, what cannot be measured moves. */
+function showSteps(bar, job, progress, line) {
+  const uploading = job.state === "uploading" || job.state === "waiting";
+  const step = uploading ? 0 : progress ? 1 + STEPS.indexOf(progress.step) : 0.5; // 0.5: nothing else has begun
+  const percent = uploading ? job.percent : (progress?.percent ?? null);
   [...bar.children].forEach((span, index) => {
     const current = index === step;
-    span.className = index < step ? "past" : current && job.percent === null ? "moving" : "";
-    span.firstElementChild.style.width = current && job.percent !== null ? `${job.percent}%` : "";
+    span.className = index < step ? "past" : current && percent === null ? "moving" : "";
+    span.firstElementChild.style.width = current && percent !== null ? `${percent}%` : "";
   });
-  const overall = ((Math.ceil(step) + (job.percent ?? 0) / 100) / STEPS.length) * 100;
+  const overall = ((Math.ceil(step) + (percent ?? 0) / 100) / bar.children.length) * 100;
   bar.setAttribute("aria-valuenow", String(Math.round(overall)));
-  bar.setAttribute("aria-valuetext", detail.textContent);
+  bar.setAttribute("aria-valuetext", line);
   bar.setAttribute("aria-label", `Progress of ${job.name}`);
 }
 
-function progress(job, now) {
-  if (job.state === "failed") return job.error;
-  if (job.state === "uploading") return job.percent < 100 ? `Uploading ${job.percent} %` : "Storing…";
-  if (job.state === "queued")
-    return now - job.created > PATIENCE ? "Waiting: no worker has taken it yet" : "Waiting for a worker";
-  if (job.step === "reading") return `Reading ${bytes(job.source_bytes)} · ${job.percent} %`;
-  if (job.step === "converting") return `Converting to ${LABELS[job.format]}`;
-  if (job.step === "writing") return job.written ? `Writing · ${bytes(job.written)} so far` : "Writing";
-  return "Starting";
+/** Where the keyboard goes in a row. */
+function target(row) {
+  return [...row.querySelectorAll(".actions > *")].find((action) => !action.hidden) ?? row;
 }
 
-/** "JPEG 4.2 MB → WebP 1.1 MB · 74 % smaller · 4,000 × 3,000" */
-function outcome(job) {
-  const change = Math.round((job.result_bytes / job.source_bytes - 1) * 100);
-  const saved = document.createElement("span");
-  saved.className = change < 0 ? "saved" : "";
-  saved.textContent = change < 0 ? `${-change} % smaller` : change > 0 ? `${change} % larger` : "same size";
-  const sizes = `${job.source_format} ${bytes(job.source_bytes)} → ${LABELS[job.format]} ${bytes(job.result_bytes)} · `;
-  return [sizes, saved, ` · ${job.width.toLocaleString("en")} × ${job.height.toLocaleString("en")}`];
+function hide(element, hidden, fallback) {
+  const had = element === document.activeElement;
+  element.hidden = hidden;
+  if (had && hidden) fallback.focus();
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from examples.image_converter.jobs import Job, JobFolder
+from examples.image_converter.convert import Wish
+from examples.image_converter.jobs import Jobs
+from examples.image_converter.records import Job, Made
 
 NOW = time.time()  # files carry the real clock's time
 MakeImage = Callable[..., bytes]
@@ -45,16 +47,34 @@ def noise() -> bytes:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> JobFolder:
-    return JobFolder(tmp_path / "demo")
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path / "demo")
 
 
 @pytest.fixture
-def add(jobs: JobFolder) -> AddJob:
+def add(jobs: Jobs) -> AddJob:
     """Puts a job into the queue."""
 
-    def add(content: bytes = b"image", *, user: str = "kim", now: float = NOW, **more: str) -> Job:
-        given = {"name": "cat.png", "format": "webp", **more}
-        return jobs.add(BytesIO(content), user=user, now=now, **given)
+    def add(
+        content: bytes = b"image",
+        *,
+        user: str = "kim",
+        now: float = NOW,
+        wish: Wish = Wish("webp"),  # noqa: B008
+        **more: str,
+    ) -> Job:
+        given = {"name": "cat.png", **more}
+        return jobs.queue(jobs.receive(BytesIO(content), user=user, now=now, wish=wish, **given))
 
     return add
+
+
+MADE = Made(
+    source_format="PNG", source_width=8, source_height=6, width=4, height=3, note="n", worker="w1"
+)
+
+
+def make_files(jobs: Jobs, job: Job, content: bytes = b"result") -> None:
+    """What a worker leaves in the folder."""
+    jobs.result(job).write_bytes(content)
+    jobs.thumbnail(job).write_bytes(b"thumbnail")

@@ -11,14 +11,16 @@ import pytest
 from PIL import Image
 
 from examples.image_converter.convert import (
-    FORMATS,
     MAX_PIXELS,
+    THUMBNAIL,
     Cancelled,
     Converted,
     Progress,
     Unconvertible,
+    Wish,
     convert,
 )
+from examples.image_converter.formats import FORMATS
 from tests.unit.examples.conftest import MakeImage
 
 
@@ -27,12 +29,16 @@ class Converter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.thumbnail = folder / "thumbnail"
         self.reports: list[Progress] = []
 
-    def __call__(self, content: bytes, format: str) -> tuple[Converted, Image.Image]:
+    def __call__(
+        self, content: bytes, format: str, side: int | None = None, quality: int | None = None
+    ) -> tuple[Converted, Image.Image]:
         source, result = self.folder / "source", self.folder / "result"
         source.write_bytes(content)
-        found = convert(source, result, FORMATS[format], self.reports.append)
+        wish = Wish(format, side, quality)
+        found = convert(source, result, self.thumbnail, wish, self.reports.append)
         with result.open("rb") as file:
             made = Image.open(BytesIO(file.read()))
         made.load()
@@ -59,6 +65,7 @@ def test_every_format_becomes_every_other(
     assert made.format == FORMATS[target].pillow
     assert made.size == (30, 20)
     assert (found.source_format, found.width, found.height) == (FORMATS[source].pillow, 30, 20)
+    assert (found.source_width, found.source_height) == (30, 20)
     pixel = made.convert("RGB").getpixel((15, 10))
     assert isinstance(pixel, tuple)
     assert all(abs(a - b) < 12 for a, b in zip(pixel, (200, 40, 90), strict=True))
@@ -102,18 +109,18 @@ def test_16_bit_grey_is_scaled_not_cut_off(converter: Converter) -> None:
 def test_progress_is_measured(converter: Converter, noise: bytes) -> None:
     converter(noise, "png")
     steps = [report.step for report in converter.reports]
-    assert list(dict.fromkeys(steps)) == ["reading", "converting", "writing"]
-    percents = [report.percent for report in converter.reports if report.step == "reading"]
+    assert list(dict.fromkeys(steps)) == ["decode", "resize", "encode"]
+    percents = [report.percent for report in converter.reports if report.step == "decode"]
     assert percents == sorted(percents, key=int)
     assert len(set(percents)) > 10
     assert percents[-1] == 100
-    written = [report.written for report in converter.reports if report.step == "writing"]
+    written = [report.written for report in converter.reports if report.step == "encode"]
     assert written == sorted(written)
     assert len(set(written)) > 3
     assert written[-1] == (converter.folder / "result").stat().st_size
 
 
-@pytest.mark.parametrize("stop_at", ["reading", "converting", "writing"])
+@pytest.mark.parametrize("stop_at", ["decode", "resize", "encode"])
 def test_the_report_can_cancel(tmp_path: Path, noise: bytes, stop_at: str) -> None:
     source = tmp_path / "source"
     source.write_bytes(noise)
@@ -123,7 +130,7 @@ def test_the_report_can_cancel(tmp_path: Path, noise: bytes, stop_at: str) -> No
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        convert(source, tmp_path / "result", FORMATS["png"], report)
+        convert(source, tmp_path / "result", tmp_path / "thumbnail", Wish("png"), report)
 
 
 def test_transparency_becomes_white_where_there_is_none(
@@ -144,6 +151,7 @@ def test_the_camera_s_orientation_is_applied(converter: Converter, image: MakeIm
     exif[0x0112] = 6  # turn by 90 degrees to see it upright
     found, made = converter(image("JPEG", exif=exif), "png")
     assert made.size == (found.width, found.height) == (20, 30)
+    assert (found.source_width, found.source_height) == (20, 30)
     assert made.getexif().get(0x0112, 1) == 1
 
 
@@ -204,11 +212,95 @@ def png_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("side", [int(MAX_PIXELS**0.5) + 1, 12_000, 100_000])
 def test_a_decompression_bomb(converter: Converter, side: int) -> None:
-    assert "Too many pixels" in converter.refused(png_of(side, side))
-    assert not any(report.step == "converting" for report in converter.reports)
+    said = converter.refused(png_of(side, side))
+    assert said.startswith(
+        f"Too many pixels ({side * side / 1e6:,.1f} million): at most 50 million"
+    )
+    assert not any(report.step == "resize" for report in converter.reports)
 
 
 def test_a_side_that_the_format_cannot_hold(converter: Converter, image: MakeImage) -> None:
     assert "16,383" in converter.refused(image(size=(16_384, 1)), "webp")
     _, made = converter(image(size=(16_384, 1)), "png")
     assert made.size == (16_384, 1)
+
+
+@pytest.mark.parametrize("source", ["png", "jpeg", "tiff", "webp"])
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        ((300, 200), 150, (150, 100)),
+        ((200, 300), 150, (100, 150)),
+        ((300, 200), 300, (300, 200)),
+        ((300, 200), 2048, (300, 200)),  # never larger than it was
+        ((300, 2), 10, (10, 1)),  # never nothing
+        ((3000, 2000), 30, (30, 20)),  # a JPEG is decoded at an eighth
+    ],
+)
+def test_the_longest_side(
+    converter: Converter,
+    image: MakeImage,
+    source: str,
+    size: tuple[int, int],
+    side: int,
+    expected: tuple[int, int],
+) -> None:
+    content = image(FORMATS[source].pillow, size=size, color=(200, 40, 90))
+    found, made = converter(content, "png", side)
+    assert made.size == (found.width, found.height) == expected
+    assert (found.source_width, found.source_height) == size
+    pixel = made.convert("RGB").getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    assert all(abs(a - b) < 12 for a, b in zip(pixel, (200, 40, 90), strict=True))
+
+
+def test_what_is_shrunk_need_not_fit_before(converter: Converter, image: MakeImage) -> None:
+    _, made = converter(image(size=(16_384, 2)), "webp", 1000)
+    assert made.size == (1000, 1)
+
+
+@pytest.mark.parametrize("format", [name for name, f in FORMATS.items() if f.quality])
+def test_the_quality_counts(converter: Converter, noise: bytes, format: str) -> None:
+    sizes = []
+    for quality in (10, None, 95):
+        converter(noise, format, 300, quality)
+        sizes.append((converter.folder / "result").stat().st_size)
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+@pytest.mark.parametrize("format", [name for name, f in FORMATS.items() if not f.quality])
+def test_without_loss_there_is_no_quality(
+    converter: Converter, image: MakeImage, format: str
+) -> None:
+    converter(image(), format, quality=1)
+    assert FORMATS[format].quality is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
+def test_the_thumbnail(converter: Converter, image: MakeImage, mode: str) -> None:
+    there: list[bool] = []
+
+    def report(progress: Progress) -> None:
+        if progress.step == "resize":
+            there.append(converter.thumbnail.stat().st_size > 0)
+
+    source = converter.folder / "source"
+    source.write_bytes(image("PNG", mode, size=(800, 400)))
+    convert(source, converter.folder / "result", converter.thumbnail, Wish("png"), report)
+    assert there == [True]
+    with Image.open(converter.thumbnail) as small:
+        assert (small.format, small.size) == ("WEBP", (THUMBNAIL, THUMBNAIL // 2))
+
+
+def test_the_colour_profile_goes_where_it_still_counts(
+    converter: Converter, image: MakeImage
+) -> None:
+    content = image("PNG", icc_profile=b"a profile")
+    assert converter(content, "jpeg")[1].info["icc_profile"] == b"a profile"
+    assert "icc_profile" not in converter(image("PNG", "L", icc_profile=b"grey"), "jpeg")[1].info
+
+
+@pytest.mark.skipif("avif" not in FORMATS, reason="this Pillow has no AVIF")
+def test_a_truncated_avif(converter: Converter, image: MakeImage) -> None:
+    content = image("AVIF", size=(200, 200))
+    converter.refused(content[: len(content) // 2])

@@ -1,229 +1,253 @@
-"""The folder that is the queue."""
+"""The folder of jobs: each step, what it leaves on the disk, and who may do it."""
 
 from __future__ import annotations
 
 import os
-import threading
 from io import BytesIO
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from examples.image_converter.convert import Wish
 from examples.image_converter.jobs import (
     ABANDONED_UPLOAD,
     KEEP,
     MAX_ATTEMPTS,
-    STALE,
-    Claim,
-    Gone,
-    JobFolder,
+    Jobs,
     Limits,
     Refused,
 )
-from tests.unit.examples.conftest import NOW, AddJob
+from examples.image_converter.records import Job, Order
+from tests.unit.examples.conftest import MADE, NOW, AddJob, make_files
 
 
-def take(jobs: JobFolder, now: float = NOW) -> Claim:
-    claim = jobs.claim(now)
-    assert claim is not None
-    return claim
+def files(jobs: Jobs) -> set[str]:
+    """Every file below the root, without the jobs' ids."""
+    return {path.name for path in jobs.root.rglob("*") if path.is_file()}
 
 
-def silent(claim: Claim) -> None:
-    """As if the worker had died long ago."""
-    os.utime(claim.source.parent, (NOW - STALE - 1, NOW - STALE - 1))
+def start(jobs: Jobs, job: Job, task: str = "T1") -> Job:
+    started = jobs.started(job.id, task)
+    assert started is not None
+    return started
 
 
-def test_a_job_is_queued_claimed_and_done(jobs: JobFolder, add: AddJob) -> None:
-    job = add(b"12345", ref="tab-1")
-    assert (job.state, job.source_bytes, job.ref) == ("queued", 5, "tab-1")
-    assert jobs.jobs_of("kim") == [job]
-
-    claim = take(jobs)
-    assert claim.source.read_bytes() == b"12345"
-    assert [found.state for found in jobs.jobs_of("kim")] == ["working"]
-    claim.result.write_bytes(b"abc")
-    done = claim.done(width=3, height=4)
-
-    assert (done.state, done.result_bytes, done.width) == ("done", 3, 3)
-    assert done.rev > claim.job.rev - 1 > job.rev
-    assert jobs.jobs_of("kim") == [done]
-    found = jobs.result(job.id, "kim")
-    assert found is not None
-    assert found[1].read_bytes() == b"abc"
-    assert not (found[1].parent / "source").exists(), "the upload is not kept longer than needed"
+def test_an_upload_is_no_job_before_it_is_queued(jobs: Jobs) -> None:
+    received = jobs.receive(
+        BytesIO(b"12345"), user="kim", name="a.png", wish=Wish("webp", 100, 70), now=NOW, ref="r"
+    )
+    assert jobs.all() == []
+    job = jobs.queue(received)
+    assert jobs.of("kim") == [job]
+    assert jobs.of("lee") == []
+    assert (job.state, job.source_bytes, job.ref, job.rev) == ("queued", 5, "r", 1)
+    assert msgspec.convert(job.order(), Order) == Order(
+        job=job.id, format="webp", side=100, quality=70
+    )
+    assert (jobs.root / "jobs" / job.id / "source").read_bytes() == b"12345"
 
 
-def test_the_oldest_job_is_claimed_first(jobs: JobFolder, add: AddJob) -> None:
-    ids = sorted(add().id for _ in range(3))
-    assert [take(jobs).job.id for _ in ids] == ids
-    assert jobs.claim(NOW) is None
-
-
-def test_no_job_is_claimed_twice(jobs: JobFolder, add: AddJob) -> None:
-    ids = {add().id for _ in range(20)}
-    claimed: list[str] = []
-    start = threading.Barrier(4)
-
-    def work() -> None:
-        start.wait()
-        while claim := jobs.claim(NOW):
-            claimed.append(claim.job.id)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(claimed) == sorted(ids)
-
-
-def test_every_change_raises_the_revision(jobs: JobFolder, add: AddJob) -> None:
-    first = add()
-    claim = take(jobs)
-    seen = [first.rev, claim.job.rev]
-    seen.append(claim.update(percent=10).rev)
-    seen.append(claim.put_back().rev)
-    claim = take(jobs)
-    seen.append(claim.job.rev)
-    seen.append(claim.fail("broken").rev)
-    assert seen == sorted(set(seen))
-
-
-def test_the_view_hides_whose_it_is_and_always_has_every_member(add: AddJob) -> None:
+def test_a_view_hides_what_is_internal(add: AddJob) -> None:
     view = add().view()
-    assert "user" not in view
-    assert {"id", "rev", "state", "percent", "written", "error", "note", "step"} <= set(view)
+    assert {"user", "attempts"} & set(view) == set()
+    assert {"id", "rev", "state", "task", "retryable", "setback", "error"} <= set(view)
 
 
-def test_other_users_see_nothing(jobs: JobFolder, add: AddJob) -> None:
-    job = add()
-    claim = take(jobs)
-    claim.result.write_bytes(b"abc")
-    claim.done()
-    assert jobs.jobs_of("lee") == []
-    assert jobs.result(job.id, "lee") is None
-
-
-def test_there_is_no_result_before_the_end(jobs: JobFolder, add: AddJob) -> None:
-    job = add()
-    assert jobs.result(job.id, "kim") is None
-    take(jobs).fail("broken")
-    assert jobs.result(job.id, "kim") is None
-
-
-def test_the_job_of_a_dead_worker_is_put_back(jobs: JobFolder, add: AddJob) -> None:
-    add()
-    dead = take(jobs)
-    dead.result.write_bytes(b"half")
-    assert jobs.revive(NOW) == [], "it is alive"
-    silent(dead)
-    (revived,) = jobs.revive(NOW)
-    assert revived.state == "queued"
-
-    second = take(jobs)
-    assert second.job.attempts == 2
-    assert not second.result.exists()
-    for late in (lambda: dead.update(percent=50), lambda: dead.touch(NOW), dead.put_back):
-        with pytest.raises(Gone):
-            late()
-    assert second.update(percent=1).percent == 1, "the late worker did not disturb the new one"
-
-
-def test_a_sign_of_life_is_enough(jobs: JobFolder, add: AddJob) -> None:
-    add()
-    claim = take(jobs)
-    silent(claim)
-    claim.touch(NOW)
-    assert jobs.revive(NOW) == []
-
-
-def test_a_job_that_waited_long_is_not_stale_the_moment_it_is_claimed(
-    jobs: JobFolder, add: AddJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = add()
-    os.utime(jobs.root / "incoming" / job.id, (NOW - STALE - 1, NOW - STALE - 1))
-    seen: list[object] = []
-    monkeypatch.setattr(Claim, "update", lambda claim, **_: seen.extend(jobs.revive(NOW)))
-    take(jobs)
-    assert seen == []
-
-
-def test_a_job_that_kills_workers_is_given_up(jobs: JobFolder, add: AddJob) -> None:
-    add()
-    for _ in range(MAX_ATTEMPTS):
-        silent(take(jobs))
-        (job,) = jobs.revive(NOW)
-    assert job.state == "failed"
-    assert "Gave up" in job.error
-    assert jobs.claim(NOW) is None
-
-
-def test_everything_is_deleted_in_the_end(jobs: JobFolder, add: AddJob) -> None:
-    add()
-    add()
-    claim = take(jobs)
-    claim.result.write_bytes(b"abc")
-    claim.done()
-    jobs.expire(NOW + KEEP - 1)
-    assert len(jobs.jobs_of("kim")) == 2
-    jobs.expire(NOW + KEEP)
-    assert jobs.jobs_of("kim") == []
-    assert [path for path in jobs.root.rglob("*") if path.is_file()] == []
-
-
-def test_a_job_that_is_being_converted_does_not_expire(jobs: JobFolder, add: AddJob) -> None:
-    add()
-    claim = take(jobs)
-    jobs.expire(NOW + KEEP)
-    assert claim.update(percent=5).percent == 5
-
-
-def test_an_abandoned_upload_is_deleted(jobs: JobFolder) -> None:
-    folder = jobs.root / "receiving" / "01M8398SNRB74VBRS1XZNPVY6Q"
-    folder.mkdir(parents=True)
-    (folder / "source").write_bytes(b"half")
-    os.utime(folder, (NOW, NOW))
-    jobs.expire(NOW + ABANDONED_UPLOAD - 1)
-    assert folder.exists()
-    jobs.expire(NOW + ABANDONED_UPLOAD + 1)
-    assert not folder.exists()
-
-
-@pytest.mark.parametrize(("content", "code"), [(b"", "empty"), (b"123456", "too_large")])
-def test_a_bad_upload_leaves_nothing(tmp_path: Path, content: bytes, code: str) -> None:
-    jobs = JobFolder(tmp_path, Limits(upload=5))
+@pytest.mark.parametrize(("content", "code"), [(b"", "empty"), (b"x" * 11, "too_large")])
+def test_what_is_refused_leaves_nothing(tmp_path: Path, content: bytes, code: str) -> None:
+    jobs = Jobs(tmp_path, Limits(upload=10))
     with pytest.raises(Refused) as refused:
-        jobs.add(BytesIO(content), user="kim", name="x", format="png", now=NOW)
+        jobs.receive(BytesIO(content), user="kim", name="n", wish=Wish("webp"), now=NOW)
     assert refused.value.code == code
-    assert list((tmp_path / "receiving").iterdir()) == []
+    assert files(jobs) == set()
 
 
-def test_the_oldest_finished_job_makes_room(tmp_path: Path) -> None:
-    jobs = JobFolder(tmp_path, Limits(per_user=3))
-
-    def add() -> str:
-        return jobs.add(BytesIO(b"x"), user="kim", name="x", format="png", now=NOW).id
-
-    ids = [add() for _ in range(3)]
-    take(jobs).fail("first")
-    take(jobs).fail("second")
-    newest = add()
-    assert {job.id for job in jobs.jobs_of("kim")} == {ids[1], ids[2], newest}
-
-
-def test_what_waits_is_bounded_per_user_and_in_total(tmp_path: Path) -> None:
-    jobs = JobFolder(tmp_path, Limits(per_user=2, total=3))
-
-    def add(user: str) -> None:
-        jobs.add(BytesIO(b"x"), user=user, name="x", format="png", now=NOW)
-
-    add("kim")
-    add("kim")
+@pytest.mark.parametrize(
+    ("limits", "user", "code"),
+    [
+        (Limits(per_user=2), "kim", "too_many"),
+        (Limits(total=2), "lee", "full"),
+        (Limits(bytes=10), "lee", "full"),
+    ],
+)
+def test_there_is_room_for_so_many(
+    jobs: Jobs, add: AddJob, limits: Limits, user: str, code: str
+) -> None:
+    for _ in range(2):
+        jobs.limits = limits
+        add()
     with pytest.raises(Refused) as refused:
-        add("kim")
-    assert (refused.value.code, refused.value.status) == ("too_many", 429)
-    add("lee")
-    with pytest.raises(Refused) as refused:
-        add("lee")
-    assert (refused.value.code, refused.value.status) == ("full", 503)
+        add(user=user)
+    assert refused.value.code == code
+    if code == "too_many":
+        add(user="lee")
+
+
+def test_the_oldest_waits_no_longer_but_nobody_takes_all(jobs: Jobs, add: AddJob) -> None:
+    first, second, third = add(), add(), add()
+    other = add(user="lee")
+    turns = []
+    for number in range(4):
+        job = jobs.next_waiting()
+        assert job is not None
+        turns.append(job.id)
+        start(jobs, job, f"T{number}")
+    assert turns == [first.id, other.id, second.id, third.id]
+    assert jobs.next_waiting() is None
+
+
+def test_done(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    assert jobs.of_task("T1") == job
+    make_files(jobs, job)
+    done = jobs.done("T1", MADE)
+    assert done is not None
+    assert (done.state, done.result_bytes, done.width, done.worker) == ("done", 6, 4, "w1")
+    assert done.rev == job.rev + 1
+    assert files(jobs) == {"job.json", "result.T1", "thumbnail.T1"}, "the upload is not needed"
+    assert jobs.of_task("T1") is None
+    assert jobs.done("T1", MADE) is None, "once"
+
+
+def test_a_result_that_is_not_there_is_none(jobs: Jobs, add: AddJob) -> None:
+    start(jobs, add())
+    back = jobs.done("T1", MADE)
+    assert back is not None
+    assert (back.state, back.setback) == ("queued", "lost")
+
+
+def test_what_a_lost_worker_left_goes_when_another_is_done(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    make_files(jobs, job, b"half")
+    assert jobs.set_back("T1", "lost")
+    again = start(jobs, job, "T2")
+    make_files(jobs, again)
+    assert jobs.done("T1", MADE) is None, "the lost one is late"
+    assert jobs.done("T2", MADE)
+    assert files(jobs) == {"job.json", "result.T2", "thumbnail.T2"}
+
+
+def test_failed_is_final(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    failed = jobs.failed("T1", "no image")
+    assert failed is not None
+    assert (failed.state, failed.error, failed.retryable) == ("failed", "no image", False)
+    assert jobs.retry(job.id, "kim") is None
+    assert files(jobs) == {"job.json"}
+
+
+def test_lost_it_waits_again_but_not_for_ever(jobs: Jobs, add: AddJob) -> None:
+    job = add()
+    for attempt in range(1, MAX_ATTEMPTS):
+        start(jobs, job, f"T{attempt}")
+        back = jobs.set_back(f"T{attempt}", "lost")
+        assert back is not None
+        assert (back.state, back.setback, back.attempts) == ("queued", "lost", attempt)
+    start(jobs, job, "T")
+    failed = jobs.set_back("T", "lost")
+    assert failed is not None
+    assert (failed.state, failed.setback, failed.retryable) == ("failed", "", True)
+    assert f"{MAX_ATTEMPTS} workers" in failed.error
+
+    again = jobs.retry(job.id, "kim")
+    assert again is not None
+    assert (again.state, again.attempts, again.error, again.retryable) == ("queued", 0, "", False)
+    assert "source" in files(jobs)
+
+
+def test_handed_back_in_order_is_no_attempt(jobs: Jobs, add: AddJob) -> None:
+    job = add()
+    for number in range(MAX_ATTEMPTS + 1):
+        start(jobs, job, f"T{number}")
+        back = jobs.set_back(f"T{number}", "released")
+        assert back is not None
+        assert (back.state, back.setback, back.attempts) == ("queued", "released", 0)
+
+
+def test_a_worker_s_own_trouble_is_an_attempt(jobs: Jobs, add: AddJob) -> None:
+    job = add()
+    for number in range(MAX_ATTEMPTS):
+        start(jobs, job, f"T{number}")
+        back = jobs.set_back(f"T{number}", "released", "The disk is full")
+    assert back is not None
+    assert (back.state, back.error, back.retryable) == ("failed", "The disk is full", True)
+
+
+def test_cancel_and_try_again(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    make_files(jobs, job)
+    cancelled = jobs.cancel(job.id, "kim")
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.task, cancelled.retryable) == ("cancelled", "T1", True)
+    assert files(jobs) == {"job.json", "source"}
+    assert jobs.done("T1", MADE) is None
+    assert jobs.next_waiting() is None
+    assert jobs.cancel(job.id, "kim") is None
+    again = jobs.retry(job.id, "kim")
+    assert again is not None
+    assert (again.state, again.task) == ("queued", "")
+
+
+def test_a_job_that_does_not_wait_is_not_started(jobs: Jobs, add: AddJob) -> None:
+    job = add()
+    jobs.cancel(job.id, "kim")
+    assert jobs.started(job.id, "T1") is None
+    assert jobs.started("01M8398SNRB74VBRS1XZNPVY6Q", "T1") is None
+
+
+def test_what_is_done_is_not_cancelled(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    make_files(jobs, job)
+    jobs.done("T1", MADE)
+    assert jobs.cancel(job.id, "kim") is None
+    assert jobs.result(jobs.of("kim")[0]).exists()
+
+
+@pytest.mark.parametrize("step", ["get", "cancel", "retry", "remove"])
+def test_another_s_job_does_not_exist(jobs: Jobs, add: AddJob, step: str) -> None:
+    job = start(jobs, add())
+    if step == "retry":
+        jobs.cancel(job.id, "kim")
+    before = jobs.all()
+    assert getattr(jobs, step)(job.id, "lee") is None
+    assert jobs.all() == before
+
+
+def test_removed_is_gone_from_the_disk(jobs: Jobs, add: AddJob) -> None:
+    job = start(jobs, add())
+    make_files(jobs, job)
+    removed = jobs.remove(job.id, "kim")
+    assert removed is not None
+    assert (removed.state, removed.rev) == ("removed", job.rev + 1)
+    assert files(jobs) == set()
+    assert jobs.remove(job.id, "kim") is None
+
+
+def test_its_time_is_over_after_an_hour(jobs: Jobs, add: AddJob) -> None:
+    job = add()
+    assert jobs.expired(NOW + KEEP - 1) == []
+    assert jobs.expired(NOW + KEEP) == [job]
+
+
+def test_what_is_no_job_is_swept(jobs: Jobs, add: AddJob) -> None:
+    broken = jobs.root / "incoming" / "X"
+    broken.mkdir(parents=True)
+    (broken / "source").write_bytes(b"half")
+    stuck = jobs.root / "trash" / "Y"
+    stuck.mkdir(parents=True)
+    (stuck / "source").write_bytes(b"x")
+    odd = jobs.root / "jobs" / "Z"
+    odd.mkdir(parents=True)
+    (odd / "job.json").write_bytes(b"{")
+    job = add()
+    for folder in (broken, odd):
+        os.utime(folder, (NOW, NOW))
+    jobs.sweep(NOW + ABANDONED_UPLOAD - 1)
+    assert broken.exists()
+    assert odd.exists()
+    assert not stuck.exists()
+    jobs.sweep(NOW + KEEP + 1)
+    assert not broken.exists()
+    assert not odd.exists()
+    assert jobs.all() == [job], "a job goes by its own time"

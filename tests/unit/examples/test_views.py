@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import jwt
 import pytest
@@ -14,26 +16,42 @@ from django.conf import LazySettings
 from django.http import HttpResponse
 from django.test import AsyncClient
 
-from examples.image_converter import views
-from examples.image_converter.jobs import JobFolder, Limits
+from examples.image_converter import assigner, downloads, views
+from examples.image_converter import desk as desk_module
+from examples.image_converter.convert import Wish
+from examples.image_converter.desk import Desk, desk
+from examples.image_converter.formats import FORMATS
+from examples.image_converter.jobs import Jobs, Limits, Refused
+from examples.image_converter.records import Job
 from examples.image_converter.visitors import COOKIE
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayUnavailable
-from sockets.types import Position
+from sockets.types import PoolLoad, Position
+from tests.unit.examples.conftest import MADE, make_files
 
 ORIGIN = "http://testserver"
 SOCKET = "ws://testserver:4000"
 
 
 class Told(list[tuple[str, str, dict[str, Any]]]):
-    """What `anotify_user` was called with; `error` is raised instead, if set."""
+    """What `anotify_user` was called with. `cancelled`: tasks. `error`: raised instead, if set."""
 
-    error: Exception | None = None
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.cancelled: list[str] = []
 
-    async def notify(self, user: str, event: str, data: dict[str, Any]) -> None:
+    async def notify(
+        self, user: str, event: str, data: dict[str, Any], *, collapse_key: str
+    ) -> None:
         if self.error:
             raise self.error
         self.append((user, event, data))
+
+    async def cancel(self, task: str) -> bool:
+        if self.error:
+            raise self.error
+        self.cancelled.append(task)
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +62,9 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings
     async def position(user: str) -> Position:
         return Position("epoch", len(told))
 
-    monkeypatch.setattr(views, "anotify_user", told.notify)
+    monkeypatch.setattr(desk_module, "anotify_user", told.notify)
+    monkeypatch.setattr(views, "acancel_task", told.cancel)
+    monkeypatch.setattr(assigner, "acancel_task", told.cancel)
     monkeypatch.setattr(views, "astream_position", position)
     monkeypatch.setattr(views, "client_socket_url", lambda: SOCKET)
     return told
@@ -79,6 +99,8 @@ async def test_the_page(browser: AsyncClient) -> None:
     response = await browser.get("/demo/")
     text = response.content.decode()
     assert f'data-socket-url="{SOCKET}"' in text
+    for format in FORMATS.values():
+        assert f'data-label="{format.label}"' in text
     assert f"connect-src 'self' {SOCKET};" in response["Content-Security-Policy"]
     assert "unsafe-inline" not in response["Content-Security-Policy"]
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", text), (
@@ -97,7 +119,7 @@ async def test_every_tab_of_a_browser_is_one_user_and_others_are_others() -> Non
     assert other.cookies[COOKIE].value.split(":")[0] != first
 
 
-@pytest.mark.parametrize("name", ["converter.css", "converter.js", "rows.js", "icon.svg"])
+@pytest.mark.parametrize("name", [path.name for path in views._ASSETS.iterdir()])
 async def test_assets(name: str) -> None:
     client = AsyncClient()
     response = await client.get(f"/demo/assets/{name}")
@@ -154,6 +176,7 @@ async def test_an_upload_is_queued_and_told(browser: AsyncClient, told: Told) ->
     assert user == browser.cookies[COOKIE].value.split(":")[0]
     assert (event, data) == ("job.queued", job)
     body = (await browser.get("/demo/jobs")).json()
+    assert abs(body.pop("now") - time.time()) < 30
     assert body == {"position": {"epoch": "epoch", "offset": 1}, "jobs": [job]}
 
 
@@ -181,6 +204,9 @@ async def test_a_gateway_that_is_away_does_not_stop_an_upload(
     ("content", "query", "status", "code"),
     [
         (b"x", {"format": "exe"}, 400, "bad_format"),
+        (b"x", {"side": "0"}, 400, "bad_side"),
+        (b"x", {"side": "wide"}, 400, "bad_number"),
+        (b"x", {"quality": "101"}, 400, "bad_quality"),
         (b"", {}, 400, "empty"),
         (b"x" * 101, {}, 413, "too_large"),
     ],
@@ -195,44 +221,155 @@ async def test_a_bad_upload_is_refused(
     status: int,
     code: str,
 ) -> None:
-    monkeypatch.setattr(views, "folder", lambda: JobFolder(tmp_path, Limits(upload=100)))
+    small = Desk(Jobs(tmp_path, Limits(upload=100)))
+    monkeypatch.setattr(views, "desk", lambda: small)
     response = await upload(browser, content, **query)
     assert response.status_code == status
     assert json.loads(response.content)["error"]["code"] == code
     assert told == []
 
 
-async def converted(browser: AsyncClient, name: str = "cat.png") -> str:
-    """The id of a finished job of this visitor."""
+async def started(browser: AsyncClient, task: str = "T1", name: str = "cat.png") -> Job:
+    """A job of this visitor that a worker has accepted."""
     job = json.loads((await upload(browser, name=name)).content)
-    claim = views.folder().claim(time.time())
-    assert claim is not None
-    claim.result.write_bytes(b"the result" * 10_000)
-    claim.done()
-    return str(job["id"])
+    started = desk().jobs.started(job["id"], task)
+    assert started is not None
+    return started
+
+
+async def converted(browser: AsyncClient, task: str = "T1", name: str = "cat.png") -> str:
+    """The id of a finished job of this visitor."""
+    job = await started(browser, task, name)
+    make_files(desk().jobs, job, b"the result" * 10_000)
+    assert desk().jobs.done(task, MADE)
+    return job.id
+
+
+async def body_of(response: Any) -> bytes:
+    return b"".join([chunk async for chunk in response.streaming_content])
 
 
 async def test_the_result_is_its_owner_s(browser: AsyncClient) -> None:
     job_id = await converted(browser, name="käse.png")
     response = await browser.get(f"/demo/jobs/{job_id}/result")
-    content = b"".join([chunk async for chunk in response.streaming_content])
+    content = await body_of(response)
     assert content == b"the result" * 10_000
     assert response["Content-Type"] == "image/webp"
     assert response["Content-Length"] == str(len(content))
     assert response["Content-Disposition"] == "attachment; filename*=utf-8''k%C3%A4se.webp"
-    assert response["X-Content-Type-Options"] == "nosniff"
 
+    small = await browser.get(f"/demo/jobs/{job_id}/thumbnail?T1")
+    assert await body_of(small) == b"thumbnail"
+    assert small["Content-Type"] == "image/webp"
+    for sent in (response, small):
+        assert sent["X-Content-Type-Options"] == "nosniff"
+        assert sent["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert sent["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+async def test_for_another_visitor_it_does_not_exist(browser: AsyncClient, told: Told) -> None:
+    done, working = await converted(browser), await started(browser, "T2")
     stranger = await visit()
-    assert (await stranger.get(f"/demo/jobs/{job_id}/result")).status_code == 404
+    for job_id in (done, working.id):
+        assert (await stranger.get(f"/demo/jobs/{job_id}/result")).status_code == 404
+        assert (await stranger.get(f"/demo/jobs/{job_id}/thumbnail")).status_code == 404
+        for method, path in (("post", "/cancel"), ("post", "/retry"), ("delete", "")):
+            ask = getattr(stranger, method)
+            answer = await ask(f"/demo/jobs/{job_id}{path}", headers={"origin": ORIGIN})
+            assert answer.status_code == 404
     assert (await stranger.get("/demo/jobs")).json()["jobs"] == []
+    assert (await stranger.get("/demo/results.zip")).status_code == 404
+    states = [job["state"] for job in (await browser.get("/demo/jobs")).json()["jobs"]]
+    assert states == ["working", "done"]
+    assert told.cancelled == []
 
 
+@pytest.mark.parametrize("part", ["result", "thumbnail"])
 @pytest.mark.parametrize("job_id", ["01M8398SNRB74VBRS1XZNPVY6Q", "..", "x", "0" * 25 + "/"])
-async def test_there_is_no_such_result(browser: AsyncClient, job_id: str) -> None:
-    assert (await browser.get(f"/demo/jobs/{job_id}/result")).status_code == 404
+async def test_there_is_no_such_job(browser: AsyncClient, job_id: str, part: str) -> None:
+    assert (await browser.get(f"/demo/jobs/{job_id}/{part}")).status_code == 404
 
 
-async def test_the_list_forgets_what_is_over(
+async def test_there_is_no_result_before_the_end(browser: AsyncClient) -> None:
+    job = await started(browser)
+    assert (await browser.get(f"/demo/jobs/{job.id}/thumbnail")).status_code == 404
+    make_files(desk().jobs, job)
+    assert (await browser.get(f"/demo/jobs/{job.id}/result")).status_code == 404
+    small = await browser.get(f"/demo/jobs/{job.id}/thumbnail")
+    assert await body_of(small) == b"thumbnail"
+
+
+async def test_all_results_in_one(browser: AsyncClient) -> None:
+    await converted(browser, "T1", "a.png")
+    await converted(browser, "T2", "a.jpg")
+    gone = await converted(browser, "T3", "b.png")
+    desk().jobs.result(desk().jobs.of(visitor(browser))[0]).unlink()
+    assert gone
+    await upload(browser, name="waiting.png")
+    response = await browser.get("/demo/results.zip")
+    assert response["Content-Type"] == "application/zip"
+    with ZipFile(BytesIO(await body_of(response))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["a.webp", "a (2).webp"]
+        assert archive.read("a.webp") == b"the result" * 10_000
+
+
+def test_no_two_names_are_the_same() -> None:
+    given = ["a.webp", "a.webp", "a (2).webp", "a.webp"]
+    assert downloads.distinct(given) == ["a.webp", "a (2).webp", "a (2) (2).webp", "a (3).webp"]
+
+
+def visitor(browser: AsyncClient) -> str:
+    return browser.cookies[COOKIE].value.split(":")[0]
+
+
+async def ask(browser: AsyncClient, method: str, path: str) -> HttpResponse:
+    response: HttpResponse = await getattr(browser, method)(path, headers={"origin": ORIGIN})
+    return response
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_cancel_and_try_again(browser: AsyncClient, told: Told, away: bool) -> None:
+    job = await started(browser)
+    told.error = GatewayUnavailable("away") if away else None
+    response = await ask(browser, "post", f"/demo/jobs/{job.id}/cancel")
+    assert json.loads(response.content)["state"] == "cancelled"
+    if not away:
+        assert told[-1][1] == "job.cancelled"
+        assert told.cancelled == ["T1"]
+    response = await ask(browser, "post", f"/demo/jobs/{job.id}/retry")
+    assert json.loads(response.content)["state"] == "queued"
+
+
+async def test_cancelled_too_late_it_stays_as_it_ended(browser: AsyncClient, told: Told) -> None:
+    job_id = await converted(browser)
+    response = await ask(browser, "post", f"/demo/jobs/{job_id}/cancel")
+    assert json.loads(response.content)["state"] == "done"
+    assert told.cancelled == []
+
+
+async def test_removed_it_is_gone(browser: AsyncClient, told: Told) -> None:
+    job = await started(browser)
+    response = await ask(browser, "delete", f"/demo/jobs/{job.id}")
+    assert json.loads(response.content)["state"] == "removed"
+    assert told[-1][1] == "job.removed"
+    assert told.cancelled == ["T1"]
+    assert (await browser.get("/demo/jobs")).json()["jobs"] == []
+    assert (await ask(browser, "delete", f"/demo/jobs/{job.id}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("delete", ""), ("post", "/cancel"), ("post", "/retry")]
+)
+async def test_another_site_changes_nothing(browser: AsyncClient, method: str, path: str) -> None:
+    job = await started(browser)
+    for headers in ({}, {"origin": "http://evil.example"}):
+        answer = await getattr(browser, method)(f"/demo/jobs/{job.id}{path}", headers=headers)
+        assert answer.status_code == 403
+    assert desk().jobs.of(visitor(browser)) == [job]
+
+
+async def test_the_list_shows_nothing_that_is_over(
     browser: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await converted(browser)
@@ -241,16 +378,21 @@ async def test_the_list_forgets_what_is_over(
     assert (await browser.get("/demo/jobs")).json()["jobs"] == []
 
 
-async def test_the_list_puts_back_what_a_dead_worker_left(
-    browser: AsyncClient, told: Told, monkeypatch: pytest.MonkeyPatch
+async def test_how_many_workers_there_are(
+    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await upload(browser)
-    assert views.folder().claim(time.time()) is not None
-    later = time.time() + 60
-    monkeypatch.setattr(views.time, "time", lambda: later)
-    (job,) = (await browser.get("/demo/jobs")).json()["jobs"]
-    assert job["state"] == "queued"
-    assert told[-1][1:] == ("job.queued", job)
+    async def pools() -> list[PoolLoad]:
+        return [PoolLoad("image.convert", 2, 5, 1)]
+
+    monkeypatch.setattr(assigner, "aworker_pools", pools)
+    assert (await browser.get("/demo/workers")).json() == {"workers": 2, "capacity": 5}
+
+
+def test_what_is_wished() -> None:
+    assert views.wished("webp", "", "") == Wish("webp")
+    assert views.wished("webp", "20000", "1") == Wish("webp", 20_000, 1)
+    with pytest.raises(Refused):
+        views.wished("webp", "20001", "")
 
 
 @pytest.mark.parametrize(

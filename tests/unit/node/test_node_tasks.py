@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,4 +90,12 @@ async def test_a_receiver_of_that_loss_may_use_the_api(
     with task_signals(tell):
         await stop_node()
     assert outcomes == [1], one
+    assert node_module.current_node() is None
+
+
+async def test_a_second_stop_at_the_same_time_harms_nobody(node: Node, heard: list[Task]) -> None:
+    """SIGTERM, and impatience."""
+    one = await running(node, timeout=300.0)
+    await asyncio.gather(stop_node(), stop_node())
+    assert [lost.id for lost in heard] == [one.id]
     assert node_module.current_node() is None

@@ -1,0 +1,108 @@
+"""Workers that come, share, vanish and go: what visitors see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import Site
+from tests.browser.pictures import long_work, photo
+from tests.browser.tab import Tab
+
+WIDE = {"width": 1200, "height": 900}
+# Nine seconds pass at once for the page.
+LATER = (
+    "() => { const now = performance.now.bind(performance); performance.now = () => now() + 9000; }"
+)
+
+
+async def by(tab: Tab, name: str) -> str:
+    """Which worker converted it."""
+    note = await tab.row(name).locator(".note").inner_text()
+    return note.rpartition("by ")[2]
+
+
+async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shots: Path) -> None:
+    tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
+    await expect(tab.page.locator("#no-workers")).to_be_visible()
+    names = [f"photo {number}.png" for number in range(4)]
+    await tab.upload(*((name, photo()) for name in names))
+    for name in names:
+        await tab.says(name, "Waiting: no worker is connected")
+    await tab.page.screenshot(path=shots / "converter-no-worker.png", full_page=True)
+
+    for name in ("left", "right"):
+        own_site.work(name, "--capacity", "1")
+    for name in names:
+        await tab.becomes(name, "done")
+    await expect(tab.page.locator("#no-workers")).to_be_hidden()
+    await expect(tab.page.locator("#workers")).to_have_text(
+        "2 workers connected, for 2 images at a time."
+    )
+    assert {await by(tab, name) for name in names} == {"left", "right"}
+    assert tab.errors == []
+
+
+async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots: Path) -> None:
+    """kill -9: the task is lost, the page says so, another worker begins anew."""
+    own_site.work("first")
+    tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
+    await tab.upload(("long.jpg", long_work()), to="PNG")
+    await tab.says("long.jpg", "written")
+    first_task = tab.durable()[-1]["data"]["task"]
+    own_site.kill_worker("first")
+    await expect(tab.page.locator("#no-workers")).to_be_visible()
+    await tab.says("long.jpg", "Its worker was lost: waiting for another")
+    await tab.page.screenshot(path=shots / "converter-lost.png", full_page=True)
+    assert [m["data"] for m in tab.messages if m["event"] == "task.lost"] == [{"task": first_task}]
+
+    await asyncio.to_thread(own_site.work, "second")
+    await tab.becomes("long.jpg", "done")
+    assert await by(tab, "long.jpg") == "second"
+    job = await tab.job("long.jpg")
+    assert not [name for name in own_site.files(job) if first_task in name], "no half result"
+    assert (await tab.download("long.jpg"))[1].size == (4400, 3300)
+    assert tab.errors == []
+
+
+async def test_a_worker_that_is_told_to_go_hands_its_work_over(
+    own_site: Site, browser: Browser
+) -> None:
+    own_site.work("first", "--grace", "0")
+    tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
+    await tab.upload(("long.jpg", long_work()), to="PNG")
+    await tab.says("long.jpg", "written")
+    assert await asyncio.to_thread(own_site.lay_off, "first") == 0
+    await tab.says("long.jpg", "Its worker handed it back: waiting for another")
+    await asyncio.to_thread(own_site.work, "second")
+    await tab.becomes("long.jpg", "done")
+    assert await by(tab, "long.jpg") == "second"
+    events = [message["event"] for message in tab.messages]
+    assert "task.released" in events
+    assert "task.lost" not in events
+
+
+async def test_a_worker_that_was_cut_off_goes_on(own_site: Site, browser: Browser) -> None:
+    """The gateway ends in order and returns: the worker comes back by itself, the job is done."""
+    worker = own_site.work("first")
+    tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
+    await tab.upload(("long.jpg", long_work()), to="PNG")
+    await tab.says("long.jpg", "written")
+    own_site.stop()
+    await asyncio.to_thread(own_site.start)
+    await tab.becomes("long.jpg", "done")
+    assert worker.poll() is None
+    log = (own_site.data_dir / "first.log").read_text()
+    assert log.count("connected to node") == 2
+
+    await tab.upload(("stuck.jpg", long_work()), to="PNG")
+    await tab.says("stuck.jpg", "Decoding")
+    os.kill(worker.pid, signal.SIGSTOP)
+    await tab.page.evaluate(LATER)
+    await tab.says("stuck.jpg", "no news for 9 s")
+    os.kill(worker.pid, signal.SIGCONT)
+    await tab.becomes("stuck.jpg", "done")
