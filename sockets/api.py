@@ -208,6 +208,7 @@ async def aassign_task(
     user_id: str | None = None,
     progress_to_user: bool = True,
     timeout: float | None = None,
+    task_id: str | None = None,
 ) -> Task:
     """Give work to one live worker of `pool`; returns when one has accepted.
 
@@ -215,8 +216,11 @@ async def aassign_task(
     vanishes is `lost`, not repeated. The job stays yours; `sockets.signals.task_…` tell its end.
     `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
     `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
-    be silent before it is lost (default: TASK_TIMEOUT).
+    be silent before it is lost (default: TASK_TIMEOUT). `task_id`: a ULID of yours, so that you can
+    store it first; repeating a call with it returns the task that there is.
     """
+    if task_id is not None:
+        task_id = _require_ulid(task_id)
     return await _at_node(
         lambda node: node.dispatcher.assign(
             pool,
@@ -225,7 +229,7 @@ async def aassign_task(
             user_id=user_id,
             progress_to_user=progress_to_user,
             timeout=timeout,
-            id=_call_id.get(),
+            id=_call_id.get() if task_id is None else task_id,
         ),
         _assign_patience(),
     )
@@ -260,6 +264,14 @@ def _require_close_code(code: int) -> None:
     """RFC 6455 section 7.4: what a close frame may carry. Raises InvalidMessage."""
     if not ((1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999):
         raise InvalidMessage(f"{code} is no close code that can be sent: use 4000 to 4999")
+
+
+def _require_ulid(id: str) -> str:
+    """In its canonical form. Raises InvalidMessage."""
+    ulid = parse_ulid(id) if isinstance(id, str) else None
+    if ulid is None:
+        raise InvalidMessage("a task id is a ULID: 26 characters, such as str(ulid.ULID())")
+    return ulid
 
 
 # --- carrying a call to the node's loop
@@ -317,6 +329,7 @@ def _sync(
             )
         loop = _node().loop
         id = new_id() if name.startswith(("notify", "assign")) else ""
+        id = str(kwargs.get("task_id") or id)
         before = _call_id.set(id or None)
         try:
             # The loop's task begins with a copy of this thread's context.

@@ -84,7 +84,8 @@ class Dispatcher:
     ) -> Task:
         """Find a worker that takes the task; returns it as it is then (running, or ended already).
 
-        Raises NoWorkerAvailable, InvalidMessage, MessageTooLarge, GatewayUnavailable.
+        `id`: if there is such a task, it is returned. Raises NoWorkerAvailable, InvalidMessage,
+        MessageTooLarge, GatewayUnavailable.
         """
         require_pool(pool)
         require_event(event)
@@ -94,6 +95,9 @@ class Dispatcher:
             timeout = self._conf.task_timeout
         elif not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
             raise InvalidMessage("timeout is a number of seconds above 0, and at most 30 days")
+        encoded = encode_json(data, self._conf.max_message_size)
+        if id is not None and (known := await self._records.get(id)):
+            return known
         task = Task(
             id=id or new_id(),
             pool=pool,
@@ -105,7 +109,7 @@ class Dispatcher:
             progress_to_user=bool(progress_to_user),
         )
         try:
-            return await self._assign(task, encode_json(data, self._conf.max_message_size))
+            return await self._assign(task, encoded)
         except (asyncio.CancelledError, GatewayUnavailable):
             # Whoever asked will never know that it runs.
             self._spawn(self._abandon(task.id))

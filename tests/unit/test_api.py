@@ -25,6 +25,7 @@ from sockets.exceptions import (
     NoWorkerAvailable,
 )
 from sockets.hub import LocalSession
+from sockets.ids import new_id
 from sockets.node import node as node_module
 from sockets.node.node import Node
 from sockets.protocol.frames import Frame
@@ -372,6 +373,20 @@ async def test_nobody_to_take_it_is_told_to_the_caller(node: Node, elsewhere: bo
         await call
     with pytest.raises(InvalidMessage, match="pool"):
         await asyncio.to_thread(api.assign_task, "a pool", "e")
+
+
+@pytest.mark.parametrize("id", ["", "7", "x" * 26, 5, "../../etc/passwd"])
+async def test_a_task_id_is_a_ulid(node: Node, id: Any) -> None:
+    with pytest.raises(InvalidMessage, match="ULID"):
+        await api.aassign_task("p", "e", task_id=id)
+
+
+async def test_a_task_that_the_caller_named_is_that_task(node: Node) -> None:
+    await accepting_worker(node)
+    id = new_id()
+    one = await api.aassign_task("p", "e", task_id=id.lower())
+    two = await asyncio.to_thread(api.assign_task, "p", "e", task_id=id)
+    assert one.id == id and two == one
 
 
 async def test_what_never_was_is_no_task(node: Node) -> None:

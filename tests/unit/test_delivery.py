@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sockets.delivery import delivery as delivery_module
 from sockets import metrics
+from sockets.delivery import delivery as delivery_module
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
 from tests.unit.doubles import (
     NOON,

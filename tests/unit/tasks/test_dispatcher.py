@@ -19,6 +19,7 @@ from sockets.exceptions import (
     NoWorkerAvailable,
 )
 from sockets.hub import MAX_EARLY, LocalSession
+from sockets.ids import new_id
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
 from sockets.sessions import worker_name
@@ -111,6 +112,27 @@ async def test_a_task_of_nobody_says_so() -> None:
     crew = Crew(one)
     task = await running(one, crew)
     assert task.user is None and crew.told("a")[0]["user"] is None
+
+
+async def test_the_caller_may_name_the_task_and_repeat_the_call() -> None:
+    one = await house()
+    crew = Crew(one)
+    id = new_id()
+    first = await running(one, crew, id=id)
+    again = await one.dispatcher.assign("p", "e", None, id=id)
+    assert (first.id, again) == (id, first)
+    assert len(crew.told("a")) == 1
+    assert await one.dispatcher.end("w/a", id, TaskState.DONE)
+    assert (await one.dispatcher.assign("p", "e", None, id=id)).state is TaskState.DONE
+
+
+async def test_a_named_task_that_nobody_took_may_be_tried_again() -> None:
+    one = await house()
+    crew = Crew(one)
+    id = new_id()
+    with pytest.raises(NoWorkerAvailable):
+        await one.dispatcher.assign("p", "e", None, id=id)
+    assert (await running(one, crew, id=id)).id == id
 
 
 async def test_tasks_are_spread_over_the_workers() -> None:
