@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sockets import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
-from sockets.delivery import Delivery
+from sockets.delivery import PAGE, Delivery
 from sockets.exceptions import ShuttingDown, TryAgainLater
 from sockets.hub import Hub, Layer, LocalSession, Room
 from sockets.layers.fanout import Message
@@ -80,9 +80,8 @@ class Sessions:
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
-        limit = self._conf.recovery_limit
-        page = await self._streams.read(user, position, limit + 1)
-        return Opened(room, plan_opening(position, page, limit), page)
+        page = await self._streams.read(user, position, PAGE)
+        return Opened(room, plan_opening(position, page, self._conf.recovery_limit), page)
 
     async def open_worker(
         self, session: LocalSession, pools: tuple[str, ...], capacity: int

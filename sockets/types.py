@@ -85,14 +85,20 @@ class Page:
     """What a read of a stream found after a position.
 
     `floor`: the highest offset that retention removed. `entries`: ascending, without what has
-    collapsed or expired. `complete`: they reach to `head`.
+    collapsed or expired. `missing`: how many there are behind the position, with or without those
+    that this page had no room for.
     """
 
     epoch: str
     head: int
     floor: int
     entries: tuple[Entry, ...]
-    complete: bool
+    missing: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the entries reach to `head`."""
+        return len(self.entries) == self.missing
 
     @property
     def end(self) -> int:

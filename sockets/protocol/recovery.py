@@ -67,14 +67,14 @@ class Opening:
 
 
 def plan_opening(position: Position | None, page: Page, limit: int) -> Opening:
-    """Decide what a new session gets, from the page read after the `position` it gave.
+    """Decide what a new session gets, from the first page read after the `position` it gave.
 
     Recovery is never partial: all that is missing, at most `limit` messages, or nothing.
     """
     head = Position(page.epoch, page.head)
     if position is None:
         return Opening(None, head)
-    if not recoverable(position, page) or not page.complete or len(page.entries) > limit:
+    if not recoverable(position, page) or page.missing > limit:
         return Opening(False, head)
     return Opening(True, position)
 

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from sockets.types import Page, Position
 
+PAGE_BYTES = 256 * 1024
+"""Of the bodies of one page: what a read may cost, however large messages may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
@@ -60,5 +63,6 @@ class Streams(Protocol):
     async def read(self, user: str, after: Position | None, limit: int) -> Page:
         """At most `limit` entries behind `after`; none if `after` is None or of another epoch.
 
-        Makes the record if there is none.
+        A page ends early, but not before its first entry, when its bodies pass PAGE_BYTES. Makes
+        the record if there is none.
         """

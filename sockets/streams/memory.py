@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from sockets.streams.base import Appended, NewEntry
+from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
 from sockets.types import Entry, Page, Position
 
 
@@ -104,16 +104,16 @@ class MemoryStreams:
         record = self._record(user, now)
         self._trim(record, now)
         entries: list[Entry] = []
-        complete = True
+        missing: list[Entry] = []
         if after is not None and after.epoch == record.epoch:
-            for offset, kept in record.kept.items():
-                if offset <= after.offset:
-                    continue
-                if len(entries) == limit:
-                    complete = False
-                    break
-                entries.append(kept.entry)
-        return Page(record.epoch, record.head, record.floor, tuple(entries), complete)
+            missing = [k.entry for offset, k in record.kept.items() if offset > after.offset]
+        size = 0
+        for entry in missing[:limit]:
+            size += len(entry.body)
+            if entries and size > PAGE_BYTES:
+                break
+            entries.append(entry)
+        return Page(record.epoch, record.head, record.floor, tuple(entries), len(missing))
 
     def _record(self, user: str, now: float) -> _Record:
         record = self._records.get(user)

@@ -16,7 +16,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from sockets.redis import Call, Keys, Script, translated
-from sockets.streams.base import Appended, NewEntry
+from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
 from sockets.types import Entry, Page, Position
 
 T = TypeVar("T")
@@ -86,15 +86,15 @@ class StreamCalls:
     def read(self, user: str, after: Position | None, limit: int) -> Call:
         """A call of read.lua."""
         epoch, offset = (after.epoch, after.offset) if after else ("", 0)
-        return self._record_keys(user), [*self._record_args(), epoch, offset, limit]
+        return self._record_keys(user), [*self._record_args(), epoch, offset, limit, PAGE_BYTES]
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
         """What read.lua answered."""
-        epoch, head, floor, complete, *found = answer
+        epoch, head, floor, missing, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
-        return Page(epoch.decode(), head, floor, entries, bool(complete))
+        return Page(epoch.decode(), head, floor, entries, missing)
 
     def _record_keys(self, user: str) -> list[str]:
         return [self._keys.user(user, n) for n in ("meta", "stream", "collapse", "expiring")]

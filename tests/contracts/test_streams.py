@@ -15,7 +15,7 @@ import pytest
 
 from sockets.ids import new_id
 from sockets.redis import Keys, connect
-from sockets.streams.base import Appended, NewEntry, Streams
+from sockets.streams.base import PAGE_BYTES, Appended, NewEntry, Streams
 from sockets.streams.memory import MemoryStreams
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Page, Position
@@ -118,7 +118,7 @@ async def test_asking_makes_the_record(streams: Streams) -> None:
     assert await streams.head("u") == first
     assert await streams.heads(["u", "v"]) == {"u": first, "v": await streams.head("v")}
     page = await streams.read("w", None, 5)
-    assert (page.head, page.floor, page.entries, page.complete) == (0, 0, (), True)
+    assert (page.head, page.floor, page.entries, page.missing) == (0, 0, (), 0)
     assert (await streams.head("w")).epoch == page.epoch
 
 
@@ -159,6 +159,18 @@ async def test_a_read_is_a_page(streams: Streams) -> None:
     assert (offsets(page), page.head, page.complete, page.end) == ([2, 3], 5, False, 3)
     exact = await after(streams, 3, limit=2)
     assert (offsets(exact), exact.complete, exact.end) == ([4, 5], True, 5)
+    assert (page.missing, exact.missing) == (4, 2)
+
+
+async def test_a_page_is_never_too_large_and_never_empty(make: Make, clock: MovedClock) -> None:
+    """Messages may be large: what one read may cost is bounded in bytes too."""
+    async with make(clock) as streams:
+        large = b'{"id":"%s"}' % (b"x" * (PAGE_BYTES // 2))
+        for size in (large, large, large, large * 5):
+            await streams.append("u", NewEntry(new_id(), size))
+        first = await after(streams, 0)
+        assert (len(first.entries), first.missing, first.complete) == (1, 4, False)
+        assert len((await after(streams, 3)).entries) == 1
 
 
 async def test_a_position_of_nowhere_reads_nothing(streams: Streams) -> None:

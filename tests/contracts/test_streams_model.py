@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
         page: Page = self.run(self.streams.read("u", Position(self.epoch, offset), limit))
         visible = [one.offset for one in self.model.kept if one.offset > offset]
         assert [one.offset for one in page.entries] == visible[:limit]
-        assert page.complete is (len(visible) <= limit)
+        assert page.missing == len(visible)
         assert (page.epoch, page.head, page.floor) == (
             self.epoch,
             self.model.head,

@@ -16,7 +16,7 @@ from channels.layers import channel_layers
 
 from sockets import signals
 from sockets.conf import Conf
-from sockets.delivery import Delivery, Notifier
+from sockets.delivery import PAGE, Delivery, Notifier
 from sockets.exceptions import GatewayError, GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
 from sockets.ids import new_id
@@ -327,7 +327,7 @@ class House:
 
     async def listen(self, room: Room, session: LocalSession, position: Position | None) -> None:
         """Let a session that is in the room begin to read, as its consumer does."""
-        page = await self.streams.read(room.user, position, self.conf.recovery_limit + 1)
+        page = await self.streams.read(room.user, position, PAGE)
         opening = plan_opening(position, page, self.conf.recovery_limit)
         self.delivery.begin(room, session, opening, page)
 

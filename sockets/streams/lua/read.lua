@@ -1,15 +1,23 @@
 -- The head of a user's stream, and entries behind a position. Behind record.lua.
 --
 -- ARGV  7 epoch of the position, or ""   8 its offset   9 how many entries at most
--- Returns  epoch, head, floor, 1 if the entries reach to the head, entry, offset, entry, offset …
+--       10 how many bytes at most, behind the first entry
+-- Returns  epoch, head, floor, how many entries are behind the position,
+--          entry, offset, entry, offset …
 trim()
 keep()
-local page = { record.epoch, record.offset, record.floor, 1 }
-local limit = tonumber(ARGV[9])
-if limit > 0 and ARGV[7] == record.epoch then
-  local found = redis.call(
-    'ZRANGEBYSCORE', STREAM, '(' .. ARGV[8], '+inf', 'WITHSCORES', 'LIMIT', 0, limit + 1)
-  if #found > 2 * limit then page[4] = 0 end
-  for i = 1, math.min(#found, 2 * limit) do page[#page + 1] = found[i] end
+local page = { record.epoch, record.offset, record.floor, 0 }
+local limit, room = tonumber(ARGV[9]), tonumber(ARGV[10])
+if ARGV[7] == record.epoch then
+  local after = '(' .. ARGV[8]
+  page[4] = redis.call('ZCOUNT', STREAM, after, '+inf')
+  if limit > 0 and page[4] > 0 then
+    local found = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
+    for i = 1, #found, 2 do
+      room = room - #found[i]
+      if i > 1 and room < 0 then break end
+      page[#page + 1], page[#page + 2] = found[i], found[i + 1]
+    end
+  end
 end
 return page

@@ -26,10 +26,10 @@ def entry(offset: int, exclude: str | None = None) -> Entry:
 
 
 def page(
-    *offsets: int | Entry, head: int, floor: int = 0, epoch: str = A, complete: bool = True
+    *offsets: int | Entry, head: int, floor: int = 0, epoch: str = A, missing: int | None = None
 ) -> Page:
     entries = tuple(one if isinstance(one, Entry) else entry(one) for one in offsets)
-    return Page(epoch, head, floor, entries, complete)
+    return Page(epoch, head, floor, entries, len(entries) if missing is None else missing)
 
 
 # --- live
@@ -88,7 +88,8 @@ def test_a_new_cursor_must_read_first() -> None:
         (Position("", 0), page(head=0), Opening(False, Position(A, 0))),
         (Position(A, 1), page(2, 3, 4, head=4), Opening(True, Position(A, 1))),
         (Position(A, 0), page(1, 2, 3, 4, head=4), Opening(False, Position(A, 4))),
-        (Position(A, 0), page(1, 2, head=9, complete=False), Opening(False, Position(A, 9))),
+        (Position(A, 0), page(1, 2, head=9, missing=4), Opening(False, Position(A, 9))),
+        (Position(A, 0), page(1, 2, head=9, missing=3), Opening(True, Position(A, 0))),
     ],
 )
 def test_how_a_session_begins(position: Position | None, found: Page, expected: Opening) -> None:
@@ -137,7 +138,7 @@ def test_a_page_may_begin_before_the_cursor() -> None:
 
 
 def test_a_part_of_the_stream_moves_only_to_its_own_end() -> None:
-    part = page(4, entry(5, exclude="me"), head=99, complete=False)
+    part = page(4, entry(5, exclude="me"), head=99, missing=3)
     assert told(3, part) == [Deliver(entry(4), None), Moved(5)]
     assert told(5, part) == [], "it was told what the part says"
 
@@ -179,7 +180,7 @@ def test_the_driver_moves_the_cursor_not_the_walk() -> None:
     [
         (page(head=6), 6),
         (page(4, head=6), 6),
-        (page(4, head=6, complete=False), 4),
+        (page(4, head=6, missing=2), 4),
         (page(head=0), 0),
     ],
 )

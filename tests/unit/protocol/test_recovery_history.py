@@ -53,8 +53,8 @@ class Stream:
         entries: list[Entry] = []
         if after is not None and after.epoch == str(self.epoch):
             entries = [entry for offset, (entry, _) in self.kept.items() if offset > after.offset]
-        complete = len(entries) <= limit
-        return Page(str(self.epoch), self.head, self.floor, tuple(entries[:limit]), complete)
+        found = tuple(entries[:limit])
+        return Page(str(self.epoch), self.head, self.floor, found, len(entries))
 
 
 class StrictPeer:
