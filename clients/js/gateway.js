@@ -39,6 +39,7 @@ const STABLE = 5_000; // ms online after which a loss counts as the first one ag
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const ACK_EVERY = 1_000;
+const SENDABLE = /^[\w!#$%&'*+\-.^`|~]+$/; // a subprotocol, as RFC 9110 section 5.6.2 has tokens
 
 /** Whether a socket closed with `code` should come back; PROTOCOL section 3. @param {number} code */
 export function shouldReconnect(code) {
@@ -132,13 +133,26 @@ export class Gateway {
       return;
     }
     if (attempt !== this.#attempt) return;
+    const protocols = ["gateway.v1", ...(token ? [`gateway.bearer.${token}`] : [])];
+    let socket;
+    try {
+      socket = this.#socket = new WebSocket(this.#address(), protocols);
+    } catch {
+      // The same again would fail again. The error is not passed on: its text holds the token.
+      if (protocols.every((name) => SENDABLE.test(name))) this.#lost(4500, "no address for a WebSocket");
+      else this.#lost(4501, "the token has characters that a WebSocket cannot carry");
+      return;
+    }
+    socket.onmessage = ({ data }) => this.#received(JSON.parse(data));
+    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+  }
+
+  /** What to connect to. @returns {URL} */
+  #address() {
     const url = new URL(this.#url);
     const given = { ...this.#query, client_id: this.clientId, ...this.position };
     for (const [name, value] of Object.entries(given)) url.searchParams.set(name, String(value));
-    const protocols = ["gateway.v1", ...(token ? [`gateway.bearer.${token}`] : [])];
-    const socket = (this.#socket = new WebSocket(url, protocols));
-    socket.onmessage = ({ data }) => this.#received(JSON.parse(data));
-    socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    return url;
   }
 
   /** @param {any} frame */

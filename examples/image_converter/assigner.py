@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -166,7 +167,8 @@ async def remove(desk: Desk, job_id: str, user: str) -> Job | None:
     """Delete a job and stop the work on it; None if there is none."""
     job = await desk.change(desk.jobs.remove, job_id, user)
     if job is not None and job.task:
-        await acancel_task(job.task)
+        with suppress(GatewayError):  # then the worker works in vain: nobody asks for its result
+            await acancel_task(job.task)
     return job
 
 

@@ -115,8 +115,8 @@ def _decode(
     width, height = image.size
     if image.getexif().get(_ORIENTATION) in _TURNED:
         width, height = height, width
-    frames = getattr(image, "n_frames", 1)
-    note = f"Only the first of {frames} frames." if frames > 1 else ""
+    # Not `n_frames`: to count them Pillow walks them all, in a TIFF each past all those before.
+    note = "Only the first frame." if getattr(image, "is_animated", False) else ""
     if wish.side is not None:
         double = _fit(image.size, 2 * wish.side)
         image.draft(None, double)

@@ -39,6 +39,7 @@ MAX_ATTEMPTS = 3
 """A job that outlived this many workers has probably killed them."""
 
 _CHUNK = 256 * 1024
+_FULL = "The converter is full: try again in a few minutes"
 
 
 class Refused(Exception):
@@ -131,8 +132,14 @@ class Jobs:
         )  # fmt: skip
 
     def queue(self, job: Job) -> Job:
-        """What was received becomes a job."""
+        """What was received becomes a job. Raises Refused: others that came at the same time have
+        taken the room."""
         folder = self.root / "incoming" / job.id
+        try:
+            self._check_room(job.user)
+        except Refused:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         _write(folder, job)
         (self.root / "jobs").mkdir(exist_ok=True)
         folder.rename(self._folder(job.id))
@@ -143,9 +150,8 @@ class Jobs:
         if sum(job.user == user for job in found) >= limits.per_user:
             text = f"You have {limits.per_user} images here: remove some first"
             raise Refused("too_many", 429, text)
-        held = sum(job.source_bytes + job.result_bytes for job in found)
-        if len(found) >= limits.total or held >= limits.bytes:
-            raise Refused("full", 503, "The converter is full: try again in a few minutes")
+        if len(found) >= limits.total or _held(found) >= limits.bytes:
+            raise Refused("full", 503, _FULL)
 
     def _take(self, source: Readable, path: Path) -> int:
         size = 0
@@ -169,7 +175,7 @@ class Jobs:
         return self._change(job, state="working", task=task)
 
     def done(self, task: str, made: Made) -> Job | None:
-        """Its result is complete; the upload is not needed any more."""
+        """Its result is complete; the upload is not needed any more. `failed` without room."""
         job = self.of_task(task)
         if job is None:
             return None
@@ -177,6 +183,10 @@ class Jobs:
             size = self.result(job).stat().st_size
         except FileNotFoundError:
             return self.set_back(task, "lost")
+        if _held(self.all()) + size > self.limits.bytes:  # a small upload may become very large
+            changed = self._change(job, state="failed", error=_FULL, setback="", retryable=True)
+            self._tidy(changed)
+            return changed
         changed = self._change(
             job, state="done", result_bytes=size, setback="", **msgspec.structs.asdict(made)
         )
@@ -277,6 +287,10 @@ class Jobs:
         except FileNotFoundError:
             return
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def _held(jobs: list[Job]) -> int:
+    return sum(job.source_bytes + job.result_bytes for job in jobs)
 
 
 def _folders(parent: Path) -> Iterator[Path]:

@@ -137,9 +137,9 @@ async def _upload(request: HttpRequest, visitor: str) -> HttpResponseBase:
             ref=given.get("ref", "")[:40],
             now=time.time(),
         )
+        job = await desk().change(jobs.queue, received)
     except Refused as error:
         return refusal(error.status, error.code, str(error))
-    job = await desk().change(jobs.queue, received)
     assert job is not None
     assigner.wake()
     return JsonResponse(job.view(), status=202)

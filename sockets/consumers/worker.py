@@ -40,6 +40,7 @@ from sockets.types import Credentials, Kind, TaskState
 _MAX_NAME = 128
 _MAX_POOLS = 16
 _MAX_CAPACITY = 1_000
+_CAPACITY = f"capacity is a number from 1 to {_MAX_CAPACITY}"
 
 
 class WorkerConsumer(GatewayConsumer):
@@ -183,9 +184,13 @@ def _pools(text: str) -> tuple[str, ...]:
 
 def _capacity(text: str) -> int:
     """How many tasks the worker holds at most. Raises BadRequest."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MAX_CAPACITY):
-        raise BadRequest(f"capacity is a number from 1 to {_MAX_CAPACITY}")
-    return int(text)
+    digits = text.lstrip("0")
+    # Its length first: too many digits are an error of `int` itself.
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 4):
+        raise BadRequest(_CAPACITY)
+    if (capacity := int(digits)) > _MAX_CAPACITY:
+        raise BadRequest(_CAPACITY)
+    return capacity
 
 
 def on_client_send(room: Room, message: Message) -> None:

@@ -93,7 +93,11 @@ class Dispatcher:
             require_user_id(user_id)
         if timeout is None:
             timeout = self._conf.task_timeout
-        elif not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
+        elif (
+            isinstance(timeout, bool)
+            or not isinstance(timeout, int | float)
+            or not 0 < timeout <= MAX_TIMEOUT
+        ):
             raise InvalidMessage("timeout is a number of seconds above 0, and at most 30 days")
         encoded = encode_json(data, self._conf.max_message_size)
         if id is not None and (known := await self._records.get(id)):

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from examples.image_converter.formats import FORMATS
 from tests.acceptance.gateway import wait_for
@@ -192,6 +192,52 @@ async def test_several_dropped_anywhere_on_the_page(site: Site, browser: Browser
     assert order[0] == "newest.png"
 
 
+async def test_what_is_given_before_the_list_is_there_is_taken(
+    site: Site, browser: Browser
+) -> None:
+    context = await browser.new_context()
+    there = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.method == "GET" and not there.is_set():
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await context.route("**/demo/jobs*", late)
+    tab = Tab(await context.new_page())
+    await tab.page.goto(site.http("/demo/"))
+    await expect(tab.page.locator("#problem")).to_contain_text("cannot be loaded just now")
+    await expect(tab.page.locator("#summary")).to_have_text("Loading…")
+    assert await tab.drop(("early.png", photo(40, 40)))
+    await tab.becomes("early.png", "queued")
+    there.set()
+    await tab.live()
+    await tab.becomes("early.png", "done")
+    await expect(tab.page.locator("#problem")).to_be_hidden()
+    assert tab.errors == []
+
+
+async def test_a_file_that_cannot_be_read_is_not_tried_again(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
+    """A folder that was dropped, or a file that was moved after it was chosen."""
+    context = await browser.new_context()
+    tab = await Tab.open(context, site)
+    moved = tmp_path / "moved.png"
+    moved.write_bytes(photo(40, 40))
+
+    async def breaks_off(route: Route) -> None:
+        moved.unlink(missing_ok=True)
+        await route.abort()
+
+    await context.route("**/demo/jobs?*", breaks_off)
+    await tab.page.set_input_files("#files", moved)
+    await tab.says("moved.png", "cannot be read")
+    await expect(tab.button("Try moved.png again")).to_have_count(0)
+    assert tab.errors == []
+
+
 async def test_pasted(site: Site, browser: Browser) -> None:
     tab = await Tab.open(await browser.new_context(), site)
     await tab.paste(("image.png", photo(40, 40)))
@@ -246,7 +292,8 @@ async def test_the_page_survives_kill_9(own_site: Site, browser: Browser, shots:
     await expect(status).to_have_attribute("data-state", "offline")
     await tab.upload(("after.png", photo(200, 200)))
     await tab.says("after.png", "goes on by itself")
-    await expect(status).to_contain_text("retry in", timeout=15_000)
+    # Seen, but not read out each second.
+    await expect(status.locator("[aria-hidden=true]")).to_contain_text("retry in", timeout=15_000)
     await tab.page.screenshot(path=shots / "converter-offline.png", full_page=True)
 
     await asyncio.to_thread(own_site.start)

@@ -58,14 +58,14 @@ class Script:
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def connect(self, options: str = "") -> None:
+    async def connect(self, options: str = "", url: str = SOCKET) -> None:
         """Make `window.gateway`; everything it says is kept in `window.heard`."""
         await self.page.evaluate(
             f"""async () => {{
               const sdk = await import("/gateway.js");
               window.tokens = 0;
               window.heard = {{ status: [], message: [], reset: [] }};
-              window.gateway = new sdk.Gateway("{SOCKET}", {{
+              window.gateway = new sdk.Gateway("{url}", {{
                 getToken: async () => `token-${{++window.tokens}}`, {options} }});
               for (const [name, list] of Object.entries(window.heard))
                 window.gateway.on(name, (detail) => list.push(structuredClone(detail)));
@@ -278,6 +278,36 @@ async def test_a_token_that_cannot_be_had_is_tried_again(script: Script) -> None
         assert "no token" in status["reason"]
         await script.page.evaluate("gateway.connect()")
     await script.becomes("online")
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "code", "told"),
+    [
+        (SOCKET, "se cret", 4501, "token"),
+        (SOCKET, "se\u00e9cret", 4501, "token"),
+        ("nowhere", "secret", 4500, "address"),
+        ("ftp://sdk.test/", "secret", 4500, "address"),
+    ],
+)
+async def test_what_cannot_be_tried_is_not_tried_again(
+    browser: Browser, url: str, token: str, code: int, told: str
+) -> None:
+    """Of the browser's own WebSocket, which takes less than Playwright's does."""
+    page = await browser.new_page()
+    await page.clock.install(time=0)
+    await page.route("**/*", serve)
+    await page.goto(PAGE)
+    script = Script(page)
+    await script.connect(f"getToken: async () => (++window.tokens, {token!r})", url)
+    status = await script.becomes("closed")
+    assert status["code"] == code and told in status["reason"]
+    assert "cret" not in status["reason"]
+    await script.page.clock.fast_forward(120_000)
+    assert await script.page.evaluate("window.tokens") == 1
+    assert [status["state"] for status in await script.heard("status")] == ["closed"]
+    await script.page.evaluate("gateway.connect()")  # whoever has mended it may ask again
+    await script.page.wait_for_function("window.tokens === 2")
+    await script.becomes("closed")
 
 
 async def test_send_is_answered_by_ref(script: Script) -> None:

@@ -69,6 +69,24 @@ async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots
     assert tab.errors == []
 
 
+async def test_a_new_tab_says_too_that_a_worker_is_silent(own_site: Site, browser: Browser) -> None:
+    worker = own_site.work("frozen")
+    context = await browser.new_context()
+    tab = await Tab.open(context, own_site)
+    await tab.upload(("long.jpg", long_work()), to="PNG")
+    await tab.says("long.jpg", "written")
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        late = await Tab.open(context, own_site)
+        await late.becomes("long.jpg", "working")
+        await late.page.evaluate(LATER)
+        await late.says("long.jpg", "no news for")
+    finally:
+        worker.send_signal(signal.SIGCONT)
+    await late.becomes("long.jpg", "done")
+    assert tab.errors == late.errors == []
+
+
 async def test_a_worker_that_is_told_to_go_hands_its_work_over(
     own_site: Site, browser: Browser
 ) -> None:

@@ -78,80 +78,7 @@ async function act(action, job) {
   }
 }
 
-// --- the gateway
-
-const position = await load();
-const gateway = new Gateway(socketUrl, {
-  position,
-  getToken: async () => (await api("token", { method: "POST" })).token,
-});
-gateway.on("message", ({ event, data }) => {
-  if (event.startsWith("job.")) rows.put(data);
-  else if (event === "task.progress") rows.progress(data.task, data.data);
-  else if (event === "demo.workers") showWorkers(data);
-});
-gateway.on("reset", load);
-addEventListener("online", () => uploads.resume());
-gateway.on("welcome", async () => {
-  uploads.resume();
-  try {
-    showWorkers(await api("workers")); // from here on a broadcast tells of changes
-  } catch {
-    // The page does not need to know.
-  }
-});
-
-function showWorkers({ workers, capacity }) {
-  rows.workers = workers;
-  byId("no-workers").hidden = workers !== 0;
-  byId("workers").textContent = !workers ? "" :
-    `${workers} ${workers === 1 ? "worker" : "workers"} connected, for ${capacity} ${capacity === 1 ? "image" : "images"} at a time.`;
-}
-
-// --- the connection, for people
-
-let tabs = 1;
-const otherTabs = new BroadcastChannel("demo");
-
-function showStatus() {
-  const { state, retryAt, reason } = gateway.status;
-  const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
-  const text = {
-    online: tabs > 1 ? `Live in ${tabs} tabs` : "Live",
-    connecting: "Connecting…",
-    offline: seconds > 0 ? `Offline · retry in ${seconds} s` : "Reconnecting…",
-    closed: `Disconnected${reason ? `: ${reason}` : ""}`,
-  }[state];
-  const pill = byId("status");
-  pill.dataset.state = state;
-  if (pill.firstElementChild.textContent !== text) pill.firstElementChild.textContent = text;
-  byId("retry").hidden = state !== "closed" && !(state === "offline" && seconds > 0);
-}
-
-async function countTabs() {
-  try {
-    tabs = (await gateway.sessions()).length;
-    showStatus();
-  } catch {
-    // Offline, which the pill says already.
-  }
-}
-
-gateway.on("status", ({ state }) => {
-  showStatus();
-  if (state !== "online") return showWorkers({}); // nobody knows
-  countTabs();
-  otherTabs.postMessage("here");
-});
-otherTabs.onmessage = () => setTimeout(countTabs, 200);
-addEventListener("pagehide", () => otherTabs.postMessage("gone"));
-addEventListener("beforeunload", (event) => uploads.active && event.preventDefault());
-setInterval(() => document.hidden || countTabs(), COUNT_TABS);
-byId("retry").onclick = () => gateway.connect();
-setInterval(() => (showStatus(), rows.tick(Date.now() / 1000 + skew)), TICK);
-showStatus();
-
-// --- choosing, dropping, pasting
+// --- choosing, dropping, pasting: before anything is waited for, so that no image is missed
 
 function take(list, rename = (file) => file.name) {
   const wanted = list.length && wish();
@@ -193,3 +120,77 @@ byId("clear").onclick = () => {
   for (const job of rows.jobs)
     if (["done", "failed", "cancelled"].includes(job.state)) act("remove", job);
 };
+
+// --- the gateway
+
+const position = await load();
+const gateway = new Gateway(socketUrl, {
+  position,
+  getToken: async () => (await api("token", { method: "POST" })).token,
+});
+gateway.on("message", ({ event, data }) => {
+  if (event.startsWith("job.")) rows.put(data);
+  else if (event === "task.progress") rows.progress(data.task, data.data);
+  else if (event === "demo.workers") showWorkers(data);
+});
+gateway.on("reset", load);
+addEventListener("online", () => uploads.resume());
+gateway.on("welcome", async () => {
+  uploads.resume();
+  try {
+    showWorkers(await api("workers")); // from here on a broadcast tells of changes
+  } catch {
+    // The page does not need to know.
+  }
+});
+
+function showWorkers({ workers, capacity }) {
+  rows.workers = workers;
+  byId("no-workers").hidden = workers !== 0;
+  byId("workers").textContent = !workers ? "" :
+    `${workers} ${workers === 1 ? "worker" : "workers"} connected, for ${capacity} ${capacity === 1 ? "image" : "images"} at a time.`;
+}
+
+// --- the connection, for people
+
+let tabs = 1;
+const otherTabs = new BroadcastChannel("demo");
+
+function showStatus() {
+  const { state, retryAt, reason } = gateway.status;
+  const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
+  const text = {
+    online: tabs > 1 ? `Live in ${tabs} tabs` : "Live",
+    connecting: "Connecting…",
+    offline: seconds > 0 ? "Offline" : "Reconnecting…",
+    closed: `Disconnected${reason ? `: ${reason}` : ""}`,
+  }[state];
+  const pill = byId("status");
+  pill.dataset.state = state;
+  if (pill.firstElementChild.textContent !== text) pill.firstElementChild.textContent = text;
+  pill.lastElementChild.textContent = state === "offline" && seconds > 0 ? `· retry in ${seconds} s` : "";
+  byId("retry").hidden = state !== "closed" && !(state === "offline" && seconds > 0);
+}
+
+async function countTabs() {
+  try {
+    tabs = (await gateway.sessions()).length;
+    showStatus();
+  } catch {
+    // Offline, which the pill says already.
+  }
+}
+
+gateway.on("status", ({ state }) => {
+  showStatus();
+  if (state !== "online") return showWorkers({}); // nobody knows
+  countTabs();
+  otherTabs.postMessage("here");
+});
+otherTabs.onmessage = () => setTimeout(countTabs, 200);
+addEventListener("pagehide", () => otherTabs.postMessage("gone"));
+addEventListener("beforeunload", (event) => uploads.active && event.preventDefault());
+setInterval(() => document.hidden || countTabs(), COUNT_TABS);
+byId("retry").onclick = () => gateway.connect();
+setInterval(() => (showStatus(), rows.tick(Date.now() / 1000 + skew)), TICK);
+showStatus();

@@ -114,7 +114,7 @@ export class Rows {
     let entry = this.#entries.get(job.id);
     if (!entry) {
       // Where it begins it stays: the server's time of an upload differs from ours.
-      entry = { job, row: this.#made(job), heard: 0, order: job.created };
+      entry = { job, row: this.#made(job), heard: performance.now(), order: job.created };
       this.#entries.set(job.id, entry);
     }
     if (job.state === "working" && entry.job.task !== job.task) entry.heard = performance.now();
@@ -140,7 +140,7 @@ export class Rows {
 
   #describe({ job, row, progress, heard }) {
     const current = job.state === "working" && progress?.task === job.task ? progress : undefined;
-    const silent = heard ? (performance.now() - heard) / 1000 : 0;
+    const silent = (performance.now() - heard) / 1000;
     describe(job, row, current, detail(job, { progress: current, silent, workers: this.#workers }));
   }
 

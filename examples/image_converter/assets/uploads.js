@@ -71,7 +71,8 @@ export class Uploads {
     request.upload.onprogress = ({ loaded, total }) =>
       this.#change(ref, { state: "uploading", percent: Math.floor((loaded * 100) / total) });
     request.onload = () => this.#answered(ref, request);
-    request.onerror = () => {
+    request.onerror = async () => {
+      if (!(await readable(file))) return this.#fail(ref, "It cannot be read: it is a folder, or was moved or changed");
       known.broken = true;
       this.#fail(ref, "The upload broke off. It goes on by itself when the connection is back", true);
     };
@@ -102,6 +103,9 @@ export class Uploads {
     if (known) this.#rows.local({ ...known.job, ...changes });
   }
 }
+
+/** @param {File} file */
+const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 
 /** An error of the API server, in its own words if it has some. */
 export function explained(text, status, maxBytes) {

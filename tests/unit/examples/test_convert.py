@@ -160,8 +160,23 @@ def test_only_the_first_frame_and_it_says_so(converter: Converter) -> None:
     out = BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
     found, made = converter(out.getvalue(), "png")
-    assert "first of 3 frames" in found.note
+    assert found.note == "Only the first frame."
     assert made.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_million_frames_are_not_counted(converter: Converter) -> None:
+    """20 MB of empty frames would keep a worker busy for hours."""
+    entries = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 278: 1, 279: 1}  # TIFF 6.0 tags
+    frame = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    pages, size = 2_000, 2 + len(frame) + 4
+    places = [*(8 + number * size for number in range(1, pages)), 0]
+    content = b"II*\0" + struct.pack("<I", 8)
+    content += b"".join(
+        struct.pack("<H", len(entries)) + frame + struct.pack("<I", next) for next in places
+    )
+    found, _ = converter(content, "png")
+    assert found.note == "Only the first frame."
+    assert len(converter.reports) < pages
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,44 @@ def test_there_is_room_for_so_many(
         add(user="lee")
 
 
+def test_uploads_that_come_at_the_same_time_share_the_room(jobs: Jobs) -> None:
+    jobs.limits = Limits(per_user=1)
+    both = [
+        jobs.receive(BytesIO(b"image"), user="kim", name="n", wish=Wish("webp"), now=NOW)
+        for _ in range(2)
+    ]
+    jobs.queue(both[0])
+    with pytest.raises(Refused) as refused:
+        jobs.queue(both[1])
+    assert refused.value.code == "too_many"
+    assert [job.id for job in jobs.all()] == [both[0].id]
+    assert list((jobs.root / "incoming").iterdir()) == [], "the upload is gone"
+
+
+def test_a_result_that_there_is_no_room_for(jobs: Jobs, add: AddJob) -> None:
+    """A few kilobytes of one colour become 150 MB of BMP."""
+    jobs.limits = Limits(bytes=20)
+    fits, too_much = start(jobs, add(), "T1"), start(jobs, add(), "T2")
+    make_files(jobs, fits, b"x" * 10)
+    made = jobs.done("T1", MADE)
+    assert made is not None and made.state == "done"
+    make_files(jobs, too_much, b"x")
+    refused = jobs.done("T2", MADE)
+    assert refused is not None
+    assert (refused.state, refused.retryable, refused.result_bytes) == ("failed", True, 0)
+    assert "full" in refused.error
+    assert {path.name for path in (jobs.root / "jobs" / refused.id).iterdir()} == {
+        "job.json",
+        "source",
+    }
+    jobs.remove(fits.id, "kim")
+    again = jobs.retry(refused.id, "kim")
+    assert again is not None
+    make_files(jobs, start(jobs, again, "T3"), b"x")
+    made = jobs.done("T3", MADE)
+    assert made is not None and made.state == "done"
+
+
 def test_the_oldest_waits_no_longer_but_nobody_takes_all(jobs: Jobs, add: AddJob) -> None:
     first, second, third = add(), add(), add()
     other = add(user="lee")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,17 @@ async def test_a_bad_upload_is_refused(
     assert told == []
 
 
+async def test_an_upload_that_others_took_the_room_of_is_refused(
+    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: Told
+) -> None:
+    """They came at the same time, and all found room."""
+    small = Desk(Jobs(tmp_path, Limits(per_user=2)))
+    monkeypatch.setattr(views, "desk", lambda: small)
+    responses = await asyncio.gather(*[upload(browser) for _ in range(6)])
+    assert Counter(response.status_code for response in responses) == {202: 2, 429: 4}
+    assert len(small.jobs.all()) == 2
+
+
 async def started(browser: AsyncClient, task: str = "T1", name: str = "cat.png") -> Job:
     """A job of this visitor that a worker has accepted."""
     job = json.loads((await upload(browser, name=name)).content)
@@ -348,12 +361,15 @@ async def test_cancelled_too_late_it_stays_as_it_ended(browser: AsyncClient, tol
     assert told.cancelled == []
 
 
-async def test_removed_it_is_gone(browser: AsyncClient, told: Told) -> None:
+@pytest.mark.parametrize("away", [False, True])
+async def test_removed_it_is_gone(browser: AsyncClient, told: Told, away: bool) -> None:
     job = await started(browser)
+    told.error = GatewayUnavailable("away") if away else None
     response = await ask(browser, "delete", f"/demo/jobs/{job.id}")
     assert json.loads(response.content)["state"] == "removed"
-    assert told[-1][1] == "job.removed"
-    assert told.cancelled == ["T1"]
+    if not away:
+        assert told[-1][1] == "job.removed"
+        assert told.cancelled == ["T1"]
     assert (await browser.get("/demo/jobs")).json()["jobs"] == []
     assert (await ask(browser, "delete", f"/demo/jobs/{job.id}")).status_code == 404
 

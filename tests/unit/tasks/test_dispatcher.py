@@ -409,6 +409,7 @@ async def test_a_verdict_that_comes_twice_is_taken_once() -> None:
         ({"timeout": float("inf")}, "timeout is a number"),
         ({"timeout": 10**400}, "timeout is a number"),
         ({"timeout": "5"}, "timeout is a number"),
+        ({"timeout": True}, "timeout is a number"),
         ({"data": object()}, "cannot be written as JSON"),
         ({"data": "\ud800"}, "cannot be written as JSON"),
     ],
