@@ -43,7 +43,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await django_application(scope, receive, send)
         return
     serve = _ROUTES[surface].get(scope["path"])
-    own = (node.client_socket_url,)
+    own = (node.addresses.client_socket_url,)
     if serve is None or (serve is _CLIENT and not origin_allowed(scope, node.conf, own)):
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403

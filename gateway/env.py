@@ -15,10 +15,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from sockets.redis import SentinelGroup
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -213,15 +215,14 @@ class Env:
             raise Wrong(name, "* stands beside other origins", "give * alone or a list without it")
         return items if items == ("*",) else tuple(_origin(name, item) for item in items)
 
-    def redis_url(self, name: str) -> str | None:
-        """The address of a Redis server; only its form is looked at."""
+    def redis_url(self, name: str, database: int = 0) -> str | None:
+        """The address of a Redis server, with its database number; only its form is looked at."""
         value = self.raw(name)
-        if value is None:
-            return None
-        if value.startswith("unix:///"):
-            return value
-        _split(name, value, ("redis", "rediss", "unix"), user=True)
-        return value
+        return None if value is None else _redis(name, value, database)
+
+    def redis_urls(self, name: str) -> tuple[str, ...]:
+        """Several, separated by spaces."""
+        return tuple(_redis(name, url, 0) for url in (self.raw(name) or "").split())
 
     def database(self, name: str) -> dict[str, Any] | None:
         """Django's description of the database at a sqlite: or postgres: URL."""
@@ -282,6 +283,41 @@ def _split(name: str, value: str, schemes: tuple[str, ...], *, user: bool = Fals
     if not parts.hostname or port == 0 or re.search(r"\s", value):
         raise Wrong(name, "it is not a proper URL", remedy)
     return parts
+
+
+_REDIS = "write redis://HOST:PORT/0, rediss://… or redis+sentinel://HOST,HOST/0?service=NAME"
+
+
+def _redis(name: str, url: str, database: int) -> str:
+    """One address with its database number, from the URL's path or from `database`."""
+    if url.startswith("redis+sentinel://"):
+        try:
+            SentinelGroup.of(url)
+        except ValueError:
+            raise Wrong(name, "it is not a proper URL", _REDIS) from None
+    elif not url.startswith("unix:///"):
+        _split(name, url, ("redis", "rediss", "unix"), user=True)
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        given = dict(parse_qsl(parts.query)).get("db")
+    else:
+        given = parts.path.strip("/")
+    if given and not given.isdecimal():
+        raise Wrong(name, "its path is no database number", _REDIS)
+    if given or not database:
+        if given and database and int(given) != database:
+            raise Wrong(name, f"it names database {given}, REDIS_DB {database}", "name one of them")
+        return url
+    if parts.scheme == "unix":  # urlunsplit would lose its slashes
+        return f"{url}{'&' if parts.query else '?'}db={database}"
+    return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+def redis_database(url: str) -> int:
+    """The database number in an address that `Env.redis_url` has passed."""
+    parts = urlsplit(url)
+    text = dict(parse_qsl(parts.query)).get("db") if parts.scheme == "unix" else parts.path
+    return int((text or "").strip("/") or 0)
 
 
 def _origin(name: str, item: str) -> str:

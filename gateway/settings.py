@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import secrets
-from gateway.env import Env, Wrong, hosts_of
+from gateway.env import Env, Wrong, hosts_of, redis_database
 from gateway.logs import LEVELS, logging_config
 from sockets.conf import Conf
 from sockets.types import Surface
@@ -63,6 +63,20 @@ if not SECRET_KEY:
         raise Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32")
     SECRET_KEY = secrets.kept(_DATA_DIR / "secret_key")
 
+# --- Redis mode: with REDIS_URL; without it everything lives in this process ------------------
+
+_REDIS_DB = _env.integer("REDIS_DB", 0, minimum=0, maximum=65535)
+_REDIS_URL = _env.redis_url("REDIS_URL", _REDIS_DB) or ""
+_LAYER_REDIS_URLS = _env.redis_urls("LAYER_REDIS_URL")
+if _LAYER_REDIS_URLS and not _REDIS_URL:
+    raise Wrong("LAYER_REDIS_URL", "it is set without REDIS_URL", "set both, or none")
+# Redis' pub/sub knows no database numbers, so the prefix has to part them.
+_database_number = redis_database(_REDIS_URL)
+_PREFIX_DEFAULT = f"asgi.{_database_number}" if _database_number else "asgi"
+_LAYER_PREFIX = _env.label("LAYER_PREFIX", _PREFIX_DEFAULT)
+_NAMESPACE = _env.label("GATEWAY_NAMESPACE", _default.namespace)
+_DURABILITY = _env.choice("REDIS_DURABILITY", "usual", ("usual", "always"))
+
 # --- The gateway: the keys of sockets.conf.Conf ----------------------------------------------
 
 GATEWAY: dict[str, Any] = {
@@ -98,6 +112,10 @@ GATEWAY: dict[str, Any] = {
     "task_grace": _env.seconds("TASK_GRACE", _default.task_grace),
     "task_keep": _env.seconds("TASK_KEEP", _default.task_keep),
     "task_history": _env.integer("TASK_HISTORY", _default.task_history),  # ended tasks
+    "redis_url": _REDIS_URL,
+    "layer_redis_urls": _LAYER_REDIS_URLS,
+    "namespace": _NAMESPACE,
+    "redis_durable": _DURABILITY == "always",
     "history_size": _env.integer("HISTORY_SIZE", _default.history_size),  # messages per user
     "history_ttl": _env.seconds("HISTORY_TTL", _default.history_ttl),
     "record_ttl": _env.seconds("RECORD_TTL", _default.record_ttl),
@@ -123,17 +141,18 @@ if GATEWAY["inbound_low"] >= GATEWAY["inbound_high"]:
     raise Wrong("INBOUND_LOW", "it is not below INBOUND_HIGH", "choose a smaller number")
 Conf(**GATEWAY)  # what it refuses stops the start here
 
-_REDIS_DB = _env.integer("REDIS_DB", 0, minimum=0, maximum=65535)
-if _env.redis_url("REDIS_URL") is not None:
-    raise Wrong(
-        "REDIS_URL", "Redis mode is not built in this version", "unset it to run in memory mode"
-    )
-CHANNEL_LAYERS = {
+CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "sockets.layers.memory.MemoryChannelLayer",
         "CONFIG": {"capacity": GATEWAY["layer_capacity"]},
     }
 }
+if _REDIS_URL:
+    CHANNEL_LAYERS["default"]["BACKEND"] = "sockets.layers.redis.RedisChannelLayer"
+    CHANNEL_LAYERS["default"]["CONFIG"] |= {
+        "hosts": list(_LAYER_REDIS_URLS or (_REDIS_URL,)),
+        "prefix": _LAYER_PREFIX,
+    }
 
 # --- Django ---------------------------------------------------------------------------------
 

@@ -2,37 +2,48 @@
 
 Every function has an async twin whose name begins with `a`. The sync form is for threads (views,
 tasks, signal handlers); on the thread of a running event loop it raises SynchronousOnlyOperation
-and names the twin. The async form may be awaited on any loop.
+and names the twin. The async form may be awaited on any loop. In Redis mode any process of the
+project may call: web workers before and after a fork, Celery, management commands.
 
 Errors (all `sockets.exceptions.GatewayError`): InvalidMessage and MessageTooLarge for what cannot
 be sent, NoWorkerAvailable for a task that nobody takes now, GatewayUnreachable when memory mode
-runs in another process than this one, GatewayUnavailable when the gateway does not answer.
+runs in another process than this one, GatewayUnavailable when Redis or the gateway does not answer:
+its `outcome` says whether it was done, and repeating a durable notification with
+`idempotency_key=error.id` never doubles it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-from collections.abc import Callable, Coroutine, Iterable
-from contextvars import ContextVar
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
-from django.core.exceptions import SynchronousOnlyOperation
+from django.db import transaction
+from msgspec import Raw
 
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
-from sockets.delivery import require_user_id
-from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
-from sockets.ids import new_id, parse_ulid
+from sockets.delivery import compose, encode_json, require_user_id
+from sockets.exceptions import (
+    GatewayError,
+    GatewayUnreachable,
+    InvalidMessage,
+)
+from sockets.ids import parse_ulid
 from sockets.layers.groups import user_group
+from sockets.node.backends import SyncBackends
+from sockets.node.calls import CALL_TIMEOUT, at_node, call_id, sync_face
+from sockets.node.core import Addresses, Core
 from sockets.node.node import Node, current_node
-from sockets.types import PoolLoad, Position, Receipt, SessionInfo, Task
+from sockets.node.remote import remote
+from sockets.types import PoolLoad, Position, Receipt, SessionDelivery, SessionInfo, Task
 
 __all__ = [
     "aassign_task",
     "abroadcast",
     "acancel_task",
+    "adelivery_of",
     "adisconnect_session",
     "adisconnect_user",
     "ais_online",
@@ -46,10 +57,12 @@ __all__ = [
     "broadcast",
     "cancel_task",
     "client_socket_url",
+    "delivery_of",
     "disconnect_session",
     "disconnect_user",
     "is_online",
     "notify_user",
+    "notify_user_on_commit",
     "notify_users",
     "sessions_of",
     "stream_position",
@@ -59,14 +72,7 @@ __all__ = [
     "worker_socket_url",
 ]
 
-CALL_TIMEOUT = 5.0
-"""Seconds that a call from another thread waits for the gateway's loop."""
-
-_call_id: ContextVar[str | None] = ContextVar("gateway_call_id", default=None)
-"""Of the message or task that a sync call is sending: known before the outcome is."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 async def anotify_user(
@@ -88,7 +94,7 @@ async def anotify_user(
     has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
     `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
-    return await _at_node(
+    return await at_node(
         lambda node: node.notifier.notify(
             user_id,
             event,
@@ -98,7 +104,7 @@ async def anotify_user(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
-            id=_call_id.get(),
+            id=call_id.get(),
         )
     )
 
@@ -119,7 +125,7 @@ async def anotify_users(
     A user named twice is notified once.
     """
     chosen = list(user_ids)
-    return await _at_node(
+    return await at_node(
         lambda node: node.notifier.notify_many(
             chosen,
             event,
@@ -129,7 +135,7 @@ async def anotify_users(
             collapse_key=collapse_key,
             idempotency_key=idempotency_key,
             exclude_client=exclude_client,
-            id=_call_id.get(),
+            id=call_id.get(),
         )
     )
 
@@ -139,21 +145,20 @@ async def abroadcast(event: str, data: object = None, *, durable: bool = False) 
 
     Durable to many is `notify_users`; `durable=True` here is a ValueError.
     """
-    if durable:
-        raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
-    return await _at_node(lambda node: node.notifier.broadcast(event, data))
+    _refuse_durable_broadcast(durable)
+    return await at_node(lambda node: node.notifier.broadcast(event, data))
 
 
 async def ais_online(user_id: str) -> bool:
     """Whether the user has a live client session."""
     require_user_id(user_id)
-    return await _at_node(lambda node: node.presence.is_online(user_id))
+    return await at_node(lambda node: node.presence.is_online(user_id))
 
 
 async def asessions_of(user_id: str) -> list[SessionInfo]:
     """The user's live client sessions, oldest first."""
     require_user_id(user_id)
-    return await _at_node(lambda node: node.presence.sessions_of(user_id))
+    return await at_node(lambda node: node.presence.sessions_of(user_id))
 
 
 async def astream_position(user_id: str) -> Position:
@@ -162,7 +167,24 @@ async def astream_position(user_id: str) -> Position:
     Take it before you load the data of a page and connect from it: nothing falls between.
     """
     require_user_id(user_id)
-    return await _at_node(lambda node: node.streams.head(user_id))
+    return await at_node(lambda node: node.streams.head(user_id))
+
+
+async def adelivery_of(
+    user_id: str, offset: int, *, epoch: str | None = None
+) -> list[SessionDelivery]:
+    """What became of one durable message, for each live session of its user, oldest first.
+
+    `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
+    node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
+    """
+    require_user_id(user_id)
+
+    async def ask(node: Core) -> list[SessionDelivery]:
+        chosen = (await node.streams.head(user_id)).epoch if epoch is None else epoch
+        return await node.control.delivery_of(user_id, chosen, offset)
+
+    return await at_node(ask)
 
 
 async def adisconnect_user(
@@ -177,8 +199,8 @@ async def adisconnect_user(
     require_user_id(user_id)
     _require_close_code(code)
     client = client and (parse_ulid(client) or client)
-    return await _at_node(
-        lambda node: node.sessions.disconnect(
+    return await at_node(
+        lambda node: node.control.disconnect(
             user_id, client=client, session=session, code=code, reason=reason
         )
     )
@@ -194,10 +216,12 @@ async def adisconnect_session(
 
     _require_close_code(code)
 
-    async def close(node: Node) -> int:
+    async def close(node: Core) -> int:
+        if not isinstance(node, Node):
+            raise GatewayUnreachable
         return node.sessions.close_local([session_id], code, reason)
 
-    return await _at_node(close)
+    return await at_node(close)
 
 
 async def aassign_task(
@@ -221,7 +245,7 @@ async def aassign_task(
     """
     if task_id is not None:
         task_id = _require_ulid(task_id)
-    return await _at_node(
+    return await at_node(
         lambda node: node.dispatcher.assign(
             pool,
             event,
@@ -229,7 +253,7 @@ async def aassign_task(
             user_id=user_id,
             progress_to_user=progress_to_user,
             timeout=timeout,
-            id=_call_id.get() if task_id is None else task_id,
+            id=call_id.get() if task_id is None else task_id,
         ),
         _assign_patience(),
     )
@@ -237,27 +261,38 @@ async def aassign_task(
 
 async def acancel_task(task_id: str) -> bool:
     """Cancel a live task; its worker is told to stop. False: it had ended, or never was."""
-    return await _at_node(lambda node: node.dispatcher.cancel(task_id))
+    return await at_node(lambda node: node.dispatcher.cancel(task_id))
 
 
 async def atask(task_id: str) -> Task | None:
     """A task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
-    return await _at_node(lambda node: node.dispatcher.get(task_id))
+    return await at_node(lambda node: node.dispatcher.get(task_id))
 
 
 async def aworker_pools() -> list[PoolLoad]:
     """The pools that have live workers, and how full they are."""
-    return await _at_node(lambda node: node.dispatcher.pools())
+    return await at_node(lambda node: node.dispatcher.pools())
 
 
 def client_socket_url() -> str:
-    """Where browsers connect: CLIENT_SOCKET_URL, or the real port on localhost."""
-    return _node().client_socket_url
+    """Where browsers connect: CLIENT_SOCKET_URL, or the node's port on localhost."""
+    return _addresses().client_socket_url
 
 
 def worker_socket_url() -> str:
-    """Where workers connect: WORKER_SOCKET_URL, or the real port on localhost."""
-    return _node().worker_socket_url
+    """Where workers connect: WORKER_SOCKET_URL, or the node's port on localhost."""
+    return _addresses().worker_socket_url
+
+
+def _addresses() -> Addresses:
+    node = current_node()
+    return remote().addresses if node is None else node.addresses
+
+
+def _refuse_durable_broadcast(durable: bool) -> None:
+    """Raises ValueError."""
+    if durable:
+        raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
 
 
 def _require_close_code(code: int) -> None:
@@ -274,87 +309,82 @@ def _require_ulid(id: str) -> str:
     return ulid
 
 
-# --- carrying a call to the node's loop
-
-
-def _node() -> Node:
-    node = current_node()
-    if node is None:
-        raise GatewayUnreachable
-    return node
-
-
-async def _at_node(
-    call: Callable[[Node], Coroutine[Any, Any, T]], patience: float = CALL_TIMEOUT
-) -> T:
-    node = _node()
-    if node.loop is asyncio.get_running_loop():
-        return await call(node)
-    if node.loop.is_closed():
-        raise GatewayUnreachable
-    future = asyncio.run_coroutine_threadsafe(call(node), node.loop)
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), patience)
-    except TimeoutError:
-        raise _no_answer(_call_id.get() or "", patience) from None
-
-
 def _assign_patience() -> float:
     """The last worker may be asked just before the limit for all of them."""
     conf = get_conf()
     return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
 
 
-def _no_answer(id: str, patience: float) -> GatewayUnavailable:
-    text = f"the gateway did not answer in {patience:g} s"
-    return GatewayUnavailable(text, outcome="unknown", id=id)
+def _notify_user(redis: SyncBackends, user_id: str, **given: Any) -> Receipt:
+    return redis.notifier.notify(user_id, **given)
 
 
-def _sync(
-    twin: Callable[P, Coroutine[Any, Any, T]], patience: Callable[[], float] = lambda: CALL_TIMEOUT
-) -> Callable[P, T]:
-    """The sync face of an async function: no event loop is made, the node's own runs it."""
-    name = twin.__name__.removeprefix("a")
-
-    @wraps(twin)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            raise SynchronousOnlyOperation(
-                f"{name}() blocks, and this thread runs an event loop: "
-                f"use `await {twin.__name__}(…)`"
-            )
-        loop = _node().loop
-        id = new_id() if name.startswith(("notify", "assign")) else ""
-        id = str(kwargs.get("task_id") or id)
-        before = _call_id.set(id or None)
-        try:
-            # The loop's task begins with a copy of this thread's context.
-            future = asyncio.run_coroutine_threadsafe(twin(*args, **kwargs), loop)
-        finally:
-            _call_id.reset(before)
-        try:
-            return future.result(seconds := patience())
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise _no_answer(id, seconds) from None
-
-    call.__name__ = call.__qualname__ = name
-    return call
+def _notify_users(redis: SyncBackends, user_ids: Iterable[str], **given: Any) -> list[Receipt]:
+    return redis.notifier.notify_many(user_ids, **given)
 
 
-notify_user = _sync(anotify_user)
-notify_users = _sync(anotify_users)
-broadcast = _sync(abroadcast)
-is_online = _sync(ais_online)
-sessions_of = _sync(asessions_of)
-stream_position = _sync(astream_position)
-disconnect_user = _sync(adisconnect_user)
-disconnect_session = _sync(adisconnect_session)
-assign_task = _sync(aassign_task, _assign_patience)
-cancel_task = _sync(acancel_task)
-task = _sync(atask)
-worker_pools = _sync(aworker_pools)
+def _broadcast(redis: SyncBackends, event: str, data: object, durable: bool) -> Receipt:
+    _refuse_durable_broadcast(durable)
+    return redis.notifier.broadcast(event, data)
+
+
+def _is_online(redis: SyncBackends, user_id: str) -> bool:
+    require_user_id(user_id)
+    return redis.presence.is_online(user_id)
+
+
+def _sessions_of(redis: SyncBackends, user_id: str) -> list[SessionInfo]:
+    require_user_id(user_id)
+    return redis.presence.sessions_of(user_id)
+
+
+def _stream_position(redis: SyncBackends, user_id: str) -> Position:
+    require_user_id(user_id)
+    return redis.streams.head(user_id)
+
+
+notify_user = sync_face(anotify_user, _notify_user)
+notify_users = sync_face(anotify_users, _notify_users)
+broadcast = sync_face(abroadcast, _broadcast)
+is_online = sync_face(ais_online, _is_online)
+sessions_of = sync_face(asessions_of, _sessions_of)
+stream_position = sync_face(astream_position, _stream_position)
+delivery_of = sync_face(adelivery_of)
+disconnect_user = sync_face(adisconnect_user)
+disconnect_session = sync_face(adisconnect_session)
+assign_task = sync_face(aassign_task, patience=_assign_patience)
+cancel_task = sync_face(acancel_task)
+task = sync_face(atask)
+worker_pools = sync_face(aworker_pools)
+
+
+def notify_user_on_commit(
+    user_id: str,
+    event: str,
+    data: object = None,
+    *,
+    using: str | None = None,
+    **options: Any,
+) -> None:
+    """`notify_user` when the database transaction around this call is committed; else never.
+
+    For code in `transaction.atomic()`: nobody hears of a row that was rolled back, or asks for one
+    that is not there yet. Without a transaction it is sent at once. Wrong arguments raise here;
+    what goes wrong after the commit can undo nothing any more, and is logged with the message's id.
+    `using`: the database's alias. Options are those of `notify_user`.
+    """
+    require_user_id(user_id)
+    if current_node() is None:
+        remote()  # nobody there to send it is known by now
+    limit = get_conf().max_message_size
+    # As it is now: what the caller does with `data` until the commit is not meant.
+    written = Raw(encode_json(data, limit))
+    compose(event, written, limit=limit, now=0, **options)
+    transaction.on_commit(partial(_send, user_id, event, written, options), using=using)
+
+
+def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
+    try:
+        notify_user(user_id, event, data, **options)
+    except GatewayError:
+        logger.exception("after a commit, %s could not be sent to a user", event)

@@ -64,6 +64,12 @@ class Conf:
     task_keep: float = 3600.0  # that an ended task can be asked for ...
     task_history: int = 1_000  # ... and how many of them
 
+    # Redis: "" is memory mode.
+    redis_url: str = field(default="", repr=False)
+    layer_redis_urls: tuple[str, ...] = field(default=(), repr=False)  # (): the same server
+    namespace: str = "gw"  # of keys
+    redis_durable: bool = False  # it never loses what it has acknowledged
+
     # Messages and streams.
     history_size: int = 1_000  # messages per user
     history_ttl: float = 24 * 3600.0

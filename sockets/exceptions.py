@@ -13,7 +13,8 @@
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
-    └── AlreadyRunning          memory mode, and another process has the data directory
+    ├── AlreadyRunning          another process has this one's place
+    └── MisconfiguredRedis      the server at REDIS_URL cannot keep the gateway's promises
 
 `close_code` is what a socket is closed with, `http_status` what the HTTP API answers.
 The text is written for the caller and says what to do next; it never holds a secret.
@@ -155,7 +156,11 @@ class GatewayUnavailable(GatewayError):
 
 
 class AlreadyRunning(GatewayError):
-    """Another gateway process holds the data directory; the text says which, and what to do."""
+    """Another process holds the data directory, or the name; the text says which, what to do."""
+
+
+class MisconfiguredRedis(GatewayError):
+    """A setting of the Redis server breaks what the gateway promises; the text says which."""
 
 
 class GatewayUnreachable(GatewayError):

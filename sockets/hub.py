@@ -24,13 +24,26 @@ MAX_EARLY = 64
 
 
 class Layer(Protocol):
-    """What the gateway needs of a channel layer: Channels' API and the two calls for sinks."""
+    """What the gateway needs of a channel layer: Channels' API, sinks, and its state."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
 
     async def group_add_sink(self, group: str, sink: Sink) -> None: ...
 
     async def group_discard_sink(self, group: str, sink: Sink) -> None: ...
+
+    def send_local(self, group: str, message: dict[str, Any]) -> None:
+        """To the receivers in this process only, whatever the state of the bus."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages from other processes arrive now."""
+
+    def add_gap_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when messages may have been lost, and all groups are confirmed again."""
+
+    async def close(self) -> None:
+        """Let go of what this loop holds of the layer."""
 
 
 class LocalSession:
@@ -42,7 +55,6 @@ class LocalSession:
     """
 
     __slots__ = (
-        "acked",
         "attached",
         "blocked",
         "close_code",
@@ -71,7 +83,6 @@ class LocalSession:
         self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
-        self.acked = 0
         self.attached: set[str] = set()
         self.rooms: list[Room] = []
         self.close_code: int | None = None
@@ -172,6 +183,10 @@ class Hub:
         """Stop holding it; idempotent. Its rooms are left by `leave`."""
         if self._sessions.pop(session.info.id, None) is not None:
             self._count[session.info.kind] -= 1
+
+    def room(self, group: str) -> Room | None:
+        """The room of a group, if anybody is in it."""
+        return self._rooms.get(group)
 
     def rooms(self) -> tuple[Room, ...]:
         """All rooms, as a snapshot."""

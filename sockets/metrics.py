@@ -83,6 +83,23 @@ dropped_ephemeral: Final = DROPPED.labels("ephemeral")
 dropped_layer: Final = DROPPED.labels("layer")
 dropped_recorder: Final = DROPPED.labels("recorder")
 
+LOCAL_ONLY: Final = Counter(
+    "gateway_local_only",
+    "Ephemeral messages that reached only the sessions of this process, Redis being away.",
+)
+
+LAYER_RECONNECTS: Final = Counter(
+    "gateway_layer_reconnects", "Connections of the Redis layer that were lost and made again."
+)
+LAYER_GAPS: Final = Counter(
+    "gateway_layer_gaps",
+    "Times that messages may have been lost between Redis and this process; every session is "
+    "compared with its stream then.",
+)
+LAYER_UNSENT: Final = Counter(
+    "gateway_layer_unsent", "Messages that Redis refused or did not confirm."
+)
+
 LAYER_ERRORS: Final = Counter(
     "gateway_layer_errors",
     "Messages of the channel layer that could not be decoded or whose receiver failed.",

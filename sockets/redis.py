@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from channels_redis.utils import create_pool
 from redis import BlockingConnectionPool as SyncBlockingConnectionPool
 from redis import Redis as SyncRedis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     BusyLoadingError,
@@ -22,8 +26,12 @@ from redis.exceptions import (
     TimeoutError,
 )
 from redis.retry import Retry as SyncRetry
+from redis.sentinel import Sentinel as SyncSentinel
+from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
 from sockets.exceptions import GatewayUnavailable
+
+T = TypeVar("T")
 
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
@@ -38,9 +46,11 @@ class NotConnected(ConnectionError):
 
 
 class _Pool(BlockingConnectionPool):
+    """Its failures to connect are told apart: nothing was sent."""
+
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+            return await super().get_connection(*args, **options)
         except (ConnectionError, TimeoutError, OSError) as error:
             raise NotConnected(str(error)) from error
 
@@ -48,21 +58,111 @@ class _Pool(BlockingConnectionPool):
 class _SyncPool(SyncBlockingConnectionPool):
     def get_connection(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+            return super().get_connection(*args, **options)
         except (ConnectionError, TimeoutError, OSError) as error:
             raise NotConnected(str(error)) from error
 
 
+class _SentinelPool(SentinelConnectionPool, _Pool):
+    pass
+
+
+class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
+    pass
+
+
 def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
-    """A client of one event loop. Nothing is sent yet."""
-    options = _options(call_timeout)
-    return Redis.from_pool(_Pool.from_url(url, retry=Retry(*_RETRY), **options))
+    """A client of one event loop, for `redis://`, `rediss://`, `unix://` and `redis+sentinel://`.
+
+    Nothing is sent yet.
+    """
+    options = {**_options(call_timeout), "retry": Retry(*_RETRY)}
+    if (group := SentinelGroup.of(url)) is None:
+        return Redis.from_pool(_Pool.from_url(url, **options))
+    sentinel = Sentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    pool = _SentinelPool(group.service, sentinel, **group.options, **options)
+    return Redis.from_pool(pool)
 
 
-def connect_sync(url: str, *, call_timeout: float = CALL_TIMEOUT) -> SyncRedis:
-    """A client for threads; after a fork each process has connections of its own."""
-    options = _options(call_timeout)
-    return SyncRedis.from_pool(_SyncPool.from_url(url, retry=SyncRetry(*_RETRY), **options))
+def connect_sync(url: str, *, call_timeout: float = CALL_TIMEOUT, retries: int = 3) -> SyncRedis:
+    """A client for threads; after a fork each process has connections of its own.
+
+    `retries`: of a call that was cut off; 0 for what must not be done twice.
+    """
+    options = {**_options(call_timeout), "retry": SyncRetry(_RETRY[0], retries)}
+    if (group := SentinelGroup.of(url)) is None:
+        return SyncRedis.from_pool(_SyncPool.from_url(url, **options))
+    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    return SyncRedis.from_pool(
+        _SyncSentinelPool(group.service, sentinel, **group.options, **options)
+    )
+
+
+def layer_pool(host: dict[str, Any]) -> Any:
+    """What makes connections of the channel layer. `host`: as channels-redis writes one."""
+    host = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        "client_name": "gateway-layer",
+        **host,
+    }
+    if (group := SentinelGroup.of(host.get("address", ""))) is not None:
+        del host["address"]
+        host |= {
+            "master_name": group.service,
+            "sentinels": group.hosts,
+            "sentinel_kwargs": group.sentinel_options,
+            **group.options,
+        }
+    return create_pool(host)
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelGroup:
+    """`redis+sentinel://[user:password@]host[:port],host[:port]/db?service=name`, taken apart.
+
+    `sentinel_username` and `sentinel_password` in the query: for the sentinels themselves.
+    """
+
+    service: str
+    hosts: list[tuple[str, int]]
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """None for another kind of URL. Raises ValueError."""
+        if not url.startswith("redis+sentinel://"):
+            return None
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        login, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        given = {"username": unquote(user), "password": unquote(password)}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value}
+        options["db"] = int(parts.path.strip("/") or 0)
+        sentinel_options: dict[str, Any] = {
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+        }
+        for name in ("username", "password"):
+            if value := query.get(f"sentinel_{name}"):
+                sentinel_options[name] = value
+        return cls(
+            query.get("service", "mymaster"),
+            [_host_and_port(host) for host in hosts.split(",")],
+            options,
+            sentinel_options,
+        )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, "26379"
+    if not host:
+        raise ValueError("a sentinel has no host")
+    return host.strip("[]"), int(port)
 
 
 _RETRY = (ExponentialBackoff(cap=0.5, base=0.05), 3)
@@ -92,10 +192,28 @@ class Keys:
         tag = f"\\{user}" if user[0] in "}\\" else user
         return f"{self._namespace}:{{{tag}}}:{name}"
 
+    def worker(self, name: str, what: str) -> str:
+        """`gw:worker:{<key name>}:<what>`: a worker's key may be called as a user is."""
+        return f"{self._namespace}:worker:{{{name}}}:{what}"
+
+    def tasks(self, what: str) -> str:
+        """`gw:{tasks}:<what>`: all of them in one slot, because choosing a worker is one step."""
+        return f"{self._namespace}:{{tasks}}:{what}"
+
     def receipt(self, user: str, key: str) -> str:
         """Of an idempotency key: written so that it cannot pass for another user's key."""
         escaped = key.replace("%", "%25").replace("}", "%7D")
         return self.user(user, f"idem:{escaped}")
+
+
+BATCH = 500
+"""Calls in one round trip."""
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, BATCH at a time."""
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 Call = tuple[Sequence[str], Sequence[Any]]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sockets import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.control import Control
 from sockets.delivery import PAGE, Delivery
-from sockets.exceptions import ShuttingDown, TryAgainLater
-from sockets.hub import Hub, Layer, LocalSession, Room
+from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
+from sockets.hub import Hub, LocalSession, Room
 from sockets.layers.fanout import Message
-from sockets.layers.groups import CLIENTS, node_group, user_group
+from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import Presence
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
@@ -50,21 +50,21 @@ class Sessions:
         *,
         conf: Conf,
         hub: Hub,
-        layer: Layer,
         streams: Streams,
         presence: Presence,
         delivery: Delivery,
         recorder: Recorder,
+        control: Control,
         dispatcher: Dispatcher,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
         self._hub = hub
-        self._layer = layer
         self._streams = streams
         self._presence = presence
         self._delivery = delivery
         self._recorder = recorder
+        self._control = control
         self._dispatcher = dispatcher
         self._clock = clock
         self.accepting = True
@@ -111,7 +111,7 @@ class Sessions:
     async def _register(self, session: LocalSession) -> None:
         replaced = await self._presence.register(session.info)
         session.present = True
-        await self.request_close(replaced, CloseCode.REPLACED, REPLACED)
+        await self._control.request_close(replaced, CloseCode.REPLACED, REPLACED)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
         """The socket is gone: undo `open`. Idempotent, and safe for a session never opened.
@@ -128,17 +128,29 @@ class Sessions:
         metrics.sessions[session.info.kind].dec()
         metrics.count_disconnect(session.info.kind, code)
         self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
+        # Each step is begun even if this is cancelled in the one before.
         try:
-            await self._hub.leave(session)
+            await self._undo("its groups", self._hub.leave(session))
         finally:
             try:
                 if session.info.kind is Kind.WORKER:
-                    await self._dispatcher.worker_left(worker_name(session.info), session.info.id)
+                    name, id = worker_name(session.info), session.info.id
+                    await self._undo("its seat", self._dispatcher.worker_left(name, id))
             finally:
-                await self._presence.release(session.info)
+                await self._undo("its lease", self._presence.release(session.info))
+
+    async def _undo(self, what: str, step: Awaitable[None]) -> None:
+        """A step of a clean-up: what cannot be undone now ends by itself, and stops no other."""
+        try:
+            await step
+        except GatewayUnavailable as error:
+            logger.warning("at the end of a session %s could not be given back: %s", what, error)
 
     async def renew(self) -> None:
-        """Renew all leases, close what was replaced, compare every stream with its readers."""
+        """Renew all leases, close what was replaced, compare every stream with its readers.
+
+        Raises GatewayUnavailable; what was done until then stays done.
+        """
         sessions = list(self._hub)
         for start in range(0, len(sessions), SLICE):
             # Asked anew for each slice: meanwhile sockets close. A session that is closing must
@@ -148,6 +160,7 @@ class Sessions:
             fenced = await self._presence.renew(infos)
             self.close_local(fenced, CloseCode.REPLACED, REPLACED)
             await asyncio.sleep(0)
+        await self._dispatcher.renew()
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
         for start in range(0, len(rooms), SLICE):
             by_user = {room.user: room for room in rooms[start : start + SLICE]}
@@ -156,35 +169,6 @@ class Sessions:
             await asyncio.sleep(0)
 
     # --- closing from elsewhere
-
-    async def disconnect(
-        self,
-        user: str,
-        *,
-        client: str | None,
-        session: str | None,
-        code: int,
-        reason: str,
-    ) -> int:
-        """Close a user's live sessions, all or those named; returns how many were asked to."""
-        chosen = [
-            info
-            for info in await self._presence.sessions_of(user)
-            if client in (None, info.client_id) and session in (None, info.id)
-        ]
-        await self.request_close(chosen, code, reason)
-        return len(chosen)
-
-    async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
-        """Tell the nodes that hold these sessions to close them."""
-        by_node: dict[str, list[str]] = defaultdict(list)
-        for info in infos:
-            by_node[info.node].append(info.id)
-        for node, ids in by_node.items():
-            await self._layer.group_send(
-                node_group(node),
-                {"type": "node.close", "sessions": ids, "code": int(code), "reason": reason},
-            )
 
     def on_node_message(self, message: Message) -> None:
         """A request to this node, from itself or another."""

@@ -56,6 +56,7 @@ class SessionInfo:
     `user` is the user id of a client and the worker's name of a worker.
     `client_id` is a ULID: of the tab or device, or of the worker.
     `address` is "host:port" or "" (a Unix socket); `agent` the User-Agent, cut to 256 characters.
+    `acked`: the last position that the client says it has processed, `acked_at` when it said so.
     """
 
     id: str
@@ -66,6 +67,13 @@ class SessionInfo:
     connected_at: float
     address: str = ""
     agent: str = ""
+    acked: Position | None = None
+    acked_at: float | None = None
+
+    def has_acked(self, epoch: str, offset: int) -> bool:
+        """Whether the client has acknowledged this message."""
+        acked = self.acked
+        return acked is not None and acked.epoch == epoch and acked.offset >= offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,36 @@ class Receipt:
     offset: int | None
     duplicate: bool = False
     reach: int = 0
+
+
+class Outcome(StrEnum):
+    """What became of a durable message for one session."""
+
+    SENT = "sent"
+    PENDING = "pending"  # the session has not come so far
+    EXCLUDED = "excluded"  # it had caused the message
+    UNKNOWN = "unknown"  # too long ago, or before the session began, or its node is silent
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDelivery:
+    """One live session's part in the delivery of one message.
+
+    `sent_at`: when its node handed it to the socket. `acked_at`: when the client acknowledged this
+    message or a later one; None: it has not.
+    """
+
+    session: str
+    client_id: str
+    node: str
+    outcome: Outcome
+    sent_at: float | None = None
+    acked_at: float | None = None
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the client says that it has processed the message."""
+        return self.acked_at is not None
 
 
 class TaskState(StrEnum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +27,7 @@ from sockets.protocol.messages import (
     Welcome,
 )
 from sockets.signals import client_message
-from sockets.types import Credentials, Kind
+from sockets.types import Credentials, Kind, Position
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +97,12 @@ class ClientConsumer(GatewayConsumer):
 
     def _on_ack(self, ack: Ack) -> None:
         """Never backwards, never ahead of what was sent, never of another epoch."""
-        cursor = self.session.cursor
-        if cursor is not None and ack.epoch == cursor.epoch and ack.offset <= cursor.offset:
-            self.session.acked = max(self.session.acked, ack.offset)
+        session, cursor = self.session, self.session.cursor
+        if cursor is None or ack.epoch != cursor.epoch or ack.offset > cursor.offset:
+            return
+        if not session.info.has_acked(ack.epoch, ack.offset):
+            position = Position(ack.epoch, ack.offset)
+            session.info = replace(session.info, acked=position, acked_at=time.time())
 
     async def _on_send(self, send: Send) -> None:
         info = self.session.info

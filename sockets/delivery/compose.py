@@ -11,7 +11,7 @@ from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.protocol.codec import to_json
 from sockets.protocol.messages import Body
-from sockets.streams.base import NewEntry
+from sockets.streams.base import Appended, NewEntry
 from sockets.types import Position
 
 
@@ -51,6 +51,11 @@ def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
     if position is not None:
         message.update(epoch=position.epoch, offset=position.offset)
     return message
+
+
+def is_repeated(entry: NewEntry, done: Appended) -> bool:
+    """Whether an earlier call had sent it; with the same id, only our own answer was lost."""
+    return done.duplicate and done.id != entry.id
 
 
 def require_user_id(user: str) -> None:

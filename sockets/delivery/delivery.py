@@ -16,6 +16,7 @@ from typing import Any
 from sockets import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose
+from sockets.delivery.journal import Journal
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import MAX_EARLY, LocalSession, Room
 from sockets.layers.fanout import Message
@@ -25,7 +26,7 @@ from sockets.protocol.messages import PositionMoved, Reset
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
 from sockets.streams.base import Streams
-from sockets.types import Page, Position
+from sockets.types import Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,19 @@ class Delivery:
         self._streams = streams
         self._spawn = spawn
         self._clock = clock
+        self._journal = Journal(clock=clock)
+
+    def outcome(
+        self, session: LocalSession, epoch: str, offset: int
+    ) -> tuple[Outcome, float | None]:
+        """What became of a message for this session, and when it was sent."""
+        if (noted := self._journal.find(session.info.id, epoch, offset)) is not None:
+            at, excluded = noted
+            return (Outcome.EXCLUDED, None) if excluded else (Outcome.SENT, at)
+        cursor = session.cursor
+        if cursor is not None and cursor.epoch == epoch and cursor.offset < offset:
+            return Outcome.PENDING, None
+        return Outcome.UNKNOWN, None
 
     # --- sinks, called by the layer, one call a room
 
@@ -131,12 +145,14 @@ class Delivery:
                 continue
             verdict = cursor.on_live(epoch, offset)
             if verdict is Live.DELIVER:
-                if exclude is not None and session.info.client_id == exclude:
+                excluded = exclude is not None and session.info.client_id == exclude
+                if excluded:
                     result = session.outbox.write(encode(PositionMoved(offset)))
                 else:
                     result = self._write(session, body, frame, offset=offset)
                 if result is Write.OK:
                     cursor.moved(epoch, offset)
+                    self._journal.note(session.info.id, epoch, offset, excluded=excluded)
                     written += 1
                 else:
                     cursor.behind = session.blocked = True
@@ -233,6 +249,7 @@ class Delivery:
             match step:
                 case Deliver(entry, _):
                     cursor.moved(page.epoch, entry.offset)
+                    self._journal.note(session.info.id, page.epoch, entry.offset)
                     metrics.delivered_recovered.inc()
                 case Moved(offset):
                     cursor.moved(page.epoch, offset)

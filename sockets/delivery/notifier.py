@@ -9,7 +9,7 @@ from typing import Any
 
 from sockets import metrics
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, require_user_id, signal
+from sockets.delivery.compose import compose, is_repeated, require_user_id, signal
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Layer
 from sockets.layers.groups import CLIENTS, user_group
@@ -62,21 +62,26 @@ class Notifier:
         **options: Any,
     ) -> list[Receipt]:
         """The same message for each user, written once; nothing is sent if an argument is wrong."""
-        chosen = list(users)
-        for user in chosen:
+        named = list(users)
+        for user in named:
             require_user_id(user)
         entry = self._compose(event, data, durable=durable, **options)
-        if not durable:
-            return [await self._publish(user, entry) for user in chosen]
-        done = await self._streams.append_many([(user, entry) for user in chosen])
-        return [
-            await self._appended(user, entry, one) for user, one in zip(chosen, done, strict=True)
-        ]
+        chosen = list(dict.fromkeys(named))
+        if durable:
+            done = await self._streams.append_many([(user, entry) for user in chosen])
+            receipts = [
+                await self._appended(user, entry, one)
+                for user, one in zip(chosen, done, strict=True)
+            ]
+        else:
+            receipts = [await self._publish(user, entry) for user in chosen]
+        by_user = dict(zip(chosen, receipts, strict=True))
+        return [by_user[user] for user in named]
 
     async def broadcast(self, event: str, data: object) -> Receipt:
         """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""
         entry = self._compose(event, data)
-        await self._layer.group_send(CLIENTS, signal(entry))
+        await self._send(CLIENTS, signal(entry))
         metrics.notifications[False].inc()
         return Receipt(entry.id, None, None)
 
@@ -85,13 +90,24 @@ class Notifier:
         return compose(event, data, limit=limit, now=self._clock(), **options)
 
     async def _publish(self, user: str, entry: NewEntry) -> Receipt:
-        await self._layer.group_send(user_group(user), signal(entry))
+        await self._send(user_group(user), signal(entry))
         metrics.notifications[False].inc()
         return Receipt(entry.id, None, None, reach=await self._reach(user))
 
+    async def _send(self, group: str, message: dict[str, Any]) -> None:
+        """An ephemeral message; while the bus is away, to the sessions of this process."""
+        try:
+            await self._layer.group_send(group, message)
+        except GatewayUnavailable:
+            if self._layer.connected:
+                raise  # it may still arrive by the bus
+            self._layer.send_local(group, message)
+            metrics.LOCAL_ONLY.inc()
+
     async def _appended(self, user: str, entry: NewEntry, done: Appended) -> Receipt:
         """It is in the stream, so it is sent: a signal that is lost is found at a renewal."""
-        if not done.duplicate:
+        duplicate = is_repeated(entry, done)
+        if not duplicate:
             metrics.notifications[True].inc()
             if not done.signalled:
                 try:
@@ -102,8 +118,8 @@ class Notifier:
             done.id,
             done.position.epoch,
             done.position.offset,
-            duplicate=done.duplicate,
-            reach=await self._reach(user),
+            duplicate=duplicate,
+            reach=await self._reach(user) if done.reach is None else done.reach,
         )
 
     async def _reach(self, user: str) -> int:

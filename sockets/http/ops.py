@@ -16,15 +16,18 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when new connections are welcome here; 503 before the start and while it drains."""
+    """200 when new connections are welcome here; else 503, and why.
+
+    503 before the start, while it drains, and while Redis is away (live sockets stay then).
+    """
     # Late, so that asking for health does not build a node in a process that has none.
     from sockets.node.node import current_node
 
     node = current_node()
-    ready = node is not None and node.ready
+    reason = "it is starting or stopping" if node is None else node.unready_because
     return JsonResponse(
-        {"status": "ready" if ready else "not ready"},
-        status=200 if ready else 503,
+        {"status": "ready"} if reason is None else {"status": "not ready", "reason": reason},
+        status=200 if reason is None else 503,
         headers={"Cache-Control": "no-store"},
     )
 

@@ -101,6 +101,18 @@ class MemoryChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         await self._at_home(lambda: self._publish(group, message))
 
+    def send_local(self, group: str, message: dict[str, Any]) -> None:
+        """`group_send`, on the receivers' own loop: all of them are in this process."""
+        self._publish(group, message)
+
+    @property
+    def connected(self) -> bool:
+        """Always: there is nobody else to hear from."""
+        return True
+
+    def add_gap_listener(self, listener: Callable[[], None]) -> None:
+        """Nothing is lost here without being counted, so it is never called."""
+
     async def flush(self) -> None:
         """Forget all messages and groups."""
         await self._at_home(self._clear)

@@ -1,4 +1,4 @@
-"""What a node does by the clock: pings, patience, lease renewal.
+"""What a node does by the clock: pings, and patience.
 
 One task for all sessions; every decision is `Connection.tick`'s. In slices, so that many sessions
 do not hold the loop.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 
 from sockets import metrics
 from sockets.codes import CloseCode
@@ -28,22 +27,17 @@ SLICE = 500
 
 def tick_interval(conf: Conf) -> float:
     """Seconds between two looks at every session: a second, or less where settings are short."""
-    shortest = min(conf.heartbeat, conf.pong_timeout, conf.slow_timeout, conf.lease_renew)
+    shortest = min(conf.heartbeat, conf.pong_timeout, conf.slow_timeout)
     return max(0.02, min(1.0, shortest / 5))
 
 
-async def beat(conf: Conf, hub: Hub, renew: Callable[[], Awaitable[None]]) -> None:
-    """Run for ever. A failed round is logged and the next one goes on: leases outlast it."""
+async def beat(conf: Conf, hub: Hub) -> None:
+    """Run for ever. A failed round is logged and the next one goes on."""
     interval = tick_interval(conf)
-    next_renewal = time.monotonic() + conf.lease_renew
     while True:
         await asyncio.sleep(interval)
         try:
             await look_at_all(hub)
-            now = time.monotonic()
-            if now >= next_renewal:
-                next_renewal = now + conf.lease_renew
-                await renew()
         except Exception:
             logger.exception("a heartbeat failed; the next one follows in %g s", interval)
 

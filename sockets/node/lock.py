@@ -1,19 +1,24 @@
-"""Memory mode is one process: a file lock says so before two of them disagree in silence."""
+"""Two processes must not take each other's place: a file lock says so before they disagree.
+
+In memory mode the place is the data directory, in Redis mode the node's name (its group, its rows).
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from pathlib import Path
 
+from sockets.conf import Conf
 from sockets.exceptions import AlreadyRunning
 
 
-class MemoryLock:
+class NodeLock:
     """An advisory lock that the kernel releases when the process ends, however it ends."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "memory.lock"
+    def __init__(self, conf: Conf) -> None:
+        self._name = conf.node_name if conf.redis_url else None
+        file = "memory.lock" if self._name is None else f"node-{self._name}.lock"
+        self._path = conf.data_dir / file
         self._fd: int | None = None
 
     def acquire(self) -> None:
@@ -25,14 +30,22 @@ class MemoryLock:
         except OSError:
             holder = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
-            raise AlreadyRunning(
-                f"process {holder or '?'} already runs in memory mode on {self._path.parent}, "
-                "and memory mode is one process: stop it, set REDIS_URL for both, "
-                "or give this one a DATA_DIR of its own"
-            ) from None
+            raise AlreadyRunning(self._taken_by(holder or "?")) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._fd = fd
+
+    def _taken_by(self, holder: str) -> str:
+        if self._name is not None:
+            return (
+                f"process {holder} already runs as node {self._name!r}: stop it, "
+                "or give this one a NODE_NAME of its own"
+            )
+        return (
+            f"process {holder} already runs in memory mode on {self._path.parent}, "
+            "and memory mode is one process: stop it, set REDIS_URL for both, "
+            "or give this one a DATA_DIR of its own"
+        )
 
     def release(self) -> None:
         """Idempotent."""

@@ -1,4 +1,4 @@
-"""The composition root: which backends, put together how, for how long.
+"""The composition root: which parts, put together how, for how long.
 
 A process has at most one node. It starts with the server (`manage.py serve`), with the ASGI
 lifespan (uvicorn), or with the first connection (plain daphne has no lifespan).
@@ -9,129 +9,130 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from channels.layers import get_channel_layer
 
 from sockets import __version__
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
-from sockets.delivery import Delivery, Notifier
-from sockets.exceptions import GatewayError
-from sockets.hub import Hub
+from sockets.delivery import Delivery
+from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
-from sockets.layers.groups import node_group
+from sockets.layers.groups import user_group
+from sockets.node.core import Addresses, Core
 from sockets.node.drain import spread
 from sockets.node.heartbeat import beat
-from sockets.node.lock import MemoryLock
-from sockets.presence.memory import MemoryPresence
+from sockets.node.lock import NodeLock
+from sockets.node.renewal import Renewal
 from sockets.protocol.codec import encode
 from sockets.protocol.messages import Closing
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
-from sockets.streams.memory import MemoryStreams
-from sockets.tasks.announcer import Announcer
-from sockets.tasks.dispatcher import Dispatcher
-from sockets.tasks.memory import MemoryTaskRecords
 
 logger = logging.getLogger(__name__)
 
-SIGNAL_THREADS = 4
-"""Threads for Django signal receivers: never the one that all database work shares."""
+CHECK_TIMEOUT = 5.0
+"""Seconds that the state store gets to answer before a node starts without it."""
 
 
-class Node:
-    """Everything that one gateway process holds. Belongs to the loop that `start` runs on.
-
-    `ready`: it may be sent new clients.
-    """
+class Node(Core):
+    """Everything that one gateway process holds. Belongs to the loop that `start` runs on."""
 
     def __init__(
         self, conf: Conf, *, client_port: int | None = None, worker_port: int | None = None
     ) -> None:
-        self.conf = conf
-        self.name = conf.node_name
-        self.ready = False
-        self.loop = asyncio.get_running_loop()
-        self.client_socket_url = conf.client_socket_url or _url(client_port or conf.client_port)
-        self.worker_socket_url = conf.worker_socket_url or _url(worker_port or conf.worker_port)
-        self.executor = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="gateway-signal")
-        layer: Any = get_channel_layer()  # its type knows nothing of sinks
-        self.layer = layer
-        self.streams = MemoryStreams(
-            size=conf.history_size,
-            ttl=conf.history_ttl,
-            record_ttl=conf.record_ttl,
-            idempotency_ttl=conf.idempotency_ttl,
-            max_users=conf.memory_max_users,
-        )
-        self.presence = MemoryPresence(lease=conf.lease_ttl)
-        self.tasks = MemoryTaskRecords(
-            offer_ttl=2 * conf.task_accept_timeout,
-            grace=conf.task_grace,
-            keep=conf.task_keep,
-            history=conf.task_history,
-        )
-        self.hub = Hub(layer)
+        super().__init__(conf)
+        self.addresses = Addresses.of(conf, client_port, worker_port)
         self.recorder = Recorder(
             node=conf.node_name, queue_size=conf.recorder_queue, interval=conf.recorder_interval
         )
-        self.notifier = Notifier(
-            conf=conf, layer=layer, streams=self.streams, presence=self.presence
-        )
         self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
-        self.announcer = Announcer(
-            records=self.tasks,
-            notifier=self.notifier,
-            executor=self.executor,
-            signal=self._signal,
-        )
-        self.dispatcher = Dispatcher(
-            conf=conf,
-            records=self.tasks,
-            hub=self.hub,
-            announcer=self.announcer,
-            signal=self._signal,
-            spawn=self.spawn,
-        )
         self.sessions = Sessions(
             conf=conf,
             hub=self.hub,
-            layer=layer,
             streams=self.streams,
             presence=self.presence,
             delivery=self.delivery,
             recorder=self.recorder,
+            control=self.control,
             dispatcher=self.dispatcher,
         )
-        self._lock = MemoryLock(conf.data_dir)
-        self._spawned: set[asyncio.Task[None]] = set()
+        self.renewal = Renewal(conf, self._renew)
+        self.bus.handlers["node"] = self.sessions.on_node_message
+        self.bus.handlers["delivery"] = self._on_delivery_question
+        self.layer.add_gap_listener(self.renewal.hurry)
+        self._started = False
+        self._lock = NodeLock(conf)
+
+    @property
+    def ready(self) -> bool:
+        """It may be sent new clients."""
+        return self.unready_because is None
+
+    @property
+    def unready_because(self) -> str | None:
+        """Why it should be sent none now."""
+        if not self._started:
+            return "it is starting or stopping"
+        if not self.layer.connected:
+            return "the channel layer is not connected to Redis"
+        if not self.renewal.succeeded:
+            return "Redis does not answer"
+        return None
 
     async def start(self) -> None:
-        """Raises AlreadyRunning when memory mode has another process on the same data."""
+        """Raises AlreadyRunning when another process has this place, MisconfiguredRedis.
+
+        A state store that is away stops nothing: the node is not ready until it has come.
+        """
         self._lock.acquire()
         try:
+            await self._check()
             self.recorder.start(
-                client_url=self.client_socket_url,
-                worker_url=self.worker_socket_url,
+                client_url=self.addresses.client_socket_url,
+                worker_url=self.addresses.worker_socket_url,
                 version=__version__,
             )
-            await self.layer.group_add_sink(node_group(self.name), self._on_node_message)
+            await self._listen()
         except BaseException:
             # The next attempt must find nothing taken.
-            self.executor.shutdown(wait=False)
-            await asyncio.to_thread(self.recorder.stop, 0)
-            self._lock.release()
+            try:
+                await asyncio.to_thread(self.recorder.stop, 0)
+                await super().stop(self.conf.close_timeout)
+            finally:
+                self._lock.release()
             raise
-        self.spawn(beat(self.conf, self.hub, self._renew))
+        self.spawn(beat(self.conf, self.hub))
+        self.spawn(self.renewal.run())
         self.spawn(self.dispatcher.watch())
-        self.ready = True
+        self._started = True
+
+    async def _check(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self.state.check()
+        except (GatewayUnavailable, TimeoutError) as error:
+            logger.warning("starting without Redis: %s", error or "it does not answer")
+
+    async def _listen(self) -> None:
+        """Join this node's own group: now, or when the bus has come."""
+        try:
+            await self.bus.listen()
+        except GatewayUnavailable as error:
+            logger.warning("%s; the node is not ready, and tries again", error)
+            self.spawn(self._listen_later())
+
+    async def _listen_later(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            try:
+                await self.bus.listen()
+            except GatewayUnavailable:
+                continue
+            self.renewal.hurry()
+            return
 
     async def drain(self) -> None:
         """Ask every client to come back later, and close: 1012, with a plan for the return."""
-        self.ready = False
+        self._started = False
         self.sessions.accepting = False
         sessions = list(self.hub)
         waits = spread(len(sessions), self.conf.reconnect_spread)
@@ -140,54 +141,32 @@ class Node:
                 session.outbox.write(encode(Closing(CloseCode.SHUTTING_DOWN, wait)))
             session.close(CloseCode.SHUTTING_DOWN, "this node is shutting down")
 
-    async def stop(self) -> None:
+    async def stop(self, timeout: float | None = None) -> None:
         """Say and write what is left, then let go. Idempotent."""
-        self.ready = False
-        self.sessions.accepting = False
-        await self.dispatcher.close(self.conf.shutdown_grace)
-        tasks = tuple(self._spawned)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=self.conf.close_timeout)
-        await self.layer.group_discard_sink(node_group(self.name), self._on_node_message)
         grace = self.conf.shutdown_grace
+        self._started = False
+        self.sessions.accepting = False
+        await self.dispatcher.close(grace)
+        await super().stop(timeout or self.conf.close_timeout)
         if not await asyncio.to_thread(self.recorder.stop, grace):
             logger.error("the database did not take all session rows within %g s", grace)
-        self.executor.shutdown(wait=False, cancel_futures=True)
         self._lock.release()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task of the node: kept, logged when it fails, cancelled at stop."""
-        task = self.loop.create_task(work)
-        self._spawned.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._spawned.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("a task of the node failed: %s", error, exc_info=error)
-
-    def _on_node_message(self, message: Message) -> None:
-        if str(message.get("type")).startswith("task."):
-            self.dispatcher.on_node_message(message)
-        else:
-            self.sessions.on_node_message(message)
-
-    async def _signal(self, node: str, /, **message: Any) -> None:
-        try:
-            await self.layer.group_send(node_group(node), message)
-        except GatewayError:
-            logger.warning("%s did not reach node %s", message["type"], node, exc_info=True)
 
     async def _renew(self) -> None:
         self.recorder.node_seen(time.time())
         await self.sessions.renew()
 
-
-def _url(port: int) -> str:
-    return f"ws://localhost:{port}"
+    def _on_delivery_question(self, message: Message) -> None:
+        """What became of one message for the sessions of its user here."""
+        epoch, offset = message["epoch"], message["offset"]
+        room = self.hub.room(user_group(message["user"]))
+        rows = []
+        for session in room.members if room else ():
+            info = session.info
+            acked_at = info.acked_at if info.has_acked(epoch, offset) else None
+            outcome, sent_at = self.delivery.outcome(session, epoch, offset)
+            rows.append((info.id, info.client_id, outcome, sent_at, acked_at))
+        self.spawn(self.bus.answer(message, sessions=rows))
 
 
 _node: Node | None = None

@@ -39,3 +39,14 @@ class Presence(Protocol):
 
     async def online(self, users: Iterable[str]) -> dict[str, bool]:
         """`is_online` for many."""
+
+
+class SyncPresence(Protocol):
+    """What Django code asks of it, for threads: as of `Presence`."""
+
+    def is_online(self, user: str) -> bool: ...
+
+    def sessions_of(self, user: str) -> list[SessionInfo]: ...
+
+    def counts(self, users: Sequence[str]) -> list[int]:
+        """How many live client sessions each of the users has."""

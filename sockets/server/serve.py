@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sockets.conf import Conf
-from sockets.node.node import current_node, ensure_node, stop_node
+from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.server.http import BodyLimit
 from sockets.types import Surface
 
@@ -34,7 +34,7 @@ def serve(
     async def on_listening(ports: dict[Surface, int]) -> None:
         client, worker = ports[Surface.PUBLIC], ports[Surface.PRIVATE]
         node = await ensure_node(client_port=client, worker_port=worker)
-        out.write(_banner(host, client, worker, conf, node.client_socket_url))
+        out.write(_banner(host, client, worker, node))
         out.flush()
         if ports_file is not None:
             _write_ports(ports_file, client, worker)
@@ -85,10 +85,11 @@ def body_limit(conf: Conf) -> BodyLimit:
     return limit
 
 
-def _banner(host: str, client: int, worker: int, conf: Conf, socket_url: str) -> str:
+def _banner(host: str, client: int, worker: int, node: Node) -> str:
+    conf = node.conf
     name = "localhost" if host in ("0.0.0.0", "127.0.0.1", "::", "localhost") else host
     lines = [
-        f"clients  {socket_url}",
+        f"clients  {node.addresses.client_socket_url}",
         f"workers  ws://{name}:{worker}/ws/worker/",
         f"admin    http://{name}:{worker}/admin/",
     ]
@@ -97,7 +98,10 @@ def _banner(host: str, client: int, worker: int, conf: Conf, socket_url: str) ->
     if conf.demo:
         lines.insert(0, f"example  http://{name}:{client}/demo/")
     text = "".join(f"  {line}\n" for line in lines)
-    return f"gateway {conf.node_name} is ready (memory mode), process {os.getpid()}\n{text}"
+    mode = "Redis mode" if conf.redis_url else "memory mode"
+    reason = node.unready_because
+    state = "is ready" if reason is None else f"has started, but is not ready: {reason}"
+    return f"gateway {conf.node_name} {state} ({mode}), process {os.getpid()}\n{text}"
 
 
 def _write_ports(path: Path, client: int, worker: int) -> None:

@@ -37,12 +37,17 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where a message went. `signalled`: the backend has published it to the layer itself."""
+    """Where a message went.
+
+    `signalled`: the backend has published it to the layer itself. `reach`: the user's live sessions
+    just then, where the backend sees them too; None: presence has to be asked.
+    """
 
     id: str
     position: Position
     duplicate: bool = False
     signalled: bool = False
+    reach: int | None = None
 
 
 class Streams(Protocol):
@@ -66,3 +71,13 @@ class Streams(Protocol):
         A page ends early, but not before its first entry, when its bodies pass PAGE_BYTES. Makes
         the record if there is none.
         """
+
+
+class SyncStreams(Protocol):
+    """What Django code needs of them, for threads: as of `Streams`."""
+
+    def append(self, user: str, entry: NewEntry) -> Appended: ...
+
+    def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]: ...
+
+    def head(self, user: str) -> Position: ...

@@ -8,21 +8,16 @@ id makes that harmless.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from sockets.redis import Call, Keys, Script, translated
+from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
 from sockets.types import Entry, Page, Position
-
-T = TypeVar("T")
-
-BATCH = 500
-"""Calls in one round trip."""
 
 Publish = Callable[[str, NewEntry], tuple[str, bytes]]
 """For a user's new entry: the channel to publish to, and the start of the message in MessagePack;
@@ -61,7 +56,8 @@ class StreamCalls:
 
     def append(self, user: str, entry: NewEntry) -> Call:
         """A call of append.lua."""
-        keys = [*self._record_keys(user), self._keys.receipt(user, entry.id)]
+        keys = [*self._record_keys(user), self._keys.user(user, "sessions")]
+        keys.append(self._keys.receipt(user, entry.id))
         if entry.idempotency_key is not None and entry.idempotency_key != entry.id:
             keys.append(self._keys.receipt(user, entry.idempotency_key))
         extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
@@ -79,9 +75,9 @@ class StreamCalls:
 
     def appended(self, answer: list[Any]) -> Appended:
         """What append.lua answered."""
-        id, epoch, offset, duplicate = answer
+        id, epoch, offset, duplicate, reach = answer
         position = Position(epoch.decode(), offset)
-        return Appended(id.decode(), position, bool(duplicate), signalled=bool(self._publish))
+        return Appended(id.decode(), position, bool(duplicate), bool(self._publish), reach)
 
     def read(self, user: str, after: Position | None, limit: int) -> Call:
         """A call of read.lua."""
@@ -118,7 +114,7 @@ class RedisStreams:
 
     async def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
         done: list[Appended] = []
-        for some in _batches(entries):
+        for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
             with translated(some[0][1].id, writes=True):
                 answers = await _APPEND.run_many(self._client, calls)
@@ -131,7 +127,7 @@ class RedisStreams:
 
     async def heads(self, users: Iterable[str]) -> dict[str, Position]:
         heads: dict[str, Position] = {}
-        for some in _batches(list(dict.fromkeys(users))):
+        for some in batches(list(dict.fromkeys(users))):
             with translated():
                 answers = await _READ.run_many(
                     self._client, [self._calls.read(user, None, 0) for user in some]
@@ -162,7 +158,7 @@ class SyncRedisStreams:
     def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
         """As of RedisStreams."""
         done: list[Appended] = []
-        for some in _batches(entries):
+        for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
             with translated(some[0][1].id, writes=True):
                 done += map(self._calls.appended, _APPEND.run_many_sync(self._client, calls))
@@ -174,11 +170,6 @@ class SyncRedisStreams:
             answer = _READ.run_sync(self._client, self._calls.read(user, None, 0))
         page = self._calls.page(answer)
         return Position(page.epoch, page.head)
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
 
 
 def _entry(offset: int, member: bytes) -> Entry:

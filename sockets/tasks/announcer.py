@@ -11,6 +11,7 @@ from django.db import close_old_connections
 
 from sockets import metrics, signals
 from sockets.delivery import Notifier
+from sockets.exceptions import GatewayUnavailable
 from sockets.tasks.base import TaskRecords
 from sockets.types import Task, TaskState
 
@@ -49,11 +50,17 @@ class Announcer:
         self._signal = signal
         self._running: set[asyncio.Task[None]] = set()
 
-    async def tell_user(self, task: Task, event: str, **members: Any) -> None:
-        """Durable, and each message of a task replaces the one before."""
+    async def tell_user(
+        self, task: Task, event: str, *, once: str | None = None, **members: Any
+    ) -> None:
+        """Durable; each message of a task replaces the one before. `once`: an idempotency key."""
         if task.user is not None:
             await self._notifier.notify(
-                task.user, event, {"task": task.id, **members}, collapse_key=f"task:{task.id}"
+                task.user,
+                event,
+                {"task": task.id, **members},
+                collapse_key=f"task:{task.id}",
+                idempotency_key=once,
             )
 
     def ended(self, task: Task) -> None:
@@ -76,7 +83,7 @@ class Announcer:
         if late:
             logger.error("the end of %d tasks could not be announced in time", len(late))
 
-    async def tell_end(self, task: Task) -> None:
+    async def tell_end(self, task: Task, *, once: str | None = None) -> None:
         """The user hears how the task ended; always if it was lost."""
         if task.state is not TaskState.LOST and not task.progress_to_user:
             return
@@ -85,16 +92,32 @@ class Announcer:
             members["data"] = task.result
         elif task.error:
             members["error"] = task.error
-        await self.tell_user(task, f"task.{task.state}", **members)
+        await self.tell_user(task, f"task.{task.state}", once=once, **members)
 
     async def _announce(self, task: Task) -> None:
         """The worker first, so that it stops; then Django code, so that its database already has
-        what the user is told; then the user. None of them misses it because another cannot hear."""
-        for tell in (self._stop_worker, self._tell_django, self.tell_end):
+        what the user is told; then the user. None of them misses it because another cannot hear.
+
+        Where the state store is away, the records have it announced again later: receivers may hear
+        of an end twice then, the user does not.
+        """
+        unsaid = False
+        for tell in (self._stop_worker, self._tell_django, self._tell_end_once):
             try:
                 await tell(task)
+            except GatewayUnavailable as error:
+                unsaid = True
+                logger.warning("the end of task %s was not told yet: %s", task.id, error)
             except Exception:
                 logger.exception("task %s: %s failed", task.id, tell.__name__.strip("_"))
+        if not unsaid:
+            try:
+                await self._records.announced(task.id)
+            except GatewayUnavailable as error:
+                logger.warning("the end of task %s may be told twice: %s", task.id, error)
+
+    async def _tell_end_once(self, task: Task) -> None:
+        await self.tell_end(task, once=f"task:{task.id}:{task.state}")
 
     async def _stop_worker(self, task: Task) -> None:
         if task.state not in (TaskState.CANCELLED, TaskState.LOST):

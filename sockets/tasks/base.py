@@ -12,7 +12,7 @@ against its capacity. Time is the backend's own. A record is small: the task's d
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,12 @@ class TaskRecords(Protocol):
         """This socket is gone; idempotent. What was offered to it is withdrawn and returned.
 
         If it was the worker's seat, no offers follow, and the grace of its running tasks begins.
+        """
+
+    async def renew_seats(self, seats: Sequence[Seat]) -> None:
+        """The workers are still here; their node says so every LEASE_RENEW seconds.
+
+        A seat that is not renewed for LEASE_TTL counts as left.
         """
 
     async def seat_of(self, worker: str) -> Seat | None:
@@ -99,7 +105,12 @@ class TaskRecords(Protocol):
 
     async def overdue(self) -> list[Task]:
         """End, as lost, every task that was silent or whose worker was away for too long, or that
-        was offered by a node that died over it. Each is returned once."""
+        was offered by a node that died over it. Each is returned once; and again, with those that
+        ended otherwise, if nobody says in time that it was announced.
+        """
+
+    async def announced(self, task_id: str) -> None:
+        """Whoever has to hear of the task's end has heard of it."""
 
     async def get(self, task_id: str) -> Task | None:
         """The task, live or ended a while ago."""

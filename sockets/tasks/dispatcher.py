@@ -67,6 +67,7 @@ class Dispatcher:
         self._signal = signal
         self._spawn = spawn
         self._clock = clock
+        self._seats: dict[str, Seat] = {}  # of this node, by session
         self._verdicts: dict[str, asyncio.Future[bool]] = {}  # by offer
 
     # --- for the backend
@@ -130,10 +131,12 @@ class Dispatcher:
             asked.add(offer.seat.worker)
             if await self._lay_before(offer, data):
                 break
-        if await self._records.drop(task.id):
-            metrics.offers["unassigned"].inc()
-            raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
-        return await self._records.get(task.id) or task
+        dropped = await self._records.drop(task.id)
+        # Not dropped: it is taken, or has ended, or only the answer was lost.
+        if not dropped and (known := await self._records.get(task.id)) is not None:
+            return known
+        metrics.offers["unassigned"].inc()
+        raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
 
     async def _lay_before(self, offer: Offer, data: bytes) -> bool:
         """Offer the task to one worker; False: the next one may be asked."""
@@ -192,13 +195,20 @@ class Dispatcher:
 
     async def worker_joined(self, seat: Seat) -> list[Task]:
         """Its socket is open: it may be offered tasks. Returns those that it still holds."""
+        self._seats[seat.session] = seat
         return await self._records.take_seat(seat)
 
     async def worker_left(self, worker: str, session: str) -> None:
         """Its socket is gone; idempotent. What was only offered to it goes to the next."""
+        self._seats.pop(session, None)
         for offer in await self._records.leave_seat(worker, session):
             metrics.offers["gone"].inc()
             await self._give_verdict(offer.task.node, offer.id, accepted=False)
+
+    async def renew(self) -> None:
+        """The workers of this node are still here."""
+        if self._seats:
+            await self._records.renew_seats(list(self._seats.values()))
 
     async def accept(self, worker: str, task_id: str, offer_id: str) -> bool:
         """Whether the worker may begin."""
@@ -273,6 +283,8 @@ class Dispatcher:
                 for task in await self._records.overdue():
                     self._announcer.ended(task)
                 await self._announcer.room()
+            except GatewayUnavailable:
+                continue  # the renewal says that, once
             except Exception:
                 logger.exception("looking for lost tasks failed; again in %g s", interval)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,6 +93,9 @@ class MemoryTaskRecords:
                     record.away_until = self._clock() + self._grace
         self._forget_if_done_with(worker)
         return withdrawn
+
+    async def renew_seats(self, seats: Sequence[Seat]) -> None:
+        """They end with this process, or when they are left."""
 
     async def seat_of(self, worker: str) -> Seat | None:
         known = self._workers.get(worker)
@@ -190,6 +193,9 @@ class MemoryTaskRecords:
         now = self._clock()
         late = [record for record in self._live.values() if record.is_overdue(now)]
         return [self._end(record, TaskState.LOST) for record in late]
+
+    async def announced(self, task_id: str) -> None:
+        """Who announces lives as long as these records."""
 
     async def get(self, task_id: str) -> Task | None:
         self._forget_old()

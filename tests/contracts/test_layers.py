@@ -21,7 +21,11 @@ from channels.layers import channel_layers
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 
 from sockets import metrics
+from sockets.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
+from sockets.layers.redis import RedisChannelLayer
+from tests.unit.doubles import until
+from tests.valkey import shared
 
 CAPACITY = 3
 
@@ -33,8 +37,20 @@ async def memory(capacity: int) -> AsyncIterator[MemoryChannelLayer]:
     await layer.close()
 
 
+@asynccontextmanager
+async def redis(capacity: int) -> AsyncIterator[RedisChannelLayer]:
+    layer = RedisChannelLayer(
+        hosts=[shared().url],
+        prefix=f"t{new_id()}",
+        capacity=capacity,
+        channel_capacity={"wide*": 6},
+    )
+    yield layer
+    await layer.close()
+
+
 Make = Callable[[int], AbstractAsyncContextManager[Any]]
-LAYERS: dict[str, Make] = {"memory": memory}
+LAYERS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
 @pytest.fixture(params=LAYERS.values(), ids=LAYERS)
@@ -47,6 +63,35 @@ async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 async def soon(layer: Any, channel: str) -> Any:
     async with asyncio.timeout(5):
         return await layer.receive(channel)
+
+
+async def arrived(layer: Any) -> None:
+    """Until what was sent before this has come back to this process."""
+    heard: list[Any] = []
+    await layer.group_add_sink("marker", heard.append)
+    await layer.group_send("marker", {"type": "marker"})
+    await until(lambda: heard)
+    await layer.group_discard_sink("marker", heard.append)
+
+
+async def refused(layer: Any, channel: str, from_thread: bool = False) -> None:
+    """One message too many: the sender is told where it can be, and it is counted anyway."""
+    message = {"type": "one too many"}
+
+    async def send() -> None:
+        if from_thread:
+            await asyncio.to_thread(async_to_sync(layer.send), channel, message)
+        else:
+            await layer.send(channel, message)
+
+    if isinstance(layer, MemoryChannelLayer):
+        with pytest.raises(ChannelFull):
+            await send()
+        return
+    before = metrics.dropped_layer._value.get()
+    await send()
+    await arrived(layer)
+    assert metrics.dropped_layer._value.get() == before + 1
 
 
 async def is_silent(layer: Any, channel: str) -> bool:
@@ -89,17 +134,16 @@ async def test_capacity_is_kept_and_told(layer: Any) -> None:
     channel = await layer.new_channel()
     for n in range(CAPACITY):
         await layer.send(channel, {"type": "t", "n": n})
-    with pytest.raises(ChannelFull):
-        await layer.send(channel, {"type": "t"})
+    await refused(layer, channel)
     assert [(await soon(layer, channel))["n"] for _ in range(CAPACITY)] == list(range(CAPACITY))
     assert await is_silent(layer, channel)
 
 
 async def test_capacity_by_name(layer: Any) -> None:
+    wide = await layer.new_channel("wide")
     for n in range(6):
-        await layer.send("wide", {"type": "t", "n": n})
-    with pytest.raises(ChannelFull):
-        await layer.send("wide", {"type": "t"})
+        await layer.send(wide, {"type": "t", "n": n})
+    await refused(layer, wide)
 
 
 BAD_NAMES = ["", "a b", "한", "a/b", "x" * 100, "a:b", 5, None]
@@ -173,6 +217,7 @@ async def test_a_full_channel_stops_no_other_and_is_counted(layer: Any) -> None:
     for n in range(CAPACITY + 2):
         await layer.group_send("g", {"type": "t", "n": n})
         assert (await soon(layer, free))["n"] == n
+    await arrived(layer)
     assert metrics.dropped_layer._value.get() == before + 2
     assert heard == list(range(CAPACITY + 2))
     assert [(await soon(layer, full))["n"] for _ in range(CAPACITY)] == list(range(CAPACITY))
@@ -197,8 +242,11 @@ async def test_flush_forgets_messages_and_groups(layer: Any) -> None:
     await layer.send(channel, {"type": "t"})
     await layer.flush()
     await layer.group_send("g", {"type": "t"})
+    receiving = asyncio.ensure_future(soon(layer, channel))
+    await arrived(layer)
     assert heard == []
-    assert await is_silent(layer, channel)
+    await layer.send(channel, {"type": "new"})
+    assert await receiving == {"type": "new"}
 
 
 def test_the_extensions_are_declared() -> None:
@@ -221,9 +269,11 @@ async def test_a_sink_hears_each_message_of_its_group_once(layer: Any) -> None:
         await layer.group_add_sink("g", sink)
     await layer.group_send("g", {"type": "t", "n": 1})
     await layer.group_send("h", {"type": "t", "n": 2})
+    await arrived(layer)
     await layer.group_discard_sink("g", first)
     await layer.group_discard_sink("g", first)
     await layer.group_send("g", {"type": "t", "n": 3})
+    await arrived(layer)
     assert heard == [("first", 1), ("second", 1), ("second", 3)]
 
 
@@ -239,6 +289,7 @@ async def test_a_failing_sink_stops_nobody_and_is_counted(layer: Any) -> None:
     await layer.group_add("g", channel)
     before = metrics.LAYER_ERRORS._value.get()
     await layer.group_send("g", {"type": "t", "n": 1})
+    await arrived(layer)
     assert heard == [1]
     assert (await soon(layer, channel))["n"] == 1
     assert metrics.LAYER_ERRORS._value.get() == before + 1
@@ -265,8 +316,7 @@ async def test_a_full_channel_is_told_to_a_sender_in_a_thread(layer: Any) -> Non
     for n in range(CAPACITY + 1):
         await asyncio.to_thread(async_to_sync(layer.send), channel, {"type": "t", "n": n})
     assert (await receiving)["n"] == 0
-    with pytest.raises(ChannelFull):
-        await asyncio.to_thread(async_to_sync(layer.send), channel, {"type": "t"})
+    await refused(layer, channel, from_thread=True)
 
 
 async def test_many_threads_at_once_lose_nothing(layer: Any) -> None:
@@ -281,6 +331,7 @@ async def test_many_threads_at_once_lose_nothing(layer: Any) -> None:
         asyncio.run(all())
 
     await asyncio.gather(*[asyncio.to_thread(work, who) for who in range(5)])
+    await arrived(layer)
     assert len(heard) == 100
     for who in range(5):
         assert [n for one, n in heard if one == who] == list(range(20)), "each sender's own order"

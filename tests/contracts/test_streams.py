@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -296,14 +297,14 @@ async def test_the_same_id_again_is_the_same_message(streams: Streams, clock: Mo
     await append(streams)
     clock.advance(49)
     again = await streams.append("u", once)
-    assert again == Appended(first.id, first.position, duplicate=True)
+    assert again == replace(first, duplicate=True)
     assert (await streams.head("u")).offset == 2
 
 
 async def test_the_same_key_again_is_the_first_receipt(streams: Streams) -> None:
     first = await streams.append("u", entry(idempotency_key="k"))
     again = await streams.append("u", entry(idempotency_key="k", collapse_key="other"))
-    assert again == Appended(first.id, first.position, duplicate=True)
+    assert again == replace(first, duplicate=True)
     assert (await streams.append("u", entry(idempotency_key="l"))).position.offset == 2
     assert (await streams.append("v", entry(idempotency_key="k"))).position.offset == 1
 
@@ -313,7 +314,7 @@ async def test_an_id_repeated_as_a_key_is_the_same_message(streams: Streams) -> 
     lost = entry()
     first = await streams.append("u", lost)
     again = await streams.append("u", entry(idempotency_key=lost.id))
-    assert again == Appended(first.id, first.position, duplicate=True)
+    assert again == replace(first, duplicate=True)
     assert (await streams.head("u")).offset == 1
 
 

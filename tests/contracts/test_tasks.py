@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from sockets.ids import new_id
+from sockets.redis import Keys, connect
 from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
+from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import PoolLoad, Task, TaskState
 from tests.unit.doubles import NOON, MovedClock, seat, task
+from tests.valkey import shared
 
 OPTIONS: dict[str, Any] = {"offer_ttl": 10.0, "grace": 30.0, "keep": 100.0, "history": 5}
 OFFER_TTL, GRACE, KEEP = OPTIONS["offer_ttl"], OPTIONS["grace"], OPTIONS["keep"]
@@ -31,8 +35,18 @@ async def memory(clock: MovedClock, **options: Any) -> AsyncIterator[MemoryTaskR
     yield MemoryTaskRecords(**OPTIONS | options, clock=clock, wall=clock)
 
 
+@asynccontextmanager
+async def redis(clock: MovedClock, **options: Any) -> AsyncIterator[RedisTaskRecords]:
+    client = connect(shared().url)
+    chosen = {"seat_ttl": 1e9, "announce_within": 1e9} | OPTIONS | options
+    try:
+        yield RedisTaskRecords(client, Keys(f"t{new_id()}"), **chosen, clock=clock)
+    finally:
+        await client.aclose()
+
+
 Make = Callable[..., AbstractAsyncContextManager[TaskRecords]]
-RECORDS: dict[str, Make] = {"memory": memory}
+RECORDS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
 @pytest.fixture
@@ -789,8 +803,6 @@ async def test_live_tasks_are_not_forgotten(records: TaskRecords, clock: MovedCl
 async def test_so_many_ended_tasks_are_remembered_and_no_more(
     records: TaskRecords, clock: MovedClock
 ) -> None:
-    if not isinstance(records, MemoryTaskRecords):
-        pytest.skip("what is in this process is bounded by count; a store by time")
     await records.take_seat(seat())
     ended = []
     for _ in range(OPTIONS["history"] + 3):
@@ -823,9 +835,8 @@ async def test_many_who_came_and_went_leave_nothing(
 # --- the process ends
 
 
-async def test_what_cannot_outlive_its_process_is_lost(records: TaskRecords) -> None:
-    if not isinstance(records, MemoryTaskRecords):
-        pytest.skip("a store outlives this process")
+async def test_what_cannot_outlive_its_process_is_lost(clock: MovedClock) -> None:
+    records = MemoryTaskRecords(**OPTIONS, clock=clock, wall=clock)
     await records.take_seat(seat(capacity=3))
     begun, offer, done = await running(records), await offered(records), await running(records)
     on_no_table = task()

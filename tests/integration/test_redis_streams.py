@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
-from sockets.redis import Keys, connect
+from sockets.redis import BATCH, Keys, connect
 from sockets.streams.base import Appended, NewEntry
-from sockets.streams.redis import BATCH, RedisStreams, StreamCalls
+from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Position
 from tests.valkey import Server, shared
 

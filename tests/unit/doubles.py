@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import pytest
 from channels.layers import channel_layers
 
 from sockets import signals
+from sockets.bus import Bus
 from sockets.conf import Conf
+from sockets.control import Control
 from sockets.delivery import PAGE, Delivery, Notifier
-from sockets.exceptions import GatewayError, GatewayUnavailable
+from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
 from sockets.ids import new_id
-from sockets.layers.fanout import Message, Sink
-from sockets.layers.groups import node_group, user_group
+from sockets.layers.fanout import Sink
+from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node
@@ -226,6 +228,8 @@ class House:
         )
         self.presence = MemoryPresence(lease=self.conf.lease_ttl, clock=self.clock)
         self.hub = Hub(self.layer)
+        self.bus = Bus(self.layer, "here")
+        self.control = Control(presence=self.presence, bus=self.bus)
         self.recorder = RecordingRecorder()
         self.tasks: set[asyncio.Task[None]] = set()
         self.notifier = Notifier(
@@ -250,42 +254,34 @@ class House:
             records=self.records,
             notifier=self.notifier,
             executor=executor or ThreadPoolExecutor(4),
-            signal=self.signal,
+            signal=self.bus.tell,
         )
         self.dispatcher = Dispatcher(
             conf=self.conf,
             records=self.records,
             hub=self.hub,
             announcer=self.announcer,
-            signal=self.signal,
+            signal=self.bus.tell,
             spawn=self.spawn,
             clock=self.clock,
         )
         self.sessions = Sessions(
             conf=self.conf,
             hub=self.hub,
-            layer=self.layer,
             streams=self.streams,
             presence=self.presence,
             delivery=self.delivery,
             recorder=self.recorder,  # type: ignore[arg-type]
+            control=self.control,
             dispatcher=self.dispatcher,
             clock=self.clock,
         )
 
     async def hear(self) -> None:
         """Let what is asked of this node arrive, as a started node does."""
-        await self.layer.group_add_sink(node_group("here"), self.on_node_message)
-
-    def on_node_message(self, message: Message) -> None:
-        if message["type"].startswith("task."):
-            self.dispatcher.on_node_message(message)
-        else:
-            self.sessions.on_node_message(message)
-
-    async def signal(self, node: str, /, **message: Any) -> None:
-        with suppress(GatewayError):
-            await self.layer.group_send(node_group(node), message)
+        self.bus.handlers["task"] = self.dispatcher.on_node_message
+        self.bus.handlers["node"] = self.sessions.on_node_message
+        await self.bus.listen()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

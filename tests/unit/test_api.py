@@ -26,6 +26,7 @@ from sockets.exceptions import (
 )
 from sockets.hub import LocalSession
 from sockets.ids import new_id
+from sockets.node import calls
 from sockets.node import node as node_module
 from sockets.node.node import Node
 from sockets.protocol.frames import Frame
@@ -41,8 +42,8 @@ from tests.unit.doubles import (
     until,
 )
 
-LOCAL = {"client_socket_url", "worker_socket_url", "user_group"}
-"""Ask nobody, so they have no twin."""
+LOCAL = {"client_socket_url", "worker_socket_url", "user_group", "notify_user_on_commit"}
+"""Ask nobody, or only later: they have no twin."""
 
 TWINS = sorted(name for name in api.__all__ if f"a{name}" in api.__all__)
 
@@ -53,6 +54,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "is_online": ("42",),
     "sessions_of": ("42",),
     "stream_position": ("42",),
+    "delivery_of": ("42", 1),
     "disconnect_user": ("42",),
     "disconnect_session": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
     "assign_task": ("p", "e"),
@@ -242,7 +244,7 @@ def test_a_gateway_that_does_not_answer_leaves_it_unknown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its loop is busy (here: not running). What was asked may yet happen, so the id is told."""
-    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr(calls, "CALL_TIMEOUT", 0.05)
     loop = asyncio.new_event_loop()
     node = running_node(monkeypatch, tmp_path)
     loop.run_until_complete(node.__aenter__())
@@ -269,7 +271,7 @@ async def test_many_users_of_an_unknown_outcome_can_be_repeated(
         return await append(user, entry)
 
     monkeypatch.setattr(node.streams, "append", slow)
-    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr(calls, "CALL_TIMEOUT", 0.05)
     with pytest.raises(GatewayUnavailable) as caught:
         await asyncio.to_thread(api.notify_users, ["early", "late"], "e")
     late.set()
@@ -407,7 +409,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a call that carries a task to the gateway: hardly any."""
     hasty = Conf(task_accept_timeout=0.02, task_assign_timeout=0.02)
     monkeypatch.setattr(api, "get_conf", lambda: hasty)
-    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.02)
+    for module in (api, calls):
+        monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
 
 
 @pytest.mark.parametrize("elsewhere", ["thread", "loop"])
@@ -443,7 +446,8 @@ async def test_a_walk_that_takes_long_is_waited_for(
     """Longer than any other call: each worker may take its time to accept."""
     conf = Conf(task_accept_timeout=5.0, task_assign_timeout=15.0)
     monkeypatch.setattr(api, "get_conf", lambda: conf)
-    monkeypatch.setattr(api, "CALL_TIMEOUT", 0.02)
+    for module in (api, calls):
+        monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
     worker = await silent_worker(node)
     call = partial(api.assign_task, "p", "e")
     if elsewhere == "loop":

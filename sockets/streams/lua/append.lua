@@ -1,19 +1,21 @@
 -- Add one message at the head of a user's stream, and publish it. Behind record.lua.
 --
--- KEYS  5 the receipt of the message's own id   6 (or none) that of the caller's idempotency key
+-- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
+--       7 (or none) that of the caller's idempotency key
 -- ARGV  7 id   8 body, a JSON object   9 more members of the entry, as ',"name":value…'
 --       10 collapse key, or ""   11 ttl in seconds, or ""   12 seconds that a receipt lasts
 --       13 channel to publish to, or ""   14 the start of what is published, in MessagePack
--- Returns  id, epoch, offset, 1 if this was a duplicate
+-- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live
 save() -- where memory is short this is refused, before anything has happened
 trim()
-for i = 5, #KEYS do
+local reach = redis.call('ZCOUNT', KEYS[5], string.format('(%.6f', now), '+inf')
+for i = 6, #KEYS do
   local receipt = redis.call('GET', KEYS[i])
   if receipt then
     local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
     if tonumber(till) > now and epoch == record.epoch then
       keep()
-      return { id, epoch, tonumber(offset), 1 }
+      return { id, epoch, tonumber(offset), 1, reach }
     end
   end
 end
@@ -44,10 +46,10 @@ if ttl then redis.call('EXPIRE', EXPIRING, expire) end
 
 local window = tonumber(ARGV[12])
 local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[7])
-for i = 5, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
+for i = 6, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
 
 if ARGV[13] ~= '' then
   redis.call('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch') .. cmsgpack.pack(record.epoch)
     .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
 end
-return { ARGV[7], record.epoch, offset, 0 }
+return { ARGV[7], record.epoch, offset, 0, reach }

@@ -17,6 +17,7 @@ from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.signals import client_message
+from sockets.types import Position
 from tests.unit.consumers.conftest import Peer
 from tests.unit.doubles import JWT_SECRET
 
@@ -91,7 +92,8 @@ async def test_acks_move_forward_and_never_beyond_what_was_sent(
         (3, epoch, 3),
     ]:
         assert (await tab.ask(type="ack", epoch=given, offset=offset))["ok"]
-        assert session.acked == acked
+        told = session.info
+        assert (told.acked, told.acked_at is None) == (Position(epoch, acked), False)
 
 
 @pytest.mark.usefixtures("tell_in_place")

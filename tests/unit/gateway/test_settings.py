@@ -183,14 +183,56 @@ class TestRefusals:
             ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "*"}),
             ("REDIS_DB", {"REDIS_DB": "x"}),
             ("REDIS_URL", {"REDIS_URL": "localhost:6379"}),
-            ("REDIS_URL", {"REDIS_URL": "redis://localhost:6379"}),
+            ("REDIS_URL", {"REDIS_URL": "redis://u:hunter2@localhost:6379/zero"}),
+            ("REDIS_URL", {"REDIS_URL": "redis://u:hunter2@h/1", "REDIS_DB": "2"}),
+            ("REDIS_URL", {"REDIS_URL": "redis+sentinel://:hunter2@h:x/0"}),
+            ("LAYER_REDIS_URL", {"LAYER_REDIS_URL": "redis://h"}),
+            ("LAYER_REDIS_URL", {"REDIS_URL": "redis://h", "LAYER_REDIS_URL": "redis://h, x"}),
+            ("REDIS_DURABILITY", {"REDIS_DURABILITY": "never"}),
         ],
     )
     def test_names_the_variable(self, refused: Any, name: str, given: dict[str, str]) -> None:
         assert "hunter2" not in refused(name, **given)
 
-    def test_redis_mode_says_what_to_do(self, refused: Any) -> None:
-        assert "memory mode" in refused("REDIS_URL", REDIS_URL="redis://localhost:6379/0")
+    @pytest.mark.parametrize(
+        ("given", "url", "prefix"),
+        [
+            ({"REDIS_URL": "redis://h:6379"}, "redis://h:6379", "asgi"),
+            ({"REDIS_URL": "redis://h", "REDIS_DB": "3"}, "redis://h/3", "asgi.3"),
+            ({"REDIS_URL": "redis://h/3", "REDIS_DB": "3"}, "redis://h/3", "asgi.3"),
+            ({"REDIS_URL": "rediss://:p@h/4"}, "rediss://:p@h/4", "asgi.4"),
+            (
+                {"REDIS_URL": "unix:///run/r.sock", "REDIS_DB": "2"},
+                "unix:///run/r.sock?db=2",
+                "asgi.2",
+            ),
+            ({"REDIS_URL": "unix:///r.sock?db=5"}, "unix:///r.sock?db=5", "asgi.5"),
+            (
+                {"REDIS_URL": "redis+sentinel://a:1,b/?service=m", "REDIS_DB": "1"},
+                "redis+sentinel://a:1,b/1?service=m",
+                "asgi.1",
+            ),
+            ({"REDIS_URL": "redis://h/1", "LAYER_PREFIX": "shop"}, "redis://h/1", "shop"),
+        ],
+    )
+    def test_redis_mode(self, load: Load, given: dict[str, str], url: str, prefix: str) -> None:
+        settings = load(**given)
+        assert settings["GATEWAY"]["redis_url"] == url
+        layer = settings["CHANNEL_LAYERS"]["default"]
+        assert layer["BACKEND"] == "sockets.layers.redis.RedisChannelLayer"
+        assert (layer["CONFIG"]["hosts"], layer["CONFIG"]["prefix"]) == ([url], prefix)
+
+    def test_the_layer_may_have_servers_of_its_own(self, load: Load) -> None:
+        settings = load(REDIS_URL="redis://h", LAYER_REDIS_URL="redis://a redis://b/2")
+        assert settings["GATEWAY"]["layer_redis_urls"] == ("redis://a", "redis://b/2")
+        hosts = settings["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
+        assert hosts == ["redis://a", "redis://b/2"]
+
+    def test_without_redis_it_is_memory_mode(self, load: Load) -> None:
+        settings = load()
+        assert settings["GATEWAY"]["redis_url"] == ""
+        backend = settings["CHANNEL_LAYERS"]["default"]["BACKEND"]
+        assert backend == "sockets.layers.memory.MemoryChannelLayer"
 
     def test_both_ports_may_be_free_ones(self, load: Load) -> None:
         gateway = load(CLIENT_SOCKET_PORT="0", WORKER_SOCKET_PORT="0")["GATEWAY"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,15 @@ async def test_readyz_is_503_without_a_node(monkeypatch: pytest.MonkeyPatch) -> 
 
     from sockets.node import node
 
-    for current, status in (
-        (None, 503),
-        (SimpleNamespace(ready=False), 503),
-        (SimpleNamespace(ready=True), 200),
+    for current, status, reason in (
+        (None, 503, "it is starting or stopping"),
+        (SimpleNamespace(unready_because="Redis does not answer"), 503, "Redis does not answer"),
+        (SimpleNamespace(unready_because=None), 200, None),
     ):
         monkeypatch.setattr(node, "current_node", lambda current=current: current)
-        assert (await get("/readyz", PRIVATE)).status_code == status
+        response = await get("/readyz", PRIVATE)
+        assert response.status_code == status
+        assert json.loads(response.content).get("reason") == reason
 
 
 async def test_metrics_are_prometheus_text() -> None:

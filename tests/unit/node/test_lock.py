@@ -1,4 +1,4 @@
-"""Memory mode is one process: the second is told which one runs, and what to do."""
+"""The second process in one place is told which one has it, and what to do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from sockets.node.lock import AlreadyRunning, MemoryLock
+from sockets.conf import Conf
+from sockets.node.lock import AlreadyRunning, NodeLock
 
 HOLD = """
 import sys
 from pathlib import Path
-from sockets.node.lock import AlreadyRunning, MemoryLock
+from sockets.conf import Conf
+from sockets.node.lock import AlreadyRunning, NodeLock
 try:
-    MemoryLock(Path(sys.argv[1])).acquire()
+    NodeLock(Conf(data_dir=Path(sys.argv[1]))).acquire()
 except AlreadyRunning as error:
     print("refused:", error, flush=True)
     sys.exit(3)
@@ -41,13 +43,17 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def lock_of(folder: Path, **settings: str) -> NodeLock:
+    return NodeLock(Conf(data_dir=folder, **settings))  # type: ignore[arg-type]
+
+
 def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 def test_the_second_process_is_told_which_one_runs(tmp_path: Path) -> None:
-    lock = MemoryLock(tmp_path)
+    lock = lock_of(tmp_path)
     lock.acquire()
     with another_process(tmp_path) as second:
         told = first_line(second)
@@ -61,28 +67,39 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     with another_process(tmp_path) as holder:
         assert first_line(holder) == "held\n"
         with pytest.raises(AlreadyRunning, match=f"process {holder.pid} "):
-            MemoryLock(tmp_path).acquire()
+            lock_of(tmp_path).acquire()
         holder.kill()
         holder.wait()
-        lock = MemoryLock(tmp_path)
+        lock = lock_of(tmp_path)
         lock.acquire()
         lock.release()
 
 
 def test_a_lock_can_be_released_twice_and_taken_again(tmp_path: Path) -> None:
-    lock = MemoryLock(tmp_path / "made" / "here")
+    lock = lock_of(tmp_path / "made" / "here")
     lock.release()
     for _ in range(2):
         lock.acquire()
         with pytest.raises(AlreadyRunning):
-            MemoryLock(tmp_path / "made" / "here").acquire()
+            lock_of(tmp_path / "made" / "here").acquire()
         lock.release()
         lock.release()
 
 
 def test_folders_are_apart(tmp_path: Path) -> None:
-    locks = [MemoryLock(tmp_path / name) for name in "ab"]
+    locks = [lock_of(tmp_path / name) for name in "ab"]
     for lock in locks:
         lock.acquire()
     for lock in locks:
         lock.release()
+
+
+def test_in_redis_mode_the_place_is_the_name(tmp_path: Path) -> None:
+    redis = {"redis_url": "redis://127.0.0.1:1"}
+    first, other = [lock_of(tmp_path, node_name=name, **redis) for name in ("a", "b")]
+    first.acquire()
+    other.acquire()
+    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()} .* node 'a'.* NODE_NAME"):
+        lock_of(tmp_path, node_name="a", **redis).acquire()
+    first.release()
+    other.release()

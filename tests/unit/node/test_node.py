@@ -56,8 +56,8 @@ async def test_callers_at_the_same_time_share_one_start() -> None:
     nodes = await asyncio.gather(*[ensure_node(client_port=1234) for _ in range(5)])
     assert len({id(node) for node in nodes}) == 1
     assert current_node() is nodes[0] is await ensure_node()
-    assert nodes[0].client_socket_url == "ws://localhost:1234"
-    assert nodes[0].worker_socket_url == "ws://localhost:4001"
+    assert nodes[0].addresses.client_socket_url == "ws://localhost:1234"
+    assert nodes[0].addresses.worker_socket_url == "ws://localhost:4001"
     assert nodes[0].ready and nodes[0].recorder.started == 1  # type: ignore[attr-defined]
 
 
@@ -110,8 +110,8 @@ async def test_addresses_of_the_settings_go_before_ports(
     async with running_node(
         monkeypatch, tmp_path, client_socket_url="wss://gw.example.com/"
     ) as node:
-        assert node.client_socket_url == "wss://gw.example.com/"
-        assert node.worker_socket_url == "ws://localhost:4001"
+        assert node.addresses.client_socket_url == "wss://gw.example.com/"
+        assert node.addresses.worker_socket_url == "ws://localhost:4001"
 
 
 async def test_a_node_hears_what_is_asked_of_it(node: Node) -> None:

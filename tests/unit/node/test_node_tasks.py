@@ -58,9 +58,11 @@ async def test_messages_for_tasks_and_for_sessions_find_their_way(node: Node) ->
     session = local_session("w")
     session.early = None
     node.hub.add(session)
-    await node._signal("here", type="task.stop", session=session.info.id, task="t", reason="lost")
+    await node.bus.tell("here", type="task.stop", session=session.info.id, task="t", reason="lost")
     assert outbox_of(session).frames == [{"type": "task.cancel", "task": "t", "reason": "lost"}]
-    await node._signal("here", type="node.close", sessions=[session.info.id], code=4504, reason="r")
+    await node.bus.tell(
+        "here", type="node.close", sessions=[session.info.id], code=4504, reason="r"
+    )
     assert outbox_of(session).closed == (4504, "r")
 
 

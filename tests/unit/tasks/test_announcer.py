@@ -262,7 +262,7 @@ async def test_a_user_that_cannot_be_told_is_logged(
 ) -> None:
     one = await house()
     monkeypatch.setattr(one.streams, "append", away)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         one.announcer.ended(ended(TaskState.DONE))
         await one.announcer.finish(5)
         await until(lambda: caplog.records)

@@ -318,7 +318,7 @@ async def test_a_lost_no_is_found_in_the_records() -> None:
 
     async def lossy(node: str, /, **message: Any) -> None:
         if message["type"] != "task.verdict":
-            await one.signal(node, **message)
+            await one.bus.tell(node, **message)
 
     one.dispatcher._signal = lossy
     await crew.hire("a", "rejects")
@@ -379,7 +379,7 @@ async def test_a_verdict_that_comes_twice_is_taken_once() -> None:
 
     async def twice(node: str, /, **message: Any) -> None:
         for _ in range(2 if message["type"] == "task.verdict" else 1):
-            one.on_node_message(message)
+            one.bus.receive(message)
 
     one.dispatcher._signal = twice
     await crew.hire("a", "rejects")

@@ -1,0 +1,88 @@
+"""Messages between nodes: each node listens in a group of its own, and may ask and be answered.
+
+They make things quick and never certain: what must happen is in the state store first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sockets.exceptions import GatewayError
+from sockets.hub import Layer
+from sockets.ids import new_id
+from sockets.layers.fanout import Message
+from sockets.layers.groups import node_group
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Message], None]
+"""Must not await; what it raises is logged by the layer."""
+
+
+class Bus:
+    """One node's ear and mouth. Belongs to its event loop.
+
+    A message's `type` is "<kind>.<what>"; `handlers` by kind.
+    """
+
+    def __init__(self, layer: Layer, node: str) -> None:
+        self.node = node
+        self.handlers: dict[str, Handler] = {}
+        self._layer = layer
+        self._answers: dict[str, asyncio.Queue[Message]] = {}
+
+    async def listen(self) -> None:
+        """From when this returns, messages arrive. Raises GatewayUnavailable."""
+        await self._layer.group_add_sink(node_group(self.node), self.receive)
+
+    async def stop(self) -> None:
+        """No more messages."""
+        await self._layer.group_discard_sink(node_group(self.node), self.receive)
+
+    def receive(self, message: Message) -> None:
+        """A message to this node, from itself or another."""
+        if message["type"] == "bus.answer":
+            if (answers := self._answers.get(message["ref"])) is not None:
+                answers.put_nowait(message)
+            return
+        handler = self.handlers.get(message["type"].partition(".")[0])
+        if handler is None:
+            raise ValueError(f"type {message['type']!r} is not for a node")
+        handler(message)
+
+    async def tell(self, node: str, /, **message: Any) -> None:
+        """Say something to a node; that it cannot be reached is logged."""
+        try:
+            await self._layer.group_send(node_group(node), message)
+        except GatewayError as error:
+            logger.warning("%s did not reach node %s: %s", message["type"], node, error)
+
+    async def ask(
+        self, nodes: Collection[str], /, *, timeout: float, **question: Any
+    ) -> dict[str, Message]:
+        """Ask nodes, and wait at most `timeout` seconds; those that did not answer are left out."""
+        ref = new_id()
+        answers = self._answers[ref] = asyncio.Queue(len(nodes) or 1)
+        told: dict[str, Message] = {}
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(
+                    *(self.tell(node, ref=ref, asker=self.node, **question) for node in nodes)
+                )
+                while len(told) < len(nodes):
+                    answer = await answers.get()
+                    told[answer["node"]] = answer
+        except TimeoutError:
+            pass
+        finally:
+            del self._answers[ref]
+        return told
+
+    async def answer(self, question: Message, **answer: Any) -> None:
+        """Answer a question."""
+        await self.tell(
+            question["asker"], type="bus.answer", ref=question["ref"], node=self.node, **answer
+        )

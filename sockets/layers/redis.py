@@ -1,0 +1,259 @@
+"""The channel layer of Redis mode: channels-redis' pub/sub layer, made fit for a gateway.
+
+What goes over the wire is the stock layer's, both ways: a project that has only that one configured
+reaches our users, and we reach its consumers. What is new: sinks and one decoding a process, queues
+with a bound, joins that Redis has confirmed, a signal after a gap, publishing in batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from channels.exceptions import ChannelFull
+from channels.layers import BaseChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from channels_redis.utils import _wrap_close, decode_hosts
+
+from sockets import metrics
+from sockets.exceptions import GatewayUnavailable
+from sockets.layers.fanout import Fanout, Sink
+from sockets.layers.link import Link
+from sockets.layers.queues import Queues, require_dict
+from sockets.layers.wire import Wire
+from sockets.redis import layer_pool
+
+logger = logging.getLogger(__name__)
+
+JOIN_TIMEOUT = 5.0
+"""Seconds that Redis gets to confirm that we listen."""
+
+
+class RedisChannelLayer(RedisPubSubChannelLayer):
+    """One for all loops of the process; each loop has connections of its own.
+
+    `hosts` as channels-redis takes them, and `redis+sentinel://` URLs; several are shards.
+    `capacity`, `channel_capacity`, `expiry` as of MemoryChannelLayer. `canary_interval` and
+    `canary_timeout`: seconds, together the time in which a half-open connection is found.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: list[Any] | None = None,
+        prefix: str = "asgi",
+        symmetric_encryption_keys: list[str] | None = None,
+        serializer_format: str = "msgpack",
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            symmetric_encryption_keys=symmetric_encryption_keys,
+            serializer_format=serializer_format,
+        )
+        self._hosts = decode_hosts(hosts)
+        self._options = options
+        self.wire = Wire(prefix, len(self._hosts), self._serializer)
+
+    def _get_layer(self) -> RedisLoopLayer:
+        loop = asyncio.get_running_loop()
+        layer: RedisLoopLayer | None = self._layers.get(loop)
+        if layer is None:
+            layer = self._layers[loop] = RedisLoopLayer(self._hosts, self.wire, **self._options)
+            _wrap_close(self, loop)
+        return layer
+
+
+class RedisLoopLayer(BaseChannelLayer):
+    """The layer of one event loop."""
+
+    extensions = ("groups", "flush")
+
+    def __init__(
+        self,
+        hosts: list[dict[str, Any]],
+        wire: Wire,
+        *,
+        expiry: int = 60,
+        capacity: int = 100,
+        channel_capacity: dict[Any, int] | None = None,
+        canary_interval: float = 1.5,
+        canary_timeout: float = 2.0,
+        join_timeout: float = JOIN_TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(expiry=expiry, capacity=capacity)
+        self.channel_capacity: Any = self.compile_capacities(channel_capacity or {})
+        self.wire = wire
+        self._hosts = hosts
+        self._canary = {"interval": canary_interval, "timeout": canary_timeout}
+        self._join_timeout = join_timeout
+        self._fanout = Fanout()
+        self._groups: dict[str, str] = {}  # by Redis channel
+        self._queues = Queues(self._fanout, self.get_capacity, expiry, clock)
+        self._gap_listeners: list[Callable[[], None]] = []
+        self._links: list[Link] = []
+
+    # --- channels
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        """A name that nobody else has, and that is listened to."""
+        channel = f"{prefix.rstrip('.')}.{secrets.token_hex(16)}"
+        await self._open_channel(channel)
+        return channel
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        """To whoever receives from `channel`, anywhere. A full queue there is counted there."""
+        require_dict(message)
+        self.require_valid_channel_name(channel)
+        # Who is there, and how full its queue is, only its own process knows.
+        await self._link(channel).publisher.publish(channel, self.wire.encode(message))
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        """Wait for the next message; cancelling loses nothing."""
+        self.require_valid_channel_name(channel)
+        await self._open_channel(channel)
+        return await self._queues.get(channel)
+
+    async def _open_channel(self, channel: str) -> None:
+        for old in self._queues.open(channel):
+            self._link(old).subscriber.unsubscribe(old)
+        try:
+            await self._confirmed(channel)
+        except BaseException:
+            self._queues.discard(channel)
+            self._link(channel).subscriber.unsubscribe(channel)
+            raise
+
+    # --- groups
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """`channel` gets the messages of `group` from when this returns."""
+        self.require_valid_channel_name(channel)
+        add = functools.partial(self._fanout.add_channel, group, channel)
+        discard = functools.partial(self._fanout.discard_channel, group, channel)
+        await self._join(group, add, discard)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        self._fanout.discard_channel(group, channel)
+        self._leave_if_empty(group)
+
+    async def group_add_sink(self, group: str, sink: Sink) -> None:
+        """Call `sink` with each message of `group` from when this returns."""
+        add = functools.partial(self._fanout.add_sink, group, sink)
+        discard = functools.partial(self._fanout.discard_sink, group, sink)
+        await self._join(group, add, discard)
+
+    async def group_discard_sink(self, group: str, sink: Sink) -> None:
+        self.require_valid_group_name(group)
+        self._fanout.discard_sink(group, sink)
+        self._leave_if_empty(group)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """To every receiver of `group`, in all processes. Raises GatewayUnavailable."""
+        require_dict(message)
+        self.require_valid_group_name(group)
+        channel = self.wire.group_channel(group)
+        await self._link(channel).publisher.publish(channel, self.wire.encode(message))
+
+    def send_local(self, group: str, message: dict[str, Any]) -> None:
+        """To the receivers of `group` in this process, past Redis."""
+        self._on_message(self.wire.group_channel(group), self.wire.encode(message))
+
+    async def _join(self, group: str, add: Callable[[], None], discard: Callable[[], None]) -> None:
+        """Add a member at once, so that a join that overtakes a leave keeps the subscription."""
+        self.require_valid_group_name(group)
+        channel = self.wire.group_channel(group)
+        self._groups[channel] = group
+        add()
+        try:
+            await self._confirmed(channel)
+        except BaseException:
+            discard()
+            self._leave_if_empty(group)
+            raise
+
+    def _leave_if_empty(self, group: str) -> None:
+        channel = self.wire.group_channel(group)
+        if group not in self._fanout and self._groups.pop(channel, None) is not None:
+            self._link(channel).subscriber.unsubscribe(channel)
+
+    async def _confirmed(self, channel: str) -> None:
+        waiting = self._link(channel).subscriber.subscribe(channel)
+        if waiting is not None:
+            try:
+                async with asyncio.timeout(self._join_timeout):
+                    await asyncio.shield(waiting)
+            except TimeoutError:
+                raise GatewayUnavailable("Redis does not confirm a subscription") from None
+
+    # --- state
+
+    @property
+    def connected(self) -> bool:
+        """Whether every host is listened to, for every group."""
+        return bool(self._links) and all(link.subscriber.ready for link in self._links)
+
+    def add_gap_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when messages may have been lost, and all groups are confirmed again."""
+        self._gap_listeners.append(listener)
+
+    async def flush(self) -> None:
+        """Forget everything and close the connections; the next call begins anew."""
+        links, self._links = self._links, []
+        for link in links:
+            await link.close()
+        self._fanout.clear()
+        self._groups.clear()
+        self._queues.clear()
+
+    async def close(self) -> None:
+        """The same, at the end."""
+        await self.flush()
+
+    # --- inside
+
+    def _link(self, channel: str) -> Link:
+        if not self._links:
+            self._links = [
+                Link(
+                    layer_pool(host),
+                    self.wire.prefix,
+                    on_message=self._on_message,
+                    on_gap=self._on_gap,
+                    **self._canary,
+                )
+                for host in self._hosts
+            ]
+        return self._links[self.wire.shard(channel)]
+
+    def _on_gap(self) -> None:
+        if self.connected:
+            for listener in self._gap_listeners:
+                listener()
+
+    def _on_message(self, channel: str, data: bytes) -> None:
+        """One bad message or receiver never stops the others."""
+        group = self._groups.get(channel)
+        try:
+            if group is None:
+                self._put(channel, data)
+                return
+            self._fanout.to_sinks(group, self.wire.decode(data))
+            for receiver in self._fanout.channels(group):
+                self._put(receiver, data)
+        except Exception:
+            metrics.LAYER_ERRORS.inc()
+            logger.exception("a message on %s cannot be read", channel)
+
+    def _put(self, channel: str, data: bytes) -> None:
+        try:
+            self._queues.put(channel, self.wire.decode(data))  # each receiver its own copy
+        except ChannelFull:
+            metrics.dropped_layer.inc()

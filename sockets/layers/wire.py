@@ -1,0 +1,65 @@
+"""How messages of the channel layer look in Redis: as the stock pub/sub layer writes and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from channels_redis.utils import _consistent_hash
+from msgpack import packb
+
+_FIXMAP, _MAP16 = 0x80, 0xDE
+
+
+class Serializer(Protocol):
+    """One of channels-redis'."""
+
+    crypter: Any
+
+    def serialize(self, message: Any) -> bytes: ...
+
+    def deserialize(self, message: bytes) -> Any: ...
+
+
+class Wire:
+    """Names and encodings; no connection. The same for every process with the same settings."""
+
+    def __init__(self, prefix: str, shards: int, serializer: Serializer) -> None:
+        self.prefix = prefix
+        self._shards = shards
+        self._serializer = serializer
+
+    def group_channel(self, group: str) -> str:
+        """The Redis channel of a group."""
+        return f"{self.prefix}__group__{group}"
+
+    def shard(self, channel: str) -> int:
+        """Which of the hosts a Redis channel lives on."""
+        return int(_consistent_hash(channel, self._shards))
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """A message as it is published."""
+        return self._serializer.serialize(message)
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """The opposite. Raises whatever the serializer does, and ValueError for no dictionary."""
+        message = self._serializer.deserialize(data)
+        if not isinstance(message, dict):
+            raise ValueError(f"a channel layer message is a dict, not {type(message).__name__}")
+        return message
+
+    @property
+    def scriptable(self) -> bool:
+        """Whether a Lua script may write the end of a message: MessagePack, not encrypted."""
+        s = self._serializer
+        return s.crypter is None and type(s).__name__ == "MsgPackSerializer"
+
+    def encode_head(self, message: Mapping[str, Any], extra: int = 2) -> bytes:
+        """The start of a MessagePack map that announces `extra` members more than it has."""
+        packed: bytes = packb(message)
+        count = len(message)
+        rest = packed[1 if count < 16 else 3 :]
+        total = count + extra
+        if total < 16:
+            return bytes((_FIXMAP | total,)) + rest
+        return bytes((_MAP16,)) + total.to_bytes(2, "big") + rest

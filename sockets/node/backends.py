@@ -1,0 +1,87 @@
+"""The state store that the settings choose, and what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from sockets.conf import Conf
+from sockets.delivery.sync import SyncNotifier
+from sockets.hub import Layer
+from sockets.presence.base import Presence, SyncPresence
+from sockets.presence.memory import MemoryPresence
+from sockets.streams.base import Streams, SyncStreams
+from sockets.streams.memory import MemoryStreams
+from sockets.tasks.base import TaskRecords
+from sockets.tasks.memory import MemoryTaskRecords
+
+
+async def _nothing() -> None:
+    """There is nothing to check, or to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The state of the gateway, for one event loop.
+
+    `check`: raises GatewayUnavailable, or MisconfiguredRedis where the store cannot keep its
+    promises. `close`: to be called at the end, on the same loop.
+    """
+
+    layer: Layer
+    streams: Streams
+    presence: Presence
+    tasks: TaskRecords
+    check: Callable[[], Awaitable[None]] = _nothing
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBackends:
+    """The state of the gateway for threads of any process; only Redis mode has it."""
+
+    notifier: SyncNotifier
+    streams: SyncStreams
+    presence: SyncPresence
+
+
+def backends(conf: Conf) -> Backends:
+    """Of the mode that the settings choose."""
+    if conf.redis_url:
+        # Late: memory mode needs none of it.
+        from sockets.node.in_redis import redis_backends
+
+        return redis_backends(conf)
+    layer: Any = get_channel_layer()  # its type knows nothing of sinks
+    return Backends(
+        layer=layer,
+        streams=MemoryStreams(
+            size=conf.history_size,
+            ttl=conf.history_ttl,
+            record_ttl=conf.record_ttl,
+            idempotency_ttl=conf.idempotency_ttl,
+            max_users=conf.memory_max_users,
+        ),
+        presence=MemoryPresence(lease=conf.lease_ttl),
+        tasks=MemoryTaskRecords(**task_options(conf)),
+    )
+
+
+def sync_backends(conf: Conf) -> SyncBackends:
+    """Of Redis mode."""
+    from sockets.node.in_redis import redis_sync_backends
+
+    return redis_sync_backends(conf)
+
+
+def task_options(conf: Conf) -> dict[str, Any]:
+    """What both backends of task records take."""
+    return {
+        "offer_ttl": 2 * conf.task_accept_timeout,
+        "grace": conf.task_grace,
+        "keep": conf.task_keep,
+        "history": conf.task_history,
+    }

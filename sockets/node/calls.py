@@ -1,0 +1,111 @@
+"""Carrying a call of the Python API to who can do it: the node of this process, or Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
+from sockets.ids import new_id
+from sockets.node.core import Core
+from sockets.node.node import Node, current_node
+from sockets.node.remote import remote, remote_core
+
+CALL_TIMEOUT = 5.0
+"""Seconds that a call waits for the loop of another thread."""
+
+call_id: ContextVar[str | None] = ContextVar("gatewaycall_id", default=None)
+"""Of the message or task that a sync call is sending: known before the outcome is."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def at_node(
+    call: Callable[[Core], Coroutine[Any, Any, T]], patience: float | None = None
+) -> T:
+    """Await `call` where it belongs. Raises GatewayUnreachable, GatewayUnavailable."""
+    node = current_node()
+    here = remote_core() if node is None else node
+    if here is not None and here.loop is asyncio.get_running_loop():
+        return await call(here)
+    future = await asyncio.to_thread(_begin, node, call) if node is None else _begin(node, call)
+    seconds = CALL_TIMEOUT if patience is None else patience
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+    except TimeoutError:
+        raise _no_answer(call_id.get() or "", seconds) from None
+
+
+def _begin(
+    node: Node | None, call: Callable[[Core], Coroutine[Any, Any, T]]
+) -> concurrent.futures.Future[T]:
+    """Start `call` where it belongs; the loop's task begins with a copy of the caller's context."""
+    if node is None:
+        return remote().call(call)
+    if node.loop.is_closed():
+        raise GatewayUnreachable
+    return asyncio.run_coroutine_threadsafe(call(node), node.loop)
+
+
+def _no_answer(id: str, patience: float) -> GatewayUnavailable:
+    text = f"the gateway did not answer in {patience:g} s"
+    return GatewayUnavailable(text, outcome="unknown", id=id)
+
+
+Native = Callable[..., T]
+"""Does in the caller's thread what its twin does: takes SyncBackends and the twin's arguments."""
+
+
+def sync_face(
+    twin: Callable[P, Coroutine[Any, Any, T]],
+    native: Native[T] | None = None,
+    *,
+    patience: Callable[[], float] = lambda: CALL_TIMEOUT,
+) -> Callable[P, T]:
+    """The sync face of an async function: no event loop is made for a call.
+
+    In the gateway's process its node does it; in another one `native` does, straight to Redis,
+    or else the loop that all such calls share.
+    """
+    name = twin.__name__.removeprefix("a")
+    takes = signature(twin)
+    sends = name.startswith(("notify", "assign"))
+
+    @wraps(twin)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise SynchronousOnlyOperation(
+                f"{name}() blocks, and this thread runs an event loop: "
+                f"use `await {twin.__name__}(…)`"
+            )
+        node = current_node()
+        if native is not None and node is None:
+            given = takes.bind(*args, **kwargs)
+            given.apply_defaults()
+            return native(remote().sync, **given.arguments)
+        id = str(kwargs.get("task_id") or (new_id() if sends else ""))
+        before = call_id.set(id or None)
+        try:
+            future = _begin(node, lambda _: twin(*args, **kwargs))
+        finally:
+            call_id.reset(before)
+        try:
+            return future.result(seconds := patience())
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise _no_answer(id, seconds) from None
+
+    call.__name__ = call.__qualname__ = name
+    return call

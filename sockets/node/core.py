@@ -1,0 +1,108 @@
+"""What every process of the gateway has: a node that holds sockets, one that only asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sockets.bus import Bus
+from sockets.conf import Conf
+from sockets.control import Control
+from sockets.delivery import Notifier
+from sockets.exceptions import GatewayUnavailable
+from sockets.hub import Hub
+from sockets.node.backends import backends
+from sockets.tasks.announcer import Announcer
+from sockets.tasks.dispatcher import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+SIGNAL_THREADS = 4
+"""Threads for Django signal receivers: never the one that all database work shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where browsers and workers are told to connect."""
+
+    client_socket_url: str
+    worker_socket_url: str
+
+    @classmethod
+    def of(cls, conf: Conf, client_port: int | None = None, worker_port: int | None = None) -> Self:
+        """As the settings say, else this machine and the real ports."""
+        return cls(
+            conf.client_socket_url or f"ws://localhost:{client_port or conf.client_port}",
+            conf.worker_socket_url or f"ws://localhost:{worker_port or conf.worker_port}",
+        )
+
+
+class Core:
+    """State, and who acts on it. Belongs to the loop that it is made on.
+
+    `conf.node_name` is what other processes call this one.
+    """
+
+    def __init__(self, conf: Conf) -> None:
+        self.conf = conf
+        self.name = conf.node_name
+        self.loop = asyncio.get_running_loop()
+        self.executor = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="gateway-signal")
+        self.state = backends(conf)
+        self.layer = self.state.layer
+        self.streams = self.state.streams
+        self.presence = self.state.presence
+        self.tasks = self.state.tasks
+        self.hub = Hub(self.layer)
+        self.bus = Bus(self.layer, self.name)
+        self.control = Control(presence=self.presence, bus=self.bus)
+        self.notifier = Notifier(
+            conf=conf, layer=self.layer, streams=self.streams, presence=self.presence
+        )
+        self.announcer = Announcer(
+            records=self.tasks,
+            notifier=self.notifier,
+            executor=self.executor,
+            signal=self.bus.tell,
+        )
+        self.dispatcher = Dispatcher(
+            conf=conf,
+            records=self.tasks,
+            hub=self.hub,
+            announcer=self.announcer,
+            signal=self.bus.tell,
+            spawn=self.spawn,
+        )
+        self.bus.handlers["task"] = self.dispatcher.on_node_message
+        self._spawned: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task: kept, logged when it fails, cancelled at stop."""
+        task = self.loop.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._spawned.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("a task of %s failed: %s", self.name, error, exc_info=error)
+
+    async def stop(self, timeout: float) -> None:
+        """End what `spawn` started, and let go of the state. `timeout`: seconds for each."""
+        tasks = tuple(self._spawned)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await self.bus.stop()
+                await self.state.close()
+        except (TimeoutError, GatewayUnavailable) as error:
+            logger.warning("the state store was not left in order: %s", error or "too slow")
+        self.executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,116 @@
+"""Redis mode: the backends, and what is asked of the server they live on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from channels.layers import get_channel_layer
+from redis.asyncio import Redis
+
+from sockets.conf import Conf
+from sockets.delivery.compose import signal
+from sockets.delivery.sync import SyncNotifier
+from sockets.exceptions import MisconfiguredRedis
+from sockets.layers.groups import user_group
+from sockets.layers.wire import Wire
+from sockets.node.backends import Backends, SyncBackends, task_options
+from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.redis import Keys, connect, connect_sync, translated
+from sockets.streams.base import NewEntry
+from sockets.streams.redis import Publish, RedisStreams, StreamCalls, SyncRedisStreams
+from sockets.tasks.redis import RedisTaskRecords
+
+_DURABLE = {"appendfsync": "always", "appendonly": "yes"}
+
+
+def redis_backends(conf: Conf) -> Backends:
+    """For one event loop. Nothing is sent yet."""
+    layer: Any = get_channel_layer()
+    client = connect(conf.redis_url)
+    keys = Keys(conf.namespace)
+
+    async def close() -> None:
+        await layer.close()
+        await client.aclose()
+
+    return Backends(
+        layer=layer,
+        streams=RedisStreams(client, _stream_calls(conf, layer.wire)),
+        presence=RedisPresence(client, keys, lease=conf.lease_ttl),
+        tasks=RedisTaskRecords(client, keys, seat_ttl=conf.lease_ttl, **task_options(conf)),
+        check=partial(_check, conf, client),
+        close=close,
+    )
+
+
+def redis_sync_backends(conf: Conf) -> SyncBackends:
+    """For threads; a forked process has connections of its own. Nothing is sent yet."""
+    layer: Any = get_channel_layer()
+    client = connect_sync(conf.redis_url)
+    presence = SyncRedisPresence(client, Keys(conf.namespace))
+    streams = SyncRedisStreams(client, _stream_calls(conf, layer.wire))
+    publisher = _Publisher(layer.wire, conf.layer_redis_urls or (conf.redis_url,))
+    notifier = SyncNotifier(
+        conf=conf, streams=streams, publish=publisher.publish, reach=presence.counts
+    )
+    return SyncBackends(notifier, streams, presence)
+
+
+def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
+    # Where layer and streams are two servers, the signal follows the append.
+    together = not conf.layer_redis_urls and wire.scriptable
+    return StreamCalls(
+        Keys(conf.namespace),
+        size=conf.history_size,
+        ttl=conf.history_ttl,
+        record_ttl=conf.record_ttl,
+        idempotency_ttl=conf.idempotency_ttl,
+        durable=conf.redis_durable,
+        publish=_publish(wire) if together else None,
+    )
+
+
+def _publish(wire: Wire) -> Publish:
+    def publish(user: str, entry: NewEntry) -> tuple[str, bytes]:
+        return wire.group_channel(user_group(user)), wire.encode_head(signal(entry))
+
+    return publish
+
+
+class _Publisher:
+    """Publishes to the shards of the layer, for threads. A message is never sent twice."""
+
+    def __init__(self, wire: Wire, urls: Sequence[str]) -> None:
+        self._wire = wire
+        self._clients = [connect_sync(url, retries=0) for url in urls]
+
+    def publish(self, messages: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """One round trip a shard. Raises GatewayUnavailable."""
+        pipes = [client.pipeline(transaction=False) for client in self._clients]
+        for group, message in messages:
+            channel = self._wire.group_channel(group)
+            pipes[self._wire.shard(channel)].publish(channel, self._wire.encode(message))
+        with translated(writes=True):
+            for pipe in pipes:
+                if len(pipe):
+                    pipe.execute()
+
+
+async def _check(conf: Conf, client: Redis) -> None:
+    with translated():
+        memory = await client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        persistence = await client.config_get("append*") if conf.redis_durable else {}
+    if policy != "noeviction":
+        raise MisconfiguredRedis(
+            f"the server at REDIS_URL may throw away keys (maxmemory-policy is {policy}), "
+            "messages and presence among them: set it to noeviction"
+        )
+    if conf.redis_durable and not _DURABLE.items() <= persistence.items():
+        raise MisconfiguredRedis(
+            "REDIS_DURABILITY=always says that nothing acknowledged is lost, and the server at "
+            "REDIS_URL does not write each command to disk first: set appendonly yes and "
+            "appendfsync always there, or leave REDIS_DURABILITY out"
+        )

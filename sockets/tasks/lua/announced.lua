@@ -1,0 +1,2 @@
+-- ARGV  8 task
+return redis.call('ZREM', UNSAID, ARGV[8])

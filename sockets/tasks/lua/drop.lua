@@ -1,0 +1,6 @@
+-- ARGV  8 task
+local found = redis.call('HMGET', task_key(ARGV[8]), 'state', 'offer')
+if found[1] ~= 'offered' or found[2] then return 0 end
+redis.call('ZREM', DEADLINES, ARGV[8])
+redis.call('DEL', task_key(ARGV[8]))
+return 1

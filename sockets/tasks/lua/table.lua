@@ -1,0 +1,147 @@
+-- Put in front of the others: the table of tasks and workers. All keys share one slot.
+--
+-- KEYS  1 workers (HASH: worker -> its seat, as JSON)   2 seats (ZSET: worker -> end of its lease)
+--       3 idle (ZSET: worker -> since when)   4 deadlines (ZSET: task -> when it is lost)
+--       5 ended (ZSET: task -> until when it is remembered)
+--       6 unsaid (ZSET: ended task -> when somebody else must announce it)
+--       7 the start of a task's key (HASH)   8 of a worker's (SET: the tasks it holds)
+--       9 of a pool's (SET: its seated workers)
+-- ARGV  1 now, seconds ("": this server's clock)   2 seconds that an offer stands
+--       3 that a worker may be away   4 that an ended task is remembered   5 how many of them
+--       6 seconds that a seat's lease lasts   7 that an announcement may take
+-- A task's hash: spec (JSON: what never changes), state, worker, started, ended, result (JSON),
+-- error; offer, seat (JSON) while one stands; accepted, deadline, away_until, call.
+local WORKERS, SEATS, IDLE, DEADLINES, ENDED, UNSAID = unpack(KEYS, 1, 6)
+local OFFER_TTL, GRACE, KEEP = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local HISTORY, SEAT_TTL, SAY = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local MANY = 100 -- of what a sweep ends; the rest is the next one's
+
+local function clock()
+  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+  local time = redis.call('TIME')
+  return time[1] + time[2] / 1000000
+end
+
+local function text(seconds) return string.format('%.6f', seconds) end
+
+local now = clock()
+local function task_key(id) return KEYS[7] .. id end
+local function held_key(worker) return KEYS[8] .. worker end
+local function get(id, field) return redis.call('HGET', task_key(id), field) end
+
+-- What Python reads: id, spec, state, worker, started, ended, result, error.
+local function task(id)
+  local found = redis.call('HMGET', task_key(id),
+    'spec', 'state', 'worker', 'started', 'ended', 'result', 'error')
+  if not found[1] then return false end
+  for i = 1, 7 do found[i] = found[i] or '' end
+  return { id, unpack(found) }
+end
+
+local function forget(id)
+  redis.call('DEL', task_key(id))
+  redis.call('ZREM', ENDED, id)
+  redis.call('ZREM', UNSAID, id)
+end
+
+local function forget_old()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ENDED, '-inf', text(now), 'LIMIT', 0, MANY)) do
+    forget(id)
+  end
+  local more = redis.call('ZCARD', ENDED) - HISTORY
+  if more > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', ENDED, 0, more - 1)) do forget(id) end
+  end
+end
+
+local function forget_if_done_with(worker)
+  if not redis.call('ZSCORE', SEATS, worker) and redis.call('SCARD', held_key(worker)) == 0 then
+    redis.call('ZREM', IDLE, worker)
+  end
+end
+
+-- Its worker, if it has one, has a free place again.
+local function let_go(id)
+  local worker = get(id, 'worker')
+  if worker and worker ~= '' then
+    redis.call('SREM', held_key(worker), id)
+    redis.call('ZADD', IDLE, text(now), worker)
+    forget_if_done_with(worker)
+  end
+end
+
+-- The offered task lies on nobody's table.
+local function take_back(id)
+  let_go(id)
+  redis.call('HDEL', task_key(id), 'offer', 'seat')
+  redis.call('HSET', task_key(id), 'worker', '')
+end
+
+local function watch(id)
+  local found = redis.call('HMGET', task_key(id), 'deadline', 'away_until')
+  local due = tonumber(found[1])
+  if found[2] then due = math.min(due, tonumber(found[2])) end
+  redis.call('ZADD', DEADLINES, text(due), id)
+end
+
+local function finish(id, state, result, error, call)
+  let_go(id)
+  redis.call('ZREM', DEADLINES, id)
+  redis.call('HDEL', task_key(id), 'offer', 'seat', 'away_until')
+  redis.call('HSET', task_key(id), 'state', state, 'ended', text(now), 'result', result,
+    'error', error, 'call', call)
+  redis.call('ZADD', ENDED, text(now + KEEP), id)
+  redis.call('ZADD', UNSAID, text(now + SAY), id)
+  local ended = task(id)
+  forget_old()
+  return ended
+end
+
+-- The seat is empty: what was offered there is withdrawn, what runs has to be come back for.
+local function vacate(worker)
+  local seat = redis.call('HGET', WORKERS, worker)
+  if seat then
+    for _, pool in ipairs(cjson.decode(seat).pools) do redis.call('SREM', KEYS[9] .. pool, worker) end
+  end
+  redis.call('HDEL', WORKERS, worker)
+  redis.call('ZREM', SEATS, worker)
+  for _, id in ipairs(redis.call('SMEMBERS', held_key(worker))) do
+    if get(id, 'state') == 'running' then
+      redis.call('HSET', task_key(id), 'away_until', text(now + GRACE))
+      watch(id)
+    end
+  end
+  forget_if_done_with(worker)
+end
+
+local function withdraw_all(worker, session)
+  local withdrawn = {}
+  for _, id in ipairs(redis.call('SMEMBERS', held_key(worker))) do
+    local found = redis.call('HMGET', task_key(id), 'offer', 'seat')
+    if found[1] and (not session or cjson.decode(found[2]).session == session) then
+      withdrawn[#withdrawn + 1] = { found[1], found[2], task(id) }
+      take_back(id)
+    end
+  end
+  return withdrawn
+end
+
+-- Seats whose node does not renew them are empty.
+local function sweep_seats()
+  local late = redis.call('ZRANGEBYSCORE', SEATS, '-inf', text(now), 'LIMIT', 0, MANY)
+  for _, worker in ipairs(late) do
+    withdraw_all(worker, false)
+    vacate(worker)
+  end
+end
+
+local function sit(worker, seat)
+  local before = redis.call('HGET', WORKERS, worker)
+  if before then
+    for _, pool in ipairs(cjson.decode(before).pools) do redis.call('SREM', KEYS[9] .. pool, worker) end
+  end
+  for _, pool in ipairs(cjson.decode(seat).pools) do redis.call('SADD', KEYS[9] .. pool, worker) end
+  redis.call('HSET', WORKERS, worker, seat)
+  redis.call('ZADD', SEATS, text(now + SEAT_TTL), worker)
+  redis.call('ZADD', IDLE, 'NX', text(now), worker)
+end

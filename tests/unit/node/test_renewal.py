@@ -1,0 +1,78 @@
+"""Rounds by the clock, at once after a gap, and soon again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sockets.conf import Conf
+from sockets.exceptions import GatewayUnavailable
+from sockets.node import renewal
+from sockets.node.renewal import Renewal
+from tests.unit.doubles import until
+
+
+class Rounds:
+    """Counts rounds; each does what `outcomes` says, the later ones nothing."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        self.outcomes: Iterator[Exception | None] = iter(outcomes)
+        self.count = 0
+
+    async def __call__(self) -> None:
+        self.count += 1
+        if (error := next(self.outcomes, None)) is not None:
+            raise error
+
+
+@asynccontextmanager
+async def running(rounds: Rounds, every: float) -> AsyncIterator[Renewal]:
+    made = Renewal(Conf(lease_renew=every, lease_ttl=3 * every), rounds)
+    task = asyncio.ensure_future(made.run())
+    yield made
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+async def test_rounds_follow_the_clock() -> None:
+    rounds = Rounds()
+    async with running(rounds, 0.01) as made:
+        await until(lambda: rounds.count >= 3)
+        assert made.succeeded
+
+
+async def test_a_gap_begins_a_round_at_once() -> None:
+    rounds = Rounds()
+    async with running(rounds, 100.0) as made:
+        await asyncio.sleep(0.02)
+        assert rounds.count == 0
+        made.hurry()
+        await until(lambda: rounds.count == 1)
+
+
+async def test_an_outage_is_said_once_and_its_end_is_found_soon(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(renewal, "RETRY", 0.01)
+    away = GatewayUnavailable("Redis is away")
+    rounds = Rounds(away, away, away)
+    async with running(rounds, 100.0) as made:
+        made.hurry()
+        await until(lambda: rounds.count == 1)
+        assert not made.succeeded
+        await until(lambda: rounds.count == 4)
+        await until(lambda: made.succeeded)
+    assert caplog.text.count("Redis is away") == 1
+    assert caplog.text.count("compared again") == 1
+
+
+async def test_a_bug_does_not_end_the_rounds(caplog: pytest.LogCaptureFixture) -> None:
+    rounds = Rounds(RuntimeError("a bug"))
+    async with running(rounds, 0.01):
+        await until(lambda: rounds.count >= 2)
+    assert "a bug" in caplog.text
