@@ -1,0 +1,148 @@
+"""Durable messages through everything that can happen to Redis, to its links and to a node.
+
+Two gateway processes, a publisher in a third; every session counts every message by its offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.acceptance.cluster import Cluster, cluster
+from tests.scale import scaled
+from tests.valkey import Server
+
+USERS = scaled(200, 30)
+MESSAGES = scaled(20_000, 1_500)
+RATE = scaled(800, 400)
+"""A second."""
+
+OUTAGE = scaled(5, 2)
+"""Seconds."""
+
+SETTINGS = {"LEASE_RENEW": "1", "LEASE_TTL": "10", "SHUTDOWN_GRACE": "2"}
+
+Trouble = Callable[[Cluster, Server], Awaitable[None]]
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    made = Server(*getattr(request, "param", ()))
+    yield made
+    made.stop()
+
+
+async def links_are_cut(cluster: Cluster, server: Server) -> None:
+    """(a) The pub/sub connections of both nodes, again and again."""
+    async with Redis.from_url(server.url) as redis:
+        while True:
+            await asyncio.sleep(0.3)
+            await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+async def redis_is_frozen(cluster: Cluster, server: Server) -> None:
+    """(b) It is stopped, and continued."""
+    await asyncio.sleep(0.7)
+    server.freeze()
+    await asyncio.sleep(OUTAGE)
+    server.thaw()
+
+
+async def redis_is_restarted(cluster: Cluster, server: Server) -> None:
+    """(c) kill -9, and a start with what it had acknowledged."""
+    await asyncio.sleep(0.7)
+    server.kill()
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(server.start)
+
+
+async def clients_wander(cluster: Cluster, server: Server) -> None:
+    """(e) Sessions drop their socket and come back at the other node."""
+    while True:
+        await asyncio.sleep(0.02)
+        await random.choice(cluster.listeners).move()
+
+
+async def a_node_dies(cluster: Cluster, server: Server) -> None:
+    """(f) kill -9; its sessions come back at the other."""
+    await asyncio.sleep(1)
+    cluster.nodes[1].kill()
+
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.mark.timeout(scaled(600, 120))
+@pytest.mark.parametrize(
+    ("trouble", "server"),
+    [
+        (links_are_cut, ()),
+        (redis_is_frozen, ()),
+        (redis_is_restarted, DURABLE),
+        (clients_wander, ()),
+        (a_node_dies, ()),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+    indirect=["server"],
+)
+async def test_every_message_comes_once_and_in_order(
+    trouble: Trouble, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    durability = "always" if server.options == DURABLE else "usual"
+    async with cluster(
+        tmp_path, server.url, users=USERS, REDIS_DURABILITY=durability, **SETTINGS
+    ) as audience:
+        await endure(audience, server, trouble, capsys)
+        total = audience.total()
+        per_user = {user: offset for user, (_, offset) in audience.heads.items()}
+        assert sum(per_user.values()) == MESSAGES
+        short = [one for one in audience.listeners if len(one.seen) != per_user[one.user]]
+        assert short == [], f"{len(short)} sessions miss messages"
+    assert (total["gaps"], total["doubled"], total["reset"], total["not recovered"]) == (0, 0, 0, 0)
+    if trouble in (links_are_cut, redis_is_frozen, redis_is_restarted):
+        assert total["connections lost"] == 0, "sockets stay while Redis is away"
+
+
+async def redis_forgets(cluster: Cluster, server: Server) -> None:
+    """(d) It is restarted empty."""
+    await asyncio.sleep(1)
+    server.kill()
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(server.start)
+
+
+@pytest.mark.timeout(scaled(600, 120))
+async def test_what_redis_forgot_is_said_to_everybody(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with cluster(tmp_path, server.url, users=USERS, **SETTINGS) as audience:
+        await endure(audience, server, redis_forgets, capsys)
+        silent = [one for one in audience.listeners if not one.told]
+        assert silent == [], f"{len(silent)} sessions were told nothing"
+        total = audience.total()
+    assert (total["gaps"], total["doubled"], total["connections lost"]) == (0, 0, 0)
+
+
+async def endure(
+    audience: Cluster, server: Server, trouble: Trouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Publish while it happens; returns when everybody is at the end of its stream."""
+    troubling = asyncio.ensure_future(trouble(audience, server))
+    await audience.publish(MESSAGES, RATE)
+    if trouble in (links_are_cut, clients_wander):
+        troubling.cancel()
+        await asyncio.wait({troubling})
+    else:
+        await troubling
+    await audience.until("all at the head", lambda: not audience.behind())
+    with capsys.disabled():
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(audience.total().items()))
+        print(
+            f"\n{trouble.__name__}: {MESSAGES} messages to {USERS} users, "
+            f"{len(audience.listeners)} sessions: {counts}; calls repeated {audience.repeated}"
+        )
