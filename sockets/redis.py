@@ -36,6 +36,9 @@ T = TypeVar("T")
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
 
+RETRIES = 3
+"""Of a call whose connection was cut."""
+
 CONNECT_TIMEOUT = 2.0
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
@@ -76,7 +79,7 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
 
     Nothing is sent yet.
     """
-    options = {**_options(call_timeout), "retry": Retry(*_RETRY)}
+    options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
         return Redis.from_pool(_Pool.from_url(url, **options))
     sentinel = Sentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
@@ -84,12 +87,14 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
     return Redis.from_pool(pool)
 
 
-def connect_sync(url: str, *, call_timeout: float = CALL_TIMEOUT, retries: int = 3) -> SyncRedis:
+def connect_sync(
+    url: str, *, call_timeout: float = CALL_TIMEOUT, retries: int = RETRIES
+) -> SyncRedis:
     """A client for threads; after a fork each process has connections of its own.
 
     `retries`: of a call that was cut off; 0 for what must not be done twice.
     """
-    options = {**_options(call_timeout), "retry": SyncRetry(_RETRY[0], retries)}
+    options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
         return SyncRedis.from_pool(_SyncPool.from_url(url, **options))
     sentinel = SyncSentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
@@ -165,7 +170,11 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-_RETRY = (ExponentialBackoff(cap=0.5, base=0.05), 3)
+_BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+
+# A call that was cut off is repeated: every script of ours knows a repetition. One that is not
+# answered in time is not: its caller has waited long enough.
+_CUT_OFF = (ConnectionError,)
 
 
 def _options(call_timeout: float) -> dict[str, Any]:
@@ -175,8 +184,6 @@ def _options(call_timeout: float) -> dict[str, Any]:
         "socket_timeout": call_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,
-        # A call that was cut off is repeated: every script of ours knows a repetition.
-        "retry_on_error": [ConnectionError],
     }
 
 

@@ -44,18 +44,20 @@ class Server:
         fixed = self.port
         for _ in range(20):
             self.port = fixed or _free_port()
-            command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
-            command += ["--dir", str(self.folder), "--save", "", *self.options]
-            if self.password:
-                command += ["--requirepass", self.password]
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(
-                    command, stdout=log, stderr=log, preexec_fn=_die_with_the_tests
+                    self.command(), stdout=log, stderr=log, preexec_fn=_die_with_the_tests
                 )
             if self._answers():
                 return
             self.kill()
         raise AssertionError((self.folder / "log").read_text())
+
+    def command(self) -> list[str]:
+        """How it is started on `port`."""
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.folder), "--save", "", *self.options]
+        return [*command, "--requirepass", self.password] if self.password else command
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -92,6 +94,30 @@ class Server:
             self.process.terminate()
             self.process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sentinel(Server):
+    """Watches a master named `m`, alone; it acts half a second after the master is silent."""
+
+    def __init__(self, master: Server) -> None:
+        self._master = master.port
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.port}/0?service=m"
+
+    def command(self) -> list[str]:
+        file = self.folder / "sentinel.conf"  # which it writes to
+        if not file.exists():
+            file.write_text(
+                f"dir {self.folder}\n"
+                f"sentinel monitor m 127.0.0.1 {self._master} 1\n"
+                "sentinel down-after-milliseconds m 500\n"
+                "sentinel failover-timeout m 2000\n"
+            )
+        port = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        return [str(get_binary_path()), str(file), "--sentinel", *port]
 
 
 def _free_port() -> int:

@@ -90,12 +90,12 @@ class Notifier:
         return compose(event, data, limit=limit, now=self._clock(), **options)
 
     async def _publish(self, user: str, entry: NewEntry) -> Receipt:
-        await self._send(user_group(user), signal(entry))
+        everywhere = await self._send(user_group(user), signal(entry))
         metrics.notifications[False].inc()
-        return Receipt(entry.id, None, None, reach=await self._reach(user))
+        return Receipt(entry.id, None, None, reach=await self._reach(user) if everywhere else 0)
 
-    async def _send(self, group: str, message: dict[str, Any]) -> None:
-        """An ephemeral message; while the bus is away, to the sessions of this process."""
+    async def _send(self, group: str, message: dict[str, Any]) -> bool:
+        """An ephemeral message; while the bus is away, only to the sessions of this process."""
         try:
             await self._layer.group_send(group, message)
         except GatewayUnavailable:
@@ -103,6 +103,8 @@ class Notifier:
                 raise  # it may still arrive by the bus
             self._layer.send_local(group, message)
             metrics.LOCAL_ONLY.inc()
+            return False
+        return True
 
     async def _appended(self, user: str, entry: NewEntry, done: Appended) -> Receipt:
         """It is in the stream, so it is sent: a signal that is lost is found at a renewal."""

@@ -142,7 +142,9 @@ class Cluster:
         """Poll; fails with what is not so."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not condition():
-            assert asyncio.get_running_loop().time() < deadline, f"timed out: {what}: {self.total()}"
+            assert asyncio.get_running_loop().time() < deadline, (
+                f"timed out: {what}: {self.total()}"
+            )
             await asyncio.sleep(0.1)
 
     def total(self) -> Counter[str]:

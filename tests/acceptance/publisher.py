@@ -51,7 +51,7 @@ def main(users: int, messages: int, rate: float) -> None:
         assert receipt.epoch is not None and receipt.offset is not None
         heads[user] = (receipt.epoch, receipt.offset)
         repeated += failed
-    print(json.dumps({"heads": heads, "repeated": repeated}))
+    sys.stdout.write(json.dumps({"heads": heads, "repeated": repeated}))
 
 
 main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

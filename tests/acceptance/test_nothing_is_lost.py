@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from tests.acceptance.cluster import Cluster, cluster
+from tests.acceptance.gateway import wait_for
 from tests.scale import scaled
-from tests.valkey import Server
+from tests.valkey import Sentinel, Server
 
 USERS = scaled(200, 30)
 MESSAGES = scaled(20_000, 1_500)
@@ -128,6 +132,53 @@ async def test_what_redis_forgot_is_said_to_everybody(
     assert (total["gaps"], total["doubled"], total["connections lost"]) == (0, 0, 0)
 
 
+@dataclass
+class Pair:
+    """A master, its replica, and a sentinel that knows both."""
+
+    master: Server
+    replica: Server
+    sentinel: Sentinel
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    master = Server()
+    replica = Server("--replicaof", "127.0.0.1", str(master.port))
+    sentinel = Sentinel(master)
+    made = Pair(master, replica, sentinel)
+    wait_for(lambda: b"slaves=1" in asked(sentinel, b"INFO sentinel"), "the sentinel to know both")
+    yield made
+    for server in (sentinel, replica, master):
+        server.stop()
+
+
+def asked(server: Server, command: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as line:
+        line.sendall(command + b"\r\n")
+        return line.recv(65536)
+
+
+@pytest.mark.timeout(scaled(600, 120))
+async def test_a_fail_over_to_a_replica_that_lags_is_said_to_everybody(
+    pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fails_over_to_a_lagging_replica(cluster: Cluster, _: Server) -> None:
+        """(d) What is published while the replica hangs is lost with the master."""
+        await asyncio.sleep(1)
+        pair.replica.freeze()
+        await asyncio.sleep(1)
+        pair.master.kill()
+        pair.replica.thaw()
+
+    async with cluster(tmp_path, pair.sentinel.url, users=USERS, **SETTINGS) as audience:
+        await endure(audience, pair.master, fails_over_to_a_lagging_replica, capsys)
+        silent = [one for one in audience.listeners if not one.told]
+        assert silent == [], f"{len(silent)} sessions were told nothing"
+        total = audience.total()
+    assert (total["gaps"], total["doubled"], total["connections lost"]) == (0, 0, 0)
+
+
 async def endure(
     audience: Cluster, server: Server, trouble: Trouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,7 +193,7 @@ async def endure(
     await audience.until("all at the head", lambda: not audience.behind())
     with capsys.disabled():
         counts = ", ".join(f"{name} {count}" for name, count in sorted(audience.total().items()))
-        print(
+        sys.stdout.write(
             f"\n{trouble.__name__}: {MESSAGES} messages to {USERS} users, "
-            f"{len(audience.listeners)} sessions: {counts}; calls repeated {audience.repeated}"
+            f"{len(audience.listeners)} sessions: {counts}; calls repeated {audience.repeated}\n"
         )

@@ -1,0 +1,67 @@
+"""`manage.py notify`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from msgspec import Raw
+
+from sockets.api import notify_user
+from sockets.exceptions import BadFrame, GatewayError, GatewayUnavailable
+from sockets.protocol.codec import from_json
+
+
+class Command(BaseCommand):
+    """Notifies one user, as `sockets.api.notify_user` does."""
+
+    help = (
+        "Notify every session of a user, in Redis mode from any machine that reaches Redis: "
+        "manage.py notify 42 order.paid '{\"order\": 7}'. "
+        "Prints the message's id, epoch and offset, and how many sessions are live."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", help="the user id")
+        parser.add_argument("event", help="what happened, such as order.paid")
+        parser.add_argument("data", nargs="?", default="null", help="JSON (default: null)")
+        parser.add_argument(
+            "--ephemeral",
+            action="store_true",
+            help="now or never: not kept for sessions that are away",
+        )
+        parser.add_argument("--ttl", type=float, help="seconds that it is worth delivering")
+        parser.add_argument("--collapse-key", help="replaces the earlier message with this key")
+        parser.add_argument(
+            "--idempotency-key", help="a repeated command with the same key sends nothing more"
+        )
+        parser.add_argument("--exclude-client", help="the client id that needs no echo")
+
+    def handle(self, **options: Any) -> None:
+        written = options["data"].encode()
+        try:
+            from_json(Raw(written))
+        except BadFrame as error:
+            raise CommandError(f"DATA is no JSON ({error}): quote it, '{{\"n\": 1}}'") from None
+        try:
+            receipt = notify_user(
+                options["user"],
+                options["event"],
+                Raw(written),
+                durable=not options["ephemeral"],
+                ttl=options["ttl"],
+                collapse_key=options["collapse_key"],
+                idempotency_key=options["idempotency_key"],
+                exclude_client=options["exclude_client"],
+            )
+        except GatewayUnavailable as error:
+            if error.outcome == "nothing":
+                raise CommandError(f"{error}: nothing was sent, repeat it") from None
+            raise CommandError(
+                f"{error}: it may have been sent; repeat it with --idempotency-key {error.id}"
+            ) from None
+        except GatewayError as error:
+            raise CommandError(str(error)) from None
+        place = "" if receipt.offset is None else f" epoch {receipt.epoch} offset {receipt.offset}"
+        again = " (sent before)" if receipt.duplicate else ""
+        self.stdout.write(f"{receipt.id}{place}, live sessions: {receipt.reach}{again}")
