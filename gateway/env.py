@@ -285,11 +285,16 @@ def _split(name: str, value: str, schemes: tuple[str, ...], *, user: bool = Fals
     return parts
 
 
+CLUSTER = "redis+cluster://"
 _REDIS = "write redis://HOST:PORT/0, rediss://… or redis+sentinel://HOST,HOST/0?service=NAME"
 
 
 def _redis(name: str, url: str, database: int) -> str:
     """One address with its database number, from the URL's path or from `database`."""
+    if url.startswith(CLUSTER):
+        if database or urlsplit(url).path.strip("/"):
+            raise Wrong(name, "a Cluster has no database numbers", "leave the number out")
+        return url
     if url.startswith("redis+sentinel://"):
         try:
             SentinelGroup.of(url)

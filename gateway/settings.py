@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import secrets
-from gateway.env import Env, Wrong, hosts_of, redis_database
+from gateway.env import CLUSTER, Env, Wrong, hosts_of, redis_database
 from gateway.logs import LEVELS, logging_config
 from sockets.conf import Conf
 from sockets.types import Surface
@@ -70,6 +70,10 @@ _REDIS_URL = _env.redis_url("REDIS_URL", _REDIS_DB) or ""
 _LAYER_REDIS_URLS = _env.redis_urls("LAYER_REDIS_URL")
 if _LAYER_REDIS_URLS and not _REDIS_URL:
     raise Wrong("LAYER_REDIS_URL", "it is set without REDIS_URL", "set both, or none")
+if any(url.startswith(CLUSTER) for url in _LAYER_REDIS_URLS or (_REDIS_URL,)):
+    raise Wrong(
+        "LAYER_REDIS_URL", "the channel layer does not run on a Cluster", "name another server"
+    )
 # Redis' pub/sub knows no database numbers, so the prefix has to part them.
 _database_number = redis_database(_REDIS_URL)
 _PREFIX_DEFAULT = f"asgi.{_database_number}" if _database_number else "asgi"

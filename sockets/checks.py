@@ -1,6 +1,8 @@
 """What can be wrong with a project's settings, found before the first socket opens.
 
     gateway.E001   the channel layer is not one of ours
+    gateway.E002   some channel layer is the core layer of channels-redis
+    gateway.E003   a channel layer has a time-out that cuts idle connections
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -37,10 +40,54 @@ def check_channel_layer(
         Error(
             f"CHANNEL_LAYERS['default']['BACKEND'] is {found}; the gateway needs a channel "
             "layer of its own, which other Channels code can use as well.",
-            hint="Set it to 'sockets.layers.memory.MemoryChannelLayer'.",
+            hint="Set it to 'sockets.layers.redis.RedisChannelLayer', or for a single process to "
+            "'sockets.layers.memory.MemoryChannelLayer'.",
             id="gateway.E001",
         )
     ]
+
+
+@register(_TAG)
+def check_core_layer(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E002: what consumers on that layer lose, nobody can give back."""
+    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
+    return [
+        Error(
+            f"CHANNEL_LAYERS[{alias!r}] is the core layer of channels-redis: it drops messages "
+            "above 100 a channel, forgets groups after a day, and a restart of Redis or a "
+            "time-out of its client ends every consumer of the process.",
+            hint="Use 'sockets.layers.redis.RedisChannelLayer' with the same hosts.",
+            id="gateway.E002",
+        )
+        for alias, layer in layers.items()
+        if layer.get("BACKEND", "").startswith("channels_redis.core.")
+    ]
+
+
+@register(_TAG)
+def check_layer_timeouts(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E003: a connection that listens is silent for as long as nobody sends anything."""
+    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
+    return [
+        Error(
+            f"CHANNEL_LAYERS[{alias!r}] sets socket_timeout: a connection that listens is silent "
+            "while nobody sends, and would be cut again and again, with the messages of that time.",
+            hint="Remove it from the hosts: half-open connections are found without it.",
+            id="gateway.E003",
+        )
+        for alias, layer in layers.items()
+        if any(map(_has_socket_timeout, layer.get("CONFIG", {}).get("hosts") or ()))
+    ]
+
+
+def _has_socket_timeout(host: Any) -> bool:
+    if isinstance(host, dict):
+        return host.get("socket_timeout") is not None or _has_socket_timeout(host.get("address"))
+    return isinstance(host, str) and "socket_timeout=" in urlsplit(host).query
 
 
 def _is_ours(backend: str) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Literal, Self, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, Literal, Self, TypeVar, cast
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from channels_redis.utils import create_pool
 from redis import BlockingConnectionPool as SyncBlockingConnectionPool
 from redis import Redis as SyncRedis
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis import RedisCluster as SyncRedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
@@ -75,10 +78,13 @@ class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
 
 
 def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
-    """A client of one event loop, for `redis://`, `rediss://`, `unix://` and `redis+sentinel://`.
-
-    Nothing is sent yet.
+    """A client of one event loop, for `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and
+    `redis+cluster://HOST:PORT,HOST:PORT`. Nothing is sent yet.
     """
+    if url.startswith(_CLUSTER):
+        # It has the calls of `Redis` that are used here, and no common type with it.
+        cluster = RedisCluster.from_url(_first_of(url), **_cluster_options(call_timeout))
+        return cast(Redis, cluster)
     options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
         return Redis.from_pool(_Pool.from_url(url, **options))
@@ -94,6 +100,10 @@ def connect_sync(
 
     `retries`: of a call that was cut off; 0 for what must not be done twice.
     """
+    if url.startswith(_CLUSTER):
+        with translated():  # it asks for the slots at once
+            cluster = SyncRedisCluster.from_url(_first_of(url), **_cluster_options(call_timeout))
+        return cast(SyncRedis, cluster)
     options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
         return SyncRedis.from_pool(_SyncPool.from_url(url, **options))
@@ -101,6 +111,24 @@ def connect_sync(
     return SyncRedis.from_pool(
         _SyncSentinelPool(group.service, sentinel, **group.options, **options)
     )
+
+
+_CLUSTER = "redis+cluster://"
+
+
+def _first_of(url: str) -> str:
+    """One host of a Cluster's URL; the others are learnt from it."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    return urlunsplit(("redis", f"{login}{at}{hosts.split(',')[0]}", "", "", ""))
+
+
+def _cluster_options(call_timeout: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": call_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+    }
 
 
 def layer_pool(host: dict[str, Any]) -> Any:
@@ -252,7 +280,9 @@ class Script:
             return client.eval(self._text, len(keys), *keys, *args)
 
     async def run_many(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """Many calls in one round trip, each a step of its own."""
+        """Many calls in one round trip, each a step of its own; on a Cluster side by side."""
+        if _is_cluster(client):
+            return await self._side_by_side(client, calls)
         answers = await self._queued(client, calls).execute(raise_on_error=False)
         if _unknown(answers):
             # Some may have been done: their repetition is known by its id.
@@ -260,8 +290,24 @@ class Script:
             answers = await self._queued(client, calls).execute(raise_on_error=False)
         return _raised(answers)
 
+    async def _side_by_side(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
+        """Those of the same keys one after the other: their order counts."""
+        answers: dict[int, Any] = {}
+        chains: dict[str, list[int]] = defaultdict(list)
+        for index, (keys, _) in enumerate(calls):
+            chains[keys[0]].append(index)
+
+        async def run_chain(chain: list[int]) -> None:
+            for index in chain:
+                answers[index] = await self.run(client, calls[index])
+
+        await asyncio.gather(*map(run_chain, chains.values()))
+        return [answers[index] for index in range(len(calls))]
+
     def run_many_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
-        """`run_many` for threads."""
+        """`run_many` for threads; on a Cluster one after the other."""
+        if _is_cluster(client):
+            return [self.run_sync(client, call) for call in calls]
         answers = self._queued(client, calls).execute(raise_on_error=False)
         if _unknown(answers):
             client.script_load(self._text)
@@ -273,6 +319,10 @@ class Script:
         for keys, args in calls:
             pipe.evalsha(self._sha, len(keys), *keys, *args)
         return pipe
+
+
+def _is_cluster(client: object) -> bool:
+    return isinstance(client, RedisCluster | SyncRedisCluster)
 
 
 def _unknown(answers: Sequence[Any]) -> bool:

@@ -72,6 +72,12 @@ class Line:
         self._writer: asyncio.StreamWriter | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    def patience(self) -> float:
+        """Seconds that waiting for a connection is worth it: none when it has been away long."""
+        if self.down_because is None:
+            return CONNECT_TIMEOUT
+        return max(0.0, self.down_at + CONNECT_TIMEOUT - asyncio.get_running_loop().time())
+
     def write(self, data: bytes) -> None:
         """Only while it is up."""
         assert self._writer is not None
@@ -144,7 +150,7 @@ class Publisher:
     def publish(self, channel: str, data: bytes) -> asyncio.Future[None]:
         """Done when Redis has it; fails with GatewayUnavailable. Raises that if it cannot begin."""
         line, now = self.line, self._loop.time()
-        if line.down_because is not None and now - line.down_at > CONNECT_TIMEOUT:
+        if not line.up and not line.patience():
             raise GatewayUnavailable(f"Redis cannot be reached ({line.down_because})")
         command = pack(b"PUBLISH", channel.encode(), data)
         if (

@@ -185,13 +185,17 @@ class RedisLoopLayer(BaseChannelLayer):
             self._link(channel).subscriber.unsubscribe(channel)
 
     async def _confirmed(self, channel: str) -> None:
-        waiting = self._link(channel).subscriber.subscribe(channel)
-        if waiting is not None:
-            try:
-                async with asyncio.timeout(self._join_timeout):
-                    await asyncio.shield(waiting)
-            except TimeoutError:
-                raise GatewayUnavailable("Redis does not confirm a subscription") from None
+        subscriber = self._link(channel).subscriber
+        waiting = subscriber.subscribe(channel)
+        if waiting is None:
+            return
+        # A line that is down may be up again in a moment; who comes later need not wait for it.
+        patience = self._join_timeout if subscriber.line.up else subscriber.line.patience()
+        try:
+            async with asyncio.timeout(patience):
+                await asyncio.shield(waiting)
+        except TimeoutError:
+            raise GatewayUnavailable("Redis does not confirm a subscription") from None
 
     # --- state
 

@@ -98,12 +98,18 @@ class _Publisher:
                     pipe.execute()
 
 
+def _of_each_server(info: dict[str, Any], field: str) -> set[str]:
+    """A Cluster answers by node."""
+    if field in info:
+        return {info[field]}
+    return {one[field] for one in info.values() if isinstance(one, dict) and field in one}
+
+
 async def _check(conf: Conf, client: Redis) -> None:
     with translated():
-        memory = await client.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
+        policies = _of_each_server(await client.info("memory"), "maxmemory_policy")
         persistence = await client.config_get("append*") if conf.redis_durable else {}
-    if policy != "noeviction":
+    for policy in policies - {"noeviction"}:
         raise MisconfiguredRedis(
             f"the server at REDIS_URL may throw away keys (maxmemory-policy is {policy}), "
             "messages and presence among them: set it to noeviction"

@@ -117,3 +117,35 @@ def test_w002_cookie_paths(
     found = checks.check_cookie_paths()
     assert ids(found) == ["gateway.W002"] * len(named)
     assert [message.msg.split()[0] for message in found] == named
+
+
+REDIS = "sockets.layers.redis.RedisChannelLayer"
+
+
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_the_core_layer_is_an_error_wherever_it_is(settings: LazySettings, alias: str) -> None:
+    core = {"BACKEND": "channels_redis.core.RedisChannelLayer"}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}, alias: core}
+    assert ids(checks.check_core_layer()) == ["gateway.E002"]
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}}
+    assert ids(checks.check_core_layer()) == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "found"),
+    [
+        (None, 0),
+        ([], 0),
+        (["redis://h:1/0"], 0),
+        ([("h", 6379)], 0),
+        ([{"host": "h", "socket_timeout": None}], 0),
+        ([{"host": "h", "socket_timeout": 5}], 1),
+        ([{"address": "redis://h?socket_timeout=5"}], 1),
+        (["redis://a", "redis://h?socket_timeout=5"], 1),
+    ],
+)
+def test_a_timeout_that_cuts_idle_connections(
+    settings: LazySettings, hosts: Any, found: int
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS, "CONFIG": {"hosts": hosts}}}
+    assert ids(checks.check_layer_timeouts()) == ["gateway.E003"] * found

@@ -1,0 +1,101 @@
+"""Streams, presence and tasks on a Redis Cluster of three nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import RedisCluster
+
+from sockets.ids import new_id
+from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.redis import Keys, connect, connect_sync
+from sockets.streams.base import NewEntry
+from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
+from sockets.tasks.redis import RedisTaskRecords
+from sockets.types import Position, TaskState
+from tests.acceptance.gateway import wait_for
+from tests.unit.doubles import info, seat, task
+from tests.valkey import Server
+
+SETTINGS = {"size": 100, "ttl": 100.0, "record_ttl": 1_000.0, "idempotency_ttl": 50.0}
+USERS = [f"u{n}" for n in range(60)] + ["}", "kim@example.com", "🙂 {x}"]
+"""Enough for every node to have some."""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    servers = [Server(*options) for _ in range(3)]
+    slots = [(0, 5460), (5461, 10922), (10923, 16383)]
+    clients = [SyncRedis(port=server.port) for server in servers]
+    try:
+        for client, (first, last) in zip(clients, slots, strict=True):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+
+        def is_whole() -> bool:
+            states = [client.execute_command("CLUSTER INFO") for client in clients]
+            return all(state["cluster_state"] == "ok" for state in states)
+
+        wait_for(is_whole, "the cluster")
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    finally:
+        for client in clients:
+            client.close()
+        for server in servers:
+            server.stop()
+
+
+async def test_streams(url: str) -> None:
+    client = connect(url)
+    assert isinstance(client, RedisCluster)
+    streams = RedisStreams(client, StreamCalls(Keys(f"t{new_id()}"), **SETTINGS))  # type: ignore[arg-type]
+    try:
+        entries = [(user, NewEntry(new_id(), b'{"n":1}', "k")) for user in USERS for _ in range(2)]
+        done = await streams.append_many(entries)
+        assert [one.position.offset for one in done] == [1, 2] * len(USERS)
+        assert (await streams.append(*entries[-1])).duplicate
+        heads = await streams.heads(USERS)
+        assert {head.offset for head in heads.values()} == {2}
+        for user in USERS:
+            page = await streams.read(user, Position(heads[user].epoch, 0), 10)
+            assert [entry.offset for entry in page.entries] == [2], "the other has collapsed"
+    finally:
+        await client.aclose()
+
+
+def test_streams_for_threads(url: str) -> None:
+    client = connect_sync(url)
+    streams = SyncRedisStreams(client, StreamCalls(Keys(f"t{new_id()}"), **SETTINGS))  # type: ignore[arg-type]
+    done = streams.append_many([(user, NewEntry(new_id(), b"{}")) for user in USERS])
+    assert {one.position.offset for one in done} == {1}
+    assert streams.head(USERS[0]).offset == 1
+    client.close()
+
+
+async def test_presence_and_tasks(url: str) -> None:
+    client, keys = connect(url), Keys(f"t{new_id()}")
+    presence = RedisPresence(client, keys, lease=30.0)
+    records = RedisTaskRecords(
+        client, keys, offer_ttl=10.0, grace=30.0, keep=100.0, history=5, seat_ttl=30.0
+    )
+    try:
+        infos = [info(user) for user in USERS]
+        for one in infos:
+            assert await presence.register(one) == ()
+        assert await presence.renew(infos) == []
+        assert set((await presence.online(USERS)).values()) == {True}
+        sync = connect_sync(url)
+        counts = await asyncio.to_thread(SyncRedisPresence(sync, keys).counts, USERS)
+        sync.close()
+        assert counts == [1] * len(USERS)
+        await records.take_seat(seat())
+        offer = await records.offer(task(), ())
+        assert offer is not None
+        begun = await records.accept(offer.task.id, offer.id, offer.seat.worker)
+        assert begun is not None and begun.state is TaskState.RUNNING
+    finally:
+        await client.aclose()
