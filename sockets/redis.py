@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -280,29 +278,16 @@ class Script:
             return client.eval(self._text, len(keys), *keys, *args)
 
     async def run_many(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """Many calls in one round trip, each a step of its own; on a Cluster side by side."""
+        """Many calls in one round trip, each a step of its own; on a Cluster one by one."""
         if _is_cluster(client):
-            return await self._side_by_side(client, calls)
+            # Not side by side: redis-py's client loses connections then.
+            return [await self.run(client, call) for call in calls]
         answers = await self._queued(client, calls).execute(raise_on_error=False)
         if _unknown(answers):
             # Some may have been done: their repetition is known by its id.
             await client.script_load(self._text)
             answers = await self._queued(client, calls).execute(raise_on_error=False)
         return _raised(answers)
-
-    async def _side_by_side(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """Those of the same keys one after the other: their order counts."""
-        answers: dict[int, Any] = {}
-        chains: dict[str, list[int]] = defaultdict(list)
-        for index, (keys, _) in enumerate(calls):
-            chains[keys[0]].append(index)
-
-        async def run_chain(chain: list[int]) -> None:
-            for index in chain:
-                answers[index] = await self.run(client, calls[index])
-
-        await asyncio.gather(*map(run_chain, chains.values()))
-        return [answers[index] for index in range(len(calls))]
 
     def run_many_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
         """`run_many` for threads; on a Cluster one after the other."""
