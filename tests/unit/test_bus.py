@@ -1,0 +1,73 @@
+"""Messages between nodes: told, asked, answered; and what nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sockets.bus import Bus
+from sockets.layers.fanout import Message
+from sockets.layers.memory import MemoryChannelLayer
+from tests.unit.doubles import FailingLayer, until
+
+
+async def two() -> tuple[Bus, Bus]:
+    layer = MemoryChannelLayer()
+    buses = Bus(layer, "a"), Bus(layer, "b")
+    for bus in buses:
+        await bus.listen()
+    return buses
+
+
+async def test_a_message_finds_the_handler_of_its_kind() -> None:
+    a, b = await two()
+    heard: list[Message] = []
+    b.handlers["task"] = heard.append
+    await a.tell("b", type="task.stop", task="t")
+    await a.tell("nobody", type="task.stop", task="t")
+    assert heard == [{"type": "task.stop", "task": "t"}]
+    with pytest.raises(ValueError, match=r"'node.close' is not for a node"):
+        b.receive({"type": "node.close"})
+
+
+async def test_a_node_that_cannot_be_reached_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    await Bus(FailingLayer("group_send"), "a").tell("b", type="node.close")
+    assert "node.close did not reach node b" in caplog.text
+
+
+async def test_a_question_is_answered_by_whoever_can() -> None:
+    a, b = await two()
+    tasks: list[asyncio.Task[None]] = []
+
+    def answer(message: Message) -> None:
+        tasks.append(asyncio.ensure_future(b.answer(message, double=2 * message["n"])))
+
+    b.handlers["sum"] = answer
+    answers = await a.ask(["b", "dead"], timeout=0.05, type="sum.double", n=21)
+    assert {node: answer["double"] for node, answer in answers.items()} == {"b": 42}
+    assert await a.ask([], timeout=5, type="sum.double", n=1) == {}
+    await asyncio.gather(*tasks)
+
+
+async def test_an_answer_that_comes_late_or_was_not_asked_for_harms_nobody() -> None:
+    a, b = await two()
+    asked: list[Message] = []
+    b.handlers["sum"] = asked.append
+    assert await a.ask(["b"], timeout=0.01, type="sum.double", n=1) == {}
+    await b.answer(asked[0], double=2)
+    await b.answer({"asker": "a", "ref": "of nobody"}, double=2)
+    b.handlers["sum"] = lambda message: tasks.append(asyncio.ensure_future(b.answer(message, x=1)))
+    tasks: list[asyncio.Task[None]] = []
+    assert (await a.ask(["b"], timeout=5, type="sum.double", n=1))["b"]["x"] == 1
+    assert not a._answers
+
+
+async def test_who_stopped_hears_nothing() -> None:
+    a, b = await two()
+    heard: list[Message] = []
+    b.handlers["task"] = heard.append
+    await b.stop()
+    await a.tell("b", type="task.stop")
+    await until(lambda: True)
+    assert heard == []
