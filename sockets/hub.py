@@ -37,7 +37,7 @@ class Layer(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether messages from other processes arrive now."""
+        """Whether messages come from other processes and go to them now."""
 
     def add_gap_listener(self, listener: Callable[[], None]) -> None:
         """Call `listener` when messages may have been lost, and all groups are confirmed again."""

@@ -129,6 +129,19 @@ def _cluster_options(call_timeout: float) -> dict[str, Any]:
     }
 
 
+async def close(client: Redis) -> None:
+    """Close its connections, those to sentinels too."""
+    await client.aclose()
+    await close_sentinels(getattr(client, "connection_pool", None))
+
+
+async def close_sentinels(pool: Any) -> None:
+    """A pool does not close what it asked for the master."""
+    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
+        for sentinel in manager.sentinels:
+            await sentinel.aclose()
+
+
 def layer_pool(host: dict[str, Any]) -> Any:
     """What makes connections of the channel layer. `host`: as channels-redis writes one."""
     host = {

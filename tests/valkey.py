@@ -72,6 +72,12 @@ class Server:
                 time.sleep(0.005)
         return False
 
+    def ask(self, command: bytes) -> bytes:
+        """Its answer to one inline command."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(command + b"\r\n")
+            return line.recv(65536)
+
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None

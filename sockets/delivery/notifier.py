@@ -98,8 +98,8 @@ class Notifier:
         """An ephemeral message; while the bus is away, only to the sessions of this process."""
         try:
             await self._layer.group_send(group, message)
-        except GatewayUnavailable:
-            if self._layer.connected:
+        except GatewayUnavailable as error:
+            if self._layer.connected or error.outcome != "nothing":
                 raise  # it may still arrive by the bus
             self._layer.send_local(group, message)
             metrics.LOCAL_ONLY.inc()

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from sockets import metrics
 from sockets.exceptions import GatewayUnavailable
+from sockets.redis import close_sentinels
 
 logger = logging.getLogger(__name__)
 
@@ -350,6 +351,7 @@ class Link:
         interval: float,
         timeout: float,
     ) -> None:
+        self._pool = pool
         self._canary = f"{prefix}__canary__{secrets.token_hex(8)}"
         self._asked_at: float | None = None
         self._sung_at: float | None = None
@@ -425,6 +427,7 @@ class Link:
         await asyncio.wait({self._watching})
         await self.subscriber.close()
         await self.publisher.close()
+        await close_sentinels(self._pool)
 
 
 def _seen(future: asyncio.Future[None]) -> None:

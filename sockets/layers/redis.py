@@ -201,8 +201,8 @@ class RedisLoopLayer(BaseChannelLayer):
 
     @property
     def connected(self) -> bool:
-        """Whether every host is listened to, for every group."""
-        return bool(self._links) and all(link.subscriber.ready for link in self._links)
+        """Whether every host is listened to, for every group, and can be published to."""
+        return self._is_listening() and all(link.publisher.line.up for link in self._links)
 
     def add_gap_listener(self, listener: Callable[[], None]) -> None:
         """Call `listener` when messages may have been lost, and all groups are confirmed again."""
@@ -237,8 +237,11 @@ class RedisLoopLayer(BaseChannelLayer):
             ]
         return self._links[self.wire.shard(channel)]
 
+    def _is_listening(self) -> bool:
+        return bool(self._links) and all(link.subscriber.ready for link in self._links)
+
     def _on_gap(self) -> None:
-        if self.connected:
+        if self._is_listening():
             for listener in self._gap_listeners:
                 listener()
 

@@ -18,6 +18,7 @@ from sockets.layers.wire import Wire
 from sockets.node.backends import Backends, SyncBackends, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync, translated
+from sockets.redis import close as close_client
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import Publish, RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
@@ -33,7 +34,7 @@ def redis_backends(conf: Conf) -> Backends:
 
     async def close() -> None:
         await layer.close()
-        await client.aclose()
+        await close_client(client)
 
     return Backends(
         layer=layer,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -147,16 +146,10 @@ def pair() -> Iterator[Pair]:
     replica = Server("--replicaof", "127.0.0.1", str(master.port))
     sentinel = Sentinel(master)
     made = Pair(master, replica, sentinel)
-    wait_for(lambda: b"slaves=1" in asked(sentinel, b"INFO sentinel"), "the sentinel to know both")
+    wait_for(lambda: b"slaves=1" in sentinel.ask(b"INFO sentinel"), "the sentinel to know both")
     yield made
     for server in (sentinel, replica, master):
         server.stop()
-
-
-def asked(server: Server, command: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), 5) as line:
-        line.sendall(command + b"\r\n")
-        return line.recv(65536)
 
 
 @pytest.mark.timeout(scaled(600, 120))
