@@ -1,0 +1,134 @@
+"""Presence in Redis as other languages see it, and what happens to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from sockets.ids import new_id
+from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.redis import Keys, close, connect, connect_sync
+from sockets.types import Kind, Position
+from tests.unit.doubles import info
+from tests.valkey import shared
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{new_id()}"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Redis]:
+    made = connect(shared().url)
+    yield made
+    await close(made)
+
+
+@pytest.fixture
+def presence(client: Redis, namespace: str) -> RedisPresence:
+    return RedisPresence(client, Keys(namespace), lease=30.0)
+
+
+async def test_the_keys_are_those_of_the_protocol(
+    presence: RedisPresence, client: Redis, namespace: str
+) -> None:
+    user = "kim@example.com"
+    key = f"{namespace}:{{{user}}}"
+    assert await client.exists(f"{key}:sessions") == 0
+    one = info(user, node="a", agent="Firefox")
+    await presence.register(one)
+    await presence.renew([replace(one, acked=Position("e", 7), acked_at=5.0)])
+    assert await client.exists(f"{key}:sessions") == 1
+    [(session, end)] = await client.zrange(f"{key}:sessions", 0, -1, withscores=True)
+    seconds, _ = await client.time()
+    assert session.decode() == one.id and 25 < end - seconds <= 31
+    told = json.loads(await client.hget(f"{key}:info", one.id) or b"")
+    assert (told["client_id"], told["node"], told["agent"]) == (one.client_id, "a", "Firefox")
+    assert told["acked"] == {"epoch": "e", "offset": 7} and told["acked_at"] == 5.0
+    assert await client.hget(f"{key}:clients", one.client_id) == one.id.encode()
+    for part in ("sessions", "info", "clients"):
+        assert 25_000 < await client.pttl(f"{key}:{part}") <= 31_000
+    await presence.release(one)
+    assert await client.keys(f"{namespace}:*") == []
+
+
+async def test_a_lease_ends_by_itself(client: Redis, namespace: str) -> None:
+    presence = RedisPresence(client, Keys(namespace), lease=0.2)
+    await presence.register(info("42"))
+    assert await presence.is_online("42")
+    await asyncio.sleep(0.3)
+    assert not await presence.is_online("42")
+    assert await client.keys(f"{namespace}:*") == []
+
+
+async def test_a_server_that_forgot_is_told_at_the_next_renewal(
+    presence: RedisPresence, client: Redis, namespace: str
+) -> None:
+    one = info("42")
+    await presence.register(one)
+    await client.delete(*await client.keys(f"{namespace}:*"))
+    assert not await presence.is_online("42")
+    assert await presence.renew([one]) == []
+    assert [found.id for found in await presence.sessions_of("42")] == [one.id]
+
+
+@pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"node": 5}', b"\xff"])
+async def test_what_somebody_else_wrote_breaks_nothing(
+    presence: RedisPresence,
+    client: Redis,
+    namespace: str,
+    broken: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one, other = info("42"), info("42")
+    for session in (one, other):
+        await presence.register(session)
+    await client.hset(f"{namespace}:{{42}}:info", one.id, broken)  # type: ignore[misc]
+    assert [found.id for found in await presence.sessions_of("42")] == [other.id]
+    assert one.id in caplog.text
+    await presence.renew([other])
+    await presence.release(one)
+    assert await presence.is_online("42")
+
+
+async def test_a_worker_and_a_user_of_one_name_do_not_mix(presence: RedisPresence) -> None:
+    name, client_id = "same", new_id()
+    user = info(name, client_id=client_id)
+    worker = info(name, client_id=client_id, kind=Kind.WORKER)
+    assert await presence.register(user) == await presence.register(worker) == ()
+    await presence.release(user)
+    assert not await presence.is_online(name)
+    assert await presence.renew([worker]) == []
+
+
+@pytest.mark.parametrize("user", ["}", "\\", "}{", "a}b", " ", "🙂", "x" * 1024, "{sessions}"])
+async def test_any_user_id(presence: RedisPresence, user: str) -> None:
+    one = info(user)
+    await presence.register(one)
+    assert await presence.sessions_of(user) == [one]
+
+
+async def test_of_two_at_once_one_is_replaced(presence: RedisPresence) -> None:
+    client_id = new_id()
+    many = [info("42", client_id=client_id) for _ in range(20)]
+    replaced = await asyncio.gather(*map(presence.register, many))
+    assert sorted(len(one) for one in replaced) == [0] + [1] * 19
+    assert len(await presence.sessions_of("42")) == 1
+
+
+async def test_threads_ask_for_many(presence: RedisPresence, namespace: str) -> None:
+    await presence.register(info("7"))
+    client = connect_sync(shared().url)
+    sync = SyncRedisPresence(client, Keys(namespace))
+    users = [str(n) for n in range(1_200)]
+    counts = await asyncio.to_thread(sync.counts, users)
+    assert counts == [int(user == "7") for user in users]
+    assert await asyncio.to_thread(sync.is_online, "7")
+    assert [one.user for one in await asyncio.to_thread(sync.sessions_of, "7")] == ["7"]
+    client.close()
