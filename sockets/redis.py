@@ -148,6 +148,7 @@ def layer_pool(host: dict[str, Any]) -> Any:
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,
         "client_name": "gateway-layer",
+        "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
         **host,
     }
     if (group := SentinelGroup.of(host.get("address", ""))) is not None:
@@ -184,7 +185,7 @@ class SentinelGroup:
         user, _, password = login.partition(":")
         given = {"username": unquote(user), "password": unquote(password)}
         options: dict[str, Any] = {name: value for name, value in given.items() if value}
-        options["db"] = int(parts.path.strip("/") or 0)
+        options["db"] = _number(parts.path.strip("/") or "0")
         sentinel_options: dict[str, Any] = {
             "socket_timeout": CONNECT_TIMEOUT,
             "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -206,7 +207,13 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host, port = text, "26379"
     if not host:
         raise ValueError("a sentinel has no host")
-    return host.strip("[]"), int(port)
+    return host.strip("[]"), _number(port)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():  # a badly quoted password ends up here: never shown
+        raise ValueError("the URL has a port or a database that is no number")
+    return int(text)
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

@@ -46,10 +46,12 @@ class Fanout:
         """The opposite; unknown channels are ignored."""
         _discard(self._channels, group, channel)
 
-    def forget_channel(self, channel: str) -> None:
-        """Take a dead channel out of all groups."""
-        for group in [g for g, names in self._channels.items() if channel in names]:
+    def forget_channel(self, channel: str) -> list[str]:
+        """Take a dead channel out of all groups; returns them."""
+        groups = [group for group, names in self._channels.items() if channel in names]
+        for group in groups:
             _discard(self._channels, group, channel)
+        return groups
 
     def channels(self, group: str) -> tuple[str, ...]:
         """The channels that listen to `group`."""

@@ -223,11 +223,15 @@ def _fail(future: asyncio.Future[None], error: GatewayUnavailable) -> None:
 class Subscriber:
     """Listens to channels, one SUBSCRIBE each, and to all of them again after a reconnection.
 
-    `on_gap`: messages may have been lost, and all channels are confirmed again.
+    `on_ready`: all channels are confirmed, at first (False) or again (True: some messages may have
+    been lost).
     """
 
     def __init__(
-        self, pool: Any, on_message: Callable[[str, bytes], None], on_gap: Callable[[], None]
+        self,
+        pool: Any,
+        on_message: Callable[[str, bytes], None],
+        on_ready: Callable[[bool], None],
     ) -> None:
         self._wanted: dict[str, bool] = {}  # whether it is in force
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -235,7 +239,7 @@ class Subscriber:
         self._restoring: set[str] = set()
         self._is_first = True
         self._on_message = on_message
-        self._on_gap = on_gap
+        self._on_ready = on_ready
         self.line = Line(
             pool, "listening", on_up=self._on_up, on_reply=self._on_reply, on_down=self._on_down
         )
@@ -255,6 +259,10 @@ class Subscriber:
             if self.line.up:
                 self._send([channel])
         return self._waiting[channel]
+
+    def wants(self, channel: str) -> bool:
+        """Whether it is subscribed to, or will be as soon as Redis is there."""
+        return channel in self._wanted
 
     def unsubscribe(self, channel: str) -> None:
         """Listen no more; those who still wait for a confirmation wait no longer."""
@@ -327,11 +335,10 @@ class Subscriber:
                 self._all_restored()
 
     def _all_restored(self) -> None:
-        if self._is_first:
-            self._is_first = False
-        else:
+        again, self._is_first = not self._is_first, False
+        if again:
             metrics.LAYER_GAPS.inc()
-            self._on_gap()
+        self._on_ready(again)
 
 
 class Link:
@@ -347,7 +354,7 @@ class Link:
         prefix: str,
         *,
         on_message: Callable[[str, bytes], None],
-        on_gap: Callable[[], None],
+        on_ready: Callable[[bool], None],
         interval: float,
         timeout: float,
     ) -> None:
@@ -361,7 +368,7 @@ class Link:
         self._interval = interval
         self._timeout = timeout
         self.publisher = Publisher(pool)
-        self.subscriber = Subscriber(pool, self._on_message, on_gap)
+        self.subscriber = Subscriber(pool, self._on_message, on_ready)
         self.subscriber.subscribe(self._canary)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 

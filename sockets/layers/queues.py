@@ -9,8 +9,6 @@ from typing import Any
 
 from channels.exceptions import ChannelFull
 
-from sockets.layers.fanout import Fanout
-
 logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
@@ -31,17 +29,18 @@ class Queues:
     """Belongs to one event loop.
 
     A consumer that ends does not say so: a queue that nobody has waited on for `expiry` seconds
-    goes, quietly if it is empty, else when it is full, with a warning and out of its groups.
+    goes, quietly if it is empty, else when it is full, with a warning and by `bury`, which takes it
+    out of its groups.
     """
 
     def __init__(
         self,
-        fanout: Fanout,
+        bury: Callable[[str], None],
         capacity: Callable[[str], int],
         expiry: float,
         clock: Callable[[], float],
     ) -> None:
-        self._fanout = fanout
+        self._bury = bury
         self._capacity = capacity
         self._expiry = expiry
         self._clock = clock
@@ -53,11 +52,16 @@ class Queues:
         self._queue(channel)
         return self._forget_unused()
 
-    def discard(self, channel: str) -> None:
-        """It could not be opened."""
+    def __contains__(self, channel: str) -> bool:
+        return channel in self._queues
+
+    def discard(self, channel: str) -> bool:
+        """It could not be opened; False: it is in use, and stays."""
         queue = self._queues.get(channel)
-        if queue is not None and queue.messages.empty() and not queue.waiting:
-            del self._queues[channel]
+        if queue is not None and (queue.waiting or not queue.messages.empty()):
+            return False
+        self._queues.pop(channel, None)
+        return True
 
     async def get(self, channel: str) -> Message:
         """The next message; cancelling loses nothing."""
@@ -108,7 +112,7 @@ class Queues:
         if not queue.waiting and self._clock() - oldest >= self._expiry:
             logger.warning("channel %s was not read for %g s: removed", channel, self._expiry)
             del self._queues[channel]
-            self._fanout.forget_channel(channel)
+            self._bury(channel)
 
 
 def require_dict(message: object) -> None:

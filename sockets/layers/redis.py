@@ -94,9 +94,10 @@ class RedisLoopLayer(BaseChannelLayer):
         self._join_timeout = join_timeout
         self._fanout = Fanout()
         self._groups: dict[str, str] = {}  # by Redis channel
-        self._queues = Queues(self._fanout, self.get_capacity, expiry, clock)
+        self._queues = Queues(self._bury, self.get_capacity, expiry, clock)
         self._gap_listeners: list[Callable[[], None]] = []
         self._links: list[Link] = []
+        self._gap = False
 
     # --- channels
 
@@ -122,11 +123,13 @@ class RedisLoopLayer(BaseChannelLayer):
     async def _open_channel(self, channel: str) -> None:
         for old in self._queues.open(channel):
             self._link(old).subscriber.unsubscribe(old)
+        if self._link(channel).subscriber.wants(channel):
+            return  # Redis may be away: the queue is read, and the subscription comes back
         try:
             await self._confirmed(channel)
         except BaseException:
-            self._queues.discard(channel)
-            self._link(channel).subscriber.unsubscribe(channel)
+            if self._queues.discard(channel):
+                self._link(channel).subscriber.unsubscribe(channel)
             raise
 
     # --- groups
@@ -230,7 +233,7 @@ class RedisLoopLayer(BaseChannelLayer):
                     layer_pool(host),
                     self.wire.prefix,
                     on_message=self._on_message,
-                    on_gap=self._on_gap,
+                    on_ready=self._on_ready,
                     **self._canary,
                 )
                 for host in self._hosts
@@ -240,17 +243,21 @@ class RedisLoopLayer(BaseChannelLayer):
     def _is_listening(self) -> bool:
         return bool(self._links) and all(link.subscriber.ready for link in self._links)
 
-    def _on_gap(self) -> None:
-        if self._is_listening():
+    def _on_ready(self, again: bool) -> None:
+        # One host's gap may have to wait for another host, even for its first connection.
+        self._gap |= again
+        if self._gap and self._is_listening():
+            self._gap = False
             for listener in self._gap_listeners:
-                listener()
+                _guarded(listener)
 
     def _on_message(self, channel: str, data: bytes) -> None:
         """One bad message or receiver never stops the others."""
         group = self._groups.get(channel)
         try:
             if group is None:
-                self._put(channel, data)
+                if channel in self._queues:  # else: on its way when its last receiver left
+                    self._put(channel, data)
                 return
             self._fanout.to_sinks(group, self.wire.decode(data))
             for receiver in self._fanout.channels(group):
@@ -259,8 +266,23 @@ class RedisLoopLayer(BaseChannelLayer):
             metrics.LAYER_ERRORS.inc()
             logger.exception("a message on %s cannot be read", channel)
 
+    def _bury(self, channel: str) -> None:
+        """Nobody reads it any more: out of its groups, and those that it leaves empty."""
+        self._link(channel).subscriber.unsubscribe(channel)
+        for group in self._fanout.forget_channel(channel):
+            self._leave_if_empty(group)
+
     def _put(self, channel: str, data: bytes) -> None:
         try:
             self._queues.put(channel, self.wire.decode(data))  # each receiver its own copy
         except ChannelFull:
             metrics.dropped_layer.inc()
+
+
+def _guarded(listener: Callable[[], None]) -> None:
+    """A listener that fails must not end the reading of the connection."""
+    try:
+        listener()
+    except Exception:
+        metrics.LAYER_ERRORS.inc()
+        logger.exception("a gap listener failed; the others go on")

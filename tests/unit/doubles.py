@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
@@ -334,6 +334,15 @@ async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, "timed out"
         await asyncio.sleep(0.001)
+
+
+async def until_told(ask: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+    """Ask again and again, until the answer is yes."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await ask():
+                return
+            await asyncio.sleep(0.01)
 
 
 TASK_SIGNALS = {

@@ -1,0 +1,175 @@
+"""The Redis layer in trouble: what other hosts, listeners and receivers notice of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sockets import metrics
+from sockets.exceptions import GatewayUnavailable
+from sockets.layers.redis import RedisChannelLayer
+from sockets.redis import connect
+from tests.unit.doubles import until_told
+from tests.valkey import Server
+
+QUICK: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.3}
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+class Listener:
+    """A member of the group `g`, and of the gaps."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.heard: list[int] = []
+        self.gaps = 0
+
+    def hear(self, message: Any) -> None:
+        self.heard.append(message["n"])
+
+    def gap(self) -> None:
+        self.gaps += 1
+
+    async def send(self, n: int) -> None:
+        await self.layer.group_send("g", {"type": "t", "n": n})
+
+
+@asynccontextmanager
+async def listening(*urls: str, **options: Any) -> AsyncIterator[Listener]:
+    layer: Any = RedisChannelLayer(hosts=list(urls), **{**QUICK, **options})
+    listener = Listener(layer)
+    try:
+        layer.add_gap_listener(listener.gap)
+        await layer.group_add_sink("g", listener.hear)
+        await listener.send(0)
+        await soon(lambda: listener.heard == [0])
+        yield listener
+    finally:
+        await layer.close()
+
+
+async def soon(condition: Callable[[], object], seconds: float = 15) -> None:
+    async def ask() -> object:
+        return condition()
+
+    await until_told(ask, seconds)
+
+
+async def sent_at_last(listener: Listener, n: int) -> None:
+    """Publish, again if that is refused."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await listener.send(n)
+            except GatewayUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def kill(server: Server, kind: str) -> None:
+    client = connect(server.url)
+    await client.client_kill_filter(_type=kind, skipme=True)
+    await client.aclose()
+
+
+async def test_a_cut_publishing_line_is_made_again(server: Server) -> None:
+    async with listening(server.url) as listener:
+        await kill(server, "normal")
+        for n in range(1, 21):
+            await sent_at_last(listener, n)
+        await soon(lambda: listener.heard[-1] == 20)
+        assert sorted(set(listener.heard)) == list(range(21))
+        assert listener.gaps == 0
+
+
+async def test_a_failing_gap_listener_stops_no_other(server: Server) -> None:
+    async with listening(server.url) as listener:
+
+        def fail() -> None:
+            raise RuntimeError("a bad listener")
+
+        listener.layer._gap_listeners.insert(0, fail)
+        before = metrics.LAYER_ERRORS._value.get()
+        await kill(server, "pubsub")
+        await soon(lambda: listener.gaps == 1)
+        assert metrics.LAYER_ERRORS._value.get() == before + 1
+        await listener.send(1)
+        await soon(lambda: listener.heard == [0, 1])
+
+
+async def test_a_gap_of_one_host_is_told_when_the_other_comes_for_the_first_time(
+    server: Server,
+) -> None:
+    other = Server()
+    other.kill()
+    layer: Any = RedisChannelLayer(hosts=[server.url, other.url], **QUICK)
+    try:
+        listener = Listener(layer)
+        layer.add_gap_listener(listener.gap)
+        group = next(g for g in map(str, range(99)) if not _on_second(layer, g))
+        await layer.group_add_sink(group, listener.hear)
+        await kill(server, "pubsub")
+        await soon(lambda: not layer._links[0].subscriber.line.up)
+        await soon(lambda: layer._links[0].subscriber.ready)
+        assert listener.gaps == 0
+        other.start()
+        await soon(lambda: listener.gaps == 1)
+        assert layer.connected
+    finally:
+        await layer.close()
+        other.stop()
+
+
+def _on_second(layer: Any, group: str) -> bool:
+    return bool(layer.wire.shard(layer.wire.group_channel(group)))
+
+
+async def test_a_join_while_redis_is_away_fails_and_leaves_nothing(server: Server) -> None:
+    async with listening(server.url) as listener:
+        server.kill()
+        await soon(lambda: not listener.layer.connected)
+        heard: list[Any] = []
+        async with asyncio.timeout(3):
+            with pytest.raises(GatewayUnavailable):
+                await listener.layer.group_add_sink("h", heard.append)
+            with pytest.raises(GatewayUnavailable):
+                await listener.layer.new_channel()
+        assert "h" not in listener.layer._fanout
+        assert len(listener.layer._queues._queues) == 0
+        wanted = set(listener.layer._links[0].subscriber._wanted)
+        assert {name for name in wanted if "__canary__" not in name} == {"asgi__group__g"}
+        server.start()
+        await soon(lambda: listener.layer.connected)
+        await listener.layer.group_add_sink("h", heard.append)
+        await sent_at_last(listener, 1)
+        await listener.layer.group_send("h", {"type": "t"})
+        await soon(lambda: heard == [{"type": "t"}])
+
+
+async def test_a_receiver_outlives_an_absence_of_redis(server: Server) -> None:
+    async with listening(server.url) as listener:
+        layer = listener.layer
+        channel = await layer.new_channel()
+        await layer.group_add("g", channel)
+        for n in (1, 2):
+            await listener.send(n)
+        await soon(lambda: listener.heard == [0, 1, 2])
+        server.kill()
+        await soon(lambda: not layer.connected)
+        assert [(await layer.receive(channel))["n"] for _ in (1, 2)] == [1, 2]
+        waiting = asyncio.ensure_future(layer.receive(channel))
+        await asyncio.sleep(0.5)  # longer than a join may take
+        server.start()
+        await soon(lambda: layer.connected)
+        await sent_at_last(listener, 3)
+        async with asyncio.timeout(5):
+            assert (await waiting)["n"] == 3
