@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -43,10 +44,10 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: int) -> AsyncIterator[Proxy]:
-    """In front of a port."""
+async def proxy(target: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """In front of a port; with `tls` it ends TLS."""
     made = Proxy(target)
-    server = await asyncio.start_server(made.accept, "127.0.0.1")
+    server = await asyncio.start_server(made.accept, "127.0.0.1", ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

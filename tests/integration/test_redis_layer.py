@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,6 +180,30 @@ async def test_the_password_is_in_no_message(make: Any, caplog: pytest.LogCaptur
         await layer.group_add_sink("g", lambda _: None)
     assert "hunter2" not in caplog.text + str(caught.value) + repr(layer)
     assert "trying on" in caplog.text
+
+
+async def test_over_tls(make: Any, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {key}"
+    await asyncio.to_thread(subprocess.run, command.split(), check=True, capture_output=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with proxy(shared().port, tls) as door:
+        url = f"rediss://:pw@127.0.0.1:{door.port}/0?ssl_ca_certs={certificate}"
+        layer, heard = make(url), []
+        await layer.group_add_sink("g", heard.append)
+        await layer.group_send("g", {"type": "t"})
+        await until(lambda: heard == [{"type": "t"}])
+        client, sync = connect(url), connect_sync(url)
+        assert await client.ping() and await asyncio.to_thread(sync.ping)
+        stranger = make(f"rediss://:pw@127.0.0.1:{door.port}/0")
+        with pytest.raises(GatewayUnavailable):
+            await stranger.group_add_sink("g", heard.append)
+        sync.close()
+        for one in (stranger, layer):
+            await one.close()
+        await close(client)
 
 
 # --- races and bounds
