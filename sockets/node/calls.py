@@ -22,7 +22,7 @@ CALL_TIMEOUT = 5.0
 """Seconds that a call waits for the loop of another thread."""
 
 call_id: ContextVar[str | None] = ContextVar("gatewaycall_id", default=None)
-"""Of the message or task that a sync call is sending: known before the outcome is."""
+"""Of the message or task that a call from elsewhere sends: known before the outcome is."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,12 +36,21 @@ async def at_node(
     here = remote_core() if node is None else node
     if here is not None and here.loop is asyncio.get_running_loop():
         return await call(here)
-    future = await asyncio.to_thread(_begin, node, call) if node is None else _begin(node, call)
+    # The call begins with a copy of this context: it uses the id that an error would name.
+    id = call_id.get() or new_id()
+    before = call_id.set(id)
+    try:
+        if node is None:
+            future = await asyncio.to_thread(_begin, node, call)  # starting a remote blocks
+        else:
+            future = _begin(node, call)
+    finally:
+        call_id.reset(before)
     seconds = CALL_TIMEOUT if patience is None else patience
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
     except TimeoutError:
-        raise _no_answer(call_id.get() or "", seconds) from None
+        raise _no_answer(id, seconds) from None
 
 
 def _begin(

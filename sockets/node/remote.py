@@ -136,6 +136,15 @@ def remote() -> Remote:
 _making = threading.Lock()
 
 
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock; in the child it never lets go."""
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _put_aside(old: Remote) -> None:
     if old.pid == os.getpid():
         old.close()

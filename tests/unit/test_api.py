@@ -258,6 +258,23 @@ def test_a_gateway_that_does_not_answer_leaves_it_unknown(
         loop.close()
 
 
+async def test_the_async_form_tells_the_id_too(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, late = node.streams.append, asyncio.Event()
+    written: list[str] = []
+
+    async def slow(user: str, entry: Any) -> Any:
+        written.append(entry.id)
+        await late.wait()
+        return await append(user, entry)
+
+    monkeypatch.setattr(node.streams, "append", slow)
+    monkeypatch.setattr(calls, "CALL_TIMEOUT", 0.05)
+    with pytest.raises(GatewayUnavailable) as caught:
+        await asyncio.to_thread(asyncio.run, api.anotify_user("42", "e"))
+    late.set()
+    assert (caught.value.outcome, [caught.value.id]) == ("unknown", written)
+
+
 async def test_many_users_of_an_unknown_outcome_can_be_repeated(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
