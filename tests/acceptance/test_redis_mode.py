@@ -90,12 +90,14 @@ api.notify_user("42", "now", durable=False)
 api.broadcast("all")
 many = api.notify_users(["42", "44", "42"], "many")
 assert many[0] == many[2] and [one.offset for one in many] == [4, 1, 4], many
+assert len(api.notify_users(["42", "42"], "once", durable=False)) == 2
+api.notify_user("42", "last")
 print(json.dumps([one.offset, two.offset, three.offset, one.reach, api.is_online("42"),
     api.is_online("43"), [s.user for s in api.sessions_of("42")], api.client_socket_url()]))
 """
     done = await asyncio.to_thread(elsewhere, node, code)
-    events = [(await tab.receive())["event"] for _ in range(6)]
-    assert events == ["sync", "async", "bridge", "now", "all", "many"]
+    events = [(await tab.receive())["event"] for _ in range(8)]
+    assert events == ["sync", "async", "bridge", "now", "all", "many", "once", "last"]
     url = "ws://localhost:4000"
     assert json.loads(done.stdout) == [1, 2, 3, 1, True, False, ["42"], url]
     assert done.stderr == ""

@@ -131,13 +131,15 @@ async def test_a_busy_loop_is_no_broken_link(make: Any) -> None:
     layer, gaps = make(shared().url), []
     await layer.group_add_sink("g", lambda _: None)
     layer.add_gap_listener(lambda: gaps.append(1))
-    [link] = layer._get_layer()._links
+    [link], before = layer._get_layer()._links, metrics.LAYER_RECONNECTS._value.get()
     for _ in range(3):
         link._sung_at = None
         link._look_at_canary(asyncio.get_running_loop().time())  # is written when there is time
         time.sleep(0.9)  # noqa: ASYNC251  (that is the point)
         await asyncio.sleep(0.15)
+    await asyncio.sleep(0.3)
     assert gaps == [] and layer.connected
+    assert metrics.LAYER_RECONNECTS._value.get() == before
 
 
 async def test_a_server_that_is_away(make: Any, server: Server) -> None:
