@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from sockets import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
-from sockets.layers import link as link_module
+from sockets.layers import publisher as publisher_module
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect, connect_sync
 from tests.unit.doubles import MovedClock, until, until_told
@@ -132,7 +132,7 @@ async def test_an_unused_queue_goes_and_is_unsubscribed(client: Redis, prefix: s
 async def test_more_than_the_queue_takes_is_refused(
     layer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "MAX_PUBLISHING", 50)
+    monkeypatch.setattr(publisher_module, "MAX_PUBLISHING", 50)
     heard: list[int] = []
     await layer.group_add_sink("g", lambda message: heard.append(message["n"]))
     sends = [layer.group_send("g", {"type": "t", "n": n}) for n in range(80)]
@@ -149,7 +149,7 @@ async def test_more_than_the_queue_takes_is_refused(
 async def test_a_large_message_too_many_is_refused(
     layer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "MAX_PUBLISHING_BYTES", 10_000)
+    monkeypatch.setattr(publisher_module, "MAX_PUBLISHING_BYTES", 10_000)
     with pytest.raises(GatewayUnavailable, match="too slow"):
         await layer.group_send("g", {"type": "t", "text": "x" * 20_000})
     await layer.group_send("g", {"type": "t"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockets.layers.link import Subscriber
+from sockets.layers.subscriber import Subscriber
 
 
 class NoServer:

@@ -1,0 +1,131 @@
+"""One connection of the Redis layer, made again for ever.
+
+redis-py connects (TLS, authentication, Sentinel); from then on hiredis reads many messages at a
+time, and commands are written as they are, without a round trip for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import hiredis
+from redis.exceptions import RedisError
+
+from sockets import metrics
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds for one attempt, and that a message waits for a connection."""
+
+BACKOFF = (0.05, 1.0)
+"""Seconds between two attempts, the first and at most; each is shortened at random."""
+
+READ = 64 * 1024
+"""Bytes of one read: what is handled before other work of the loop gets its turn."""
+
+
+class Line:
+    """One connection. `on_up`, `on_reply` and `on_down` must not await.
+
+    `down_because`: why the last attempt failed; None before the first, and while it is up.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        name: str,
+        *,
+        on_up: Callable[[], None],
+        on_reply: Callable[[Any], None],
+        on_down: Callable[[str], None],
+    ) -> None:
+        self.up = False
+        self.down_because: str | None = None
+        self.down_at = 0.0
+        self.heard_at = 0.0
+        self._pool = pool
+        self._name = name
+        self._on_up = on_up
+        self._on_reply = on_reply
+        self._on_down = on_down
+        self._writer: asyncio.StreamWriter | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def patience(self) -> float:
+        """Seconds that waiting for a connection is worth it: none when it has been away long."""
+        if self.down_because is None:
+            return CONNECT_TIMEOUT
+        return max(0.0, self.down_at + CONNECT_TIMEOUT - asyncio.get_running_loop().time())
+
+    def write(self, data: bytes) -> None:
+        """Only while it is up."""
+        assert self._writer is not None
+        self._writer.write(data)
+
+    def drop(self, why: str) -> None:
+        """Cut the connection; another one follows."""
+        if self._writer is not None:
+            logger.warning("Redis, %s: %s; connecting again", self._name, why)
+            self._writer.transport.abort()
+
+    async def close(self) -> None:
+        """For good."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        delay, longest = BACKOFF
+        while True:
+            why = "Redis closed the connection"
+            try:
+                await self._serve()
+            except (RedisError, OSError, TimeoutError, hiredis.ProtocolError) as error:
+                why = f"{type(error).__name__}: {error}".rstrip(": ")
+            if self.down_because is None:
+                logger.warning("Redis, %s: %s; trying on", self._name, why)
+                self.down_at = asyncio.get_running_loop().time()
+                delay = BACKOFF[0]
+            self.down_because = why
+            self._on_down(why)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, longest)
+
+    async def _serve(self) -> None:
+        connection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()
+            reader, self._writer = connection._reader, connection._writer
+            parser = hiredis.Reader()
+            if self.down_because is not None:
+                metrics.LAYER_RECONNECTS.inc()
+                logger.info("Redis, %s: connected again", self._name)
+            self.up, self.down_because = True, None
+            self._on_up()
+            while data := await reader.read(READ):
+                self.heard_at = asyncio.get_running_loop().time()
+                parser.feed(data)
+                while (reply := parser.gets()) is not False:
+                    self._on_reply(reply)
+        finally:
+            self.up = False
+            self._writer = None
+            await connection.disconnect(nowait=True)
+
+
+def pack(*words: bytes) -> bytes:
+    """A command in RESP."""
+    return b"".join(_packed(words))
+
+
+def _packed(words: tuple[bytes, ...]) -> Iterable[bytes]:
+    yield b"*%d\r\n" % len(words)
+    for word in words:
+        yield b"$%d\r\n" % len(word)
+        yield word
+        yield b"\r\n"
