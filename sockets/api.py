@@ -14,9 +14,15 @@ its `outcome` says whether it was done, and repeating a durable notification wit
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
+from itertools import chain, repeat
+from math import isfinite
 from typing import Any
 
 from django.db import transaction
@@ -24,10 +30,10 @@ from msgspec import Raw
 
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
+from sockets.control import CLOSE_MARGIN
 from sockets.delivery import compose, encode_json, require_user_id
 from sockets.exceptions import (
     GatewayError,
-    GatewayUnreachable,
     InvalidMessage,
 )
 from sockets.ids import parse_ulid
@@ -35,44 +41,79 @@ from sockets.layers.groups import user_group
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import CALL_TIMEOUT, at_node, call_id, sync_face
 from sockets.node.core import Addresses, Core
-from sockets.node.node import Node, current_node
+from sockets.node.node import current_node
 from sockets.node.remote import remote
-from sockets.types import PoolLoad, Position, Receipt, SessionDelivery, SessionInfo, Task
+from sockets.types import (
+    Disconnected,
+    NodeInfo,
+    PoolLoad,
+    Position,
+    PresenceAnswer,
+    Receipt,
+    SessionDelivery,
+    SessionInfo,
+    Task,
+    UserPresence,
+)
 
 __all__ = [
     "aassign_task",
+    "ablock_user",
     "abroadcast",
     "acancel_task",
     "adelivery_of",
     "adisconnect_session",
+    "adisconnect_sessions",
     "adisconnect_user",
+    "adrain_node",
     "ais_online",
+    "alive_sessions",
+    "anodes",
     "anotify_user",
     "anotify_users",
+    "apresence_of",
+    "apresence_of_users",
     "asessions_of",
     "assign_task",
     "astream_position",
     "atask",
+    "aunblock_user",
+    "await_until_online",
     "aworker_pools",
+    "block_user",
     "broadcast",
     "cancel_task",
     "client_socket_url",
     "delivery_of",
     "disconnect_session",
+    "disconnect_sessions",
     "disconnect_user",
+    "drain_node",
     "is_online",
+    "live_sessions",
+    "nodes",
     "notify_user",
     "notify_user_on_commit",
     "notify_users",
+    "presence_of",
+    "presence_of_users",
     "sessions_of",
     "stream_position",
     "task",
+    "unblock_user",
     "user_group",
+    "wait_until_online",
     "worker_pools",
     "worker_socket_url",
 ]
 
 logger = logging.getLogger(__name__)
+
+MAX_ASKED = 10_000
+"""Users in one question about presence."""
+
+WAIT_INTERVAL = 0.5
+"""Seconds between two looks of `wait_until_online`."""
 
 
 async def anotify_user(
@@ -161,6 +202,38 @@ async def asessions_of(user_id: str) -> list[SessionInfo]:
     return await at_node(lambda node: node.presence.sessions_of(user_id))
 
 
+async def apresence_of(user_id: str) -> UserPresence:
+    """How a user stands: connected, in grace or offline; the live sessions; when last seen."""
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.look(user_id))
+
+
+async def apresence_of_users(user_ids: Iterable[str]) -> PresenceAnswer:
+    """`presence_of` for at most 10,000 users.
+
+    Where a shard of a Redis Cluster does not answer, its users are `unknown` and the answer is
+    `partial`.
+    """
+    chosen = _require_users(user_ids)
+    return await at_node(lambda node: node.presence.look_at(chosen))
+
+
+async def await_until_online(user_id: str, timeout: float) -> bool:
+    """Wait until the user has a live session, at most `timeout` seconds; whether that is so."""
+    require_user_id(user_id)
+
+    async def wait(node: Core) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
+                    if await node.presence.is_online(user_id):
+                        return True
+                    await asyncio.sleep(pause)
+        return await node.presence.is_online(user_id)
+
+    return await at_node(wait, _wait_patience(user_id, timeout))
+
+
 async def astream_position(user_id: str) -> Position:
     """Where the user's stream stands now.
 
@@ -192,18 +265,51 @@ async def adisconnect_user(
     *,
     client: str | None = None,
     session: str | None = None,
+    keep: Iterable[str] = (),
     code: int = CloseCode.DISCONNECTED,
     reason: str = "disconnected by the application",
-) -> int:
-    """Close a user's sessions, all or the one named; returns how many."""
+) -> Disconnected:
+    """Close a user's sessions wherever they are, all or those named; returns when they are closed.
+
+    `client`, `session`: only those of this client id, or this one; `keep`: ids of clients or
+    sessions to spare ("log out everywhere else"). From the call on they are out of presence. A node
+    that does not answer within CLOSE_TIMEOUT is not waited for: its sessions count as unconfirmed,
+    and it closes them when it can.
+    """
     require_user_id(user_id)
     _require_close_code(code)
     client = client and (parse_ulid(client) or client)
+    spared = [parse_ulid(id) or id for id in keep]
     return await at_node(
         lambda node: node.control.disconnect(
-            user_id, client=client, session=session, code=code, reason=reason
-        )
+            user_id, client=client, session=session, keep=spared, code=code, reason=reason
+        ),
+        _close_patience(),
     )
+
+
+async def ablock_user(
+    user_id: str,
+    until: float | datetime | None = None,
+    *,
+    reason: str = "this user is blocked",
+) -> Disconnected:
+    """Let a user in no more, and close all sessions (4507).
+
+    `until`: an aware datetime, or seconds since the epoch; None: until `unblock_user`.
+    """
+    require_user_id(user_id)
+    seconds = None if until is None else _seconds_until(until)
+    return await at_node(
+        lambda node: node.control.block(user_id, seconds, CloseCode.BLOCKED, reason),
+        _close_patience(),
+    )
+
+
+async def aunblock_user(user_id: str) -> bool:
+    """Let a blocked user in again; whether they were blocked."""
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.unblock(user_id))
 
 
 async def adisconnect_session(
@@ -211,17 +317,45 @@ async def adisconnect_session(
     *,
     code: int = CloseCode.DISCONNECTED,
     reason: str = "disconnected by an operator",
-) -> int:
-    """Close one session of a client or worker; returns 1, or 0 if it is gone already."""
+) -> Disconnected:
+    """Close one session of a client or worker, wherever it is.
 
+    Returns when it is closed; `Disconnected(0)`: no node has it.
+    """
+    closed = await adisconnect_sessions([session_id], code=code, reason=reason)
+    return closed.get(session_id, Disconnected(0))
+
+
+async def adisconnect_sessions(
+    session_ids: Iterable[str],
+    *,
+    code: int = CloseCode.DISCONNECTED,
+    reason: str = "disconnected by an operator",
+) -> dict[str, Disconnected]:
+    """`disconnect_session` for many at once; those that no node has are left out."""
     _require_close_code(code)
+    chosen = list(session_ids)
+    return await at_node(
+        lambda node: node.control.disconnect_sessions(chosen, code, reason), _close_patience()
+    )
 
-    async def close(node: Core) -> int:
-        if not isinstance(node, Node):
-            raise GatewayUnreachable
-        return node.sessions.close_local([session_id], code, reason)
 
-    return await at_node(close)
+async def anodes() -> list[NodeInfo]:
+    """The gateway processes that live, by name."""
+    return await at_node(lambda node: node.nodes.all())
+
+
+async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[SessionInfo]:
+    """At most `limit` live sessions of clients and workers, of one node or all, oldest first."""
+    return await at_node(lambda core: core.control.sessions(node, limit))
+
+
+async def adrain_node(name: str) -> bool:
+    """Ask a node to send its clients to the others and end, as SIGTERM does.
+
+    Whether it has heard; False: no such node lives, or it does not answer.
+    """
+    return await at_node(lambda node: node.control.drain(name))
 
 
 async def aassign_task(
@@ -301,6 +435,38 @@ def _require_close_code(code: int) -> None:
         raise InvalidMessage(f"{code} is no close code that can be sent: use 4000 to 4999")
 
 
+def _wait_patience(user_id: str, timeout: float) -> float:
+    return timeout + CALL_TIMEOUT
+
+
+def _require_users(user_ids: Iterable[str]) -> list[str]:
+    """Raises InvalidMessage."""
+    chosen = list(user_ids)
+    if len(chosen) > MAX_ASKED:
+        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
+    for user_id in chosen:
+        require_user_id(user_id)
+    return chosen
+
+
+def _seconds_until(until: float | datetime) -> float:
+    """From now on, at least a moment. Raises InvalidMessage."""
+    if isinstance(until, datetime):
+        if until.tzinfo is None:
+            raise InvalidMessage(
+                "until is a datetime without a time zone: use django.utils.timezone"
+            )
+        until = until.timestamp()
+    if isinstance(until, bool) or not isinstance(until, int | float) or not isfinite(until):
+        raise InvalidMessage("until is an aware datetime, or seconds since the epoch")
+    return max(0.001, until - time.time())
+
+
+def _close_patience(*_: object, **__: object) -> float:
+    """The peers' half of the closing handshake, and the answers of the nodes."""
+    return get_conf().close_timeout + CLOSE_MARGIN + CALL_TIMEOUT
+
+
 def _require_ulid(id: str) -> str:
     """In its canonical form. Raises InvalidMessage."""
     ulid = parse_ulid(id) if isinstance(id, str) else None
@@ -309,7 +475,7 @@ def _require_ulid(id: str) -> str:
     return ulid
 
 
-def _assign_patience() -> float:
+def _assign_patience(*_: object, **__: object) -> float:
     """The last worker may be asked just before the limit for all of them."""
     conf = get_conf()
     return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
@@ -333,6 +499,26 @@ def _is_online(redis: SyncBackends, user_id: str) -> bool:
     return redis.presence.is_online(user_id)
 
 
+def _presence_of(redis: SyncBackends, user_id: str) -> UserPresence:
+    require_user_id(user_id)
+    return redis.presence.look(user_id)
+
+
+def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> PresenceAnswer:
+    return redis.presence.look_at(_require_users(user_ids))
+
+
+def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
+    require_user_id(user_id)
+    deadline = time.monotonic() + timeout
+    for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
+        left = deadline - time.monotonic()
+        if redis.presence.is_online(user_id) or left <= 0:
+            break
+        time.sleep(min(pause, left))
+    return redis.presence.is_online(user_id)
+
+
 def _sessions_of(redis: SyncBackends, user_id: str) -> list[SessionInfo]:
     require_user_id(user_id)
     return redis.presence.sessions_of(user_id)
@@ -350,8 +536,17 @@ is_online = sync_face(ais_online, _is_online)
 sessions_of = sync_face(asessions_of, _sessions_of)
 stream_position = sync_face(astream_position, _stream_position)
 delivery_of = sync_face(adelivery_of)
-disconnect_user = sync_face(adisconnect_user)
-disconnect_session = sync_face(adisconnect_session)
+presence_of = sync_face(apresence_of, _presence_of)
+presence_of_users = sync_face(apresence_of_users, _presence_of_users)
+disconnect_user = sync_face(adisconnect_user, patience=_close_patience)
+disconnect_session = sync_face(adisconnect_session, patience=_close_patience)
+disconnect_sessions = sync_face(adisconnect_sessions, patience=_close_patience)
+block_user = sync_face(ablock_user, patience=_close_patience)
+unblock_user = sync_face(aunblock_user)
+wait_until_online = sync_face(await_until_online, _wait_until_online, patience=_wait_patience)
+nodes = sync_face(anodes)
+live_sessions = sync_face(alive_sessions)
+drain_node = sync_face(adrain_node)
 assign_task = sync_face(aassign_task, patience=_assign_patience)
 cancel_task = sync_face(acancel_task)
 task = sync_face(atask)

@@ -50,9 +50,13 @@ class Conf:
     slow_timeout: float = 10.0  # a socket that drains no byte this long is closed 4002
     close_timeout: float = 5.0  # for the peer's half of the closing handshake
     shutdown_grace: float = 10.0  # from SIGTERM until what is left is cancelled
-    reconnect_spread: float = 5.0  # clients of a node that goes return spread over this long
+    ready_lag: float = 5.0  # not ready, and still accepting: balancers need to notice
+    drain_seconds: float = 20.0  # clients of a node that goes are closed spread over this long
     lease_ttl: float = 30.0
     lease_renew: float = 10.0
+    presence_grace: float = 10.0  # from the last session's end until the user is offline
+    sessions_per_user: int = 0  # 0: any number
+    oldest_goes: bool = False  # above that: the oldest is closed, else the newest refused (4505)
     max_sessions: int = 20_000  # of one node; then 1013
     max_attached: int = 1_000  # users that one worker may be attached to
 

@@ -1,24 +1,33 @@
-"""What one node asks of others: to close sessions, to say what they delivered."""
+"""What one node asks of others: to close sessions, to say what they delivered, to drain."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 from sockets.bus import Bus
+from sockets.nodes.base import Nodes
 from sockets.presence.base import Presence
-from sockets.types import Outcome, SessionDelivery, SessionInfo
+from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo
 
 ASK_TIMEOUT = 2.0
-"""Seconds that a node gets to answer."""
+"""Seconds that a node gets to answer what it knows already."""
+
+CLOSE_MARGIN = 1.0
+"""Seconds beyond CLOSE_TIMEOUT that a node gets to say which sockets are closed."""
 
 
 class Control:
-    """Belongs to one event loop. Any method may raise GatewayUnavailable."""
+    """Belongs to one event loop. Any method may raise GatewayUnavailable.
 
-    def __init__(self, *, presence: Presence, bus: Bus) -> None:
+    `close_timeout`: seconds that a peer gets for its half of the closing handshake.
+    """
+
+    def __init__(self, *, presence: Presence, nodes: Nodes, bus: Bus, close_timeout: float) -> None:
         self._presence = presence
+        self._nodes = nodes
         self._bus = bus
+        self._close_timeout = close_timeout
 
     async def disconnect(
         self,
@@ -26,24 +35,89 @@ class Control:
         *,
         client: str | None,
         session: str | None,
+        keep: Iterable[str],
         code: int,
         reason: str,
-    ) -> int:
-        """Close a user's live sessions, all or those named; returns how many were asked to."""
-        chosen = [
-            info
-            for info in await self._presence.sessions_of(user)
-            if client in (None, info.client_id) and session in (None, info.id)
-        ]
-        await self.request_close(chosen, code, reason)
-        return len(chosen)
+    ) -> Disconnected:
+        """End a user's sessions, all or those named; returns when their sockets are closed.
+
+        State first: from now on they are out of presence, and fenced where nobody hears the signal.
+        """
+        effects = await self._presence.end(
+            user, code, reason, client=client, session=session, keep=keep
+        )
+        return await self._close(_by_node(effects.ended), code, reason)
+
+    async def block(self, user: str, seconds: float | None, code: int, reason: str) -> Disconnected:
+        """Let the user in no more, for so long or for ever; who is in has to go."""
+        await self._presence.block(user, seconds)
+        return await self.disconnect(
+            user, client=None, session=None, keep=(), code=code, reason=reason
+        )
+
+    async def disconnect_sessions(
+        self, ids: Collection[str], code: int, reason: str
+    ) -> dict[str, Disconnected]:
+        """Close sessions of clients or workers wherever they are; those that are nowhere are left
+        out of the answer. Raises GatewayUnavailable."""
+        nodes = {info.name for info in await self._nodes.all()}
+        answers = await self._bus.ask(
+            nodes,
+            timeout=self._close_timeout + CLOSE_MARGIN,
+            type="node.end",
+            sessions={node: list(ids) for node in nodes},
+            code=int(code),
+            reason=reason,
+        )
+        found: dict[str, Disconnected] = {}
+        for answer in answers.values():
+            found |= {id: Disconnected(1) for id in answer["closed"]}
+            found |= {id: Disconnected(0, 1) for id in answer["open"]}
+        return found
+
+    async def _close(
+        self, sessions: Mapping[str, list[str]], code: int, reason: str
+    ) -> Disconnected:
+        """Close these sessions of these nodes, and wait until they say so."""
+        if not sessions:
+            return Disconnected(0)
+        answers = await self._bus.ask(
+            sessions,
+            timeout=self._close_timeout + CLOSE_MARGIN,
+            type="node.end",
+            sessions=dict(sessions),
+            code=int(code),
+            reason=reason,
+        )
+        unconfirmed = sum(
+            len(answers[node]["open"]) if node in answers else len(ids)
+            for node, ids in sessions.items()
+        )
+        return Disconnected(sum(map(len, sessions.values())) - unconfirmed, unconfirmed)
 
     async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
-        """Tell the nodes that hold these sessions to close them."""
+        """Tell the nodes that hold these sessions to close them; nobody waits for it."""
         for node, ids in _by_node(infos).items():
             await self._bus.tell(
                 node, type="node.close", sessions=ids, code=int(code), reason=reason
             )
+
+    async def sessions(self, node: str | None, limit: int) -> list[SessionInfo]:
+        """At most `limit` live sessions, clients and workers, of one node or all, oldest first."""
+        found: dict[str, SessionInfo] = {}
+        for info in await self._nodes.all():
+            if node not in (None, info.name):
+                continue
+            for kind in Kind:
+                users = await self._nodes.charges(info.id, kind, limit)
+                answer = await self._presence.look_at(users, kind)
+                for one in answer.users.values():
+                    found |= {s.id: s for s in one.sessions if node in (None, s.node)}
+        return sorted(found.values(), key=lambda info: (info.connected_at, info.id))[:limit]
+
+    async def drain(self, node: str) -> bool:
+        """Ask a node to send its clients away and end; whether it has heard."""
+        return bool(await self._bus.ask([node], timeout=ASK_TIMEOUT, type="node.drain"))
 
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:
         """What became of one message, for each live session of its user, oldest first."""

@@ -5,6 +5,8 @@
     │   ├── BadRequest              4500
     │   ├── Unauthorized            4501
     │   ├── Forbidden               4502
+    │   ├── SessionLimit            4505
+    │   ├── Blocked                 4507
     │   ├── TryAgainLater           1013
     │   └── ShuttingDown            1012
     ├── BadFrame                one frame that cannot be read; the socket stays open
@@ -61,6 +63,20 @@ class Forbidden(Refused):
     """Known, but not allowed."""
 
     close_code = CloseCode.FORBIDDEN
+    http_status = 403
+
+
+class SessionLimit(Refused):
+    """The user has as many live sessions as SESSIONS_PER_USER allows."""
+
+    close_code = CloseCode.SESSION_LIMIT
+    http_status = 429
+
+
+class Blocked(Refused):
+    """The application has blocked this user."""
+
+    close_code = CloseCode.BLOCKED
     http_status = 403
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Protocol
 
@@ -55,6 +55,8 @@ class LocalSession:
     """
 
     __slots__ = (
+        "announced",
+        "arrived",
         "attached",
         "blocked",
         "close_code",
@@ -78,7 +80,9 @@ class LocalSession:
         self.connection = connection
         self.cursor: Cursor | None = None
         self.early: list[Frame] | None = []  # None once it is welcomed
+        self.arrived = False  # its lease may have begun, and has to be given back
         self.present = False  # registered with presence
+        self.announced = False  # as opened
         self.blocked = False
         self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
@@ -158,6 +162,7 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._count: Counter[Kind] = Counter()
         self._discarding: set[asyncio.Future[None]] = set()
+        self._gone: dict[str, asyncio.Future[None]] = {}  # somebody waits for the session's end
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -165,6 +170,10 @@ class Hub:
     def __iter__(self) -> Iterator[LocalSession]:
         """A snapshot: sessions may come and go while the caller awaits."""
         return iter(tuple(self._sessions.values()))
+
+    def ids(self) -> tuple[str, ...]:
+        """Of all sessions; for any thread."""
+        return tuple(self._sessions)
 
     def count(self, kind: Kind) -> int:
         """How many sessions of a kind."""
@@ -183,6 +192,19 @@ class Hub:
         """Stop holding it; idempotent. Its rooms are left by `leave`."""
         if self._sessions.pop(session.info.id, None) is not None:
             self._count[session.info.kind] -= 1
+        if (gone := self._gone.pop(session.info.id, None)) is not None and not gone.done():
+            gone.set_result(None)
+
+    async def until_gone(self, ids: Collection[str], timeout: float) -> list[str]:
+        """Wait until these sessions are not here any more; returns those that still are."""
+        waiting = [
+            self._gone.setdefault(id, asyncio.get_running_loop().create_future())
+            for id in ids
+            if id in self._sessions
+        ]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout)
+        return [id for id in ids if id in self._sessions]
 
     def room(self, group: str) -> Room | None:
         """The room of a group, if anybody is in it."""

@@ -76,12 +76,13 @@ delivered_recovered: Final = DELIVERIES.labels("recovered")
 DROPPED: Final = Counter(
     "gateway_dropped",
     "What was given up at a bound: ephemeral messages of a slow session, messages of a full "
-    "channel-layer queue, session rows that the database did not take.",
+    "channel-layer queue, session rows that the database did not take, presence events.",
     ["what"],
 )
 dropped_ephemeral: Final = DROPPED.labels("ephemeral")
 dropped_layer: Final = DROPPED.labels("layer")
 dropped_recorder: Final = DROPPED.labels("recorder")
+dropped_events: Final = DROPPED.labels("events")
 
 LOCAL_ONLY: Final = Counter(
     "gateway_local_only",
@@ -120,6 +121,12 @@ offers: Final = {
 
 TASKS_ENDED: Final = Counter("gateway_tasks_ended", "Tasks that ended, by final state.", ["state"])
 tasks_ended: Final = {state: TASKS_ENDED.labels(state.value) for state in TaskState if state.final}
+
+# Nodes.
+
+NODES_REAPED: Final = Counter(
+    "gateway_nodes_reaped", "Dead nodes behind which this one has cleared up."
+)
 
 # Back-pressure.
 

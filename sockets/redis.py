@@ -31,6 +31,7 @@ from redis.sentinel import Sentinel as SyncSentinel
 from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
 from sockets.exceptions import GatewayUnavailable
+from sockets.types import Kind
 
 T = TypeVar("T")
 
@@ -249,6 +250,15 @@ class Keys:
         """`gw:worker:{<key name>}:<what>`: a worker's key may be called as a user is."""
         return f"{self._namespace}:worker:{{{name}}}:{what}"
 
+    def nodes(self, what: str) -> str:
+        """`gw:nodes`, or a key beside it in its slot: `gw:{gw:nodes}:<what>`."""
+        name = f"{self._namespace}:nodes"
+        return f"{self._namespace}:{{{name}}}:{what}" if what else name
+
+    def charges(self, life: str, kind: Kind) -> str:
+        """`gw:node:<life>:users`, or `:workers`."""
+        return f"{self._namespace}:node:{life}:{'users' if kind is Kind.CLIENT else 'workers'}"
+
     def tasks(self, what: str) -> str:
         """`gw:{tasks}:<what>`: all of them in one slot, because choosing a worker is one step."""
         return f"{self._namespace}:{{tasks}}:{what}"
@@ -297,6 +307,46 @@ class Script:
         except NoScriptError:
             return client.eval(self._text, len(keys), *keys, *args)
 
+    async def run_each(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
+        """`run_many`, with the errors that it would raise in the place of their answers."""
+        try:
+            if not _is_cluster(client):
+                return list(await self.run_many(client, calls))
+        except (RedisError, OSError) as error:
+            return [error] * len(calls)
+        answers: list[Any] = []
+        failed: dict[Any, Exception] = {}  # a shard that is away is waited for once
+        for call in calls:
+            shard = _shard(client, call)
+            if shard not in failed:
+                try:
+                    answers.append(await self.run(client, call))
+                    continue
+                except (RedisError, OSError) as error:
+                    failed[shard] = error
+            answers.append(failed[shard])
+        return answers
+
+    def run_each_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
+        """`run_each` for threads."""
+        try:
+            if not _is_cluster(client):
+                return self.run_many_sync(client, calls)
+        except (RedisError, OSError) as error:
+            return [error] * len(calls)
+        answers: list[Any] = []
+        failed: dict[Any, Exception] = {}
+        for call in calls:
+            shard = _shard(client, call)
+            if shard not in failed:
+                try:
+                    answers.append(self.run_sync(client, call))
+                    continue
+                except (RedisError, OSError) as error:
+                    failed[shard] = error
+            answers.append(failed[shard])
+        return answers
+
     async def run_many(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
         """Many calls in one round trip, each a step of its own; on a Cluster one by one."""
         if _is_cluster(client):
@@ -328,6 +378,14 @@ class Script:
 
 def _is_cluster(client: object) -> bool:
     return isinstance(client, RedisCluster | SyncRedisCluster)
+
+
+def _shard(client: Any, call: Call) -> object:
+    """The name of the server that a call to a Cluster goes to; None: not known now."""
+    try:
+        return client.get_node_from_key(call[0][0]).name
+    except (RedisError, AttributeError):
+        return None
 
 
 def _unknown(answers: Sequence[Any]) -> bool:

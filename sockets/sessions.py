@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from sockets import metrics
+from sockets.attendance import Attendance
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.control import Control
 from sockets.delivery import PAGE, Delivery
+from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import Hub, LocalSession, Room
-from sockets.layers.fanout import Message
 from sockets.layers.groups import CLIENTS, user_group
-from sockets.presence.base import Presence
+from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
@@ -30,8 +31,6 @@ logger = logging.getLogger(__name__)
 SLICE = 500
 """Sessions renewed, or streams compared, before other work of the loop gets its turn."""
 
-REPLACED = "replaced by a newer connection of this client"
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -43,7 +42,8 @@ class Opened:
 
 
 class Sessions:
-    """Belongs to the node's event loop. `accepting` goes off when the node returns its clients."""
+    """Belongs to the node's event loop. `accepting` goes off when the node returns its clients, and
+    from then on it is `draining`."""
 
     def __init__(
         self,
@@ -51,7 +51,8 @@ class Sessions:
         conf: Conf,
         hub: Hub,
         streams: Streams,
-        presence: Presence,
+        attendance: Attendance,
+        events: Events,
         delivery: Delivery,
         recorder: Recorder,
         control: Control,
@@ -61,7 +62,8 @@ class Sessions:
         self._conf = conf
         self._hub = hub
         self._streams = streams
-        self._presence = presence
+        self._attendance = attendance
+        self._events = events
         self._delivery = delivery
         self._recorder = recorder
         self._control = control
@@ -81,6 +83,7 @@ class Sessions:
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
         page = await self._streams.read(user, position, PAGE)
+        self._announce(session)
         return Opened(room, plan_opening(position, page, self._conf.recovery_limit), page)
 
     async def open_worker(
@@ -94,6 +97,7 @@ class Sessions:
         await self._register(session)
         if session.close_code is not None:
             raise TryAgainLater("replaced while it opened")  # the newer one has the seat
+        self._announce(session)
         info = session.info
         return await self._dispatcher.worker_joined(
             Seat(worker_name(info), info.id, info.node, pools, capacity)
@@ -109,9 +113,17 @@ class Sessions:
         self._recorder.session_opened(session.info)
 
     async def _register(self, session: LocalSession) -> None:
-        replaced = await self._presence.register(session.info)
+        session.arrived = True
+        done = await self._attendance.arrive(session.info)
+        if done.refused is not None:
+            raise done.refused
         session.present = True
-        await self._control.request_close(replaced, CloseCode.REPLACED, REPLACED)
+        await self._control.request_close(done.replaced, CloseCode.REPLACED, REPLACED)
+        await self._control.request_close(done.evicted, CloseCode.SESSION_LIMIT, OVER_LIMIT)
+
+    def _announce(self, session: LocalSession) -> None:
+        session.announced = True
+        self._events.opened(session.info)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
         """The socket is gone: undo `open`. Idempotent, and safe for a session never opened.
@@ -128,6 +140,8 @@ class Sessions:
         metrics.sessions[session.info.kind].dec()
         metrics.count_disconnect(session.info.kind, code)
         self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
+        if session.announced:
+            self._events.closed(session.info, code, reason)
         # Each step is begun even if this is cancelled in the one before.
         try:
             await self._undo("its groups", self._hub.leave(session))
@@ -137,7 +151,8 @@ class Sessions:
                     name, id = worker_name(session.info), session.info.id
                     await self._undo("its seat", self._dispatcher.worker_left(name, id))
             finally:
-                await self._undo("its lease", self._presence.release(session.info))
+                if session.arrived:
+                    await self._undo("its lease", self._attendance.leave(session.info))
 
     async def _undo(self, what: str, step: Awaitable[None]) -> None:
         """A step of a clean-up: what cannot be undone now ends by itself, and stops no other."""
@@ -155,10 +170,16 @@ class Sessions:
         for start in range(0, len(sessions), SLICE):
             # Asked anew for each slice: meanwhile sockets close. A session that is closing must
             # not fence the one that replaced it, one that still opens has no lease yet.
-            some = sessions[start : start + SLICE]
-            infos = [s.info for s in some if s.present and s.close_code is None]
-            fenced = await self._presence.renew(infos)
-            self.close_local(fenced, CloseCode.REPLACED, REPLACED)
+            some = [
+                session
+                for session in sessions[start : start + SLICE]
+                if session.present and session.close_code is None
+            ]
+            for fenced in await self._attendance.renew([session.info for session in some]):
+                self._fence(fenced)
+            for session in some:
+                if session.closed:
+                    await self._attendance.leave_again(session.info)
             await asyncio.sleep(0)
         await self._dispatcher.renew()
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
@@ -168,20 +189,27 @@ class Sessions:
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
 
+    def reopen_rows(self) -> None:
+        """Others took this node for dead, and closed the rows of its sessions as lost."""
+        for session in self._hub:
+            if not session.closed:
+                self._recorder.session_opened(session.info)
+
     # --- closing from elsewhere
 
-    def on_node_message(self, message: Message) -> None:
-        """A request to this node, from itself or another."""
-        if message.get("type") != "node.close":
-            raise ValueError(f"type {message.get('type')!r} is not for a node")
-        self.close_local(message["sessions"], message["code"], message["reason"])
-
-    def close_local(self, ids: Sequence[str], code: int, reason: str) -> int:
-        """Close those of the sessions that are here; returns how many that were."""
+    def close_local(self, ids: Collection[str], code: int, reason: str) -> list[str]:
+        """Close those of the sessions that are here; returns their ids."""
         found = [session for id in ids if (session := self._hub.get(id)) is not None]
         for session in found:
-            session.close(code, reason)
-        return len(found)
+            if code == CloseCode.REPLACED and not self.accepting:
+                # It came back elsewhere, as it was asked to.
+                session.close(CloseCode.DRAINING, "this node is draining")
+            else:
+                session.close(code, reason)
+        return [session.info.id for session in found]
+
+    def _fence(self, fenced: Fenced) -> None:
+        self.close_local([fenced.session], fenced.code, fenced.reason)
 
 
 def worker_name(info: SessionInfo) -> str:

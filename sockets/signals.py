@@ -17,3 +17,20 @@ task_failed = Signal()
 task_released = Signal()
 task_lost = Signal()
 task_cancelled = Signal()
+
+# Who comes and goes. Receivers run in a thread of the gateway's own, in order for one user, on the
+# node that decided it; what they raise is logged.
+
+user_online = Signal()
+"""The first session of a user: `change` (sockets.types.PresenceChange), with `user`, `at`, and an
+`id` by which a repetition is known: told at least once, also when a node dies in between."""
+
+user_offline = Signal()
+"""The last session is gone for longer than PRESENCE_GRACE: `change`, as of `user_online`."""
+
+session_opened = Signal()
+"""A client or worker is welcome: `session` (sockets.types.SessionInfo)."""
+
+session_closed = Signal()
+"""It is gone: `session`; `cause` ("client", "replaced", "lost" …), `code`, `reason` of the close.
+A session whose process died is told by another node, as `lost`."""

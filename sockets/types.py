@@ -5,7 +5,7 @@ Times are seconds since the Unix epoch (float), as `time.time()` gives them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +57,7 @@ class SessionInfo:
     `client_id` is a ULID: of the tab or device, or of the worker.
     `address` is "host:port" or "" (a Unix socket); `agent` the User-Agent, cut to 256 characters.
     `acked`: the last position that the client says it has processed, `acked_at` when it said so.
+    `seen_at`: when its node last renewed its lease; None where nobody asked.
     """
 
     id: str
@@ -69,11 +70,111 @@ class SessionInfo:
     agent: str = ""
     acked: Position | None = None
     acked_at: float | None = None
+    seen_at: float | None = field(default=None, compare=False)
 
     def has_acked(self, epoch: str, offset: int) -> bool:
         """Whether the client has acknowledged this message."""
         acked = self.acked
         return acked is not None and acked.epoch == epoch and acked.offset >= offset
+
+
+class PresenceState(StrEnum):
+    """How a user stands."""
+
+    CONNECTED = "connected"
+    IN_GRACE = "in_grace"  # gone for less than PRESENCE_GRACE, or the state store was away so long
+    OFFLINE = "offline"
+    UNKNOWN = "unknown"  # the shard that knows did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class UserPresence:
+    """One user at one moment.
+
+    `sessions`: the live client sessions, oldest first. `last_seen`: the last sign of life of any of
+    them; None if there was none in the last 30 days, or it is not known.
+    """
+
+    user: str
+    state: PresenceState
+    sessions: tuple[SessionInfo, ...] = ()
+    last_seen: float | None = None
+
+    @property
+    def online(self) -> bool:
+        """Whether a notification would reach a session now."""
+        return self.state is PresenceState.CONNECTED
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceAnswer:
+    """Many users at one moment.
+
+    `partial`: a shard did not answer in time; its users are `unknown`.
+    """
+
+    users: dict[str, UserPresence]
+
+    @property
+    def partial(self) -> bool:
+        """Whether something is missing."""
+        return any(one.state is PresenceState.UNKNOWN for one in self.users.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChange:
+    """A user came online or went offline: decided once for all nodes.
+
+    `generation` grows with each change of the user; `at`: when it was decided.
+    """
+
+    user: str
+    online: bool
+    generation: int
+    at: float
+
+    @property
+    def id(self) -> str:
+        """The same however often it is announced."""
+        return f"{self.user}:{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """What `disconnect_user` did.
+
+    `closed`: sessions whose sockets are gone. `unconfirmed`: those whose node did not say so in
+    time; they are out of presence all the same, and their node closes them when it returns.
+    """
+
+    closed: int
+    unconfirmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One gateway process, as it last described itself.
+
+    `id` is new for each life of its lease. `seen_at`: when it renewed that. `cpu`: share of one
+    core since the time before. `memory`: resident, bytes. `state`: "ready", "draining", or why it
+    is not ready.
+    """
+
+    id: str
+    name: str
+    pid: int
+    host: str
+    version: str
+    started_at: float
+    state: str
+    clients: int = 0
+    workers: int = 0
+    users: int = 0
+    cpu: float = 0.0
+    memory: int = 0
+    client_url: str = ""
+    worker_url: str = ""
+    seen_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

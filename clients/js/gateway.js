@@ -70,7 +70,7 @@ export class Gateway {
   #failures = 0;
   #onlineSince = 0;
   #patience = HANDSHAKE; // ms without a frame until the server counts as gone
-  /** @type {number | undefined} */ #reconnectAfter; // ms, as `closing` announced
+  /** @type {number | undefined} */ #returnAt; // ms since the epoch, as `closing` announced
   /** @type {Record<string, any>} */ #timers = {};
 
   /** Connects at once. @param {string | URL} url @param {Options} [options] */
@@ -189,7 +189,7 @@ export class Gateway {
         this.#settle(String(frame.ref), frame);
         break;
       case "closing":
-        this.#reconnectAfter = frame.reconnect_after * 1000;
+        this.#returnAt = Date.now() + frame.reconnect_after * 1000;
         break;
     }
   }
@@ -217,8 +217,9 @@ export class Gateway {
     // Full jitter: a thousand tabs that lost the same server do not return together.
     const backOff = Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures);
     const expired = code === 4003 && this.#failures === 0;
-    const pause = this.#reconnectAfter ?? (expired ? 0 : backOff);
-    this.#reconnectAfter = undefined;
+    const planned = this.#returnAt && Math.max(0, this.#returnAt - Date.now());
+    const pause = planned ?? (expired ? 0 : backOff);
+    this.#returnAt = undefined;
     this.#failures += 1;
     this.#setStatus({ state: "offline", retryAt: Date.now() + pause, code, reason });
     // A handler of `status` may have connected or closed already.

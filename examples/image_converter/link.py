@@ -68,7 +68,7 @@ class WorkerLink:
         self._accepting: dict[str, Frame] = {}  # by offer: accepted by us, not confirmed
         self._outcomes: dict[str, Frame] = {}  # by task: said, not confirmed
         self._running: set[str] = set()
-        self._reconnect_after: float | None = None
+        self._return_at: float | None = None  # by the loop's clock, as `closing` announced
         self.idle = asyncio.Event()
         """Set while every outcome has been confirmed."""
         self.idle.set()
@@ -108,8 +108,11 @@ class WorkerLink:
                 self._socket = None
             if loop.time() - began > STABLE:
                 pause = FIRST_PAUSE
-            planned, self._reconnect_after = self._reconnect_after, None
-            wait = planned if planned is not None else pause * random.uniform(0.5, 1.0)
+            planned, self._return_at = self._return_at, None
+            if planned is not None:
+                wait = max(0.0, planned - loop.time())
+            else:
+                wait = pause * random.uniform(0.5, 1.0)
             pause = min(LONGEST_PAUSE, pause * 2)
             log.info("gateway away (%s): again in %.1f s", reason, wait)
             await asyncio.sleep(wait)
@@ -171,7 +174,8 @@ class WorkerLink:
             case "reply":
                 self._replied(frame)
             case "closing":
-                self._reconnect_after = float(frame.get("reconnect_after", 0.0))
+                wait = float(frame.get("reconnect_after", 0.0))
+                self._return_at = asyncio.get_running_loop().time() + wait
             case _:
                 pass  # unknown types are for newer workers
 

@@ -26,6 +26,7 @@ from sockets.admin.shown import (
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayError
 from sockets.models import OPEN, Node, Session
+from sockets.types import Disconnected
 
 REASON = "disconnected by an operator"
 NODES_OFFERED = 50  # in the filter; the most recently seen ones
@@ -166,22 +167,20 @@ class SessionAdmin(ReadOnly):
     @admin.action(description="Disconnect the selected live sessions", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Closes 4504; the rows follow when the recorder has written them."""
-        from sockets.api import disconnect_session
+        from sockets.api import disconnect_sessions
 
-        closed: list[Session] = []
-        gone = 0
+        live = {session.id: session for session in queryset.filter(OPEN)}
+        done: dict[str, Disconnected] = {}
         problem: GatewayError | None = None
-        for session in queryset.filter(OPEN):
-            try:
-                count = disconnect_session(session.id, code=CloseCode.DISCONNECTED, reason=REASON)
-            except GatewayError as error:
-                problem = error
-                break
-            if count:
-                closed.append(session)
-            else:
-                gone += 1
-        self._tell(request, len(closed), gone, problem)
+        try:
+            if live:
+                done = disconnect_sessions(live, code=CloseCode.DISCONNECTED, reason=REASON)
+        except GatewayError as error:
+            problem = error
+        closed = [live[id] for id, one in done.items() if one.closed]
+        slow = sum(one.unconfirmed for one in done.values())
+        gone = 0 if problem else len(live) - len(done)
+        self._tell(request, len(closed), slow, gone, problem)
         # The history of each row says who did it; the client is not told.
         LogEntry.objects.log_actions(
             request.user.pk,  # type: ignore[arg-type]  # staff, so not None
@@ -191,16 +190,25 @@ class SessionAdmin(ReadOnly):
         )
 
     def _tell(
-        self, request: HttpRequest, closed: int, gone: int, problem: GatewayError | None
+        self,
+        request: HttpRequest,
+        closed: int,
+        slow: int,
+        gone: int,
+        problem: GatewayError | None,
     ) -> None:
         if closed:
             text = "1 session was" if closed == 1 else f"{closed} sessions were"
             self.message_user(request, f"{text} disconnected.", messages.SUCCESS)
+        if slow:
+            text = "1 session does" if slow == 1 else f"{slow} sessions do"
+            self.message_user(
+                request, f"{text} not answer; the socket is cut soon.", messages.WARNING
+            )
         if gone:
             text = "1 session was" if gone == 1 else f"{gone} sessions were"
             self.message_user(request, f"{text} already gone.", messages.WARNING)
         if problem is not None:
-            text = "The others were not disconnected" if closed or gone else "Not disconnected"
-            self.message_user(request, f"{text}: {problem}.", messages.ERROR)
-        elif not closed and not gone:
+            self.message_user(request, f"Not disconnected: {problem}.", messages.ERROR)
+        elif not closed and not slow and not gone:
             self.message_user(request, "None of these sessions is live.", messages.WARNING)

@@ -196,6 +196,9 @@ class GatewayConsumer(AsyncConsumer):
             count += 1
             if count % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
+            if self.node.renewal.overdue:
+                # Frozen longer than a lease: others may have taken over what is asked for here.
+                await self.node.renewal.caught_up()
             if self.session.close_code is not None:
                 continue  # closing: what still comes is not processed (RFC 6455 section 1.4)
             await self._on_frame(message.get("text"))

@@ -11,7 +11,9 @@ from channels.layers import get_channel_layer
 from sockets.conf import Conf
 from sockets.delivery.sync import SyncNotifier
 from sockets.hub import Layer
-from sockets.presence.base import Presence, SyncPresence
+from sockets.nodes.base import Nodes
+from sockets.nodes.memory import MemoryNodes
+from sockets.presence.base import Limit, Presence, SyncPresence
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.base import Streams, SyncStreams
 from sockets.streams.memory import MemoryStreams
@@ -34,6 +36,7 @@ class Backends:
     layer: Layer
     streams: Streams
     presence: Presence
+    nodes: Nodes
     tasks: TaskRecords
     check: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
@@ -65,7 +68,13 @@ def backends(conf: Conf) -> Backends:
             idempotency_ttl=conf.idempotency_ttl,
             max_users=conf.memory_max_users,
         ),
-        presence=MemoryPresence(lease=conf.lease_ttl),
+        presence=MemoryPresence(
+            lease=conf.lease_ttl,
+            grace=conf.presence_grace,
+            limit=session_limit(conf),
+            max_users=conf.memory_max_users,
+        ),
+        nodes=MemoryNodes(),
         tasks=MemoryTaskRecords(**task_options(conf)),
     )
 
@@ -75,6 +84,12 @@ def sync_backends(conf: Conf) -> SyncBackends:
     from sockets.node.in_redis import redis_sync_backends
 
     return redis_sync_backends(conf)
+
+
+def session_limit(conf: Conf) -> Limit:
+    """How many sessions a user may have. A node that lives renews every LEASE_RENEW."""
+    fresh = conf.lease_ttl - 1.5 * conf.lease_renew
+    return Limit(conf.sessions_per_user, conf.oldest_goes, fresh)
 
 
 def task_options(conf: Conf) -> dict[str, Any]:

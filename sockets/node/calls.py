@@ -77,12 +77,12 @@ def sync_face(
     twin: Callable[P, Coroutine[Any, Any, T]],
     native: Native[T] | None = None,
     *,
-    patience: Callable[[], float] = lambda: CALL_TIMEOUT,
+    patience: Callable[P, float] = lambda *_, **__: CALL_TIMEOUT,
 ) -> Callable[P, T]:
     """The sync face of an async function: no event loop is made for a call.
 
     In the gateway's process its node does it; in another one `native` does, straight to Redis,
-    or else the loop that all such calls share.
+    or else the loop that all such calls share. `patience`: seconds to wait for that, by arguments.
     """
     name = twin.__name__.removeprefix("a")
     takes = signature(twin)
@@ -111,7 +111,7 @@ def sync_face(
         finally:
             call_id.reset(before)
         try:
-            return future.result(seconds := patience())
+            return future.result(seconds := patience(*args, **kwargs))
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise _no_answer(id, seconds) from None

@@ -56,10 +56,16 @@ class Core:
         self.layer = self.state.layer
         self.streams = self.state.streams
         self.presence = self.state.presence
+        self.nodes = self.state.nodes
         self.tasks = self.state.tasks
         self.hub = Hub(self.layer)
         self.bus = Bus(self.layer, self.name)
-        self.control = Control(presence=self.presence, bus=self.bus)
+        self.control = Control(
+            presence=self.presence,
+            nodes=self.nodes,
+            bus=self.bus,
+            close_timeout=conf.close_timeout,
+        )
         self.notifier = Notifier(
             conf=conf, layer=self.layer, streams=self.streams, presence=self.presence
         )

@@ -1,6 +1,21 @@
-"""Returning the clients of a node: when each of them should come back."""
+"""Sending the clients of a node away, evenly."""
 
 from __future__ import annotations
+
+import asyncio
+import logging
+
+from sockets.codes import CloseCode
+from sockets.hub import Hub, LocalSession
+from sockets.protocol.codec import encode
+from sockets.protocol.messages import Closing
+
+logger = logging.getLogger(__name__)
+
+REASON = "this node is draining"
+
+STEP = 0.1
+"""Seconds between two batches of closes."""
 
 
 def spread(count: int, seconds: float) -> list[float]:
@@ -9,3 +24,33 @@ def spread(count: int, seconds: float) -> list[float]:
     The last one returns at the end, so nobody's wait depends on chance.
     """
     return [round(seconds * (index + 1) / count, 3) for index in range(count)]
+
+
+async def drain(hub: Hub, seconds: float) -> None:
+    """Tell everybody when their socket will close (4000), and close them then.
+
+    When it is cancelled, those that are left are closed at once.
+    """
+    sessions = list(hub)
+    waits = spread(len(sessions), seconds)
+    for session, wait in zip(sessions, waits, strict=True):
+        if session.welcomed:  # `welcome` is the first frame, always
+            session.outbox.write(encode(Closing(CloseCode.DRAINING, wait)))
+    logger.info("draining %d sessions in %g s", len(sessions), seconds)
+    begin = asyncio.get_running_loop().time()
+    left = list(zip(waits, sessions, strict=True))[::-1]
+    try:
+        while left:
+            passed = asyncio.get_running_loop().time() - begin
+            while left and left[-1][0] <= passed:
+                _close(left.pop()[1])
+            if not len(hub):
+                return  # they did not wait for it
+            await asyncio.sleep(STEP)
+    finally:
+        for _, session in left:
+            _close(session)
+
+
+def _close(session: LocalSession) -> None:
+    session.close(CloseCode.DRAINING, REASON)

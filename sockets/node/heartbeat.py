@@ -34,8 +34,15 @@ def tick_interval(conf: Conf) -> float:
 async def beat(conf: Conf, hub: Hub) -> None:
     """Run for ever. A failed round is logged and the next one goes on."""
     interval = tick_interval(conf)
+    patience = min(conf.pong_timeout, conf.slow_timeout) / 2
     while True:
+        before = time.monotonic()
         await asyncio.sleep(interval)
+        late = time.monotonic() - before - interval
+        if late > patience:
+            logger.warning("this process stood still for %.1f s", late)
+            for session in hub:
+                session.connection.excuse(late)
         try:
             await look_at_all(hub)
         except Exception:

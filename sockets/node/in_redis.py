@@ -15,7 +15,9 @@ from sockets.delivery.sync import SyncNotifier
 from sockets.exceptions import MisconfiguredRedis
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
-from sockets.node.backends import Backends, SyncBackends, task_options
+from sockets.node.backends import Backends, SyncBackends, session_limit, task_options
+from sockets.nodes.redis import NodeCalls, RedisNodes, warm_sync
+from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync, translated
 from sockets.redis import close as close_client
@@ -31,6 +33,7 @@ def redis_backends(conf: Conf) -> Backends:
     layer: Any = get_channel_layer()
     client = connect(conf.redis_url)
     keys = Keys(conf.namespace)
+    nodes = RedisNodes(client, _node_calls(conf))
 
     async def close() -> None:
         await layer.close()
@@ -39,7 +42,8 @@ def redis_backends(conf: Conf) -> Backends:
     return Backends(
         layer=layer,
         streams=RedisStreams(client, _stream_calls(conf, layer.wire)),
-        presence=RedisPresence(client, keys, lease=conf.lease_ttl),
+        presence=RedisPresence(client, _presence_calls(conf), warm=nodes.warm),
+        nodes=nodes,
         tasks=RedisTaskRecords(client, keys, seat_ttl=conf.lease_ttl, **task_options(conf)),
         check=partial(_check, conf, client),
         close=close,
@@ -50,13 +54,30 @@ def redis_sync_backends(conf: Conf) -> SyncBackends:
     """For threads; a forked process has connections of its own. Nothing is sent yet."""
     layer: Any = get_channel_layer()
     client = connect_sync(conf.redis_url)
-    presence = SyncRedisPresence(client, Keys(conf.namespace))
+    presence = SyncRedisPresence(
+        client, _presence_calls(conf), warm=partial(warm_sync, client, _node_calls(conf))
+    )
     streams = SyncRedisStreams(client, _stream_calls(conf, layer.wire))
     publisher = _Publisher(layer.wire, conf.layer_redis_urls or (conf.redis_url,))
     notifier = SyncNotifier(
         conf=conf, streams=streams, publish=publisher.publish, reach=presence.counts
     )
     return SyncBackends(notifier, streams, presence)
+
+
+def _presence_calls(conf: Conf) -> PresenceCalls:
+    return PresenceCalls(
+        Keys(conf.namespace),
+        lease=conf.lease_ttl,
+        grace=conf.presence_grace,
+        limit=session_limit(conf),
+    )
+
+
+def _node_calls(conf: Conf) -> NodeCalls:
+    # Time for every node to come back and renew, and for its clients to come back to it.
+    warmup = conf.lease_ttl + conf.presence_grace
+    return NodeCalls(Keys(conf.namespace), lease=conf.lease_ttl, warmup=warmup)
 
 
 def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:

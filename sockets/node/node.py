@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from sockets import __version__
-from sockets.codes import CloseCode
+from sockets.attendance import Attendance
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
+from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.layers.groups import user_group
 from sockets.node.core import Addresses, Core
-from sockets.node.drain import spread
+from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
 from sockets.node.lock import NodeLock
+from sockets.node.reaper import Reaper
+from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
-from sockets.protocol.codec import encode
-from sockets.protocol.messages import Closing
+from sockets.node.requests import Requests
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
+from sockets.types import NodeInfo
 
 logger = logging.getLogger(__name__)
 
@@ -42,24 +46,56 @@ class Node(Core):
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
         self.recorder = Recorder(
-            node=conf.node_name, queue_size=conf.recorder_queue, interval=conf.recorder_interval
+            node=conf.node_name,
+            queue_size=conf.recorder_queue,
+            interval=conf.recorder_interval,
+            live=self.hub.ids,
         )
         self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
+        self.events = Events(executor=self.executor)
+        self.attendance = Attendance(
+            presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
+        )
         self.sessions = Sessions(
             conf=conf,
             hub=self.hub,
             streams=self.streams,
-            presence=self.presence,
+            attendance=self.attendance,
+            events=self.events,
             delivery=self.delivery,
             recorder=self.recorder,
             control=self.control,
             dispatcher=self.dispatcher,
         )
+        self.registration = Registration(
+            conf=conf,
+            nodes=self.nodes,
+            bus=self.bus,
+            hub=self.hub,
+            attendance=self.attendance,
+            addresses=self.addresses,
+            state=lambda: self.unready_because or "ready",
+            reborn=self.sessions.reopen_rows,
+        )
         self.renewal = Renewal(conf, self._renew)
-        self.bus.handlers["node"] = self.sessions.on_node_message
+        self.reaper = Reaper(
+            nodes=self.nodes,
+            attendance=self.attendance,
+            lease=conf.lease_ttl,
+            buried=self._close_rows_of,
+        )
+        self.requests = Requests(
+            bus=self.bus,
+            hub=self.hub,
+            sessions=self.sessions,
+            registration=self.registration,
+            close_timeout=conf.close_timeout,
+            spawn=self.spawn,
+        )
+        self.bus.handlers["node"] = self.requests.receive
         self.bus.handlers["delivery"] = self._on_delivery_question
         self.layer.add_gap_listener(self.renewal.hurry)
-        self._started = False
+        self._started = self._draining = False
         self._lock = NodeLock(conf)
 
     @property
@@ -70,6 +106,8 @@ class Node(Core):
     @property
     def unready_because(self) -> str | None:
         """Why it should be sent none now."""
+        if self._draining:
+            return "draining"
         if not self._started:
             return "it is starting or stopping"
         if not self.layer.connected:
@@ -86,12 +124,14 @@ class Node(Core):
         self._lock.acquire()
         try:
             await self._check()
+            self.registration.started = time.time()
             self.recorder.start(
                 client_url=self.addresses.client_socket_url,
                 worker_url=self.addresses.worker_socket_url,
                 version=__version__,
             )
             await self._listen()
+            await self._register()
         except BaseException:
             # The next attempt must find nothing taken.
             try:
@@ -103,6 +143,9 @@ class Node(Core):
         self.spawn(beat(self.conf, self.hub))
         self.spawn(self.renewal.run())
         self.spawn(self.dispatcher.watch())
+        self.spawn(self.events.run())
+        self.spawn(self.attendance.watch())
+        self.spawn(self.reaper.run())
         self._started = True
 
     async def _check(self) -> None:
@@ -130,16 +173,36 @@ class Node(Core):
             self.renewal.hurry()
             return
 
+    async def _register(self) -> None:
+        """Be known to the other nodes: now, or at the first renewal that succeeds."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self.registration.begin()
+        except (GatewayUnavailable, TimeoutError) as error:
+            logger.warning("not registered yet: %s", error or "Redis does not answer")
+            self.renewal.failed()
+
+    async def lag(self) -> None:
+        """Not ready any more, and still accepting: balancers need to notice."""
+        self._draining = True
+        with suppress(GatewayUnavailable):  # they will see it when it is gone
+            await self.registration.beat()
+        await asyncio.sleep(self.conf.ready_lag)
+
     async def drain(self) -> None:
-        """Ask every client to come back later, and close: 1012, with a plan for the return."""
-        self._started = False
+        """Send every client away: 4000, with a plan for the return."""
+        self._draining = True
         self.sessions.accepting = False
-        sessions = list(self.hub)
-        waits = spread(len(sessions), self.conf.reconnect_spread)
-        for session, wait in zip(sessions, waits, strict=True):
-            if session.welcomed:  # `welcome` is the first frame, always
-                session.outbox.write(encode(Closing(CloseCode.SHUTTING_DOWN, wait)))
-            session.close(CloseCode.SHUTTING_DOWN, "this node is shutting down")
+        told = self.spawn(self._tell_progress())
+        await drain(self.hub, self.conf.drain_seconds)
+        told.cancel()
+
+    async def _tell_progress(self) -> None:
+        """Whoever asked for it wants to see how far it is."""
+        while True:
+            with suppress(GatewayUnavailable):
+                await self.registration.beat()
+            await asyncio.sleep(1)
 
     async def stop(self, timeout: float | None = None) -> None:
         """Say and write what is left, then let go. Idempotent."""
@@ -147,14 +210,29 @@ class Node(Core):
         self._started = False
         self.sessions.accepting = False
         await self.dispatcher.close(grace)
+        await self._take_leave(timeout or self.conf.close_timeout)
         await super().stop(timeout or self.conf.close_timeout)
         if not await asyncio.to_thread(self.recorder.stop, grace):
             logger.error("the database did not take all session rows within %g s", grace)
         self._lock.release()
 
+    async def _take_leave(self, timeout: float) -> None:
+        """What is left to settle or to tell is another node's from now on."""
+        await self.events.finish(timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await self.attendance.tick()
+                await self.registration.end()
+        except (GatewayUnavailable, TimeoutError) as error:
+            logger.warning("the other nodes were not told of the end: %s", error or "too slow")
+
     async def _renew(self) -> None:
         self.recorder.node_seen(time.time())
+        await self.registration.beat()
         await self.sessions.renew()
+
+    def _close_rows_of(self, dead: NodeInfo, at: float) -> None:
+        self.recorder.node_died(dead.name, started=dead.started_at, at=at)
 
     def _on_delivery_question(self, message: Message) -> None:
         """What became of one message for the sessions of its user here."""

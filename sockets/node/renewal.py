@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from sockets.conf import Conf
@@ -18,16 +19,44 @@ RETRY = 1.0
 class Renewal:
     """Belongs to the node's event loop. `succeeded`: the last round did."""
 
-    def __init__(self, conf: Conf, renew: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        conf: Conf,
+        renew: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._interval = conf.lease_renew
+        self._lease = conf.lease_ttl
+        self._clock = clock
+        self._last = clock()
+        self._ended: asyncio.Future[None] | None = None  # somebody waits for the end of a round
         self._retry = min(RETRY, conf.lease_renew)
         self._renew = renew
         self._hurry = asyncio.Event()
         self.succeeded = True
 
+    def failed(self) -> None:
+        """The node could not even begin: it is tried again soon."""
+        self.succeeded = False
+
     def hurry(self) -> None:
         """Messages may have been lost: begin a round now."""
         self._hurry.set()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the leases have run out unnoticed: this process was frozen.
+
+        Where Redis is away that is known, and nothing is waited for.
+        """
+        return self.succeeded and self._clock() - self._last > self._lease
+
+    async def caught_up(self) -> None:
+        """Wait for a round that begins now."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+        self.hurry()
+        await asyncio.shield(self._ended)
 
     async def run(self) -> None:
         """Run for ever."""
@@ -39,6 +68,9 @@ class Renewal:
                 pass
             self._hurry.clear()
             await self._round()
+            if self._ended is not None:
+                self._ended.set_result(None)
+                self._ended = None
 
     async def _round(self) -> None:
         try:
@@ -53,3 +85,4 @@ class Renewal:
             if not self.succeeded:
                 logger.info("leases are renewed and streams compared again")
             self.succeeded = True
+            self._last = self._clock()

@@ -1,44 +1,159 @@
-"""What a presence backend promises; `tests/contracts/test_presence.py` holds each one to it.
+"""What a presence backend promises; `tests/contracts/test_presence*.py` hold each one to it.
 
-A session is present while its lease runs. Nothing here closes a socket: `register` and `renew`
-say what has to be closed, and `sockets/sessions.py` has it done. Time is the backend's own.
+A session is present while its lease runs. Nothing here closes a socket: what must be closed is
+said, and `sockets/sessions.py` has it done. Time is the backend's own.
+
+A user is online from the first session on, in grace when the last one has left, offline when the
+grace is over or the last lease ran out. The two ends of that are decided here, once for all nodes,
+and are told to the node that decided until it says that they are announced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from sockets.types import SessionInfo
+from sockets.exceptions import Refused
+from sockets.types import Kind, PresenceAnswer, PresenceChange, SessionInfo, UserPresence
+
+AFTERLIFE = 600.0
+"""Seconds that what was known of a session is kept when its lease has run out, so that its end can
+be told."""
+
+ENDED_TTL = 3600.0
+"""Seconds that the end of a session by others is remembered for a node that was frozen then."""
+
+STATE_TTL = 30 * 24 * 3600.0
+"""Seconds that it is known when a user was last seen."""
+
+REPLACED = "replaced by a newer connection of this client"
+OVER_LIMIT = "the limit of sessions of this user: the oldest goes"
+BLOCKED = "this user is blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many live sessions a user may have.
+
+    `count` 0: any number. `oldest_goes`: the newest is let in, and the oldest ended. `fresh`:
+    seconds that a lease of a node that surely lives has left at least.
+    """
+
+    count: int = 0
+    oldest_goes: bool = False
+    fresh: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A session of the asking node that must be closed."""
+
+    session: str
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a step brought about.
+
+    `changes`: to be announced by the asking node; told again until `said`. `lost`: sessions whose
+    leases had run out. `fenced`: sessions of the asking node that must be closed. `ended`: sessions
+    of any node that must be closed. `wait`: seconds after which somebody has to settle the user.
+    """
+
+    changes: tuple[PresenceChange, ...] = ()
+    lost: tuple[SessionInfo, ...] = ()
+    fenced: tuple[Fenced, ...] = ()
+    ended: tuple[SessionInfo, ...] = ()
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of a registration.
+
+    `refused`: it was not let in; Blocked, SessionLimit, or TryAgainLater (the limit is reached, but
+    perhaps by the dead). `replaced`: the live session of the same client. `evicted`: those that had
+    to go for this one.
+    """
+
+    effects: Effects = Effects()
+    refused: Refused | None = None
+    replaced: tuple[SessionInfo, ...] = ()
+    evicted: tuple[SessionInfo, ...] = ()
 
 
 class Presence(Protocol):
-    """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable."""
+    """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
-    async def register(self, info: SessionInfo) -> tuple[SessionInfo, ...]:
-        """Begin a lease; returns the live sessions of the same client id that it replaced.
+    `by`: the node that answers for what the step changes, as the node's registry calls it; "":
+    nobody wants to hear of changes.
+    """
+
+    async def register(self, info: SessionInfo, by: str = "") -> Registered:
+        """Begin a lease.
 
         One step: of two that register at once, exactly one is returned to the other.
         """
 
-    async def renew(self, infos: Sequence[SessionInfo]) -> list[str]:
-        """Extend leases; returns the ids that must be closed because they were replaced.
+    async def renew(self, infos: Sequence[SessionInfo], by: str = "") -> Effects:
+        """Extend leases; those that ended by others' will are `fenced`.
 
         A lease that ran out (a frozen process) begins anew, unless its client id has another
-        session by now.
+        session by now, or the user was blocked, or is at the limit.
         """
 
-    async def release(self, info: SessionInfo) -> None:
-        """End a lease; idempotent, and harmless to a session that replaced this one."""
+    async def release(self, info: SessionInfo, by: str = "") -> Effects:
+        """End a lease; idempotent, and harmless to a session that replaced this one.
+
+        A registration of it that is still on its way comes too late.
+        """
+
+    async def end(
+        self,
+        user: str,
+        code: int,
+        reason: str,
+        *,
+        client: str | None = None,
+        session: str | None = None,
+        keep: Iterable[str] = (),
+    ) -> Effects:
+        """End leases of a user, all or those named; `keep`: ids of clients or sessions to spare.
+
+        They are out from now on; a node that does not hear of it finds them fenced.
+        """
+
+    async def block(self, user: str, seconds: float | None) -> None:
+        """Let no session of this user register, for so long or for ever; `end` closes the live."""
+
+    async def unblock(self, user: str) -> bool:
+        """Whether the user was blocked."""
+
+    async def settle(
+        self, users: Iterable[str], by: str = "", *, kind: Kind = Kind.CLIENT, warm: float = 0.0
+    ) -> dict[str, Effects]:
+        """Decide who is offline: whose grace is over, or whose leases all ran out.
+
+        `warm`: for so many seconds more nobody is declared offline.
+        """
+
+    async def said(self, changes: Iterable[PresenceChange]) -> None:
+        """These have been announced."""
+
+    async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
+        """How a user (or the workers of a key) stands."""
+
+    async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
+        """`look` for many. Raises GatewayUnavailable only if nobody at all answered."""
 
     async def is_online(self, user: str) -> bool:
         """Whether the user has a live client session."""
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
         """The user's live client sessions, oldest first."""
-
-    async def online(self, users: Iterable[str]) -> dict[str, bool]:
-        """`is_online` for many."""
 
 
 class SyncPresence(Protocol):
@@ -47,6 +162,10 @@ class SyncPresence(Protocol):
     def is_online(self, user: str) -> bool: ...
 
     def sessions_of(self, user: str) -> list[SessionInfo]: ...
+
+    def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence: ...
+
+    def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer: ...
 
     def counts(self, users: Sequence[str]) -> list[int]:
         """How many live client sessions each of the users has."""

@@ -2,77 +2,364 @@
 
 from __future__ import annotations
 
-import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from sockets.types import Kind, SessionInfo
+from sockets.clock import steady_time
+from sockets.codes import CloseCode
+from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
+from sockets.presence.base import (
+    BLOCKED,
+    ENDED_TTL,
+    OVER_LIMIT,
+    REPLACED,
+    STATE_TTL,
+    Effects,
+    Fenced,
+    Limit,
+    Registered,
+)
+from sockets.types import (
+    Kind,
+    PresenceAnswer,
+    PresenceChange,
+    PresenceState,
+    SessionInfo,
+    UserPresence,
+)
+
+_MAX_ENDED = 100_000
+"""Ended sessions that are remembered; only a node of another process could still ask for one."""
+
+_ONLINE, _GRACE, _OFFLINE = "online", "grace", "offline"
+
+
+@dataclass(slots=True)
+class _Lease:
+    info: SessionInfo
+    end: float
+
+
+@dataclass(slots=True)
+class _User:
+    """One user's sessions, or those of one worker key; the same as its keys in Redis."""
+
+    kind: Kind
+    name: str
+    leases: dict[str, _Lease] = field(default_factory=dict)
+    clients: dict[str, str] = field(default_factory=dict)
+    state: str | None = None
+    generation: int | None = None
+    grace_end: float = 0.0
+    last_seen: float | None = None
+    unsaid: dict[int, PresenceChange] = field(default_factory=dict)
+    lost: list[SessionInfo] = field(default_factory=list)
+    wait: float | None = None
+
+    def effects(self, fenced: Sequence[Fenced] = (), ended: Sequence[SessionInfo] = ()) -> Effects:
+        """What the step that ends here brought about."""
+        lost, self.lost = tuple(_oldest_first(self.lost)), []
+        wait, self.wait = self.wait, None
+        changes = tuple(self.unsaid.values())
+        return Effects(changes, lost, tuple(fenced), tuple(_oldest_first(ended)), wait)
 
 
 class MemoryPresence:
     """The presence interface on dictionaries. Belongs to one event loop.
 
-    `lease`: seconds that a session stays present without renewal.
+    `lease`, `grace`: seconds. `max_users`: of whom something is remembered when they have left; the
+    longest unused goes first.
     """
 
-    def __init__(self, *, lease: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        lease: float,
+        grace: float = 0.0,
+        limit: Limit | None = None,
+        max_users: int = 100_000,
+        clock: Callable[[], float] = steady_time,
+    ) -> None:
         self._lease = lease
+        self._grace = grace
+        self._limit = limit or Limit()
+        self._max_users = max_users
         self._clock = clock
-        # (kind, user) -> client id -> (info, end of its lease): a client id has one live session,
-        # so registering and renewing cost the same however many sessions the user has.
-        self._leases: dict[tuple[Kind, str], dict[str, tuple[SessionInfo, float]]] = {}
+        self._users: OrderedDict[tuple[Kind, str], _User] = OrderedDict()
+        self._ended: OrderedDict[str, tuple[float, int, str]] = OrderedDict()  # by session
+        self._blocked: dict[str, float | None] = {}
 
-    async def register(self, info: SessionInfo) -> tuple[SessionInfo, ...]:
-        rival = self._rival(info)
-        self._write(info)
-        return () if rival is None else (rival,)
+    # --- the interface
 
-    async def renew(self, infos: Sequence[SessionInfo]) -> list[str]:
-        fenced = []
+    async def register(self, info: SessionInfo, by: str = "") -> Registered:
+        user = self._purged(info.kind, info.user)
+        limit = self._limit if info.kind is Kind.CLIENT else Limit()
+        rival = self._rival(user, info)
+        spared = {info.id, rival.id if rival else info.id}
+        others = [one for one in user.leases.values() if one.info.id not in spared]
+        over = limit.count and len(others) >= limit.count
+        if (refused := self._refusal(user, info, bool(over), limit)) is not None:
+            return Registered(user.effects(), refused)
+        evicted: list[SessionInfo] = []
+        if over:
+            oldest = _oldest_first(one.info for one in others)
+            evicted = oldest[: len(others) - limit.count + 1]
+        for one in evicted:
+            self._end(user, one, CloseCode.SESSION_LIMIT, OVER_LIMIT)
+        if rival is not None:
+            self._end(user, rival, CloseCode.REPLACED, REPLACED)
+        self._write(user, info)
+        self._arrived(user, by, adopted=False)
+        replaced = () if rival is None else (rival,)
+        return Registered(user.effects(), None, replaced, tuple(evicted))
+
+    def _refusal(self, user: _User, info: SessionInfo, over: bool, limit: Limit) -> Refused | None:
+        if self._end_of(info.id) is not None:
+            return TryAgainLater("closed while it opened")
+        if info.kind is Kind.CLIENT and self._is_blocked(info.user):
+            return Blocked(BLOCKED)
+        if not over or limit.oldest_goes:
+            return None
+        first = min(one.end for one in user.leases.values())
+        if first - self._clock() < limit.fresh:
+            return TryAgainLater("the limit of sessions is reached, perhaps by some that are dead")
+        return SessionLimit("this user has as many live sessions as are allowed")
+
+    async def renew(self, infos: Sequence[SessionInfo], by: str = "") -> Effects:
+        changes: list[PresenceChange] = []
+        lost: list[SessionInfo] = []
+        fenced: list[Fenced] = []
+        grouped: dict[tuple[Kind, str], list[SessionInfo]] = {}
         for info in infos:
-            if self._rival(info) is not None:
-                fenced.append(info.id)
-            else:
-                self._write(info)
-        return fenced
+            grouped.setdefault((info.kind, info.user), []).append(info)
+        for (kind, name), some in grouped.items():
+            user = self._purged(kind, name)
+            kept = False
+            for info in some:
+                if (why := self._fence(user, info)) is not None:
+                    fenced.append(why)
+                else:
+                    self._write(user, info)
+                    kept = True
+            if kept:
+                self._arrived(user, by, adopted=True)
+            effects = user.effects()
+            changes += effects.changes
+            lost += effects.lost
+        return Effects(tuple(changes), tuple(lost), tuple(fenced))
 
-    async def release(self, info: SessionInfo) -> None:
-        leases = self._leases.get(_key(info), {})
-        if info.client_id in leases and leases[info.client_id][0].id == info.id:
-            del leases[info.client_id]
-        if not leases:
-            self._leases.pop(_key(info), None)
+    def _fence(self, user: _User, info: SessionInfo) -> Fenced | None:
+        """Why this session may not go on."""
+        if info.id in user.leases:
+            return None
+        if (end := self._end_of(info.id)) is not None:
+            return Fenced(info.id, *end)
+        if self._rival(user, info) is not None:
+            return Fenced(info.id, CloseCode.REPLACED, REPLACED)
+        if info.kind is Kind.WORKER:
+            return None
+        if self._is_blocked(info.user):
+            return Fenced(info.id, CloseCode.BLOCKED, BLOCKED)
+        if self._limit.count and len(user.leases) >= self._limit.count:
+            return Fenced(info.id, CloseCode.SESSION_LIMIT, OVER_LIMIT)
+        return None
+
+    async def release(self, info: SessionInfo, by: str = "") -> Effects:
+        user = self._purged(info.kind, info.user)
+        if info.id in user.leases:
+            self._forget(user, info)
+        else:
+            if self._end_of(info.id) is None:
+                self._ended[info.id] = (self._clock() + self._lease, CloseCode.NORMAL, "")
+        self._left(user)
+        return user.effects()
+
+    async def end(
+        self,
+        user: str,
+        code: int,
+        reason: str,
+        *,
+        client: str | None = None,
+        session: str | None = None,
+        keep: Iterable[str] = (),
+    ) -> Effects:
+        spared = set(keep)
+        found = self._purged(Kind.CLIENT, user)
+        ended = [
+            info
+            for info in (one.info for one in found.leases.values())
+            if client in (None, info.client_id)
+            and session in (None, info.id)
+            and not spared & {info.id, info.client_id}
+        ]
+        for info in ended:
+            self._end(found, info, code, reason)
+        self._left(found)
+        return found.effects(ended=ended)
+
+    async def block(self, user: str, seconds: float | None) -> None:
+        self._blocked[user] = None if seconds is None else self._clock() + seconds
+
+    async def unblock(self, user: str) -> bool:
+        was = self._is_blocked(user)
+        self._blocked.pop(user, None)
+        return was
+
+    async def settle(
+        self, users: Iterable[str], by: str = "", *, kind: Kind = Kind.CLIENT, warm: float = 0.0
+    ) -> dict[str, Effects]:
+        return {name: self._settle(self._purged(kind, name), by, warm) for name in users}
+
+    def _settle(self, user: _User, by: str, warm: float) -> Effects:
+        if not user.leases and user.state in (_ONLINE, _GRACE):
+            due = user.grace_end - self._clock() if user.state == _GRACE else 0.0
+            due = max(due, warm)
+            if due > 0:
+                user.wait = due
+            else:
+                self._change(user, _OFFLINE, by)
+        return user.effects()
+
+    async def said(self, changes: Iterable[PresenceChange]) -> None:
+        for change in changes:
+            if (user := self._users.get((Kind.CLIENT, change.user))) is not None:
+                user.unsaid.pop(change.generation, None)
+
+    async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
+        found = self._users.get((kind, user))
+        if found is None:
+            return UserPresence(user, PresenceState.OFFLINE)
+        now = self._clock()
+        live = [
+            replace(one.info, seen_at=one.end - self._lease)
+            for one in found.leases.values()
+            if one.end > now
+        ]
+        if live:
+            newest = max(info.seen_at or 0.0 for info in live)
+            sessions = tuple(_oldest_first(live))
+            return UserPresence(user, PresenceState.CONNECTED, sessions, newest)
+        ends = [one.end - self._lease for one in found.leases.values()]
+        known = [at for at in (found.last_seen, *ends) if at is not None]
+        in_grace = found.state == _GRACE and found.grace_end > now
+        return UserPresence(
+            user,
+            PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE,
+            (),
+            max(known, default=None),
+        )
+
+    async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
+        return PresenceAnswer({user: await self.look(user, kind) for user in users})
 
     async def is_online(self, user: str) -> bool:
-        return bool(self._live(Kind.CLIENT, user))
+        return (await self.look(user)).online
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        infos = [info for info, _ in self._live(Kind.CLIENT, user).values()]
-        return sorted(infos, key=lambda info: (info.connected_at, info.id))
+        return list((await self.look(user)).sessions)
 
-    async def online(self, users: Iterable[str]) -> dict[str, bool]:
-        return {user: await self.is_online(user) for user in users}
+    # --- as in user.lua
 
-    def _rival(self, info: SessionInfo) -> SessionInfo | None:
-        """The other live session of the same client id, if there is one."""
-        other, end = self._leases.get(_key(info), {}).get(info.client_id, (info, 0.0))
-        return other if other.id != info.id and end > self._clock() else None
-
-    def _write(self, info: SessionInfo) -> None:
-        lease = (info, self._clock() + self._lease)
-        self._leases.setdefault(_key(info), {})[info.client_id] = lease
-
-    def _live(self, kind: Kind, user: str) -> dict[str, tuple[SessionInfo, float]]:
-        """The leases that still run; the others are dropped on the way."""
-        leases = self._leases.get((kind, user))
-        if leases is None:
-            return {}
+    def _purged(self, kind: Kind, name: str) -> _User:
+        """The user without leases that have run out; made if need be."""
         now = self._clock()
-        for id in [id for id, (_, end) in leases.items() if end <= now]:
-            del leases[id]
-        if not leases:
-            del self._leases[kind, user]
-        return leases
+        self._forget_old(now)
+        key = (kind, name)
+        user = self._users.get(key)
+        if user is None:
+            user = self._users[key] = _User(kind, name)
+        self._users.move_to_end(key)
+        late = [one for one in user.leases.values() if one.end <= now]
+        for one in late:
+            user.lost.append(one.info)
+            self._forget(user, one.info)
+            self._seen(user, one.end - self._lease)
+        return user
+
+    def _forget_old(self, now: float) -> None:
+        """One user and one end a call keep pace: a call makes one of each at most."""
+        if self._ended and (
+            len(self._ended) > _MAX_ENDED or next(iter(self._ended.values()))[0] <= now
+        ):
+            self._ended.popitem(last=False)
+        if not self._users:
+            return
+        user = next(iter(self._users.values()))  # the longest unused
+        if user.leases or user.unsaid or user.state in (_ONLINE, _GRACE):
+            return
+        known = user.last_seen is not None and now - user.last_seen < STATE_TTL
+        if not known or len(self._users) > self._max_users:
+            self._users.popitem(last=False)
+
+    def _end_of(self, session: str) -> tuple[int, str] | None:
+        """Code and reason, if it was ended by others, or closed before it was registered."""
+        until, code, reason = self._ended.get(session, (0.0, 0, ""))
+        return (code, reason) if until > self._clock() else None
+
+    def _is_blocked(self, user: str) -> bool:
+        if user not in self._blocked:
+            return False
+        until = self._blocked[user]
+        if until is not None and until <= self._clock():
+            del self._blocked[user]
+            return False
+        return True
+
+    def _rival(self, user: _User, info: SessionInfo) -> SessionInfo | None:
+        """The other live session of the same client id, if there is one."""
+        other = user.clients.get(info.client_id)
+        if other is None or other == info.id or other not in user.leases:
+            return None
+        return user.leases[other].info
+
+    def _write(self, user: _User, info: SessionInfo) -> None:
+        user.leases[info.id] = _Lease(info, self._clock() + self._lease)
+        user.lost = [lost for lost in user.lost if lost.id != info.id]
+        user.clients[info.client_id] = info.id
+
+    def _forget(self, user: _User, info: SessionInfo) -> None:
+        user.leases.pop(info.id, None)
+        if user.clients.get(info.client_id) == info.id:
+            del user.clients[info.client_id]
+
+    def _end(self, user: _User, info: SessionInfo, code: int, reason: str) -> None:
+        self._ended[info.id] = (self._clock() + ENDED_TTL, code, reason)
+        self._forget(user, info)
+
+    def _arrived(self, user: _User, by: str, *, adopted: bool) -> None:
+        if user.kind is Kind.WORKER or user.state == _ONLINE:
+            return
+        if user.state == _GRACE:
+            user.state = _ONLINE
+        elif user.state is not None or not adopted:
+            self._change(user, _ONLINE, by)
+        else:
+            user.state, user.generation = _ONLINE, int(self._clock() * 1000)
+
+    def _left(self, user: _User) -> None:
+        if user.kind is Kind.WORKER or user.leases:
+            return
+        now = self._clock()
+        if user.state == _ONLINE:
+            user.state, user.grace_end = _GRACE, now + self._grace
+            self._seen(user, now)
+        if user.state == _GRACE:
+            user.wait = max(0.0, user.grace_end - now)
+
+    def _change(self, user: _User, state: str, by: str) -> None:
+        now = self._clock()
+        last = int(now * 1000) if user.generation is None else user.generation
+        user.state, user.generation = state, last + 1
+        if by:
+            change = PresenceChange(user.name, state == _ONLINE, last + 1, now)
+            user.unsaid[change.generation] = change
+
+    def _seen(self, user: _User, at: float) -> None:
+        if user.kind is Kind.CLIENT:
+            user.last_seen = max(at, user.last_seen or at)
 
 
-def _key(info: SessionInfo) -> tuple[Kind, str]:
-    return info.kind, info.user
+def _oldest_first(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+    return sorted(infos, key=lambda info: (info.connected_at, info.id))

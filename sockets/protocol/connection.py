@@ -86,6 +86,13 @@ class Connection:
             return SEND_PING
         return None
 
+    def excuse(self, seconds: float) -> None:
+        """This side was not there so long: the peer's answers may wait to be read."""
+        if self._pong_until is not None:
+            self._pong_until += seconds
+        if self._stalled_since is not None:
+            self._stalled_since += seconds
+
     def ping_sent(self, now: float) -> None:
         """A ping was taken by the outbox; a full outbox is no reason to expect a pong."""
         if self._heartbeat is not None:

@@ -38,6 +38,7 @@ class Queue:
     def __init__(self, size: int) -> None:
         self.size = size
         self.dropped = 0
+        self.has_gap = False  # something was dropped; whoever makes up for it takes it back
         self._overflown = 0
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._in_flight = 0
@@ -108,4 +109,5 @@ class Queue:
 
     def _count_dropped(self) -> None:
         self.dropped += 1
+        self.has_gap = True
         metrics.dropped_recorder.inc()

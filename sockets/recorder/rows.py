@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.conf import settings
@@ -27,6 +27,8 @@ from sockets.types import SessionInfo
 
 LOST_REASON: Final = "the gateway process died"
 USER_BYTES: Final = 1024  # PROTOCOL section 2; PostgreSQL can index up to 2,704
+
+CHUNK: Final = 500
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL: PostgreSQL; lone surrogates: no UTF-8
 _LENGTHS: Final[dict[tuple[type[models.Model], str], int | None]] = {
@@ -78,19 +80,44 @@ def take_over(node: Node) -> int:
     with transaction.atomic(using=using):
         previous = Node.objects.using(using).filter(name=node.name).first()
         ended = previous.seen_at if previous is not None else node.started_at
-        lost = (
-            Session.objects.using(using)
-            .filter(OPEN, node=node.name)
-            .update(
-                disconnected_at=Greatest(
-                    F("connected_at"), Value(ended, output_field=models.DateTimeField())
-                ),
-                close_code=LOST,
-                close_reason=LOST_REASON,
-            )
-        )
+        lost = _close_lost(Session.objects.using(using).filter(OPEN, node=node.name), ended)
         save_node(node)
     return lost
+
+
+def close_dead(name: str, started: datetime, at: datetime) -> int:
+    """Another node died: close what it left open, unless its next process has done so.
+
+    `started`: of the dead process, which is also what its row says until another one enters.
+    """
+    using = alias()
+    with transaction.atomic(using=using):
+        newer = Node.objects.using(using).filter(
+            name=name, started_at__gt=started + timedelta(seconds=1)
+        )
+        if newer.exists():
+            return 0
+        return _close_lost(Session.objects.using(using).filter(OPEN, node=name), at)
+
+
+def close_all_but(name: str, live: Collection[str], at: datetime) -> int:
+    """Close the open rows of a node whose sessions are not live: their ends were dropped."""
+    using = alias()
+    rows = Session.objects.using(using).filter(OPEN, node=name)
+    gone = [id for id in rows.values_list("id", flat=True).iterator() if id not in live]
+    count = 0
+    for start in range(0, len(gone), CHUNK):
+        chosen = Session.objects.using(using).filter(OPEN, id__in=gone[start : start + CHUNK])
+        count += _close_lost(chosen, at)
+    return count
+
+
+def _close_lost(rows: models.QuerySet[Session], at: datetime) -> int:
+    return rows.update(
+        disconnected_at=Greatest(F("connected_at"), Value(at, output_field=models.DateTimeField())),
+        close_code=LOST,
+        close_reason=LOST_REASON,
+    )
 
 
 def save_node(node: Node) -> None:

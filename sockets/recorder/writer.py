@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +21,7 @@ from sockets.types import SessionInfo
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 500  # sessions in one transaction
+MAX_DEAD: Final = 1_000  # other nodes whose rows wait to be closed
 MAX_BACKOFF: Final = 5.0  # seconds between two attempts while the database is away
 
 
@@ -28,8 +29,9 @@ class Recorder:
     """Keeps the rows of one node's sessions, and the node's own row, up to date.
 
     `queue_size` is in sessions, `interval` in seconds between two batches. `clock` gives seconds
-    since the epoch and dates the node's start and stop; all else is dated by the caller. Every
-    method may be called from any thread.
+    since the epoch and dates the node's start and stop; all else is dated by the caller. `live`:
+    the ids of the node's live sessions, asked from the thread. Every method may be called from any
+    thread.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Recorder:
         node: str,
         queue_size: int,
         interval: float,
+        live: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = rows.text(Node, "name", node)
@@ -49,6 +52,8 @@ class Recorder:
         self._entered = threading.Event()  # the node's row is written, its lost sessions closed
         self._lost = 0
         self._seen: float | None = None
+        self._live = live
+        self._dead: dict[str, tuple[float, float]] = {}  # other nodes: started, found dead
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
@@ -77,6 +82,11 @@ class Recorder:
     def node_seen(self, at: float) -> None:
         """A heartbeat of the node; only the newest is written."""
         self._seen = at
+
+    def node_died(self, name: str, *, started: float, at: float) -> None:
+        """Another node is dead: its rows are to be closed. Told again: the last word counts."""
+        if len(self._dead) < MAX_DEAD:
+            self._dead[name] = (started, at)
 
     # Life.
 
@@ -220,10 +230,34 @@ class Recorder:
                     )
             while entries := self._queue.take(BATCH):
                 written += self._write(entries)
+            self._close_what_others_left()
+            self._close_what_was_dropped()
             if self._node is not None:
                 self._write_node(self._node, stopping)
         metrics.RECORDER_PENDING.set(self.pending)
         return written
+
+    def _close_what_others_left(self) -> None:
+        for name, (started, at) in list(self._dead.items()):
+            count = rows.close_dead(
+                rows.text(Node, "name", name), rows.moment(started), rows.moment(at)
+            )
+            if self._dead.get(name) == (started, at):
+                del self._dead[name]
+            if count:
+                logger.warning("recorder: node %s died with %d sessions open", name, count)
+
+    def _close_what_was_dropped(self) -> None:
+        if not self._queue.has_gap or self._node is None:
+            return
+        self._queue.has_gap = False
+        try:
+            count = rows.close_all_but(self._name, set(self._live()), rows.moment(self._clock()))
+        except BaseException:
+            self._queue.has_gap = True
+            raise
+        if count:
+            logger.warning("recorder: of the dropped entries %d were the ends of sessions", count)
 
     def _write_node(self, node: Node, stopping: bool) -> None:
         seen, self._seen = self._seen, None

@@ -56,8 +56,9 @@ class GatewayServer(Server):
     """daphne with several surfaces.
 
     `on_listening({surface: real port})` runs in the loop once all ports are open, and may fail
-    (then the process ends with 1). `on_stopping` should close the sockets of the gateway; it is
-    awaited before the rest is cut. `on_stopped` runs when no connection is left.
+    (then the process ends with 1). At the end `on_stopping` is awaited while the ports still
+    accept, then `on_draining`, which should close the sockets of the gateway, then the rest is cut.
+    `on_stopped` runs when no connection is left.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class GatewayServer(Server):
         body_limit: BodyLimit,
         on_listening: Callable[[dict[Surface, int]], Awaitable[None]],
         on_stopping: Callable[[], Awaitable[None]],
+        on_draining: Callable[[], Awaitable[None]],
         on_stopped: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
@@ -95,6 +97,7 @@ class GatewayServer(Server):
         self.exit_code = 0
         self._on_listening = on_listening
         self._on_stopping = on_stopping
+        self._on_draining = on_draining
         self._on_stopped = on_stopped
         self._ports: list[Any] = []
         self._hurry = asyncio.Event()
@@ -242,14 +245,16 @@ class GatewayServer(Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
 
     async def _shut_down(self) -> None:
+        conf = self.conf
+        await self._within(self._on_stopping(), conf.ready_lag + conf.shutdown_grace)
         for port in self._ports:
             port.stopListening()
         try:
-            await self._within(self._on_stopping(), self.conf.shutdown_grace)
+            await self._within(self._on_draining(), conf.drain_seconds + conf.shutdown_grace)
             self._close_sockets()
             self.application = _gone  # the real one would start what is being stopped anew
             tasks = self._tasks()
-            await self._within(_all(tasks), self.conf.shutdown_grace)
+            await self._within(_all(tasks), conf.shutdown_grace)
             left = [task for task in tasks if not task.done()]
             for task in left:
                 task.cancel()

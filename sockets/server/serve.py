@@ -41,6 +41,10 @@ def serve(
 
     async def on_stopping() -> None:
         if (node := current_node()) is not None:
+            await node.lag()
+
+    async def on_draining() -> None:
+        if (node := current_node()) is not None:
             await node.drain()
 
     server = GatewayServer(
@@ -53,6 +57,7 @@ def serve(
         body_limit=body_limit(conf),
         on_listening=on_listening,
         on_stopping=on_stopping,
+        on_draining=on_draining,
         on_stopped=stop_node,
     )
     _tune_garbage_collection()

@@ -84,6 +84,7 @@ def main() -> int:
         conf=Conf(slow_timeout=1, close_timeout=1, shutdown_grace=3),
         body_limit=lambda surface, path: 1000,
         on_listening=on_listening,
+        on_draining=nothing,
         on_stopping=nothing,
         on_stopped=nothing,
     )

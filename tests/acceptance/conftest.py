@@ -14,7 +14,7 @@ SHORT = {
     "SLOW_TIMEOUT": "1",
     "CLOSE_TIMEOUT": "1",
     "SHUTDOWN_GRACE": "4",
-    "RECONNECT_SPREAD": "1",
+    "DRAIN_SECONDS": "1",
     # Renewal repairs what a signal lost; here it must not hide that one was.
     "LEASE_RENEW": "100",
     "LEASE_TTL": "300",

@@ -41,6 +41,8 @@ def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
         "WORKER_KEYS": f"tester:{WORKER_KEY},other:other-worker-secret",
         "API_KEYS": f"backend:{API_KEY}",
         "RECORDER_INTERVAL": "0.1",
+        "READY_LAG": "0",
+        "DRAIN_SECONDS": "0.3",
         "PYTHONWARNINGS": "default",
         **extra,
     }

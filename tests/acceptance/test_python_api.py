@@ -32,6 +32,9 @@ async def call(site: Gateway, name: str, **arguments: Any) -> Any:
     return json.loads(answer)
 
 
+ONE, NONE = {"closed": 1, "unconfirmed": 0}, {"closed": 0, "unconfirmed": 0}
+
+
 async def tab_of(site: Gateway, user: str) -> Peer:
     from urllib.parse import quote
 
@@ -83,11 +86,11 @@ async def test_the_sync_functions_from_a_thread(site: Gateway) -> None:
     assert (await tab.receive())["data"] == (await other.receive())["data"] == "hello"
     (session,) = await call(site, "sessions_of", user_id=user)
     assert session["id"] == tab.welcome["session"] and session["user"] == user
-    assert await call(site, "disconnect_user", user_id=user, reason="bye") == 1
+    assert await call(site, "disconnect_user", user_id=user, reason="bye") == ONE
     assert await tab.closed() == (4504, "bye")
-    assert await call(site, "disconnect_user", user_id="nobody") == 0
-    code = await call(site, "disconnect_session", session_id=other.welcome["session"])
-    assert code == 1
+    assert await call(site, "disconnect_user", user_id="nobody") == NONE
+    done = await call(site, "disconnect_session", session_id=other.welcome["session"])
+    assert done == ONE
     assert (await other.closed())[0] == 4504
 
 

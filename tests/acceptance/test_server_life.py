@@ -37,14 +37,14 @@ async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:
     waits = []
     for peer in peers:
         frame = await peer.receive()
-        assert (frame["type"], frame["code"]) == ("closing", 1012)
+        assert (frame["type"], frame["code"]) == ("closing", 4000)
         waits.append(frame["reconnect_after"])
-        assert await peer.closed() == (1012, "this node is shutting down")
+        assert await peer.closed() == (4000, "this node is draining")
     assert 0 < min(waits) < 0.1 < max(waits) <= 1, "the return is spread"
     assert await asyncio.to_thread(gateway.wait) == 0
     rows = gateway.rows()
     assert len(rows) == len(peers)
-    assert {row["close_code"] for row in rows} == {1012}
+    assert {row["close_code"] for row in rows} == {4000}
     assert all(row["disconnected_at"] for row in rows)
     for port in (gateway.client_port, gateway.worker_port):
         with socket.socket() as probe:
@@ -83,7 +83,7 @@ async def test_a_second_signal_hurries(tmp_path: Path) -> None:
             gateway.signal(signal.SIGINT)
             assert gateway.wait() == 0
             assert time.monotonic() - started < 15
-        assert [row["close_code"] for row in gateway.rows()] == [1012]
+        assert [row["close_code"] for row in gateway.rows()] == [4000]
         assert "second SIGINT: hurrying" in gateway.log()
 
 
@@ -101,7 +101,7 @@ def test_a_request_while_the_last_rows_are_written_starts_nothing(tmp_path: Path
         wait_for(gateway.rows, "the row to be written")
         database.execute("begin exclusive")  # the row's end waits for it
         gateway.signal(signal.SIGTERM)
-        assert peer.read_until_close()[0] == 1012
+        assert peer.read_until_close()[0] == 4000
         peer.socket.close()
         statuses = set()
         with suppress(HTTPException, OSError):

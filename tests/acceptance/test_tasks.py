@@ -256,7 +256,7 @@ async def test_what_runs_at_sigterm_is_lost_and_django_code_hears_it(own_site: G
     tasks = [await assigned(own_site, one, "p") for _ in range(5)]
     await one.ask(type="done", task=tasks[0]["id"])
     own_site.signal(signal.SIGTERM)
-    assert (await one.receive())["code"] == 1012
+    assert (await one.receive())["code"] == 4000
     assert await asyncio.to_thread(own_site.wait) == 0
     expected = {task["id"]: "lost" for task in tasks} | {tasks[0]["id"]: "done"}
     told = ends(own_site)

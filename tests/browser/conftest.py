@@ -89,7 +89,8 @@ def example(data_dir: Path, *workers: str, **settings: str) -> Iterator[Site]:
     """A gateway with the example, a staff user and these workers."""
     settings = {
         "DEMO": "true",
-        "RECONNECT_SPREAD": "0.5",
+        "READY_LAG": "0",
+        "DRAIN_SECONDS": "0.5",
         "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
         **settings,
     }

@@ -1,4 +1,4 @@
-"""What every presence backend does, case by case and against a model.
+"""What every presence backend does, case by case; test_presence_model.py does it at random.
 
 `PRESENCES` has an entry for each backend: a context manager that yields an empty one whose clock
 the test moves.
@@ -7,42 +7,55 @@ the test moves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
 from sockets.ids import new_id
-from sockets.presence.base import Presence
+from sockets.presence.base import OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
+from sockets.presence.calls import PresenceCalls
 from sockets.presence.memory import MemoryPresence
 from sockets.presence.redis import RedisPresence
 from sockets.redis import Keys, connect
-from sockets.types import Kind, SessionInfo
+from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
 from tests.unit.doubles import NOON, MovedClock, info
 from tests.valkey import shared
 
 LEASE = 30.0
+GRACE = 10.0
+NODE = "a:1"
+ANY = Limit()
 
 
 @asynccontextmanager
-async def memory(clock: MovedClock) -> AsyncIterator[MemoryPresence]:
-    yield MemoryPresence(lease=LEASE, clock=clock)
+async def memory(clock: MovedClock, limit: Limit = ANY) -> AsyncIterator[MemoryPresence]:
+    yield MemoryPresence(lease=LEASE, grace=GRACE, limit=limit, clock=clock)
+
+
+async def no_warmup() -> float:
+    return 0.0
 
 
 @asynccontextmanager
-async def redis(clock: MovedClock) -> AsyncIterator[RedisPresence]:
+async def redis(clock: MovedClock, limit: Limit = ANY) -> AsyncIterator[RedisPresence]:
     client = connect(shared().url)
+    keys = Keys(f"t{new_id()}")
+    calls = PresenceCalls(keys, lease=LEASE, grace=GRACE, limit=limit, clock=clock)
     try:
-        yield RedisPresence(client, Keys(f"t{new_id()}"), lease=LEASE, clock=clock)
+        yield RedisPresence(client, calls, warm=no_warmup)
     finally:
         await client.aclose()
 
 
-Make = Callable[[MovedClock], AbstractAsyncContextManager[Presence]]
+class Make(Protocol):
+    def __call__(
+        self, clock: MovedClock, limit: Limit = ...
+    ) -> AbstractAsyncContextManager[Presence]: ...
+
+
 PRESENCES: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
@@ -52,10 +65,36 @@ def clock() -> MovedClock:
 
 
 @pytest.fixture(params=PRESENCES.values(), ids=PRESENCES)
-async def presence(request: pytest.FixtureRequest, clock: MovedClock) -> AsyncIterator[Presence]:
-    make: Make = request.param
+def make(request: pytest.FixtureRequest) -> Make:
+    made: Make = request.param
+    return made
+
+
+@pytest.fixture
+async def presence(make: Make, clock: MovedClock) -> AsyncIterator[Presence]:
     async with make(clock) as made:
         yield made
+
+
+async def register(presence: Presence, one: SessionInfo) -> tuple[SessionInfo, ...]:
+    """Let in; returns whom it replaced."""
+    done = await presence.register(one, NODE)
+    assert done.refused is None and done.evicted == ()
+    return done.replaced
+
+
+async def renew(presence: Presence, infos: list[SessionInfo]) -> list[str]:
+    """The ids of those that must close."""
+    return [one.session for one in (await presence.renew(infos, NODE)).fenced]
+
+
+async def state(presence: Presence, user: str = "42") -> PresenceState:
+    return (await presence.look(user)).state
+
+
+def told(effects: Effects) -> list[bool]:
+    """Online, offline, … as they were decided."""
+    return [change.online for change in effects.changes]
 
 
 async def ids(presence: Presence, user: str = "42") -> list[str]:
@@ -80,8 +119,8 @@ async def test_a_user_with_many_sessions_costs_each_no_more(clock: MovedClock) -
     many = [info(client_id=CountedId(new_id())) for _ in range(300)]
     CountedId.compared = 0
     for one in many:
-        assert await presence.register(one) == ()
-    assert await presence.renew(many) == []
+        assert await register(presence, one) == ()
+    assert await renew(presence, many) == []
     assert CountedId.compared < 10 * len(many)
 
 
@@ -92,7 +131,7 @@ async def test_nobody_is_online_at_first(presence: Presence) -> None:
 
 async def test_a_session_is_present_as_it_was_registered(presence: Presence) -> None:
     one = info(address="192.0.2.1:5", agent="Firefox 한", connected_at=NOON + 0.25)
-    assert await presence.register(one) == ()
+    assert await register(presence, one) == ()
     assert await presence.sessions_of("42") == [one]
     assert await presence.is_online("42") is True
     assert await presence.is_online("4") is False
@@ -101,7 +140,7 @@ async def test_a_session_is_present_as_it_was_registered(presence: Presence) -> 
 async def test_sessions_are_told_oldest_first(presence: Presence) -> None:
     new, old, middle = (info(connected_at=NOON + at) for at in (3, 1, 2))
     for one in (new, old, middle):
-        await presence.register(one)
+        await register(presence, one)
     assert await ids(presence) == [old.id, middle.id, new.id]
 
 
@@ -109,70 +148,70 @@ async def test_the_same_client_replaces(presence: Presence) -> None:
     old, new = info(client_id="C"), info(client_id="C")
     other_client, other_user = info(client_id="D"), info("7", client_id="C")
     for one in (old, other_client, other_user):
-        assert await presence.register(one) == ()
-    assert await presence.register(new) == (old,)
+        assert await register(presence, one) == ()
+    assert await register(presence, new) == (old,)
     assert set(await ids(presence)) == {other_client.id, new.id}
     assert await ids(presence, "7") == [other_user.id]
 
 
 async def test_registering_again_replaces_nobody(presence: Presence) -> None:
     one = info()
-    await presence.register(one)
-    assert await presence.register(one) == ()
+    await register(presence, one)
+    assert await register(presence, one) == ()
     assert await ids(presence) == [one.id]
 
 
 async def test_of_two_at_once_exactly_one_replaces_the_other(presence: Presence) -> None:
     one, two = info(client_id="C"), info(client_id="C")
-    replaced = await asyncio.gather(presence.register(one), presence.register(two))
+    replaced = await asyncio.gather(register(presence, one), register(presence, two))
     assert sorted(len(who) for who in replaced) == [0, 1]
     (loser,) = [who for many in replaced for who in many]
     assert await ids(presence) == [({one.id, two.id} - {loser.id}).pop()]
 
 
 async def test_a_lease_runs_out(presence: Presence, clock: MovedClock) -> None:
-    await presence.register(info())
+    await register(presence, info())
     clock.advance(LEASE - 0.5)
     assert await presence.is_online("42")
     clock.advance(1)
     assert not await presence.is_online("42")
     assert await presence.sessions_of("42") == []
-    assert await presence.online(["42"]) == {"42": False}
+    assert (await presence.look("42")).sessions == ()
 
 
 async def test_a_lease_that_ran_out_is_replaced_silently(
     presence: Presence, clock: MovedClock
 ) -> None:
-    await presence.register(info(client_id="C"))
+    await register(presence, info(client_id="C"))
     clock.advance(LEASE + 1)
-    assert await presence.register(info(client_id="C")) == ()
+    assert await register(presence, info(client_id="C")) == ()
 
 
 async def test_renewal_keeps(presence: Presence, clock: MovedClock) -> None:
     one, two = info(), info("7")
     for session in (one, two):
-        await presence.register(session)
+        await register(presence, session)
     for _ in range(5):
         clock.advance(LEASE - 1)
-        assert await presence.renew([one]) == []
+        assert await renew(presence, [one]) == []
     assert await presence.is_online("42") and not await presence.is_online("7")
-    assert await presence.renew([]) == []
+    assert await renew(presence, []) == []
 
 
 async def test_a_lease_that_ran_out_begins_anew(presence: Presence, clock: MovedClock) -> None:
     one = info()
-    await presence.register(one)
+    await register(presence, one)
     clock.advance(10 * LEASE)
-    assert await presence.renew([one]) == []
+    assert await renew(presence, [one]) == []
     assert await ids(presence) == [one.id]
 
 
 async def test_what_was_replaced_is_fenced(presence: Presence, clock: MovedClock) -> None:
     old, new, other = info(client_id="C"), info(client_id="C"), info(client_id="D")
     for one in (old, new, other):
-        await presence.register(one)
-    assert await presence.renew([old, other]) == [old.id]
-    assert await presence.renew([other, new, old]) == [old.id]
+        await register(presence, one)
+    assert await renew(presence, [old, other]) == [old.id]
+    assert await renew(presence, [other, new, old]) == [old.id]
     assert set(await ids(presence)) == {new.id, other.id}
 
 
@@ -180,17 +219,17 @@ async def test_a_frozen_process_does_not_get_a_client_back(
     presence: Presence, clock: MovedClock
 ) -> None:
     frozen, new = info(client_id="C", node="frozen"), info(client_id="C", node="other")
-    await presence.register(frozen)
+    await register(presence, frozen)
     clock.advance(LEASE + 1)
-    await presence.register(new)
-    assert await presence.renew([frozen]) == [frozen.id]
+    await register(presence, new)
+    assert await renew(presence, [frozen]) == [frozen.id]
     assert await ids(presence) == [new.id]
 
 
 async def test_release_ends_a_lease_and_no_other(presence: Presence) -> None:
     old, new, other = info(client_id="C"), info(client_id="C"), info()
     for one in (old, new, other):
-        await presence.register(one)
+        await register(presence, one)
     for gone in (old, other, other, info("nobody")):
         await presence.release(gone)
     assert await ids(presence) == [new.id]
@@ -201,124 +240,309 @@ async def test_release_ends_a_lease_and_no_other(presence: Presence) -> None:
 async def test_workers_are_not_users(presence: Presence, clock: MovedClock) -> None:
     worker, again = (info(kind=Kind.WORKER, client_id="W") for _ in range(2))
     client = info(client_id="W")
-    await presence.register(worker)
+    await register(presence, worker)
     assert not await presence.is_online("42") and await presence.sessions_of("42") == []
-    assert await presence.register(client) == ()
-    assert await presence.register(again) == (worker,), "the same worker id replaces"
-    assert await presence.renew([client, again, worker]) == [worker.id]
+    assert await register(presence, client) == ()
+    assert await register(presence, again) == (worker,), "the same worker id replaces"
+    assert await renew(presence, [client, again, worker]) == [worker.id]
     assert await ids(presence) == [client.id]
 
 
-async def test_online_is_is_online_for_many(presence: Presence) -> None:
-    await presence.register(info("한/국"))
-    assert await presence.online(["a", "한/국", "b"]) == {"a": False, "한/국": True, "b": False}
-    assert await presence.online([]) == {}
+async def test_many_users_in_one_answer(presence: Presence) -> None:
+    await register(presence, one := info("한/국"))
+    answer = await presence.look_at(["a", "한/국", "b", "a"])
+    assert list(answer.users) == ["a", "한/국", "b"] and not answer.partial
+    assert answer.users["한/국"].sessions == (one,) and answer.users["한/국"].online
+    assert answer.users["a"].state is PresenceState.OFFLINE
+    assert answer.users["a"].last_seen is None
+    assert (await presence.look_at([])).users == {}
 
 
-async def test_many_who_came_and_went_leave_nothing(presence: Presence, clock: MovedClock) -> None:
+async def test_the_first_session_and_no_other_brings_a_user_online(presence: Presence) -> None:
+    first = (await presence.register(info(), NODE)).effects
+    assert told(first) == [True]
+    await presence.said(first.changes)
+    assert told((await presence.register(info(), NODE)).effects) == []
+    assert await state(presence) is PresenceState.CONNECTED
+
+
+async def test_when_the_last_has_left_the_grace_begins(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one, two = info(), info()
+    for session in (one, two):
+        online = (await presence.register(session, NODE)).effects.changes
+    await presence.said(online)
+    left = clock()
+    assert (await presence.release(one, NODE)).wait is None
+    assert (await presence.release(two, NODE)).wait == GRACE
+    assert await state(presence) is PresenceState.IN_GRACE
+    clock.advance(GRACE - 1)
+    settled = (await presence.settle(["42"], NODE))["42"]
+    assert told(settled) == [] and settled.wait == pytest.approx(1, abs=0.01)
+    clock.advance(1.1)
+    assert await state(presence) is PresenceState.OFFLINE, "whoever asks does not wait for it"
+    settled = (await presence.settle(["42"], NODE))["42"]
+    assert told(settled) == [False] and settled.wait is None
+    assert settled.changes[0].generation == online[0].generation + 1
+    assert settled.changes[0].id == f"42:{online[0].generation + 1}"
+    assert (await presence.look("42")).last_seen == pytest.approx(left, abs=0.01)
+    await presence.said(settled.changes)
+    assert told((await presence.settle(["42"], NODE))["42"]) == [], "decided once"
+
+
+async def test_a_return_in_time_is_no_event(presence: Presence, clock: MovedClock) -> None:
+    one = info()
+    await presence.said((await presence.register(one, NODE)).effects.changes)
+    await presence.release(one, NODE)
+    clock.advance(GRACE / 2)
+    assert told((await presence.register(info(), NODE)).effects) == []
+    clock.advance(GRACE)
+    settled = (await presence.settle(["42"], NODE))["42"]
+    assert told(settled) == [] and settled.wait is None
+
+
+async def test_a_change_is_told_until_it_was_said_and_to_nobody_else(
+    presence: Presence, make: Make
+) -> None:
+    one = info()
+    (change,) = (await presence.register(one, NODE)).effects.changes
+    assert (await presence.register(one, NODE)).effects.changes == (change,), "the answer was lost"
+    assert (await presence.renew([one], NODE)).changes == (change,)
+    if make is redis:
+        assert (await presence.renew([one], "b:2")).changes == ()
+        assert (await presence.settle(["42"], "b:2"))["42"].changes == ()
+        assert (await presence.settle(["42"], NODE))["42"].changes == (change,), "node a died"
+    await presence.said([change])
+    assert (await presence.renew([one], NODE)).changes == ()
+
+
+async def test_where_nobody_listens_nothing_is_kept(presence: Presence, clock: MovedClock) -> None:
+    one = info()
+    assert (await presence.register(one)).effects.changes == ()
+    await presence.release(one)
+    clock.advance(GRACE + 1)
+    assert (await presence.settle(["42"]))["42"].changes == ()
+    assert (await presence.register(info(), NODE)).effects.changes[0].online
+
+
+async def test_a_lease_that_ran_out_gets_no_further_grace(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one, two = info(), info("42")
+    for session in (one, two):
+        await presence.said((await presence.register(session, NODE)).effects.changes)
+    clock.advance(5)
+    await presence.renew([two], NODE)
+    seen = clock()
+    clock.advance(LEASE + 1)
+    assert await state(presence) is PresenceState.OFFLINE
+    assert (await presence.look("42")).last_seen in (None, pytest.approx(seen, abs=0.01))
+    settled = (await presence.settle(["42"], NODE))["42"]
+    assert told(settled) == [False] and {lost.id for lost in settled.lost} == {one.id, two.id}
+    assert (await presence.look("42")).last_seen == pytest.approx(seen, abs=0.01)
+
+
+async def test_what_was_lost_is_told_once_whoever_finds_it(
+    presence: Presence, clock: MovedClock
+) -> None:
+    dead = info(agent="Firefox", address="1.2.3.4:5")
+    await presence.register(dead, NODE)
+    clock.advance(LEASE + 1)
+    assert (await presence.register(info(), NODE)).effects.lost == (dead,)
+    assert (await presence.settle(["42"], NODE))["42"].lost == ()
+
+
+async def test_a_dead_node_is_no_event_for_whoever_came_back(
+    presence: Presence, clock: MovedClock
+) -> None:
+    await presence.said((await presence.register(info(), NODE)).effects.changes)
+    clock.advance(LEASE + 1)
+    assert told((await presence.register(info(), NODE)).effects) == []
+    assert told((await presence.settle(["42"], NODE))["42"]) == []
+
+
+async def test_in_a_warm_up_nobody_is_declared_offline(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one = info()
+    await presence.said((await presence.register(one, NODE)).effects.changes)
+    clock.advance(10 * LEASE)
+    settled = (await presence.settle(["42"], NODE, warm=20.0))["42"]
+    assert told(settled) == [] and settled.wait == pytest.approx(20.0)
+    assert await renew(presence, [one]) == []
+    assert told((await presence.settle(["42"], NODE))["42"]) == []
+
+
+async def test_a_frozen_node_brings_a_user_back_online(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one = info()
+    await presence.said((await presence.register(one, NODE)).effects.changes)
+    clock.advance(LEASE + 1)
+    (gone,) = (await presence.settle(["42"], NODE))["42"].changes
+    await presence.said([gone])
+    back = await presence.renew([one], NODE)
+    assert back.fenced == () and told(back) == [True]
+    assert back.changes[0].generation == gone.generation + 1
+
+
+async def test_a_store_that_forgot_makes_no_event(presence: Presence) -> None:
+    """Whoever renews was there before."""
+    assert (await presence.renew([info("new")], NODE)).changes == ()
+    assert await state(presence, "new") is PresenceState.CONNECTED
+
+
+async def test_generations_go_on_after_a_store_that_forgot(
+    presence: Presence, clock: MovedClock
+) -> None:
+    (before,) = (await presence.register(info("x"), NODE)).effects.changes
+    clock.advance(1)
+    (after,) = (await presence.register(info("y"), NODE)).effects.changes
+    assert after.generation > before.generation, "they begin with the time"
+
+
+async def test_the_limit_refuses(make: Make, clock: MovedClock) -> None:
+    async with make(clock, Limit(2, fresh=15.0)) as presence:
+        one, two = info(client_id="C"), info()
+        for session in (one, two):
+            await register(presence, session)
+        refused = await presence.register(info(), NODE)
+        assert isinstance(refused.refused, SessionLimit)
+        assert len(await ids(presence)) == 2
+        again = info(client_id="C")
+        assert await register(presence, again) == (one,), "a client that returns takes no more room"
+        assert await renew(presence, [again, two]) == []
+        await presence.release(two)
+        await register(presence, info())
+        for _ in range(3):
+            await register(presence, info(kind=Kind.WORKER))
+
+
+async def test_at_the_limit_the_dead_are_waited_for(make: Make, clock: MovedClock) -> None:
+    async with make(clock, Limit(2, fresh=15.0)) as presence:
+        dead, live = info(), info()
+        for session in (dead, live):
+            await register(presence, session)
+        clock.advance(16)
+        await renew(presence, [live])
+        assert isinstance((await presence.register(info(), NODE)).refused, TryAgainLater)
+        clock.advance(15)
+        await register(presence, info())
+
+
+async def test_the_limit_may_let_the_oldest_go(make: Make, clock: MovedClock) -> None:
+    async with make(clock, Limit(2, oldest_goes=True)) as presence:
+        many = [info(connected_at=NOON + n) for n in (3, 1, 2)]
+        for session in many[:2]:
+            await register(presence, session)
+        done = await presence.register(many[2], NODE)
+        assert done.refused is None and done.evicted == (many[1],)
+        assert await ids(presence) == [many[2].id, many[0].id]
+        assert (await presence.renew([many[1]], NODE)).fenced == (
+            Fenced(many[1].id, 4505, OVER_LIMIT),
+        )
+
+
+async def test_fifty_at_once_do_not_pass_the_limit(make: Make, clock: MovedClock) -> None:
+    async with make(clock, Limit(5)) as presence:
+        done = await asyncio.gather(*(presence.register(info(), NODE) for _ in range(50)))
+        assert sum(one.refused is None for one in done) == 5 == len(await ids(presence))
+
+
+async def test_a_frozen_session_comes_back_only_if_there_is_room(
+    make: Make, clock: MovedClock
+) -> None:
+    async with make(clock, Limit(1)) as presence:
+        frozen, new = info(), info()
+        await register(presence, frozen)
+        clock.advance(LEASE + 1)
+        await register(presence, new)
+        assert await renew(presence, [frozen]) == [frozen.id]
+
+
+async def test_a_blocked_user_is_kept_out(presence: Presence) -> None:
+    await presence.block("42", None)
+    assert isinstance((await presence.register(info(), NODE)).refused, Blocked)
+    assert await renew(presence, [one := info()]) == [one.id]
+    await register(presence, info("7"))
+    await register(presence, info(kind=Kind.WORKER))
+    assert await presence.unblock("42") and not await presence.unblock("42")
+    await register(presence, info())
+
+
+async def test_whoever_was_ended_stays_out(presence: Presence, clock: MovedClock) -> None:
+    many = [info(client_id=c) for c in "ABCD"]
+    for session in many:
+        await register(presence, session)
+    done = await presence.end("42", 4504, "go", client="A")
+    assert done.ended == (many[0],) and done.wait is None
+    assert (await presence.end("42", 4504, "go", session=many[1].id)).ended == (many[1],)
+    assert (await presence.end("42", 4504, "go", session="none")).ended == ()
+    done = await presence.end("42", 4511, "all but one, said she", keep=["D", "Z"])
+    assert done.ended == (many[2],) and await ids(presence) == [many[3].id]
+    done = await presence.end("42", 4512, "all", keep=[many[3].id])
+    assert done.ended == ()
+    clock.advance(LEASE + 1)
+    renewed = await presence.renew(many, NODE)
+    assert sorted(renewed.fenced, key=lambda one: one.code) == [
+        Fenced(many[0].id, 4504, "go"),
+        Fenced(many[1].id, 4504, "go"),
+        Fenced(many[2].id, 4511, "all but one, said she"),
+    ]
+
+
+async def test_whoever_was_ended_may_come_back_in_the_grace(
+    presence: Presence, clock: MovedClock
+) -> None:
+    await presence.said((await presence.register(one := info(), NODE)).effects.changes)
+    assert (await presence.end("42", 4504, "go")).wait == GRACE
+    assert await state(presence) is PresenceState.IN_GRACE
+    assert (await presence.release(one, NODE)).wait == GRACE, "its node settles it"
+    assert (await presence.end("nobody", 4504, "go")).ended == ()
+
+
+async def test_a_replaced_one_stays_out_when_the_newer_has_left(presence: Presence) -> None:
+    old, new = info(client_id="C"), info(client_id="C")
+    for session in (old, new):
+        await register(presence, session)
+    await presence.release(new)
+    assert (await presence.renew([old], NODE)).fenced == (Fenced(old.id, 4503, REPLACED),)
+
+
+async def test_a_registration_behind_its_release_comes_too_late(presence: Presence) -> None:
+    one = info()
+    await presence.release(one, NODE)
+    assert isinstance((await presence.register(one, NODE)).refused, TryAgainLater)
+    assert not await presence.is_online("42")
+
+
+async def test_seen_at_is_the_last_renewal(presence: Presence, clock: MovedClock) -> None:
+    await register(presence, one := info())
+    clock.advance(7)
+    await renew(presence, [one])
+    found = await presence.look("42")
+    assert found.sessions[0].seen_at == pytest.approx(clock(), abs=0.01) == found.last_seen
+
+
+async def test_workers_have_no_state(presence: Presence, clock: MovedClock) -> None:
+    worker = info(kind=Kind.WORKER)
+    assert (await presence.register(worker, NODE)).effects.changes == ()
+    assert (await presence.look("42", Kind.WORKER)).sessions == (worker,)
+    clock.advance(LEASE + 1)
+    settled = (await presence.settle(["42"], NODE, kind=Kind.WORKER))["42"]
+    assert settled.changes == () and settled.lost == (worker,)
+
+
+async def test_many_who_came_and_went_leave_little(clock: MovedClock) -> None:
+    presence = MemoryPresence(lease=LEASE, grace=GRACE, max_users=10, clock=clock)
     for n in range(50):
-        one = info(f"u{n}")
-        await presence.register(one)
+        await presence.register(one := info(f"u{n}"))
         await presence.release(one)
-    if isinstance(presence, MemoryPresence):
-        assert not presence._leases
+        clock.advance(GRACE + 1)
+        await presence.settle([one.user])
+    assert len(presence._users) <= 11
 
 
-# --- any history, against a model: session id -> (info, end of its lease)
-
-SESSIONS = [
-    info(user, client_id=client, kind=kind, id=f"{user}{client}{kind[0]}{n}", connected_at=NOON + n)
-    for user in ("a", "b")
-    for client in ("C", "D")
-    for kind in Kind
-    for n in range(2)
-]
-sessions = st.sampled_from(SESSIONS)
-
-
-class Leases(RuleBasedStateMachine):
-    make: Any
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = MovedClock()
-        self.loop = asyncio.Runner()
-        self.stack = AsyncExitStack()
-        self.presence: Presence | None = None
-        self.model: dict[str, tuple[SessionInfo, float]] = {}
-
-    @initialize()
-    def begin(self) -> None:
-        self.presence = self.run(self.stack.enter_async_context(self.make(self.clock)))
-
-    def run(self, call: Any) -> Any:
-        return self.loop.run(call)
-
-    def rivals(self, one: SessionInfo) -> list[SessionInfo]:
-        return [
-            other
-            for other, end in self.model.values()
-            if end > self.clock()
-            and other.id != one.id
-            and (other.kind, other.user, other.client_id) == (one.kind, one.user, one.client_id)
-        ]
-
-    def lease(self, one: SessionInfo) -> None:
-        self.model[one.id] = (one, self.clock() + LEASE)
-
-    @rule(one=sessions)
-    def register(self, one: SessionInfo) -> None:
-        assert self.presence is not None
-        rivals = self.rivals(one)
-        for rival in rivals:
-            del self.model[rival.id]
-        self.lease(one)
-        assert list(self.run(self.presence.register(one))) == rivals
-
-    @rule(many=st.lists(sessions, unique_by=lambda one: one.id))
-    def renew(self, many: list[SessionInfo]) -> None:
-        assert self.presence is not None
-        fenced = []
-        for one in many:
-            if self.rivals(one):
-                fenced.append(one.id)
-            else:
-                self.lease(one)
-        assert sorted(self.run(self.presence.renew(many))) == sorted(fenced)
-
-    @rule(one=sessions)
-    def release(self, one: SessionInfo) -> None:
-        assert self.presence is not None
-        self.model.pop(one.id, None)
-        self.run(self.presence.release(one))
-
-    @rule(seconds=st.sampled_from([1.0, 14.0, 31.0]))
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
-    @invariant()
-    def who_is_there(self) -> None:
-        if self.presence is None:
-            return
-        for user in ("a", "b"):
-            live = [
-                one
-                for one, end in self.model.values()
-                if end > self.clock() and one.user == user and one.kind is Kind.CLIENT
-            ]
-            found = self.run(self.presence.sessions_of(user))
-            assert found == sorted(live, key=lambda one: (one.connected_at, one.id))
-            assert self.run(self.presence.is_online(user)) is bool(live)
-            clients = [one.client_id for one in found]
-            assert len(clients) == len(set(clients)), "one session per client id"
-
-    def teardown(self) -> None:
-        self.run(self.stack.aclose())
-        self.loop.close()
-
-
-for _name, _make in PRESENCES.items():
-    _case = type(f"Leases_{_name}", (Leases,), {"make": staticmethod(_make)}).TestCase
-    _case.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
-    globals()[f"Test{_name.title()}Leases"] = _case
-    del _case
+def test_the_id_of_a_change_names_user_and_generation() -> None:
+    assert PresenceChange("kim", True, 7, 1.0).id == "kim:7"

@@ -10,6 +10,8 @@ from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 
 from sockets.ids import new_id
+from sockets.presence.base import Limit
+from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync
 from sockets.streams.base import NewEntry
@@ -17,6 +19,7 @@ from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import Position, TaskState
 from tests.acceptance.gateway import wait_for
+from tests.contracts.test_presence import no_warmup
 from tests.unit.doubles import info, seat, task
 from tests.valkey import Server
 
@@ -78,18 +81,22 @@ def test_streams_for_threads(url: str) -> None:
 
 async def test_presence_and_tasks(url: str) -> None:
     client, keys = connect(url), Keys(f"t{new_id()}")
-    presence = RedisPresence(client, keys, lease=30.0)
+    calls = PresenceCalls(keys, lease=30.0, grace=10.0, limit=Limit())
+    presence = RedisPresence(client, calls, warm=no_warmup)
     records = RedisTaskRecords(
         client, keys, offer_ttl=10.0, grace=30.0, keep=100.0, history=5, seat_ttl=30.0
     )
     try:
         infos = [info(user) for user in USERS]
         for one in infos:
-            assert await presence.register(one) == ()
-        assert await presence.renew(infos) == []
-        assert set((await presence.online(USERS)).values()) == {True}
+            assert (await presence.register(one)).replaced == ()
+        assert (await presence.renew(infos)).fenced == ()
+        answer = await presence.look_at(USERS)
+        assert not answer.partial and all(one.online for one in answer.users.values())
         sync = connect_sync(url)
-        counts = await asyncio.to_thread(SyncRedisPresence(sync, keys).counts, USERS)
+        counts = await asyncio.to_thread(
+            SyncRedisPresence(sync, calls, warm=lambda: 0.0).counts, USERS
+        )
         sync.close()
         assert counts == [1] * len(USERS)
         await records.take_seat(seat())

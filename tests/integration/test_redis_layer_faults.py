@@ -123,7 +123,7 @@ async def test_a_gap_of_one_host_is_told_when_the_other_comes_for_the_first_time
         assert listener.gaps == 0
         other.start()
         await soon(lambda: listener.gaps == 1)
-        assert layer.connected
+        await soon(lambda: layer.connected)
     finally:
         await layer.close()
         other.stop()

@@ -11,9 +11,12 @@ import pytest
 from redis.asyncio import Redis
 
 from sockets.ids import new_id
+from sockets.presence.base import Limit
+from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position
+from tests.contracts.test_presence import no_warmup
 from tests.unit.doubles import info
 from tests.valkey import shared
 
@@ -32,7 +35,11 @@ async def client() -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def presence(client: Redis, namespace: str) -> RedisPresence:
-    return RedisPresence(client, Keys(namespace), lease=30.0)
+    return RedisPresence(client, calls(namespace), warm=no_warmup)
+
+
+def calls(namespace: str, lease: float = 30.0, grace: float = 10.0) -> PresenceCalls:
+    return PresenceCalls(Keys(namespace), lease=lease, grace=grace, limit=Limit())
 
 
 async def test_the_keys_are_those_of_the_protocol(
@@ -52,19 +59,38 @@ async def test_the_keys_are_those_of_the_protocol(
     assert (told["client_id"], told["node"], told["agent"]) == (one.client_id, "a", "Firefox")
     assert told["acked"] == {"epoch": "e", "offset": 7} and told["acked_at"] == 5.0
     assert await client.hget(f"{key}:clients", one.client_id) == one.id.encode()
-    for part in ("sessions", "info", "clients"):
-        assert 25_000 < await client.pttl(f"{key}:{part}") <= 31_000
+    assert 25_000 < await client.pttl(f"{key}:sessions") <= 31_000
+    for part in ("info", "clients"):  # until somebody has told how they ended
+        assert 620_000 < await client.pttl(f"{key}:{part}") <= 631_000
     await presence.release(one)
-    assert await client.keys(f"{namespace}:*") == []
+    state = await client.hgetall(f"{key}:state")  # type: ignore[misc]
+    assert state[b"state"] == b"grace" and float(state[b"grace_end"]) <= seconds + 12
+    assert 29 * 24 * 3600 < await client.ttl(f"{key}:state") <= 30 * 24 * 3600
+    assert await client.keys(f"{namespace}:*") == [f"{key}:state".encode()]
 
 
 async def test_a_lease_ends_by_itself(client: Redis, namespace: str) -> None:
-    presence = RedisPresence(client, Keys(namespace), lease=0.2)
+    presence = RedisPresence(client, calls(namespace, lease=0.2), warm=no_warmup)
     await presence.register(info("42"))
     assert await presence.is_online("42")
     await asyncio.sleep(0.3)
     assert not await presence.is_online("42")
-    assert await client.keys(f"{namespace}:*") == []
+    assert not await client.exists(f"{namespace}:{{42}}:sessions")
+
+
+async def test_who_was_lost_is_known_when_the_key_has_ended(client: Redis, namespace: str) -> None:
+    presence = RedisPresence(client, calls(namespace, lease=0.2), warm=no_warmup)
+    one = info("42")
+    before, _ = await client.time()
+    await presence.register(one, "a:1")
+    await asyncio.sleep(0.3)
+    assert not await client.exists(f"{namespace}:{{42}}:sessions")
+    settled = (await presence.settle(["42"], "a:1"))["42"]
+    assert settled.lost == (one,)
+    assert [change.online for change in settled.changes] == [True, False]
+    last_seen = (await presence.look("42")).last_seen
+    assert last_seen is not None and before <= last_seen <= before + 1.5
+    assert not await client.exists(f"{namespace}:{{42}}:info")
 
 
 async def test_a_server_that_forgot_is_told_at_the_next_renewal(
@@ -74,7 +100,7 @@ async def test_a_server_that_forgot_is_told_at_the_next_renewal(
     await presence.register(one)
     await client.delete(*await client.keys(f"{namespace}:*"))
     assert not await presence.is_online("42")
-    assert await presence.renew([one]) == []
+    assert (await presence.renew([one])).fenced == ()
     assert [found.id for found in await presence.sessions_of("42")] == [one.id]
 
 
@@ -101,10 +127,11 @@ async def test_a_worker_and_a_user_of_one_name_do_not_mix(presence: RedisPresenc
     name, client_id = "same", new_id()
     user = info(name, client_id=client_id)
     worker = info(name, client_id=client_id, kind=Kind.WORKER)
-    assert await presence.register(user) == await presence.register(worker) == ()
+    assert (await presence.register(user)).replaced == ()
+    assert (await presence.register(worker)).replaced == ()
     await presence.release(user)
     assert not await presence.is_online(name)
-    assert await presence.renew([worker]) == []
+    assert (await presence.renew([worker])).fenced == ()
 
 
 @pytest.mark.parametrize("user", ["}", "\\", "}{", "a}b", " ", "🙂", "x" * 1024, "{sessions}"])
@@ -118,14 +145,14 @@ async def test_of_two_at_once_one_is_replaced(presence: RedisPresence) -> None:
     client_id = new_id()
     many = [info("42", client_id=client_id) for _ in range(20)]
     replaced = await asyncio.gather(*map(presence.register, many))
-    assert sorted(len(one) for one in replaced) == [0] + [1] * 19
+    assert sorted(len(one.replaced) for one in replaced) == [0] + [1] * 19
     assert len(await presence.sessions_of("42")) == 1
 
 
 async def test_threads_ask_for_many(presence: RedisPresence, namespace: str) -> None:
     await presence.register(info("7"))
     client = connect_sync(shared().url)
-    sync = SyncRedisPresence(client, Keys(namespace))
+    sync = SyncRedisPresence(client, calls(namespace), warm=lambda: 0.0)
     users = [str(n) for n in range(1_200)]
     counts = await asyncio.to_thread(sync.counts, users)
     assert counts == [int(user == "7") for user in users]

@@ -15,10 +15,12 @@ import pytest
 from channels.layers import channel_layers
 
 from sockets import signals
+from sockets.attendance import Attendance
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.control import Control
 from sockets.delivery import PAGE, Delivery, Notifier
+from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
 from sockets.ids import new_id
@@ -26,7 +28,10 @@ from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
+from sockets.node.backends import session_limit
 from sockets.node.node import Node
+from sockets.node.requests import Requests
+from sockets.nodes.memory import MemoryNodes
 from sockets.presence.memory import MemoryPresence
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
@@ -65,6 +70,7 @@ class RecordingOutbox:
         self.on_drain: Callable[[], None] | None = None
         self.raw: list[Frame] = []
         self.closed: tuple[int, str] | None = None
+        self.on_close: Callable[[int, str], None] | None = None
         self.closes = 0
 
     @property
@@ -85,6 +91,8 @@ class RecordingOutbox:
         self.closes += 1
         if self.closed is None:
             self.closed = (code, reason)
+            if self.on_close is not None:
+                self.on_close(code, reason)
 
     def abort(self) -> None:
         self.close(1006, "aborted")
@@ -125,6 +133,7 @@ class RecordingRecorder:
         self.opened: list[str] = []
         self.closed: list[tuple[str, int, str]] = []
         self.seen: list[float] = []
+        self.dead: list[str] = []
         self.started = 0
         self.stopped = 0
 
@@ -136,6 +145,9 @@ class RecordingRecorder:
 
     def node_seen(self, at: float) -> None:
         self.seen.append(at)
+
+    def node_died(self, name: str, *, started: float, at: float) -> None:
+        self.dead.append(name)
 
     def start(self, *, client_url: str, worker_url: str, version: str) -> None:
         self.started += 1
@@ -226,10 +238,21 @@ class House:
             max_users=self.conf.memory_max_users,
             clock=self.clock,
         )
-        self.presence = MemoryPresence(lease=self.conf.lease_ttl, clock=self.clock)
+        self.presence = MemoryPresence(
+            lease=self.conf.lease_ttl,
+            grace=self.conf.presence_grace,
+            limit=session_limit(self.conf),
+            clock=self.clock,
+        )
+        self.nodes = MemoryNodes(clock=self.clock)
         self.hub = Hub(self.layer)
         self.bus = Bus(self.layer, "here")
-        self.control = Control(presence=self.presence, bus=self.bus)
+        self.control = Control(
+            presence=self.presence,
+            nodes=self.nodes,
+            bus=self.bus,
+            close_timeout=self.conf.close_timeout,
+        )
         self.recorder = RecordingRecorder()
         self.tasks: set[asyncio.Task[None]] = set()
         self.notifier = Notifier(
@@ -265,11 +288,22 @@ class House:
             spawn=self.spawn,
             clock=self.clock,
         )
+        self.events = Events(executor=executor or ThreadPoolExecutor(4), clock=self.clock)
+        self.attendance = Attendance(
+            presence=self.presence,
+            nodes=self.nodes,
+            events=self.events,
+            lease=self.conf.lease_ttl,
+            clock=self.clock,
+        )
+        self.attendance.life = "here:1"
+        self.attendance.beaten(0)
         self.sessions = Sessions(
             conf=self.conf,
             hub=self.hub,
             streams=self.streams,
-            presence=self.presence,
+            attendance=self.attendance,
+            events=self.events,
             delivery=self.delivery,
             recorder=self.recorder,  # type: ignore[arg-type]
             control=self.control,
@@ -280,7 +314,15 @@ class House:
     async def hear(self) -> None:
         """Let what is asked of this node arrive, as a started node does."""
         self.bus.handlers["task"] = self.dispatcher.on_node_message
-        self.bus.handlers["node"] = self.sessions.on_node_message
+        self.bus.handlers["node"] = Requests(
+            bus=self.bus,
+            hub=self.hub,
+            sessions=self.sessions,
+            registration=None,  # type: ignore[arg-type]  # nobody asks who we are
+            close_timeout=self.conf.close_timeout,
+            spawn=self.spawn,
+            stop=lambda: None,
+        ).receive
         await self.bus.listen()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

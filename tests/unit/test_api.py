@@ -32,7 +32,7 @@ from sockets.node.node import Node
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions import worker_name
-from sockets.types import Kind, PoolLoad, SessionInfo, TaskState
+from sockets.types import Disconnected, Kind, PoolLoad, SessionInfo, TaskState
 from tests.unit.doubles import (
     RecordingOutbox,
     local_session,
@@ -56,7 +56,16 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "stream_position": ("42",),
     "delivery_of": ("42", 1),
     "disconnect_user": ("42",),
+    "presence_of": ("42",),
+    "presence_of_users": (["42", "7"],),
+    "wait_until_online": ("42", 1.0),
+    "block_user": ("42",),
+    "unblock_user": ("42",),
     "disconnect_session": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "disconnect_sessions": (["01ARZ3NDEKTSV4RRFFQ69G5FAV"],),
+    "nodes": (),
+    "live_sessions": (),
+    "drain_node": ("none",),
     "assign_task": ("p", "e"),
     "cancel_task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
     "task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
@@ -67,7 +76,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
     with task_signals():
-        async with running_node(monkeypatch, tmp_path) as made:
+        async with running_node(monkeypatch, tmp_path, close_timeout=0.05) as made:
             yield made
 
 
@@ -155,7 +164,7 @@ async def test_in_a_thread_it_does_what_the_twin_does(node: Node, name: str) -> 
     await accepting_worker(node)
     asynchronous = await getattr(api, f"a{name}")(*ARGUMENTS[name])
     synchronous = await asyncio.to_thread(getattr(api, name), *ARGUMENTS[name])
-    if name in ("is_online", "sessions_of", "stream_position", "disconnect_user"):
+    if name in ("is_online", "sessions_of", "stream_position"):
         assert synchronous == asynchronous
     assert type(synchronous) is type(asynchronous)
 
@@ -330,12 +339,13 @@ async def test_what_is_no_user_id_is_told_whatever_is_asked(node: Node) -> None:
 
 async def test_disconnecting(node: Node) -> None:
     one, two, three = [await client(node) for _ in range(3)]
-    assert await api.adisconnect_session(one.info.id, reason="r") == 1
-    assert await api.adisconnect_session("gone") == 0
-    assert await api.adisconnect_user("42", client=two.info.client_id) == 1
+    unconfirmed = Disconnected(0, 1)  # these sockets close, and are never gone
+    assert await api.adisconnect_session(one.info.id, reason="r") == unconfirmed
+    assert await api.adisconnect_session("gone") == Disconnected(0)
+    assert await api.adisconnect_user("42", client=two.info.client_id) == unconfirmed
     assert (one.close_code, two.close_code, three.close_code) == (4504, 4504, None)
     assert outbox_of(two).closed == (4504, "disconnected by the application")
-    assert await api.adisconnect_user("42", code=4501, reason="r") == 3
+    assert await api.adisconnect_user("42", code=4501, reason="r") == Disconnected(0, 2)
     assert outbox_of(three).closed == (4501, "r")
 
 

@@ -72,7 +72,7 @@ async def test_of_a_silent_node_the_lease_is_known(monkeypatch: pytest.MonkeyPat
     session = await house.open("42")
     session.info = replace(session.info, acked=Position("e", 3), acked_at=9.0)
     await house.presence.renew([session.info])
-    control = Control(presence=house.presence, bus=house.bus)
+    control = Control(presence=house.presence, nodes=house.nodes, bus=house.bus, close_timeout=0.01)
     info = session.info
     for offset, acked_at in ((3, 9.0), (4, None)):
         assert await control.delivery_of("42", "e", offset) == [

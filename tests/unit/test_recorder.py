@@ -400,6 +400,98 @@ class TestNode:
         assert subject.pending == 1
 
 
+@pytest.mark.django_db
+class TestOthersThatDied:
+    @staticmethod
+    def found(number: int, node: str = "other") -> Session:
+        return Session.objects.create(
+            id=session_id(number),
+            kind="client",
+            user="42",
+            client_id="C",
+            node=node,
+            connected_at=moment(NOW),
+        )
+
+    @staticmethod
+    def enter(started: float) -> None:
+        Node.objects.create(name="other", started_at=moment(started), seen_at=moment(NOW), pid=1)
+
+    def test_their_rows_are_closed_once(self) -> None:
+        self.enter(NOW - 100)
+        self.found(1)
+        mine = self.found(2, "here")
+        subject = recorder()
+        subject.start(thread=False)
+        subject.flush()
+        Session.objects.filter(id=mine.id).update(disconnected_at=None)
+        subject.node_died("other", started=NOW - 100, at=NOW + 50)
+        subject.flush()
+        row = Session.objects.get(id=session_id(1))
+        assert (row.close_code, row.disconnected_at) == (LOST, moment(NOW + 50))
+        assert Session.objects.get(id=mine.id).live
+        self.found(3)
+        subject.flush()
+        assert Session.objects.get(id=session_id(3)).live, "it is told once"
+
+    def test_a_process_that_has_entered_since_saw_to_it(self) -> None:
+        """Its sessions have the same node's name, and live."""
+        self.enter(NOW - 1)
+        self.found(1)
+        subject = recorder()
+        subject.node_died("other", started=NOW - 100, at=NOW)
+        subject.flush()
+        assert Session.objects.get().live
+
+    def test_it_waits_for_the_database(
+        self, database: FailingDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.enter(NOW - 100)
+        self.found(1)
+        subject = recorder()
+        subject.session_opened(info(5))
+        subject.node_died("other", started=NOW - 100, at=NOW)
+        with pytest.raises(OperationalError):
+            subject.flush()
+        assert Session.objects.get(id=session_id(1)).live
+        database.away = False
+        subject.flush()
+        assert not Session.objects.get(id=session_id(1)).live
+
+
+@pytest.mark.django_db
+class TestGap:
+    def test_an_end_that_was_dropped_is_made_up_for(self, database: FailingDatabase) -> None:
+        database.away = False
+        live = [session_id(2), session_id(9)]
+        subject = Recorder(
+            node="here", queue_size=2, interval=1, live=lambda: live, clock=lambda: NOW + 99
+        )
+        subject.start(thread=False)
+        for number in (1, 2, 3):
+            subject.session_opened(info(number))
+            subject.flush()
+        database.away = True
+        subject.session_closed(session_id(1), at=NOW, code=1000, reason="")
+        subject.session_closed(session_id(3), at=NOW, code=1000, reason="")
+        subject.session_opened(info(9))
+        assert subject.dropped == 1
+        with pytest.raises(OperationalError):
+            subject.flush()
+        database.away = False
+        subject.flush()
+        ends = dict(Session.objects.values_list("id", "close_code"))
+        assert ends == {
+            session_id(1): LOST,
+            session_id(2): None,
+            session_id(3): 1000,
+            session_id(9): None,
+        }
+        Session.objects.filter(id=session_id(1)).update(disconnected_at=None)
+        subject.flush()
+        assert Session.objects.get(id=session_id(1)).live, "asked once for each gap"
+
+
 # --- the thread ---------------------------------------------------------------------------------
 
 

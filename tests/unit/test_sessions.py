@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from sockets import metrics
 from sockets import sessions as sessions_module
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
+from sockets.hub import LocalSession
 from sockets.ids import new_id
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.streams.base import NewEntry
-from sockets.types import Kind, Position
+from sockets.types import Disconnected, Kind, Position
 from tests.unit.doubles import (
     FailingLayer,
     GatedLayer,
@@ -215,7 +217,7 @@ async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -
     layer = GatedLayer()
     layer.gate.set()
     one, id = House(layer), new_id()
-    await layer.group_add_sink(node_group("here"), one.sessions.on_node_message)
+    await one.hear()
     old = await one.open("42", client_id=id)
     await one.sessions.close(await one.open("43"), 1000, "")
     layer.gate.clear()
@@ -254,7 +256,8 @@ async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
     await one.sessions.close(first, 1000, "")
     await one.sessions.close(second, 1000, "")
     await renewal
-    assert await one.presence.online(["1", "2"]) == {"1": False, "2": False}
+    answer = await one.presence.look_at(["1", "2"])
+    assert not any(user.online for user in answer.users.values())
 
 
 async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +270,8 @@ async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyP
     await one.sessions.renew()
     await one.settle()
     one.clock.advance(one.conf.lease_ttl - 1)
-    assert all((await one.presence.online([f"u{n}" for n in range(5)])).values())
+    answer = await one.presence.look_at([f"u{n}" for n in range(5)])
+    assert all(user.online for user in answer.users.values())
     assert [outbox_of(session).events for session in opened] == [["e"]] * 5
 
 
@@ -365,35 +369,62 @@ async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online(
 # --- closing from elsewhere
 
 
-async def test_disconnect_closes_all_or_those_named() -> None:
+async def disconnect(one: House, user: str, **given: Any) -> Disconnected:
+    chosen = {"client": None, "session": None, "keep": ()} | given
+    return await one.control.disconnect(user, code=4504, reason="because", **chosen)
+
+
+def answering(one: House) -> None:
+    """Sockets that close as soon as they are asked to."""
+
+    def gone(session: LocalSession, code: int, reason: str) -> None:
+        one.spawn(one.sessions.close(session, code, reason))
+
+    for session in one.hub:
+        outbox_of(session).on_close = partial(gone, session)
+
+
+async def test_disconnect_closes_all_or_those_named_and_says_when() -> None:
     one = await house()
-    first, second, third = [await one.open() for _ in range(3)]
+    first, second, third, fourth = [await one.open() for _ in range(4)]
     other = await one.open("43")
-    close = {"code": 4504, "reason": "because"}
-    nobody = await one.control.disconnect("42", client="X", session=None, **close)  # type: ignore[arg-type]
-    assert nobody == 0
-    id = first.info.client_id
-    assert await one.control.disconnect("42", client=id, session=None, **close) == 1  # type: ignore[arg-type]
-    assert first.close_code == 4504 and second.close_code is None
-    id = second.info.id
-    assert await one.control.disconnect("42", client=None, session=id, **close) == 1  # type: ignore[arg-type]
+    answering(one)
+    assert await disconnect(one, "42", client="X") == Disconnected(0)
+    assert await disconnect(one, "42", client=first.info.client_id) == Disconnected(1)
+    assert first.closed and first.close_code == 4504 and second.close_code is None
+    assert await disconnect(one, "42", session=second.info.id) == Disconnected(1)
     assert outbox_of(second).closed == (4504, "because") and third.close_code is None
-    assert await one.control.disconnect("42", client=None, session=None, **close) == 3  # type: ignore[arg-type]
-    assert third.close_code == 4504 and other.close_code is None
-    assert await one.control.disconnect("nobody", client=None, session=None, **close) == 0  # type: ignore[arg-type]
+    assert await disconnect(one, "42", keep=[fourth.info.client_id]) == Disconnected(1)
+    assert third.closed and fourth.close_code is None
+    assert await disconnect(one, "42") == Disconnected(1)
+    assert fourth.closed and other.close_code is None
+    assert await disconnect(one, "nobody") == Disconnected(0)
+
+
+async def test_what_does_not_close_in_time_is_unconfirmed_and_offline() -> None:
+    one = await house(close_timeout=0.02)
+    await one.open()
+    assert await disconnect(one, "42") == Disconnected(0, 1)
+    assert not await one.presence.is_online("42")
+
+
+async def test_a_node_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sockets.control.CLOSE_MARGIN", 0.02)
+    one = House(close_timeout=0.01)  # nobody hears the node's group
+    session = await one.open()
+    assert await disconnect(one, "42") == Disconnected(0, 1)
+    assert session.close_code is None
+    await one.sessions.renew()
+    assert outbox_of(session).closed == (4504, "because"), "the renewal makes it sure"
 
 
 async def test_a_request_for_sessions_that_are_not_here_is_nothing() -> None:
     one = House()
     session = await one.open()
-    assert one.sessions.close_local([session.info.id, "gone"], 4504, "r") == 1
+    assert one.sessions.close_local([session.info.id, "gone"], 4504, "r") == [session.info.id]
     assert outbox_of(session).closed == (4504, "r")
-
-
-async def test_a_message_of_another_kind_is_not_for_a_node() -> None:
-    one = House()
-    with pytest.raises(ValueError, match=r"'user.notify' is not for a node"):
-        one.sessions.on_node_message({"type": "user.notify"})
 
 
 async def test_count_by_kind() -> None:

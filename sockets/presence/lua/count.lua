@@ -1,2 +1,9 @@
--- How many live sessions. Behind user.lua.
-return redis.call('ZCOUNT', SESSIONS, string.format('(%.6f', now), '+inf')
+-- How many live sessions. Not behind user.lua.
+--
+-- KEYS  1 sessions   ARGV  1 now, seconds ("": this server's clock)
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+return redis.call('ZCOUNT', KEYS[1], string.format('(%.6f', now), '+inf')

@@ -1,14 +1,44 @@
 -- Begin a lease, and take over the client id. Behind user.lua.
 --
--- ARGV  3 session   4 client id   5 its info, as JSON
--- Returns  session and info of the live one that was replaced, or nothing
+-- ARGV  5 session   6 client id   7 its info, as JSON   8 sessions that a user may have (0: any)
+--       9 "1": above that the oldest goes   10 seconds that a lease of a living node has left
+--       11 why a replaced one is closed   12 why one above the limit is
+-- Returns  effects, why it is refused or '', the replaced (session, info), the evicted (…)
 purge()
-local replaced = {}
-local other = rival(ARGV[3], ARGV[4])
-if other then
-  replaced = { other, redis.call('HGET', INFO, other) or '' }
-  forget(other)
+local session, client, limit = ARGV[5], ARGV[6], tonumber(ARGV[8])
+if ended(session) then return { effects(), 'ended', {}, {} } end
+if redis.call('EXISTS', BLOCK) == 1 then return { effects(), 'blocked', {}, {} } end
+
+local other = rival(session, client)
+local evicted = {}
+if limit > 0 then
+  local others = {}
+  for _, one in ipairs(redis.call('ZRANGE', SESSIONS, 0, -1)) do
+    if one ~= session and one ~= other then others[#others + 1] = one end
+  end
+  if #others >= limit and ARGV[9] ~= '1' then
+    local first = redis.call('ZRANGE', SESSIONS, 0, 0, 'WITHSCORES')
+    local stale = tonumber(first[2]) - now < tonumber(ARGV[10])
+    return { effects(), stale and 'stale' or 'limit', {}, {} }
+  end
+  if #others >= limit then
+    local since = {}
+    for _, one in ipairs(others) do
+      local ok, known = pcall(cjson.decode, redis.call('HGET', INFO, one) or '')
+      since[one] = ok and type(known) == 'table' and tonumber(known.connected_at) or 0
+    end
+    table.sort(others, function(a, b)
+      if since[a] ~= since[b] then return since[a] < since[b] end
+      return a < b
+    end)
+    for i = 1, #others - limit + 1 do
+      evicted[#evicted + 1] = others[i]
+      evicted[#evicted + 1] = close(others[i], '4505', ARGV[12])
+    end
+  end
 end
-lease(ARGV[3], ARGV[4], ARGV[5])
-keep()
-return replaced
+local replaced = {}
+if other then replaced = { other, close(other, '4503', ARGV[11]) } end
+lease(session, client, ARGV[7])
+arrived(false)
+return { effects(), '', replaced, evicted }

@@ -1,7 +1,13 @@
 -- End a lease. Behind user.lua.
 --
--- ARGV  3 session
+-- ARGV  5 session
+-- Returns  effects
 purge()
-forget(ARGV[3])
-keep()
-return 1
+if redis.call('ZSCORE', SESSIONS, ARGV[5]) then
+  forget(ARGV[5])
+else
+  -- Its registration may still be on the way, on another connection: it comes too late.
+  redis.call('SET', KEYS[6] .. ARGV[5], '1000 ', 'NX', 'EX', math.ceil(LEASE))
+end
+left()
+return { effects() }

@@ -1,10 +1,18 @@
--- Put in front of the others: the leases of one user's client sessions (or one key's workers).
+-- Put in front of the others: one user's client sessions (or one key's workers).
 --
 -- KEYS  1 sessions (ZSET: session -> end of its lease)   2 info (HASH: session -> JSON)
 --       3 clients (HASH: client id -> session)
+--       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>)
+--       5 block (STRING)   6 the start of an ended session's key (STRING: "<code> <reason>")
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
-local SESSIONS, INFO, CLIENTS = KEYS[1], KEYS[2], KEYS[3]
-local LEASE = tonumber(ARGV[2])
+--       3 seconds of grace ("": these have no state: workers)
+--       4 the node that answers for changes ("": nobody wants to hear of them)
+-- Each answer begins with what `effects` makes.
+local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
+local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
+local ENDED_TTL = 3600
+local STATE_TTL = 30 * 24 * 3600
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -12,7 +20,42 @@ local function clock()
   return time[1] + time[2] / 1000000
 end
 
+local function text(seconds) return string.format('%.6f', seconds) end
+
 local now = clock()
+local lost, leased, wait = {}, {}, ''
+local state, unsaid = {}, {}
+
+local function load()
+  if not GRACE then return end
+  local found = redis.call('HGETALL', STATE)
+  for i = 1, #found, 2 do
+    local generation = string.match(found[i], '^unsaid:(%d+)$')
+    if generation then unsaid[generation] = found[i + 1] else state[found[i]] = found[i + 1] end
+  end
+end
+
+local function set(...) redis.call('HSET', STATE, ...) end
+
+-- A new state begins with the time as its generation, so that none ever comes twice.
+local function change(to)
+  local last = tonumber(state.generation) or math.floor(now * 1000)
+  local generation = string.format('%.0f', last + 1)
+  state.state, state.generation = to, generation
+  set('state', to, 'generation', generation)
+  if BY ~= '' then
+    unsaid[generation] = to .. ' ' .. text(now) .. ' ' .. BY
+    set('unsaid:' .. generation, unsaid[generation])
+  end
+  redis.call('EXPIRE', STATE, STATE_TTL)
+end
+
+local function seen(at)
+  if not GRACE or at <= (tonumber(state.last_seen) or 0) then return end
+  state.last_seen = text(at)
+  set('last_seen', state.last_seen)
+  redis.call('EXPIRE', STATE, STATE_TTL)
+end
 
 local function client_of(info)
   local ok, decoded = pcall(cjson.decode, info)
@@ -27,11 +70,27 @@ local function forget(session)
   end
   redis.call('HDEL', INFO, session)
   redis.call('ZREM', SESSIONS, session)
+  return info
+end
+
+local function lose(sessions)
+  for _, session in ipairs(sessions) do
+    local info = forget(session)
+    if info then lost[#lost + 1], lost[#lost + 2] = session, info end
+  end
 end
 
 local function purge()
-  for _, session in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', string.format('%.6f', now))) do
-    forget(session)
+  load()
+  local late = redis.call('ZRANGEBYSCORE', SESSIONS, '-inf', text(now))
+  if #late > 0 then
+    seen(tonumber(redis.call('ZSCORE', SESSIONS, late[#late])) - LEASE)
+    lose(late)
+  elseif redis.call('EXISTS', SESSIONS) == 0 then
+    -- The key has ended with the last lease; what is left of them waits for this.
+    local left = redis.call('PTTL', INFO)
+    if left > 0 then seen(now + left / 1000 - AFTERLIFE - LEASE) end
+    lose(redis.call('HKEYS', INFO))
   end
 end
 
@@ -43,16 +102,72 @@ local function rival(session, client)
 end
 
 local function lease(session, client, info)
-  redis.call('ZADD', SESSIONS, string.format('%.6f', now + LEASE), session)
+  redis.call('ZADD', SESSIONS, text(now + LEASE), session)
   redis.call('HSET', INFO, session, info)
   redis.call('HSET', CLIENTS, client, session)
+  leased[session] = true
 end
 
--- The keys end with the last lease, so that "is there a key" is "is somebody online".
-local function keep()
-  local last = redis.call('ZRANGE', SESSIONS, -1, -1, 'WITHSCORES')
-  if #last > 0 then
-    local left = math.max(1, math.ceil((tonumber(last[2]) - now) * 1000))
-    for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, left) end
+local function ended(session) return redis.call('GET', KEYS[6] .. session) end
+
+-- Out, whatever its node does; a node that was frozen meanwhile finds out at its next renewal.
+local function close(session, code, reason)
+  redis.call('SET', KEYS[6] .. session, code .. ' ' .. reason, 'EX', ENDED_TTL)
+  return forget(session) or ''
+end
+
+-- Somebody is there. `adopted`: whoever it is was there before, only this server does not know.
+local function arrived(adopted)
+  if not GRACE or state.state == 'online' then return end
+  if state.state == 'grace' then
+    set('state', 'online')
+    redis.call('HDEL', STATE, 'grace_end')
+  elseif state.state or not adopted then
+    change('online')
+  else
+    set('state', 'online', 'generation', string.format('%.0f', math.floor(now * 1000)))
+    redis.call('EXPIRE', STATE, STATE_TTL)
   end
+  state.state = 'online'
+end
+
+-- Perhaps nobody is there any more: then the grace begins, or goes on.
+local function left()
+  if not GRACE or redis.call('ZCARD', SESSIONS) > 0 then return end
+  if state.state == 'online' then
+    state.state, state.grace_end = 'grace', text(now + GRACE)
+    set('state', 'grace', 'grace_end', state.grace_end)
+    seen(now)
+  end
+  if state.state == 'grace' then wait = text(math.max(0, tonumber(state.grace_end) - now)) end
+end
+
+-- "Is there a key of sessions" is "is somebody online".
+local function keep()
+  local left = LEASE
+  if not next(leased) then
+    local last = redis.call('ZRANGE', SESSIONS, -1, -1, 'WITHSCORES')
+    if #last == 0 then return end
+    left = tonumber(last[2]) - now
+  end
+  local ms = math.max(1, math.ceil(left * 1000))
+  redis.call('PEXPIRE', SESSIONS, ms)
+  redis.call('PEXPIRE', INFO, ms + AFTERLIFE * 1000)
+  redis.call('PEXPIRE', CLIENTS, ms + AFTERLIFE * 1000)
+end
+
+-- changes (generation, "<what> <when> <by>", …), lost (session, info, …), seconds to wait or ''
+local function effects()
+  keep()
+  local changes = {}
+  for generation, what in pairs(unsaid) do
+    if string.match(what, '^%S+ %S+ (.*)$') == BY then
+      changes[#changes + 1], changes[#changes + 2] = generation, what
+    end
+  end
+  local gone = {}
+  for i = 1, #lost, 2 do
+    if not leased[lost[i]] then gone[#gone + 1], gone[#gone + 2] = lost[i], lost[i + 1] end
+  end
+  return { changes, gone, wait }
 end

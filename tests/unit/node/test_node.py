@@ -29,7 +29,7 @@ from tests.unit.doubles import (
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
-    async with running_node(monkeypatch, tmp_path, reconnect_spread=1.0) as made:
+    async with running_node(monkeypatch, tmp_path, drain_seconds=0.2) as made:
         yield made
 
 
@@ -158,12 +158,10 @@ async def test_a_drain_tells_everybody_when_to_come_back(node: Node) -> None:
     await node.drain()
     told = [outbox_of(session).frames for session in sessions]
     assert told == [
-        [{"type": "closing", "code": 1012, "reconnect_after": wait}]
-        for wait in (0.25, 0.5, 0.75, 1.0)
+        [{"type": "closing", "code": 4000, "reconnect_after": wait}]
+        for wait in (0.05, 0.1, 0.15, 0.2)
     ]
-    assert {outbox_of(session).closed for session in sessions} == {
-        (1012, "this node is shutting down")
-    }
+    assert {outbox_of(session).closed for session in sessions} == {(4000, "this node is draining")}
     assert not node.ready and not node.sessions.accepting
 
 
@@ -173,7 +171,7 @@ async def test_a_drain_says_nothing_before_the_welcome(node: Node) -> None:
     node.hub.add(opening)
     await node.drain()
     assert outbox_of(opening).frames == []
-    assert outbox_of(opening).closed == (1012, "this node is shutting down")
+    assert outbox_of(opening).closed == (4000, "this node is draining")
 
 
 async def test_a_drain_waits_for_no_full_outbox(node: Node) -> None:
@@ -181,7 +179,7 @@ async def test_a_drain_waits_for_no_full_outbox(node: Node) -> None:
     session.early = None
     node.hub.add(session)
     await node.drain()
-    assert outbox_of(session).closed == (1012, "this node is shutting down")
+    assert outbox_of(session).closed == (4000, "this node is draining")
 
 
 async def test_a_stop_can_be_repeated_and_frees_what_it_held(

@@ -1,0 +1,63 @@
+"""`manage.py drain`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sockets.api import drain_node, nodes
+from sockets.exceptions import GatewayError
+
+POLL = 0.5
+"""Seconds between two looks at how far it is."""
+
+
+class Command(BaseCommand):
+    """Ends a node from elsewhere, as SIGTERM does on its own machine."""
+
+    help = (
+        "Send a node's clients to the other nodes and end its process, in good order: "
+        "manage.py drain --node a. Prints how many sessions are left until the node is gone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--node", required=True, help="its NODE_NAME")
+        parser.add_argument(
+            "--timeout",
+            type=float,
+            default=120.0,
+            help="seconds to wait for its end (default: %(default)s); 0: do not wait",
+        )
+
+    def handle(self, **options: Any) -> None:
+        name, timeout = options["node"], options["timeout"]
+        try:
+            self._drain(name, timeout)
+        except GatewayError as error:
+            raise CommandError(str(error)) from None
+
+    def _drain(self, name: str, timeout: float) -> None:
+        living = nodes()
+        if not any(info.name == name for info in living):
+            known = ", ".join(info.name for info in living) or "none"
+            raise CommandError(f"no node {name!r} lives; those that do: {known}")
+        if not drain_node(name):
+            raise CommandError(
+                f"node {name!r} does not answer: it is frozen or cut off; its lease ends by itself"
+            )
+        self.stdout.write(f"node {name} drains")
+        deadline = time.monotonic() + timeout
+        told = None
+        while timeout:
+            left = [info.clients + info.workers for info in nodes() if info.name == name]
+            if not left:
+                self.stdout.write(f"node {name} is gone")
+                return
+            if left[0] != told:
+                told = left[0]
+                self.stdout.write(f"{told} sessions left")
+            if time.monotonic() > deadline:
+                raise CommandError(f"node {name!r} is still there after {timeout:g} s")
+            time.sleep(POLL)

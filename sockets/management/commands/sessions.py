@@ -1,0 +1,157 @@
+"""`manage.py sessions`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sockets.api import live_sessions, nodes, presence_of
+from sockets.exceptions import GatewayError
+from sockets.types import NodeInfo, SessionInfo, UserPresence
+
+_CLEAR = "\x1b[H\x1b[2J"
+_MB = 1024 * 1024
+
+
+class Command(BaseCommand):
+    """Prints who is connected where, as presence knows it now."""
+
+    help = (
+        "Show the gateway's nodes and the live sessions of clients and workers, in Redis mode "
+        "from any machine that reaches Redis: manage.py sessions --node a --watch."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", help="only this user's sessions, and how the user stands")
+        parser.add_argument("--node", help="only this node's sessions")
+        parser.add_argument(
+            "--limit", type=int, default=50, help="sessions shown (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--watch", action="store_true", help="again every --interval seconds, until Ctrl-C"
+        )
+        parser.add_argument(
+            "--interval", type=float, default=2.0, help="seconds (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="one JSON object a session, for programs"
+        )
+
+    def handle(self, **options: Any) -> None:
+        if options["limit"] < 1 or options["interval"] <= 0:
+            raise CommandError("--limit is at least 1, --interval is more than 0")
+        show = self._show_json if options["json"] else self._show
+        try:
+            while True:
+                show(options["user"], options["node"], options["limit"], options["watch"])
+                if not options["watch"]:
+                    return
+                time.sleep(options["interval"])
+        except KeyboardInterrupt:
+            self.stdout.write("")
+        except GatewayError as error:
+            raise CommandError(str(error)) from None
+
+    def _show_json(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
+        found = _of_user(user, node)[1] if user else live_sessions(node=node, limit=limit)
+        for info in found[:limit]:
+            self.stdout.write(json.dumps(asdict(info), ensure_ascii=False))
+
+    def _show(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
+        """One page, written at once: a page that is drawn in pieces flickers."""
+        lines: list[str] = []
+        if user:
+            stands, sessions = _of_user(user, node)
+            lines.append(_standing(stands))
+            total = len(sessions)
+        else:
+            known = [info for info in nodes() if node in (None, info.name)]
+            if node and not known:
+                lines.append(f"no node {node!r} lives")
+            lines += _table(_NODES, [_node_row(info) for info in known])
+            sessions = live_sessions(node=node, limit=limit)
+            total = sum(info.clients + info.workers for info in known)
+        lines += ["", *_table(_SESSIONS, [_session_row(info) for info in sessions[:limit]])]
+        if not sessions:
+            lines.append("nobody is connected")
+        elif total > min(limit, len(sessions)):
+            lines.append(f"… of about {total}: --limit, --node or --user show others")
+        self.stdout.write((_CLEAR if watch else "") + "\n".join(lines))
+
+
+_NODES = ("node", "state", "clients", "workers", "users", "cpu", "memory", "up", "pid", "version")
+_SESSIONS = ("user", "kind", "client id", "node", "since", "seen", "acked", "address", "agent")
+
+
+def _of_user(user: str, node: str | None) -> tuple[UserPresence, list[SessionInfo]]:
+    stands = presence_of(user)
+    return stands, [info for info in stands.sessions if node in (None, info.node)]
+
+
+def _standing(stands: UserPresence) -> str:
+    text = f"user {stands.user}: {stands.state.value}"
+    if stands.sessions or stands.last_seen is None:
+        return text
+    seen = datetime.fromtimestamp(stands.last_seen, UTC)
+    return f"{text}, last seen {seen:%Y-%m-%d %H:%M:%S} UTC ({_ago(stands.last_seen)} ago)"
+
+
+def _node_row(info: NodeInfo) -> tuple[str, ...]:
+    return (
+        info.name,
+        info.state,
+        str(info.clients),
+        str(info.workers),
+        str(info.users),
+        f"{info.cpu:.0%}",
+        f"{info.memory // _MB} MB",
+        _ago(info.started_at),
+        str(info.pid),
+        info.version,
+    )
+
+
+def _session_row(info: SessionInfo) -> tuple[str, ...]:
+    return (
+        info.user,
+        info.kind.value,
+        info.client_id,
+        info.node,
+        _ago(info.connected_at),
+        "" if info.seen_at is None else _ago(info.seen_at),
+        "" if info.acked is None else str(info.acked.offset),
+        info.address,
+        info.agent,
+    )
+
+
+def _ago(at: float) -> str:
+    """The largest unit that fits: "3 min"."""
+    seconds = max(0, round(time.time() - at))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need, at most 40; nothing that could steer a terminal."""
+    if not rows:
+        return []
+    shown = [head, *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in shown) for i in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown
+    ]
+
+
+def _printable(text: str) -> str:
+    cut = text if len(text) <= 40 else f"{text[:39]}…"
+    return "".join(char if char.isprintable() else "�" for char in cut)

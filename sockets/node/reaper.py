@@ -1,0 +1,70 @@
+"""What a dead node left undone, done by whichever node finds it first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from sockets import metrics
+from sockets.attendance import Attendance
+from sockets.exceptions import GatewayUnavailable
+from sockets.nodes.base import Nodes
+from sockets.types import NodeInfo
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 2.0
+"""Seconds between two looks for the dead; less where leases are short."""
+
+
+class Reaper:
+    """Belongs to the node's event loop. `buried`: called with a node whose sessions are dead for
+    sure, so that its rows can be closed; what it starts is not waited for."""
+
+    def __init__(
+        self,
+        *,
+        nodes: Nodes,
+        attendance: Attendance,
+        lease: float,
+        buried: Callable[[NodeInfo, float], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._nodes = nodes
+        self._attendance = attendance
+        self._interval = min(INTERVAL, lease / 4)
+        self._buried = buried
+        self._clock = clock
+
+    async def run(self) -> None:
+        """For ever. A failed round is logged and the next one follows."""
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._round(self.reap)
+
+    async def _round(self, work: Callable[[], Awaitable[int]]) -> None:
+        try:
+            await work()
+        except GatewayUnavailable:
+            return  # the renewal says that, once
+        except Exception:
+            logger.exception("clearing up behind a dead node failed; again in %g s", self._interval)
+
+    async def reap(self) -> int:
+        """Everything that can be claimed now; returns how many nodes that were."""
+        count = 0
+        while (dead := await self._nodes.claim()) is not None:
+            count += 1
+            died = dead.state != "stopped"
+            if died:
+                logger.warning("node %s (process %d) is dead: clearing up", dead.name, dead.pid)
+                self._buried(dead, self._clock())
+            if not await self._attendance.finish_for(dead):
+                logger.warning("not everything of node %s could be told; again later", dead.name)
+                return count
+            await self._nodes.forget(dead.id)
+            if died:
+                metrics.NODES_REAPED.inc()
+        return count

@@ -1,0 +1,148 @@
+"""This node among the others: its lives, and what it tells of itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sockets import __version__
+from sockets.attendance import Attendance
+from sockets.bus import Bus
+from sockets.conf import Conf
+from sockets.exceptions import AlreadyRunning
+from sockets.hub import Hub
+from sockets.ids import new_id
+from sockets.node.core import Addresses
+from sockets.nodes.base import Nodes
+from sockets.types import Kind, NodeInfo
+
+logger = logging.getLogger(__name__)
+
+WHO_TIMEOUT = 1.0
+"""Seconds that a node of our own name gets to say that it lives."""
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Registration:
+    """Belongs to the node's event loop. Methods may raise GatewayUnavailable.
+
+    `started`: as the node's row says it too. `state`: "ready", or why not. `reborn`: called when
+    others had taken this node for dead.
+    """
+
+    def __init__(
+        self,
+        *,
+        conf: Conf,
+        nodes: Nodes,
+        bus: Bus,
+        hub: Hub,
+        attendance: Attendance,
+        addresses: Addresses,
+        state: Callable[[], str],
+        reborn: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._conf = conf
+        self._nodes = nodes
+        self._bus = bus
+        self._hub = hub
+        self._attendance = attendance
+        self._addresses = addresses
+        self._state = state
+        self._reborn = reborn
+        self._clock = clock
+        self.started = time.time()
+        self._beaten = clock()
+        self._cpu = (clock(), time.process_time())
+        self.life = f"{conf.node_name}:{new_id()}"
+        self._began = False
+
+    async def begin(self) -> None:
+        """Register this process. Raises AlreadyRunning where another one has its name."""
+        others = [info for info in await self._nodes.all() if info.name == self._conf.node_name]
+        if others and await self._bus.ask(
+            [self._conf.node_name], timeout=WHO_TIMEOUT, type="node.who", life=self.life
+        ):
+            one = others[0]
+            raise AlreadyRunning(
+                f"process {one.pid} on {one.host or 'another machine'} already runs as node "
+                f"{one.name!r}: stop it, or give this one a NODE_NAME of its own"
+            )
+        await self._begin()
+
+    async def beat(self) -> None:
+        """This node still lives; one that was taken for dead begins anew."""
+        if not self._began:
+            await self.begin()
+            return
+        silent = self._clock() - self._beaten
+        beat = await self._nodes.beat(self.describe(), begin=False, silent=silent)
+        if beat.alive:
+            self._beaten = self._clock()
+            self._attendance.beaten(beat.warm)
+            await self._attendance.check()
+            return
+        logger.warning(
+            "after %.0f s without a sign of life this node was taken for dead, or Redis forgot it: "
+            "it registers all sessions anew",
+            silent,
+        )
+        self.life = f"{self._conf.node_name}:{new_id()}"
+        await self._begin()
+        self._reborn()
+
+    async def _begin(self) -> None:
+        silent = self._clock() - self._beaten
+        beat = await self._nodes.beat(self.describe(), begin=True, silent=silent)
+        self._began = True
+        self._beaten = self._clock()
+        self._attendance.beaten(beat.warm)
+        await self._attendance.begin(self.life)
+
+    async def end(self) -> None:
+        """This node ends in good order."""
+        if self._began:
+            self._began = False
+            await self._nodes.beat(self.describe("stopped"), begin=False, silent=0.0)
+            await self._nodes.leave(self.life)
+
+    def describe(self, state: str | None = None) -> NodeInfo:
+        """What the others see."""
+        return NodeInfo(
+            id=self.life,
+            name=self._conf.node_name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            version=__version__,
+            started_at=self.started,
+            state=state or self._state(),
+            clients=self._hub.count(Kind.CLIENT),
+            workers=self._hub.count(Kind.WORKER),
+            users=self._attendance.users,
+            cpu=self._cpu_share(),
+            memory=_resident(),
+            client_url=self._addresses.client_socket_url,
+            worker_url=self._addresses.worker_socket_url,
+        )
+
+    def _cpu_share(self) -> float:
+        """Since the last time, of one core."""
+        wall, cpu = self._clock(), time.process_time()
+        wall_before, cpu_before = self._cpu
+        self._cpu = (wall, cpu)
+        return round(max(0.0, cpu - cpu_before) / max(0.001, wall - wall_before), 3)
+
+
+def _resident() -> int:
+    """Bytes of memory; the peak where the system does not tell the present."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

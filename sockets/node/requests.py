@@ -1,0 +1,70 @@
+"""What other nodes ask of this one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from sockets.bus import Bus
+from sockets.hub import Hub
+from sockets.layers.fanout import Message
+from sockets.node.registration import Registration
+from sockets.sessions import Sessions
+
+
+def _stop_this_process() -> None:
+    """As an operator would; the server's own handler does the rest, whichever server it is."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Requests:
+    """Belongs to the node's event loop. `stop`: ends this process in good order."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        hub: Hub,
+        sessions: Sessions,
+        registration: Registration,
+        close_timeout: float,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        stop: Callable[[], None] = _stop_this_process,
+    ) -> None:
+        self._bus = bus
+        self._hub = hub
+        self._sessions = sessions
+        self._registration = registration
+        self._close_timeout = close_timeout
+        self._spawn = spawn
+        self._stop = stop
+
+    def receive(self, message: Message) -> None:
+        """A `node.…` message, from this node or another."""
+        match message["type"]:
+            case "node.close":
+                self._sessions.close_local(message["sessions"], message["code"], message["reason"])
+            case "node.end":
+                self._spawn(self._end(message))
+            case "node.who":
+                if message["life"] != self._registration.life:
+                    self._spawn(self._bus.answer(message))
+            case "node.drain":
+                self._spawn(self._drain(message))
+            case other:
+                raise ValueError(f"type {other!r} is not for a node")
+
+    async def _end(self, message: Message) -> None:
+        """Close, and say which are closed then."""
+        ids = message["sessions"].get(self._bus.node, ())
+        here = self._sessions.close_local(ids, message["code"], message["reason"])
+        still = await self._hub.until_gone(here, self._close_timeout)
+        closed = [id for id in here if id not in still]
+        await self._bus.answer(message, closed=closed, open=still)
+
+    async def _drain(self, message: Message) -> None:
+        await self._bus.answer(message)
+        self._stop()

@@ -1,0 +1,70 @@
+"""What a registry of nodes promises; `tests/contracts/test_nodes.py` holds each one to it.
+
+A node lives while its lease is renewed, and each life has an id of its own. Before a user is
+touched, the node's life is charged with them; when nothing about them is left to be done or told,
+it is discharged. So whoever finds a dead life knows from its charges what it left undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from sockets.types import Kind, NodeInfo
+
+CLAIM_TTL = 30.0
+"""Seconds after which somebody else may finish what a node began for a dead one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a node learns when it renews its lease.
+
+    `alive`: false when this life is over: it was claimed by another node, or the store forgot it.
+    `warm`: seconds for which nobody may be declared offline.
+    """
+
+    alive: bool
+    warm: float = 0.0
+
+
+class Nodes(Protocol):
+    """Any method may raise GatewayUnavailable. `life`: the `id` of a NodeInfo."""
+
+    async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
+        """Renew the lease of a life, or `begin` it.
+
+        `silent`: seconds since this node last did. Longer than a lease, and no other node lives:
+        the store was away, and a warm-up begins.
+        """
+
+    async def leave(self, life: str) -> None:
+        """The life ends in good order; with charges left, others find it dead at once."""
+
+    async def all(self) -> list[NodeInfo]:
+        """The nodes that live, by name."""
+
+    async def warm(self) -> float:
+        """Seconds for which nobody may be declared offline."""
+
+    async def claim(self) -> NodeInfo | None:
+        """A dead life that nobody cares for: from now on the caller does, for CLAIM_TTL."""
+
+    async def keep_claim(self, life: str) -> None:
+        """The caller still does."""
+
+    async def forget(self, life: str) -> None:
+        """Everything is done for it."""
+
+    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        """The life must answer for these."""
+
+    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        """Nothing about these is left to be done or told."""
+
+    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
+        """Some of those that it must answer for; none when there are none."""
+
+    async def count_charges(self, life: str, kind: Kind) -> int:
+        """How many they are."""

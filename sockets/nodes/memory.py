@@ -1,0 +1,53 @@
+"""The registry of a single process: one node, which nobody outlives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from sockets.clock import steady_time
+from sockets.nodes.base import Beat
+from sockets.types import Kind, NodeInfo
+
+
+class MemoryNodes:
+    """The registry's interface for one node. Belongs to one event loop."""
+
+    def __init__(self, *, clock: Callable[[], float] = steady_time) -> None:
+        self._clock = clock
+        self._lives: dict[str, NodeInfo] = {}
+        self._charged: set[tuple[Kind, str]] = set()
+
+    async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
+        self._lives[info.id] = replace(info, seen_at=self._clock())
+        return Beat(True)
+
+    async def leave(self, life: str) -> None:
+        self._lives.pop(life, None)
+
+    async def all(self) -> list[NodeInfo]:
+        return sorted(self._lives.values(), key=lambda info: info.name)
+
+    async def warm(self) -> float:
+        return 0.0
+
+    async def claim(self) -> NodeInfo | None:
+        return None
+
+    async def keep_claim(self, life: str) -> None:
+        pass
+
+    async def forget(self, life: str) -> None:
+        pass
+
+    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        self._charged.update((kind, user) for user in users)
+
+    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        self._charged.difference_update((kind, user) for user in users)
+
+    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
+        return [user for of, user in self._charged if of is kind][:limit]
+
+    async def count_charges(self, life: str, kind: Kind) -> int:
+        return sum(of is kind for of, _ in self._charged)

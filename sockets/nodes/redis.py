@@ -1,0 +1,143 @@
+"""The registry of nodes in Redis.
+
+gw:nodes                     ZSET  life -> end of its lease
+gw:{gw:nodes}:info           HASH  life -> JSON: name, pid, version, sessions, …
+gw:{gw:nodes}:claims         ZSET  dead life -> when another node may take it on
+gw:{gw:nodes}:warmup         STRING  until when nobody may be declared offline
+gw:node:<life>:users, :workers   SET  whom the life must answer for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from sockets.nodes.base import CLAIM_TTL, Beat
+from sockets.redis import Call, Keys, Script, batches, translated
+from sockets.types import Kind, NodeInfo
+
+CHARGES_TTL = 30 * 24 * 3600
+"""Seconds that charges wait for a node that takes them on; all nodes may be down for long."""
+
+_BEAT = Script(__package__, "registry", "beat")
+_LEAVE = Script(__package__, "registry", "leave")
+_CLAIM = Script(__package__, "registry", "claim")
+_KEEP_CLAIM = Script(__package__, "registry", "keep_claim")
+_LIVING = Script(__package__, "registry", "living")
+_WARM = Script(__package__, "registry", "warm")
+
+
+class NodeCalls:
+    """How the scripts are called. `lease`, `warmup`: seconds."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        lease: float,
+        warmup: float,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.keys = keys
+        self.lease = lease
+        self.warmup = warmup
+        self._clock = clock
+
+    def call(self, *args: Any) -> Call:
+        """Of any of them."""
+        names = [self.keys.nodes(part) for part in ("", "info", "claims", "warmup")]
+        return names, ["" if self._clock is None else repr(self._clock()), self.lease, *args]
+
+
+class RedisNodes:
+    """The registry's interface on Redis. Belongs to one event loop."""
+
+    def __init__(self, client: Redis, calls: NodeCalls) -> None:
+        self._client = client
+        self._calls = calls
+
+    async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
+        written = msgspec.json.encode(info)
+        args = (info.id, written, "1" if begin else "", silent, self._calls.warmup)
+        alive, warm = await self._run(_BEAT, *args)
+        return Beat(bool(alive), float(warm))
+
+    async def leave(self, life: str) -> None:
+        left = [await self.count_charges(life, kind) for kind in Kind]
+        await self._run(_LEAVE, life, "1" if any(left) else "")
+
+    async def all(self) -> list[NodeInfo]:
+        found = await self._run(_LIVING)
+        lives = [
+            _read(info, float(end) - self._calls.lease)
+            for end, info in zip(found[1::3], found[2::3], strict=True)
+        ]
+        return sorted(lives, key=lambda info: (info.name, info.id))
+
+    async def warm(self) -> float:
+        return float(await self._run(_WARM))
+
+    async def claim(self) -> NodeInfo | None:
+        found = await self._run(_CLAIM, CLAIM_TTL)
+        if not found:
+            return None
+        life, info = found
+        if info:
+            return _read(info, 0.0)
+        name = life.decode().partition(":")[0]
+        return NodeInfo(life.decode(), name, 0, "", "", 0.0, "dead")
+
+    async def keep_claim(self, life: str) -> None:
+        await self._run(_KEEP_CLAIM, CLAIM_TTL, life)
+
+    async def forget(self, life: str) -> None:
+        await self._run(_LEAVE, life, "")
+
+    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        key = self._calls.keys.charges(life, kind)
+        for some in batches(list(users)):
+            with translated(writes=True):
+                # Not one pipeline: on a Cluster it would be no faster.
+                await self._client.sadd(key, *some)  # type: ignore[misc]
+        with translated(writes=True):
+            await self._client.expire(key, CHARGES_TTL)
+
+    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        for some in batches(list(users)):
+            with translated(writes=True):
+                await self._client.srem(  # type: ignore[misc]
+                    self._calls.keys.charges(life, kind), *some
+                )
+
+    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
+        with translated():
+            found = await self._client.srandmember(  # type: ignore[misc]
+                self._calls.keys.charges(life, kind), limit
+            )
+        return [user.decode() for user in found or ()]
+
+    async def count_charges(self, life: str, kind: Kind) -> int:
+        with translated():
+            count: int = await self._client.scard(  # type: ignore[misc]
+                self._calls.keys.charges(life, kind)
+            )
+        return count
+
+    async def _run(self, script: Script, *args: Any) -> Any:
+        with translated(writes=True):
+            return await script.run(self._client, self._calls.call(*args))
+
+
+def warm_sync(client: SyncRedis, calls: NodeCalls) -> float:
+    """`Nodes.warm` for threads. Raises GatewayUnavailable."""
+    with translated():
+        return float(_WARM.run_sync(client, calls.call()))
+
+
+def _read(info: bytes, seen_at: float) -> NodeInfo:
+    return replace(msgspec.json.decode(info, type=NodeInfo), seen_at=seen_at)

@@ -1,0 +1,304 @@
+"""The scripts of presence: how each is called, and what its answer means. No connection here."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
+from sockets.presence.base import (
+    BLOCKED,
+    OVER_LIMIT,
+    REPLACED,
+    Effects,
+    Fenced,
+    Limit,
+    Registered,
+)
+from sockets.redis import Call, Keys, Script
+from sockets.types import (
+    Kind,
+    Position,
+    PresenceChange,
+    PresenceState,
+    SessionInfo,
+    UserPresence,
+)
+
+logger = logging.getLogger(__name__)
+
+REGISTER = Script(__package__, "user", "register")
+RENEW = Script(__package__, "user", "renew")
+RELEASE = Script(__package__, "user", "release")
+END = Script(__package__, "user", "end")
+SETTLE = Script(__package__, "user", "settle")
+SAID = Script(__package__, "said")
+LOOK = Script(__package__, "look")
+COUNT = Script(__package__, "count")
+
+_REFUSALS: dict[bytes, Refused] = {
+    b"blocked": Blocked(BLOCKED),
+    b"limit": SessionLimit("this user has as many live sessions as are allowed"),
+    b"stale": TryAgainLater("the limit of sessions is reached, perhaps by some that are dead"),
+    b"ended": TryAgainLater("closed while it opened"),
+}
+
+
+class _Info(msgspec.Struct, omit_defaults=True):
+    """The JSON of one session; its id is the field's name in the hash, its user in the key's."""
+
+    client_id: str
+    node: str
+    connected_at: float
+    address: str = ""
+    agent: str = ""
+    acked: Position | None = None
+    acked_at: float | None = None
+
+
+class PresenceCalls:
+    """`lease`, `grace`: seconds. `clock`: for tests; None: Redis' own."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        lease: float,
+        grace: float,
+        limit: Limit,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._lease = lease
+        self._grace = grace
+        self._limit = limit
+        self._clock = clock
+
+    # --- calls
+
+    def register(self, info: SessionInfo, by: str) -> Call:
+        """Of REGISTER."""
+        limit = self._limit if info.kind is Kind.CLIENT else Limit()
+        return self._call(
+            info.kind,
+            info.user,
+            by,
+            info.id,
+            info.client_id,
+            _written(info),
+            limit.count,
+            "1" if limit.oldest_goes else "",
+            limit.fresh,
+            REPLACED,
+            OVER_LIMIT,
+        )
+
+    def renew(self, infos: Sequence[SessionInfo], by: str) -> list[tuple[Kind, str, Call]]:
+        """Of RENEW, one for each user."""
+        grouped: dict[tuple[Kind, str], list[str | bytes]] = defaultdict(list)
+        for info in infos:
+            grouped[info.kind, info.user] += (info.id, info.client_id, _written(info))
+        return [
+            (kind, user, self._call(kind, user, by, *self._reasons(kind), *args))
+            for (kind, user), args in grouped.items()
+        ]
+
+    def _reasons(self, kind: Kind) -> tuple[int, str, str, str]:
+        limit = self._limit.count if kind is Kind.CLIENT else 0
+        return limit, REPLACED, OVER_LIMIT, BLOCKED
+
+    def release(self, info: SessionInfo, by: str) -> Call:
+        """Of RELEASE."""
+        return self._call(info.kind, info.user, by, info.id)
+
+    def end(
+        self,
+        user: str,
+        code: int,
+        reason: str,
+        client: str | None,
+        session: str | None,
+        keep: Iterable[str],
+    ) -> Call:
+        """Of END."""
+        chosen = (client or "", session or "")
+        return self._call(Kind.CLIENT, user, "", int(code), reason, *chosen, *keep)
+
+    def settle(self, kind: Kind, user: str, by: str, warm: float) -> Call:
+        """Of SETTLE."""
+        return self._call(kind, user, by, warm)
+
+    def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
+        """Of SAID, one for each user."""
+        grouped: dict[str, list[int]] = defaultdict(list)
+        for change in changes:
+            grouped[change.user].append(change.generation)
+        return [([self._keys.user(user, "state")], some) for user, some in grouped.items()]
+
+    def look(self, kind: Kind, user: str) -> Call:
+        """Of LOOK."""
+        names = self._names(kind, user)
+        return [names[0], names[1], names[3]], [self._now()]
+
+    def count(self, user: str) -> Call:
+        """Of COUNT."""
+        return [self._keys.user(user, "sessions")], [self._now()]
+
+    def block_key(self, user: str) -> str:
+        """Exists while the user is blocked."""
+        return self._keys.user(user, "block")
+
+    def _call(self, kind: Kind, user: str, by: str, *args: Any) -> Call:
+        grace = self._grace if kind is Kind.CLIENT else ""
+        return self._names(kind, user), [self._now(), self._lease, grace, by, *args]
+
+    def _names(self, kind: Kind, user: str) -> list[str]:
+        name = self._keys.user if kind is Kind.CLIENT else self._keys.worker
+        parts = ("sessions", "info", "clients", "state", "block", "ended:")
+        return [name(user, part) for part in parts]
+
+    def _now(self) -> str:
+        return "" if self._clock is None else repr(self._clock())
+
+    # --- answers
+
+    def registered(self, info: SessionInfo, answer: list[Any]) -> Registered:
+        """Of REGISTER."""
+        effects, refused, replaced, evicted = answer
+        return Registered(
+            self._effects(info.kind, info.user, effects),
+            _REFUSALS.get(refused),
+            _sessions(info.kind, info.user, replaced),
+            _sessions(info.kind, info.user, evicted),
+        )
+
+    def renewed(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
+        """Of RENEW."""
+        effects, fenced = answer
+        pairs = zip(fenced[::2], fenced[1::2], strict=True)
+        return self._effects(
+            kind, user, effects, fenced=tuple(_fenced(session, why) for session, why in pairs)
+        )
+
+    def ended(self, user: str, answer: list[Any]) -> Effects:
+        """Of END."""
+        effects, ended = answer
+        ended = _sessions(Kind.CLIENT, user, ended)
+        return self._effects(Kind.CLIENT, user, effects, ended=ended)
+
+    def effects(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
+        """Of RELEASE and SETTLE."""
+        return self._effects(kind, user, answer[0])
+
+    @staticmethod
+    def depends_on_warmth(answer: Any) -> bool:
+        """Of LOOK: online by the last that was decided, and nobody there."""
+        return isinstance(answer, list) and answer[0] == b"online" and len(answer) == 3
+
+    def presence(self, kind: Kind, user: str, answer: Any, warm: float) -> UserPresence:
+        """Of LOOK."""
+        state, grace, last_seen, *rows = answer
+        sessions = _live(kind, user, rows, self._lease)
+        if sessions:
+            newest = max(info.seen_at or 0.0 for info in sessions)
+            return UserPresence(user, PresenceState.CONNECTED, sessions, newest)
+        in_grace = (state == b"grace" and float(grace) > 0) or (state == b"online" and warm > 0)
+        stands = PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE
+        return UserPresence(user, stands, (), float(last_seen) if last_seen else None)
+
+    @staticmethod
+    def _effects(kind: Kind, user: str, effects: list[Any], **more: Any) -> Effects:
+        changes, lost, wait = effects
+        pairs = zip(changes[::2], changes[1::2], strict=True)
+        found = sorted(
+            (_change(user, generation, what) for generation, what in pairs),
+            key=lambda change: change.generation,
+        )
+        return Effects(
+            changes=tuple(found),
+            lost=_sessions(kind, user, lost),
+            wait=float(wait) if wait else None,
+            **more,
+        )
+
+
+def join(many: Iterable[Effects]) -> Effects:
+    """The effects of several steps as those of one; nobody waits for several users."""
+    found = list(many)
+    return Effects(
+        changes=tuple(change for one in found for change in one.changes),
+        lost=tuple(info for one in found for info in one.lost),
+        fenced=tuple(fenced for one in found for fenced in one.fenced),
+        ended=tuple(info for one in found for info in one.ended),
+    )
+
+
+def _change(user: str, generation: bytes, what: bytes) -> PresenceChange:
+    state, at, _ = what.split(b" ", 2)
+    return PresenceChange(user, state == b"online", int(generation), float(at))
+
+
+def _fenced(session: bytes, why: bytes) -> Fenced:
+    code, _, reason = why.decode().partition(" ")
+    return Fenced(session.decode(), int(code), reason)
+
+
+def _sessions(kind: Kind, user: str, rows: list[bytes]) -> tuple[SessionInfo, ...]:
+    """From session, info, session, info …; oldest first."""
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return _sorted(_read(kind, user, session.decode(), info) for session, info in pairs)
+
+
+def _live(kind: Kind, user: str, rows: list[bytes], lease: float) -> tuple[SessionInfo, ...]:
+    """From session, end of its lease, info, …; oldest first."""
+    return _sorted(
+        _read(kind, user, session.decode(), info, float(end) - lease)
+        for session, end, info in zip(rows[::3], rows[1::3], rows[2::3], strict=True)
+    )
+
+
+def _sorted(found: Iterable[SessionInfo | None]) -> tuple[SessionInfo, ...]:
+    known = [info for info in found if info is not None]
+    return tuple(sorted(known, key=lambda info: (info.connected_at, info.id)))
+
+
+def _written(info: SessionInfo) -> bytes:
+    return msgspec.json.encode(
+        _Info(
+            info.client_id,
+            info.node,
+            info.connected_at,
+            info.address,
+            info.agent,
+            info.acked,
+            info.acked_at,
+        )
+    )
+
+
+def _read(
+    kind: Kind, user: str, session: str, info: bytes, seen_at: float | None = None
+) -> SessionInfo | None:
+    """None for what somebody else wrote there."""
+    try:
+        known = msgspec.json.decode(info, type=_Info)
+    except msgspec.DecodeError as error:
+        logger.warning("the info of session %s cannot be read: %s", session, error)
+        return None
+    return SessionInfo(
+        id=session,
+        kind=kind,
+        user=user,
+        client_id=known.client_id,
+        node=known.node,
+        connected_at=known.connected_at,
+        address=known.address,
+        agent=known.agent,
+        acked=known.acked,
+        acked_at=known.acked_at,
+        seen_at=seen_at,
+    )

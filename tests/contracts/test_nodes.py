@@ -1,0 +1,195 @@
+"""What every registry of nodes does; and what only one for many nodes can."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sockets.ids import new_id
+from sockets.nodes.base import CLAIM_TTL, Nodes
+from sockets.nodes.memory import MemoryNodes
+from sockets.nodes.redis import NodeCalls, RedisNodes
+from sockets.redis import Keys, connect
+from sockets.types import Kind, NodeInfo
+from tests.unit.doubles import NOON, MovedClock
+from tests.valkey import shared
+
+LEASE, WARMUP = 30.0, 40.0
+
+
+@asynccontextmanager
+async def memory(clock: MovedClock) -> AsyncIterator[MemoryNodes]:
+    yield MemoryNodes(clock=clock)
+
+
+@asynccontextmanager
+async def redis(clock: MovedClock) -> AsyncIterator[RedisNodes]:
+    client = connect(shared().url)
+    try:
+        calls = NodeCalls(Keys(f"t{new_id()}"), lease=LEASE, warmup=WARMUP, clock=clock)
+        yield RedisNodes(client, calls)
+    finally:
+        await client.aclose()
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture(params=[memory, redis], ids=["memory", "redis"])
+async def nodes(request: pytest.FixtureRequest, clock: MovedClock) -> AsyncIterator[Nodes]:
+    async with request.param(clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def many(clock: MovedClock) -> AsyncIterator[RedisNodes]:
+    """A registry that holds more than one node."""
+    async with redis(clock) as made:
+        yield made
+
+
+def node(name: str, **given: Any) -> NodeInfo:
+    values: dict[str, Any] = {
+        "pid": 7,
+        "host": "h",
+        "version": "1",
+        "started_at": NOON,
+        "state": "ready",
+    }
+    return NodeInfo(id=f"{name}:1", name=name, **values | given)
+
+
+async def begin(nodes: Nodes, info: NodeInfo) -> None:
+    assert (await nodes.beat(info, begin=True, silent=0.0)).alive
+
+
+async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: MovedClock) -> None:
+    assert await nodes.all() == []
+    await begin(nodes, node("a"))
+    clock.advance(10)
+    newer = node("a", clients=5, state="draining", cpu=0.5, memory=10)
+    assert (await nodes.beat(newer, begin=False, silent=10.0)).alive
+    (found,) = await nodes.all()
+    assert found == newer and found.seen_at == pytest.approx(clock(), abs=0.01)
+    await nodes.leave("a:1")
+    assert await nodes.all() == []
+
+
+async def test_charges_are_kept_until_they_are_discharged(nodes: Nodes) -> None:
+    await begin(nodes, node("a"))
+    await nodes.charge("a:1", Kind.CLIENT, ["한/국", "2", "3"])
+    await nodes.charge("a:1", Kind.CLIENT, ["2"])
+    await nodes.charge("a:1", Kind.WORKER, ["key"])
+    assert await nodes.count_charges("a:1", Kind.CLIENT) == 3
+    await nodes.discharge("a:1", Kind.CLIENT, ["2", "none"])
+    assert set(await nodes.charges("a:1", Kind.CLIENT, 10)) == {"한/국", "3"}
+    assert len(await nodes.charges("a:1", Kind.CLIENT, 1)) == 1
+    assert await nodes.charges("a:1", Kind.WORKER, 10) == ["key"]
+
+
+async def test_nobody_claims_the_living(nodes: Nodes, clock: MovedClock) -> None:
+    await begin(nodes, node("a"))
+    clock.advance(LEASE - 1)
+    assert await nodes.claim() is None
+    assert await nodes.warm() == 0.0
+
+
+async def test_the_dead_are_claimed_once(many: RedisNodes, clock: MovedClock) -> None:
+    await begin(many, node("a", pid=42))
+    await begin(many, node("b"))
+    clock.advance(LEASE + 1)
+    await begin(many, node("c"))
+    claimed = [await many.claim(), await many.claim()]
+    assert {info and (info.name, info.pid) for info in claimed} == {("a", 42), ("b", 7)}
+    assert await many.claim() is None
+    assert [info.name for info in await many.all()] == ["c"]
+    await many.forget("a:1")
+    await many.forget("b:1")
+    clock.advance(CLAIM_TTL + 1)
+    await begin(many, node("c"))
+    assert await many.claim() is None
+
+
+async def test_a_claim_that_nobody_keeps_is_another_nodes(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    await begin(many, node("a"))
+    clock.advance(LEASE + 1)
+    await begin(many, node("b"))
+    assert await many.claim() is not None
+    clock.advance(CLAIM_TTL - 1)
+    await many.keep_claim("a:1")
+    clock.advance(CLAIM_TTL - 1)
+    await begin(many, node("b"))
+    assert await many.claim() is None, "it goes on"
+    clock.advance(2)
+    assert (await many.claim()) == node("a")
+
+
+async def test_a_node_that_was_claimed_must_begin_anew(many: RedisNodes, clock: MovedClock) -> None:
+    await begin(many, node("a"))
+    clock.advance(LEASE + 1)
+    await begin(many, node("b"))
+    assert (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive, "not yet claimed"
+    clock.advance(LEASE + 1)
+    await begin(many, node("b"))
+    assert await many.claim() is not None
+    assert not (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert [info.name for info in await many.all()] == ["b"]
+
+
+async def test_whoever_leaves_work_behind_is_claimed_at_once(many: RedisNodes) -> None:
+    for name in "ab":
+        await begin(many, node(name))
+    await many.charge("a:1", Kind.CLIENT, ["1"])
+    await many.beat(node("a", state="stopped"), begin=False, silent=1.0)
+    for name in "ab":
+        await many.leave(f"{name}:1")
+    left = await many.claim()
+    assert left is not None and (left.name, left.state) == ("a", "stopped")
+    assert await many.claim() is None, "b had nothing"
+
+
+async def test_after_an_outage_nobody_is_dead_for_a_while(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    for name in "abc":
+        await begin(many, node(name))
+    clock.advance(3 * LEASE)
+    beat = await many.beat(node("a"), begin=False, silent=3 * LEASE)
+    assert beat.alive and beat.warm == pytest.approx(WARMUP, abs=0.1)
+    assert await many.claim() is None and await many.warm() == pytest.approx(WARMUP, abs=0.1)
+    clock.advance(10)
+    assert (await many.beat(node("b"), begin=False, silent=100)).warm == pytest.approx(30, abs=0.1)
+    clock.advance(29)
+    await many.beat(node("a"), begin=False, silent=10)
+    await many.beat(node("b"), begin=False, silent=10)
+    clock.advance(2)
+    assert (await many.claim()) == node("c"), "it did not come back"
+
+
+@pytest.mark.parametrize(("silent", "others"), [(LEASE - 1, False), (LEASE + 1, True)])
+async def test_one_nodes_own_trouble_is_no_outage(
+    many: RedisNodes, clock: MovedClock, silent: float, others: bool
+) -> None:
+    await begin(many, node("a"))
+    clock.advance(LEASE + 1)
+    if others:
+        await begin(many, node("b"))
+    assert (await many.beat(node("a"), begin=False, silent=silent)).warm == 0.0
+
+
+async def test_a_life_that_nobody_described_is_claimed_by_its_id(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    """Somebody deleted the hash; the charges are still there to be seen to."""
+    await begin(many, node("a"))
+    await many._client.delete(many._calls.keys.nodes("info"))
+    clock.advance(LEASE + 1)
+    found = await many.claim()
+    assert found is not None and (found.id, found.name, found.state) == ("a:1", "a", "dead")

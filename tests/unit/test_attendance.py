@@ -1,0 +1,337 @@
+"""Who comes and goes at a node, and what it answers for; two nodes on one store where need be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sockets.attendance import Attendance
+from sockets.exceptions import GatewayUnavailable
+from sockets.ids import new_id
+from sockets.node.reaper import Reaper
+from sockets.nodes.redis import NodeCalls, RedisNodes
+from sockets.presence.base import Limit
+from sockets.presence.calls import PresenceCalls
+from sockets.presence.redis import RedisPresence
+from sockets.redis import Keys, close, connect
+from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
+from tests.contracts.test_nodes import begin, node
+from tests.unit.doubles import MovedClock, info, until
+from tests.valkey import shared
+
+LEASE, GRACE = 30.0, 10.0
+
+
+class NotingEvents:
+    """Stands for `Events`: notes what is told, and has it told at once, or when it is let."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.waiting: list[Any] = []
+        self.held = False
+        self.changes_wanted = True
+
+    def changed(self, change: PresenceChange, done: Any) -> None:
+        if self.held:
+            self.waiting.append((change, done))
+            return
+        self.told.append(f"{'+' if change.online else '-'}{change.user}")
+        done(True)
+
+    def closed(self, session: SessionInfo, code: int, reason: str) -> None:
+        self.told.append(f"{code} {session.user}")
+
+
+class Cluster:
+    """A store, and nodes on it; `clock` is everybody's."""
+
+    def __init__(self, client: Any, clock: MovedClock) -> None:
+        keys = Keys(f"t{new_id()}")
+        self.clock = clock
+        calls = PresenceCalls(keys, lease=LEASE, grace=GRACE, limit=Limit(), clock=clock)
+        node_calls = NodeCalls(keys, lease=LEASE, warmup=LEASE + GRACE, clock=clock)
+        self.nodes = RedisNodes(client, node_calls)
+        self.presence = RedisPresence(client, calls, warm=self.nodes.warm)
+        self.events: dict[str, NotingEvents] = {}
+
+    async def node(self, name: str) -> Attendance:
+        self.events[name] = NotingEvents()
+        made = Attendance(
+            presence=self.presence,
+            nodes=self.nodes,
+            events=self.events[name],  # type: ignore[arg-type]
+            lease=LEASE,
+            clock=self.clock,
+        )
+        await begin(self.nodes, node(name))
+        await made.begin(f"{name}:1")
+        made.beaten(0.0)
+        return made
+
+    async def beat(self, name: str, attendance: Attendance) -> None:
+        await begin(self.nodes, node(name))
+        attendance.beaten(0.0)
+
+    async def pass_time(self, seconds: float, **alive: Attendance) -> None:
+        """So long, while these nodes live."""
+        self.clock.advance(seconds)
+        for name, attendance in alive.items():
+            await self.beat(name, attendance)
+
+    async def charged(self, name: str) -> set[str]:
+        return set(await self.nodes.charges(f"{name}:1", Kind.CLIENT, 100))
+
+    def reaper(self, attendance: Attendance, buried: Any = None) -> Reaper:
+        return Reaper(
+            nodes=self.nodes,
+            attendance=attendance,
+            lease=LEASE,
+            buried=buried or (lambda info, at: None),
+        )
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    client = connect(shared().url)
+    yield Cluster(client, MovedClock())
+    await close(client)
+
+
+async def test_a_visit_is_told_when_it_begins_and_when_the_grace_is_over(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    one, two = info("42"), info("42")
+    for session in (one, two):
+        await a.arrive(session)
+    assert a.users == 1 and await cluster.charged("a") == {"42"}
+    await a.leave(one)
+    await a.leave(two)
+    assert a.users == 0 and await cluster.charged("a") == {"42"}, "it is not over yet"
+    await cluster.pass_time(GRACE - 1, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42"]
+    await cluster.pass_time(2, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "-42"]
+    assert await cluster.charged("a") == set()
+
+
+async def test_a_return_elsewhere_within_the_grace_is_no_event(cluster: Cluster) -> None:
+    a, b = await cluster.node("a"), await cluster.node("b")
+    one = info("42")
+    await a.arrive(one)
+    await a.leave(one)
+    await cluster.pass_time(GRACE / 2, a=a, b=b)
+    await b.arrive(info("42"))
+    await cluster.pass_time(GRACE, a=a, b=b)
+    for each in (a, b, a):
+        await each.tick()
+    assert cluster.events["a"].told == ["+42"] and cluster.events["b"].told == []
+    assert await cluster.charged("a") == set() and await cluster.charged("b") == {"42"}
+
+
+async def test_nobody_arrives_at_a_node_that_is_not_registered(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    a.life = ""
+    with pytest.raises(GatewayUnavailable, match="not registered"):
+        await a.arrive(one := info("42"))
+    await a.leave(one)
+    assert not await cluster.presence.is_online("42")
+
+
+async def test_what_a_dead_node_left_is_settled_and_told_once(cluster: Cluster) -> None:
+    """kill -9: one user is gone, one is elsewhere too, one left a moment before."""
+    a, b, c = [await cluster.node(name) for name in "abc"]
+    for user in ("gone", "also at b", "left"):
+        await a.arrive(session := info(user))
+    await b.arrive(at_b := info("also at b"))
+    await a.leave(session)
+    await a.tick()
+    worker = info("key", kind=Kind.WORKER)
+    await a.arrive(worker)
+    await cluster.pass_time(15, b=b, c=c)
+    await b.renew([at_b])
+    await cluster.pass_time(LEASE - 14, b=b, c=c)
+    buried: list[str] = []
+    reapers = [cluster.reaper(each, lambda info, at: buried.append(info.name)) for each in (b, c)]
+    await asyncio.gather(*(reaper.reap() for reaper in reapers))
+    told = cluster.events["b"].told + cluster.events["c"].told
+    assert sorted(told) == ["-gone", "-left", "4099 also at b", "4099 gone", "4099 key"]
+    assert buried == ["a"] and await cluster.charged("a") == set()
+    assert await cluster.presence.is_online("also at b")
+    assert [info.name for info in await cluster.nodes.all()] == ["b", "c"]
+
+
+async def test_what_was_decided_and_not_told_is_told_by_another(cluster: Cluster) -> None:
+    a, b = await cluster.node("a"), await cluster.node("b")
+    cluster.events["a"].held = True
+    await a.arrive(info("42"))
+    (change, _) = cluster.events["a"].waiting[0]
+    await cluster.pass_time(LEASE + 1, b=b)
+    heard: list[PresenceChange] = []
+    changed = cluster.events["b"].changed
+
+    def hear(change: PresenceChange, done: Any) -> None:
+        heard.append(change)
+        changed(change, done)
+
+    cluster.events["b"].changed = hear  # type: ignore[method-assign]
+    await cluster.reaper(b).reap()
+    assert cluster.events["b"].told == ["4099 42", "+42", "-42"]
+    assert heard[0].id == change.id, "by the same id"
+    assert not (await cluster.presence.settle(["42"], "a:1"))["42"].changes
+
+
+async def test_a_reaper_that_dies_too_is_followed_by_another(cluster: Cluster) -> None:
+    a, b, c = [await cluster.node(name) for name in "abc"]
+    await a.arrive(info("42"))
+    await a.tick()
+    await cluster.pass_time(LEASE + 1, b=b, c=c)
+    cluster.events["b"].held = True
+    reaping = asyncio.ensure_future(cluster.reaper(b).reap())
+    await until(lambda: cluster.events["b"].waiting)
+    reaping.cancel()
+    assert await cluster.reaper(c).reap() == 0, "b has the claim"
+    await cluster.pass_time(LEASE + 2, c=c)
+    assert await cluster.reaper(c).reap() == 2, "a, and b itself"
+    assert cluster.events["c"].told == ["-42"]
+
+
+async def test_what_could_not_be_told_is_left_for_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sockets.attendance.TOLD_TIMEOUT", 0.05)
+    a, b = await cluster.node("a"), await cluster.node("b")
+    await a.arrive(info("42"))
+    await cluster.pass_time(LEASE + 1, b=b)
+    cluster.events["b"].held = True
+    await cluster.reaper(b).reap()
+    assert "again later" in caplog.text and await cluster.charged("a") == {"42"}
+    cluster.events["b"].held = False
+    await cluster.pass_time(LEASE + 1, b=b)
+    await cluster.reaper(b).reap()
+    assert cluster.events["b"].told == ["4099 42", "+42", "-42"]
+
+
+async def test_a_grace_that_goes_on_is_the_finders(cluster: Cluster) -> None:
+    """A node that ends in good order leaves its users in grace to the others."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await a.tick()
+    await cluster.nodes.leave("a:1")
+    assert await cluster.reaper(b).reap() == 1
+    assert cluster.events["b"].told == []
+    assert (await cluster.presence.look("42")).state is PresenceState.IN_GRACE
+    await cluster.pass_time(GRACE + 1, b=b)
+    await b.tick()
+    assert cluster.events["b"].told == ["-42"]
+
+
+async def test_a_node_that_is_out_of_touch_settles_nobody(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    cluster.clock.advance(LEASE + 1)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42"], "perhaps the others know better"
+    a.beaten(20.0)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42"], "a warm-up"
+    await cluster.pass_time(21, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "-42"]
+
+
+async def test_a_new_life_is_charged_with_everybody(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    await a.arrive(info("here"))
+    await a.arrive(one := info("in grace"))
+    await a.leave(one)
+    cluster.events["a"].held = True
+    await a.arrive(info("untold"))
+    await a.begin("a:2")
+    charged = await cluster.nodes.charges("a:2", Kind.CLIENT, 10)
+    assert set(charged) == {"here", "in grace", "untold"}
+
+
+async def test_charges_that_the_store_forgot_are_made_again(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    await a.arrive(info("42"))
+    await cluster.nodes.discharge("a:1", Kind.CLIENT, ["42"])
+    await a.check()
+    assert await cluster.charged("a") == {"42"}
+
+
+async def test_a_failed_release_is_noticed_when_the_lease_is_over(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    with monkeypatch.context() as away:
+
+        async def fail(*_: Any) -> None:
+            raise GatewayUnavailable("away")
+
+        away.setattr(cluster.presence, "release", fail)
+        with pytest.raises(GatewayUnavailable):
+            await a.leave(one)
+    await cluster.pass_time(LEASE + 1, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "4099 42", "-42"]
+
+
+async def test_a_change_for_which_there_was_no_room_comes_again(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    cluster.events["a"].held = True
+    await a.arrive(one := info("42"))
+    (_, done) = cluster.events["a"].waiting.pop()
+    done(False)
+    cluster.events["a"].held = False
+    await a.renew([one])
+    assert cluster.events["a"].told == ["+42"]
+    await a.tick()
+    await a.renew([one])
+    assert cluster.events["a"].told == ["+42"], "told once"
+
+
+async def test_whoever_comes_while_they_are_discharged_stays_charged(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    discharge = cluster.nodes.discharge
+
+    async def slow(*given: Any) -> None:
+        await a.arrive(info("42"))
+        await discharge(*given)
+
+    monkeypatch.setattr(cluster.nodes, "discharge", slow)
+    await a.tick()
+    assert await cluster.charged("a") == {"42"}
+
+
+async def test_one_that_left_while_it_was_renewed_is_gone(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await cluster.presence.renew([info("42", id=one.id, client_id=one.client_id)], "a:1")
+    await a.leave_again(one)
+    assert not await cluster.presence.is_online("42")
+
+
+async def test_where_nobody_listens_nothing_is_told_and_all_is_discharged(
+    cluster: Cluster,
+) -> None:
+    a = await cluster.node("a")
+    cluster.events["a"].changes_wanted = False
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == [] and await cluster.charged("a") == set()
+    assert (await cluster.presence.look("42")).state is PresenceState.OFFLINE
