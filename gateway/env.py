@@ -28,6 +28,7 @@ _LINE = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LABEL_RULE = "1 to 64 of A-Z a-z 0-9 . _ -"
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -207,6 +208,15 @@ class Env:
         if parts.query or parts.fragment or "?" in value or "#" in value:
             raise Wrong(name, "it has a query or a fragment", "end it before the ? or #")
         return value.rstrip("/")
+
+    def url_path(self, name: str, default: str) -> str:
+        """The path of a URL as it stands in one: printable ASCII without query or fragment."""
+        value = self.raw(name)
+        if value is None:
+            return default
+        if _PATH.fullmatch(value) is None:
+            raise Wrong(name, "it is not the path of a URL", "write /such/a/path, without a query")
+        return value
 
     def origins(self, name: str) -> tuple[str, ...]:
         """A comma list of origins as browsers write them (lower case, no default port), or "*"."""

@@ -79,6 +79,8 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
             "django.security.DisallowedHost": {"level": max(level, logging.CRITICAL)},
             # These write a line per message or frame.
             "asyncio": {"level": max(level, logging.INFO)},
+            "httpx": {"level": max(level, logging.WARNING)},
+            "httpcore": {"level": max(level, logging.WARNING)},
             # The gateway prints its own addresses.
             "daphne": {"level": max(level, logging.WARNING)},
             "django.channels.server": {"level": max(level, logging.WARNING)},

@@ -15,7 +15,7 @@ from typing import Any
 from gateway import secrets
 from gateway.env import CLUSTER, Env, Wrong, hosts_of, redis_database
 from gateway.logs import LEVELS, logging_config
-from sockets.conf import Conf
+from sockets.conf import WEBHOOK_EVENTS, Conf
 from sockets.types import Surface
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -142,11 +142,25 @@ GATEWAY: dict[str, Any] = {
     "body_private": _env.size("BODY_PRIVATE", _default.body_private),  # bytes
     "recorder_queue": _env.integer("RECORDER_QUEUE", _default.recorder_queue),  # rows
     "recorder_interval": _env.seconds("RECORDER_INTERVAL", _default.recorder_interval),
+    "webhooks": _env.choices("WEBHOOKS", _default.webhooks, WEBHOOK_EVENTS),
+    "webhook_path": _env.url_path("WEBHOOK_PATH", _default.webhook_path),
+    "webhook_secret": _env.secret("WEBHOOK_SECRET", at_least=32),
+    "webhook_queue": _env.integer("WEBHOOK_QUEUE", _default.webhook_queue),  # events
+    "webhook_timeout": _env.seconds("WEBHOOK_TIMEOUT", _default.webhook_timeout),
 }
 if GATEWAY["client_port"] == GATEWAY["worker_port"] != 0:
     raise Wrong("WORKER_SOCKET_PORT", "it equals CLIENT_SOCKET_PORT", "choose another, or 0")
 if GATEWAY["inbound_low"] >= GATEWAY["inbound_high"]:
     raise Wrong("INBOUND_LOW", "it is not below INBOUND_HIGH", "choose a smaller number")
+if GATEWAY["webhooks"]:
+    if not GATEWAY["api_server_url"]:
+        raise Wrong("API_SERVER_URL", "WEBHOOKS go there, and it is not set", "set it")
+    if not GATEWAY["webhook_secret"]:
+        raise Wrong(
+            "WEBHOOK_SECRET",
+            "WEBHOOKS are signed with it, and it is not set",
+            "set it, and at the API server as well, to: openssl rand -hex 32",
+        )
 Conf(**GATEWAY)  # what it refuses stops the start here
 
 CHANNEL_LAYERS: dict[str, Any] = {

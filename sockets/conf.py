@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from sockets.types import Surface
+
+WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
+"""What the API server can be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +99,26 @@ class Conf:
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
 
+    # Webhooks: what the API server is told.
+    webhooks: tuple[str, ...] = ()  # out of WEBHOOK_EVENTS
+    webhook_path: str = "/gateway/events"
+    webhook_secret: str = field(default="", repr=False)
+    webhook_queue: int = 10_000  # events waiting for the API server
+    webhook_timeout: float = 5.0  # of one request
+
     def __post_init__(self) -> None:
         if self.lease_ttl < 2 * self.lease_renew:
             raise ImproperlyConfigured(
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
                 f"({self.lease_renew:g} s); a single late renewal would end live sessions"
             )
+
+    @property
+    def webhook_url(self) -> str:
+        """Where webhooks go. Raises ImproperlyConfigured without an address of the API server."""
+        if self.api_server_url is None:
+            raise ImproperlyConfigured("API_SERVER_URL: webhooks go there, and it is not set")
+        return f"{self.api_server_url.rstrip('/')}/{self.webhook_path.lstrip('/')}"
 
 
 @lru_cache(maxsize=1)

@@ -76,7 +76,8 @@ delivered_recovered: Final = DELIVERIES.labels("recovered")
 DROPPED: Final = Counter(
     "gateway_dropped",
     "What was given up at a bound: ephemeral messages of a slow session, messages of a full "
-    "channel-layer queue, session rows that the database did not take, presence events.",
+    "channel-layer queue, session rows that the database did not take, presence events that nobody "
+    "took in time (events), or that the API server did not get (webhook).",
     ["what"],
 )
 dropped_ephemeral: Final = DROPPED.labels("ephemeral")
@@ -148,3 +149,17 @@ RECORDER_WRITTEN: Final = Counter(
 RECORDER_FAILURES: Final = Counter(
     "gateway_recorder_failures", "Batches that the database did not take and that are retried."
 )
+
+# Webhooks.
+
+WEBHOOKS: Final = Counter(
+    "gateway_webhooks",
+    "Events that the API server has taken (sent) or will never take (refused), and attempts to "
+    "deliver a batch that failed and are repeated (failed).",
+    ["outcome"],
+)
+webhooks: Final = {outcome: WEBHOOKS.labels(outcome) for outcome in ("sent", "failed", "refused")}
+WEBHOOKS_PENDING: Final = Gauge(
+    "gateway_webhooks_pending", "Events that wait for the API server, the batch at work included."
+)
+dropped_webhook: Final = DROPPED.labels("webhook")

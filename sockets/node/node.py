@@ -30,8 +30,12 @@ from sockets.node.requests import Requests
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
 from sockets.types import NodeInfo
+from sockets.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
+
+WEBHOOK_INTERVAL = 0.2
+"""Seconds that events are collected before the API server is told."""
 
 CHECK_TIMEOUT = 5.0
 """Seconds that the state store gets to answer before a node starts without it."""
@@ -52,7 +56,8 @@ class Node(Core):
             live=self.hub.ids,
         )
         self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
-        self.events = Events(executor=self.executor)
+        self.webhooks = _webhooks(conf)
+        self.events = Events(executor=self.executor, webhooks=self.webhooks, hooked=conf.webhooks)
         self.attendance = Attendance(
             presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
         )
@@ -144,6 +149,8 @@ class Node(Core):
         self.spawn(self.renewal.run())
         self.spawn(self.dispatcher.watch())
         self.spawn(self.events.run())
+        if self.webhooks is not None:
+            self.spawn(self.webhooks.run())
         self.spawn(self.attendance.watch())
         self.spawn(self.reaper.run())
         self._started = True
@@ -219,6 +226,8 @@ class Node(Core):
     async def _take_leave(self, timeout: float) -> None:
         """What is left to settle or to tell is another node's from now on."""
         await self.events.finish(timeout)
+        if self.webhooks is not None and (left := await self.webhooks.finish(timeout)):
+            logger.warning("%d events have not reached the API server", left)
         try:
             async with asyncio.timeout(timeout):
                 await self.attendance.tick()
@@ -245,6 +254,18 @@ class Node(Core):
             outcome, sent_at = self.delivery.outcome(session, epoch, offset)
             rows.append((info.id, info.client_id, outcome, sent_at, acked_at))
         self.spawn(self.bus.answer(message, sessions=rows))
+
+
+def _webhooks(conf: Conf) -> Webhooks | None:
+    if not conf.webhooks:
+        return None
+    return Webhooks(
+        url=conf.webhook_url,
+        secret=conf.webhook_secret,
+        queue_size=conf.webhook_queue,
+        interval=WEBHOOK_INTERVAL,
+        timeout=conf.webhook_timeout,
+    )
 
 
 _node: Node | None = None

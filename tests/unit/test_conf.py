@@ -56,6 +56,19 @@ def test_it_cannot_be_changed() -> None:
 def test_secrets_are_not_printed() -> None:
     conf = Conf(jwt_secret="hidden-1", worker_keys={"w": "hidden-2"}, api_keys={"a": "hidden-3"})
     assert "hidden" not in repr(conf)
+    assert "hidden" not in repr(Conf(webhook_secret="hidden-4"))
+
+
+@pytest.mark.parametrize("server", ["http://api:8000/v1", "http://api:8000/v1/"])
+@pytest.mark.parametrize("path", ["/a/b/", "a/b/", "//a/b/"])
+def test_webhooks_go_to_a_path_of_the_api_server(server: str, path: str) -> None:
+    conf = Conf(api_server_url=server, webhook_path=path)
+    assert conf.webhook_url == "http://api:8000/v1/a/b/"
+
+
+def test_webhooks_need_an_api_server() -> None:
+    with pytest.raises(ImproperlyConfigured, match="API_SERVER_URL"):
+        _ = Conf().webhook_url
 
 
 def test_an_unknown_port_is_never_private() -> None:
@@ -74,4 +87,6 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert (conf.record_ttl, conf.idempotency_ttl) == (30 * 24 * 3600, 300)
     assert (conf.body_public, conf.body_demo, conf.body_private) == (65_536, 20 << 20, 8 << 20)
     assert (conf.inbound_high, conf.inbound_low) == (64, 16)
+    assert (conf.webhooks, conf.webhook_path) == ((), "/gateway/events")
+    assert (conf.webhook_queue, conf.webhook_timeout) == (10_000, 5)
     assert conf.query_token is False

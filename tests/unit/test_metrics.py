@@ -25,6 +25,8 @@ NAMES = {
     "gateway_recorder_pending",
     "gateway_recorder_written",
     "gateway_recorder_failures",
+    "gateway_webhooks",
+    "gateway_webhooks_pending",
 }
 
 
@@ -74,5 +76,7 @@ def test_the_hot_series_exist_before_anything_happened() -> None:
         'gateway_notifications_total{durable="true"}',
         'gateway_deliveries_total{path="recovered"}',
         'gateway_dropped_total{what="recorder"}',
+        'gateway_dropped_total{what="webhook"}',
+        'gateway_webhooks_total{outcome="sent"}',
     ):
         assert series in text

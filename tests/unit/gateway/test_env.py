@@ -170,6 +170,17 @@ class TestUrls:
             env(A=text).url("A", ("wss", "ws"))
         assert "hunter2" not in fault(error)
 
+    @pytest.mark.parametrize("text", ["/", "/gateway/events", "/a%20b/c-d_e.f~g/"])
+    def test_path(self, text: str) -> None:
+        assert env(A=text).url_path("A", "/default") == text
+        assert env().url_path("A", "/default") == "/default"
+
+    @pytest.mark.parametrize("text", ["events", "/a?b=c", "/a#b", "/a b", "/ä", "/a\x00b", "/a\\b"])
+    def test_no_path(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).url_path("A", "/default")
+        assert fault(error).startswith("A: ")
+
     @pytest.mark.parametrize(
         ("text", "origins"),
         [

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from sockets.conf import Conf
+
 SETTINGS = Path(__file__).resolve().parents[3] / "gateway" / "settings.py"
 SECRET = "0123456789abcdef" * 2
 PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "JWT_SECRET": SECRET}
@@ -189,6 +191,11 @@ class TestRefusals:
             ("LAYER_REDIS_URL", {"LAYER_REDIS_URL": "redis://h"}),
             ("LAYER_REDIS_URL", {"REDIS_URL": "redis://h", "LAYER_REDIS_URL": "redis://h, x"}),
             ("REDIS_DURABILITY", {"REDIS_DURABILITY": "never"}),
+            ("WEBHOOKS", {"WEBHOOKS": "user_online,user_away"}),
+            ("API_SERVER_URL", {"WEBHOOKS": "user_online", "WEBHOOK_SECRET": SECRET}),
+            ("WEBHOOK_SECRET", {"WEBHOOKS": "user_online", "API_SERVER_URL": "http://h"}),
+            ("WEBHOOK_SECRET", {"WEBHOOK_SECRET": "hunter2"}),
+            ("WEBHOOK_PATH", {"WEBHOOK_PATH": "/events?key=hunter2"}),
         ],
     )
     def test_names_the_variable(self, refused: Any, name: str, given: dict[str, str]) -> None:
@@ -228,6 +235,16 @@ class TestRefusals:
         hosts = settings["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
         assert hosts == ["redis://a", "redis://b/2"]
 
+    def test_webhooks(self, load: Load) -> None:
+        gateway = load(
+            WEBHOOKS="user_online, SESSION_CLOSED",
+            API_SERVER_URL="https://api.example/v1/",
+            WEBHOOK_SECRET=SECRET,
+        )["GATEWAY"]
+        assert gateway["webhooks"] == ("user_online", "session_closed")
+        assert gateway["webhook_secret"] == SECRET
+        assert Conf(**gateway).webhook_url == "https://api.example/v1/gateway/events"
+
     def test_without_redis_it_is_memory_mode(self, load: Load) -> None:
         settings = load()
         assert settings["GATEWAY"]["redis_url"] == ""
@@ -242,8 +259,6 @@ class TestRefusals:
 def test_every_tunable_reaches_the_gateway(load: Load) -> None:
     """Each number of Conf is read from the variable of its name, in capitals."""
     from dataclasses import fields
-
-    from sockets.conf import Conf
 
     special = {"environment", "data_dir", "node_name", "surface", "demo", "client_origins"}
     special |= {"client_port", "worker_port", "auth"}
