@@ -100,6 +100,9 @@ class Listener:
             case "reset":
                 self.counts["reset"] += 1
                 self.epoch, self.offset = frame["epoch"], frame["offset"]
+            case "closing":
+                self.counts["closing"] += 1
+                self.node = 1 - self.node  # a balancer sends it there
             case "ping":
                 await self.socket.send('{"type":"pong"}')
 

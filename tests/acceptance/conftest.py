@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.gateway import Gateway, running
 from tests.acceptance.peers import Peer
+from tests.valkey import Server
 
 SHORT = {
     "SLOW_TIMEOUT": "1",
@@ -44,6 +45,14 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         yield gateway
         log = gateway.log()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def redis() -> Iterator[Server]:
+    """A Redis of a test's own, to be frozen, flushed or killed."""
+    made = Server()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(autouse=True)
