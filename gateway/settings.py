@@ -150,8 +150,6 @@ GATEWAY: dict[str, Any] = {
 }
 if GATEWAY["client_port"] == GATEWAY["worker_port"] != 0:
     raise Wrong("WORKER_SOCKET_PORT", "it equals CLIENT_SOCKET_PORT", "choose another, or 0")
-if GATEWAY["inbound_low"] >= GATEWAY["inbound_high"]:
-    raise Wrong("INBOUND_LOW", "it is not below INBOUND_HIGH", "choose a smaller number")
 if GATEWAY["webhooks"]:
     if not GATEWAY["api_server_url"]:
         raise Wrong("API_SERVER_URL", "WEBHOOKS go there, and it is not set", "set it")

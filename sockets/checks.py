@@ -3,6 +3,7 @@
     gateway.E001   the channel layer is not one of ours
     gateway.E002   some channel layer is the core layer of channels-redis
     gateway.E003   a channel layer has a time-out that cuts idle connections
+    gateway.E004   settings of the gateway that do not exist, or cannot be meant together
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
 
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from sockets.conf import get_conf
@@ -84,6 +86,19 @@ def check_layer_timeouts(
     ]
 
 
+@register(_TAG)
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E004: a lease shorter than two renewals, and the like."""
+    try:
+        get_conf()
+    except ImproperlyConfigured as error:
+        hint = "docs/reference/settings.md says what each setting means, and its default."
+        return [Error(f"{error}.", hint=hint, id="gateway.E004")]
+    return []
+
+
 def _has_socket_timeout(host: Any) -> bool:
     if isinstance(host, dict):
         return host.get("socket_timeout") is not None or _has_socket_timeout(host.get("address"))
@@ -124,8 +139,11 @@ def check_cookie_paths(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """W002: browsers send a host's cookies to all of its ports, so the path must part them."""
-    if get_conf().environment != "production":
-        return []
+    try:
+        if get_conf().environment != "production":
+            return []
+    except ImproperlyConfigured:
+        return []  # E004 says why
     return [
         Warning(
             f"{name} is '/': a browser sends the admin's cookie to the public port of the same "

@@ -7,6 +7,7 @@ what it leaves out has the default below.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -107,10 +108,27 @@ class Conf:
     webhook_timeout: float = 5.0  # of one request
 
     def __post_init__(self) -> None:
+        if problems := list(self._contradictions()):
+            raise ImproperlyConfigured("; ".join(problems))
+
+    def _contradictions(self) -> Iterator[str]:
+        """Settings that cannot be meant together."""
         if self.lease_ttl < 2 * self.lease_renew:
-            raise ImproperlyConfigured(
+            yield (
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
                 f"({self.lease_renew:g} s); a single late renewal would end live sessions"
+            )
+        if self.task_assign_timeout < self.task_accept_timeout:
+            yield (
+                f"TASK_ASSIGN_TIMEOUT: {self.task_assign_timeout:g} s for all workers is less than "
+                f"TASK_ACCEPT_TIMEOUT for one ({self.task_accept_timeout:g} s); choose a larger one"
+            )
+        if self.webhooks and not (self.api_server_url and self.webhook_secret):
+            yield "WEBHOOKS: they need API_SERVER_URL and WEBHOOK_SECRET; set both"
+        if self.inbound_low >= self.inbound_high:
+            yield (
+                f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
+                f"({self.inbound_high}); choose a smaller number"
             )
 
     @property

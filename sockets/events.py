@@ -182,9 +182,7 @@ def _tell_django(events: list[_Event]) -> None:
     for event in events:
         close_old_connections()
         try:
-            for receiver, answer in _SIGNALS[event.name].send_robust(Events, **event.members):
-                if isinstance(answer, Exception):
-                    logger.error("receiver %r of %s failed", receiver, event.name, exc_info=answer)
+            _SIGNALS[event.name].send_robust(Events, **event.members)  # Django logs what fails
         finally:
             close_old_connections()
 

@@ -117,7 +117,7 @@ class Webhooks:
             # No cookies are kept: they would gather without a bound.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=1),
+            limits=httpx.Limits(max_connections=None),  # there is one request at a time
             timeout=None,  # httpx has none for a whole request: see _post
             trust_env=False,
             # The system's authorities, where a house adds its own; httpx would take certifi's.
@@ -180,8 +180,6 @@ class Webhooks:
             if self._runner is None or self._runner.done():
                 self._runner = asyncio.create_task(self.run())
             await asyncio.wait({self._runner}, timeout=max(deadline - time.monotonic(), 0))
-            if not self.pending:
-                break
         self._closed = True
         if self._runner is not None and not self._runner.done():
             self._runner.cancel()

@@ -44,6 +44,25 @@ def test_django_runs_them(settings: LazySettings) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
+        ({"task_accept_timeout": 20.0}, "TASK_ASSIGN_TIMEOUT"),
+        ({"inbound_low": 64}, "INBOUND_LOW"),
+        ({"webhooks": ("user_online",)}, "WEBHOOK_SECRET"),
+        ({"no_such_thing": 1}, "no_such_thing"),
+    ],
+)
+def test_e004_settings_that_contradict_each_other(
+    settings: LazySettings, given: dict[str, Any], said: str
+) -> None:
+    settings.GATEWAY = given
+    [error] = checks.check_settings()
+    assert ids([error]) == ["gateway.E004"] and said in str(error.msg)
+    assert checks.check_cookie_paths() == []
+
+
+@pytest.mark.parametrize(
     "layers",
     [
         {},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from sockets.signatures import sign, verify
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"
 SECRET = "0123456789abcdef0123456789abcdef"
 BODY = b'{"events":[{"type":"user_online","user":"42"}]}'
 NOW = 1_800_000_000
@@ -48,6 +52,20 @@ def test_the_fixed_vector() -> None:
 )
 def test_headers(header: str, good: bool) -> None:
     assert verify(SECRET, header, BODY, now=float(NOW)) is good
+
+
+def test_receivers_that_copy_the_documents_code_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    [block] = [block for block in blocks if "def verify" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    monkeypatch.setattr(time, "time", lambda: float(NOW))
+    assert names["verify"](SECRET, HEADER, BODY)
+    for header in ("", "t=x,v1=y", f"t={'9' * 400},v1={HEX}", f"t={NOW},v1=\u00e4"):
+        assert not names["verify"](SECRET, header, BODY)
+    assert not names["verify"](SECRET, HEADER, BODY + b" ")
+    monkeypatch.setattr(time, "time", lambda: float(NOW + 301))
+    assert not names["verify"](SECRET, HEADER, BODY)
 
 
 def test_another_body_or_secret() -> None:

@@ -16,6 +16,7 @@ from sockets.ids import parse_ulid
 from sockets.signatures import verify
 from sockets.webhooks import BATCH, Webhooks
 from tests.unit.api_server import (
+    NEVER,
     SECRET,
     ApiServer,
     Request,
@@ -118,6 +119,11 @@ class TestRequest:
         await sender.until_settled(2)
         assert [request.ids for request in server.requests] == [[1, 2]]
 
+    async def test_a_full_batch_does_not_wait(self, server: ApiServer, make: Make) -> None:
+        sender = make(*range(BATCH), interval=NEVER)
+        await sender.until_settled(BATCH)
+        assert [len(request.events) for request in server.requests] == [BATCH]
+
     async def test_the_environments_proxy_is_not_asked(
         self, server: ApiServer, make: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -216,11 +222,11 @@ class TestRetry:
         "answer", [silence, hang_up, drip(b""), drip(b"HTTP/1.1 200 OK\r\nX: ")]
     )
     async def test_no_answer(self, server: ApiServer, make: Make, answer: Any) -> None:
-        server.answers = [answer] * 12  # more than any pool has
+        server.answers = [answer] * 6
         sender = make(1, timeout=0.15)
         await sender.until_settled(1)
         assert sender.settled == {1: True}
-        assert server.ids == [1] * 13
+        assert server.ids == [1] * 7
 
     @pytest.mark.parametrize("code", [200, 500])
     async def test_a_status_counts_though_the_body_drips(
@@ -426,9 +432,14 @@ class TestFinish:
         first, second, _ = (request.headers["gateway-delivery"] for request in server.requests)
         assert first == second
 
-    async def test_a_long_pause_is_cut_short(self, server: ApiServer, make: Make) -> None:
-        server.answers = [status(503, "Retry-After: 60"), status(503)]
-        sender = make(1, max_backoff=60)
+    async def test_a_long_pause_is_cut_short_and_the_next_are_short(
+        self, server: ApiServer, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(random, "uniform", lambda low, high: high)
+        server.answers = [status(503), status(503)]
+        sender = make(1, start=False, max_backoff=60)
+        sender.subject._failures = 100
+        sender.start()
         await until(lambda: sender.subject._outage is not None)
         assert await sender.subject.finish(20) == 0
         assert sender.settled == {1: True}
@@ -444,6 +455,8 @@ class TestFinish:
         sender.put(3)
         async with asyncio.timeout(10):
             assert await sender.subject.finish(0.1) == 3
+        assert sender.task is not None
+        assert sender.task.done()
         assert sender.settled == {1: False, 2: False, 3: False}
         assert dropped() == before + 3
         assert sender.subject._client.is_closed
