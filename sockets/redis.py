@@ -22,6 +22,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     NoScriptError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TimeoutError,
@@ -269,6 +270,9 @@ class Keys:
         return self.user(user, f"idem:{escaped}")
 
 
+# redis-py's own root does not have all: a Cluster with no node left is something else.
+_FAILURES = (RedisError, RedisClusterException, OSError)
+
 BATCH = 500
 """Calls in one round trip."""
 
@@ -312,7 +316,7 @@ class Script:
         try:
             if not _is_cluster(client):
                 return list(await self.run_many(client, calls))
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
         failed: dict[Any, Exception] = {}  # a shard that is away is waited for once
@@ -322,7 +326,7 @@ class Script:
                 try:
                     answers.append(await self.run(client, call))
                     continue
-                except (RedisError, OSError) as error:
+                except _FAILURES as error:
                     failed[shard] = error
             answers.append(failed[shard])
         return answers
@@ -332,7 +336,7 @@ class Script:
         try:
             if not _is_cluster(client):
                 return self.run_many_sync(client, calls)
-        except (RedisError, OSError) as error:
+        except _FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
         failed: dict[Any, Exception] = {}
@@ -342,7 +346,7 @@ class Script:
                 try:
                     answers.append(self.run_sync(client, call))
                     continue
-                except (RedisError, OSError) as error:
+                except _FAILURES as error:
                     failed[shard] = error
             answers.append(failed[shard])
         return answers
@@ -384,7 +388,7 @@ def _shard(client: Any, call: Call) -> object:
     """The name of the server that a call to a Cluster goes to; None: not known now."""
     try:
         return client.get_node_from_key(call[0][0]).name
-    except (RedisError, AttributeError):
+    except (*_FAILURES, AttributeError):
         return None
 
 
@@ -415,5 +419,5 @@ def translated(id: str = "", *, writes: bool = False) -> Iterator[None]:
     except (ConnectionError, TimeoutError, OSError) as error:
         text = f"Redis does not answer ({type(error).__name__})"
         raise GatewayUnavailable(text, outcome=outcome, id=id) from error
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         raise GatewayUnavailable(f"Redis: {error}", outcome=outcome, id=id) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from sockets import metrics
 from sockets.codes import CloseCode
@@ -31,14 +32,14 @@ def tick_interval(conf: Conf) -> float:
     return max(0.02, min(1.0, shortest / 5))
 
 
-async def beat(conf: Conf, hub: Hub) -> None:
+async def beat(conf: Conf, hub: Hub, clock: Callable[[], float] = time.monotonic) -> None:
     """Run for ever. A failed round is logged and the next one goes on."""
     interval = tick_interval(conf)
     patience = min(conf.pong_timeout, conf.slow_timeout) / 2
     while True:
-        before = time.monotonic()
+        before = clock()
         await asyncio.sleep(interval)
-        late = time.monotonic() - before - interval
+        late = clock() - before - interval
         if late > patience:
             logger.warning("this process stood still for %.1f s", late)
             for session in hub:

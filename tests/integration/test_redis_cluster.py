@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 
+from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
+from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
@@ -17,8 +22,9 @@ from sockets.redis import Keys, connect, connect_sync
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
-from sockets.types import Position, TaskState
+from sockets.types import Kind, Position, PresenceState, TaskState
 from tests.acceptance.gateway import wait_for
+from tests.contracts.test_nodes import begin, node
 from tests.contracts.test_presence import no_warmup
 from tests.unit.doubles import info, seat, task
 from tests.valkey import Server
@@ -30,7 +36,15 @@ USERS = [f"u{n}" for n in range(60)] + ["}", "kim@example.com", "🙂 {x}"]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    with cluster() as (url, _):
+        yield url
+
+
+@contextmanager
+def cluster() -> Iterator[tuple[str, list[Server]]]:
+    """Three masters; those that live answer for their slots when another is away."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+    options += ["--cluster-require-full-coverage", "no"]
     servers = [Server(*options) for _ in range(3)]
     slots = [(0, 5460), (5461, 10922), (10923, 16383)]
     clients = [SyncRedis(port=server.port) for server in servers]
@@ -44,7 +58,8 @@ def url() -> Iterator[str]:
             return all(state["cluster_state"] == "ok" for state in states)
 
         wait_for(is_whole, "the cluster")
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+        yield f"redis+cluster://{hosts}", servers
     finally:
         for client in clients:
             client.close()
@@ -106,3 +121,52 @@ async def test_presence_and_tasks(url: str) -> None:
         assert begun is not None and begun.state is TaskState.RUNNING
     finally:
         await client.aclose()
+
+
+async def test_the_registry_of_nodes(url: str) -> None:
+    client, keys = connect(url), Keys(f"t{new_id()}")
+    nodes = RedisNodes(client, NodeCalls(keys, lease=0.3, warmup=1.0))
+    try:
+        for name in "ab":
+            await begin(nodes, node(name))
+            await nodes.charge(f"{name}:1", Kind.CLIENT, USERS)
+        assert [info.name for info in await nodes.all()] == ["a", "b"]
+        await asyncio.sleep(0.4)
+        claimed = {info.name for info in [await nodes.claim(), await nodes.claim()] if info}
+        assert claimed == {"a", "b"}
+        assert set(await nodes.charges("a:1", Kind.CLIENT, 100)) == set(USERS)
+        await nodes.discharge("a:1", Kind.CLIENT, USERS)
+        assert await nodes.count_charges("a:1", Kind.CLIENT) == 0
+    finally:
+        await client.aclose()
+
+
+# redis-py forgets the nodes that it cannot reach, and does not close what it had of them.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_when_a_shard_is_away_the_answer_says_so() -> None:
+    with cluster() as (url, servers):
+        client, keys = connect(url), Keys(f"t{new_id()}")
+        calls = PresenceCalls(keys, lease=30.0, grace=10.0, limit=Limit())
+        presence = RedisPresence(client, calls, warm=no_warmup)
+        sync = connect_sync(url)
+        for_threads = SyncRedisPresence(sync, calls, warm=lambda: 0.0)
+        try:
+            for user in USERS:
+                await presence.register(info(user))
+            servers[1].kill()
+            for answer in (
+                await presence.look_at(USERS),
+                await asyncio.to_thread(for_threads.look_at, USERS),
+            ):
+                states = Counter(one.state for one in answer.users.values())
+                assert answer.partial and set(answer.users) == set(USERS)
+                assert states.keys() == {PresenceState.CONNECTED, PresenceState.UNKNOWN}
+            for server in servers:
+                server.kill()
+            with pytest.raises(GatewayUnavailable):
+                await presence.look_at(USERS)
+        finally:
+            sync.close()
+            await client.aclose()
+            del client, presence
+            gc.collect()

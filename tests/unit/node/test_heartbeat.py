@@ -24,6 +24,7 @@ from tests.unit.doubles import (
     info,
     local_session,
     outbox_of,
+    until,
 )
 
 
@@ -190,3 +191,23 @@ async def test_the_heart_looks_and_outlasts_a_failure(
     assert task.cancelled()
     assert session.close_code == CloseCode.TOKEN_EXPIRED
     assert "a bug" in caplog.text
+
+
+async def test_a_process_that_stood_still_does_not_blame_its_peers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their pongs may wait to be read: a frozen node came back, and would close everybody."""
+    hub = Hub(MemoryChannelLayer())
+    session = session_with(RecordingOutbox())
+    hub.add(session)
+    excused: list[float] = []
+    monkeypatch.setattr(
+        type(session.connection), "excuse", lambda self, seconds: excused.append(seconds)
+    )
+    readings = iter([0.0, 60.0])
+    conf = Conf(heartbeat=0.2, pong_timeout=0.2, slow_timeout=0.2)
+    task = asyncio.ensure_future(beat(conf, hub, lambda: next(readings, 60.0)))
+    await until(lambda: excused)
+    task.cancel()
+    assert excused[0] == pytest.approx(60, abs=0.1)
+    assert "stood still for 60.0 s" in caplog.text

@@ -76,3 +76,38 @@ async def test_a_bug_does_not_end_the_rounds(caplog: pytest.LogCaptureFixture) -
     async with running(rounds, 0.01):
         await until(lambda: rounds.count >= 2)
     assert "a bug" in caplog.text
+
+
+# --- a process that was frozen
+
+
+async def test_leases_that_ran_out_unnoticed_are_renewed_before_anything_is_served() -> None:
+    now = [0.0]
+    rounds = Rounds()
+    made = Renewal(Conf(lease_renew=10, lease_ttl=30), rounds, clock=lambda: now[0])
+    now[0] = 29.0
+    assert not made.overdue
+    now[0] = 31.0
+    assert made.overdue
+    task = asyncio.ensure_future(made.run())
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(made.caught_up() for _ in range(5)))
+        assert rounds.count == 1, "one round for all who wait"
+        assert not made.overdue
+    finally:
+        task.cancel()
+
+
+async def test_nobody_waits_for_a_round_that_fails_for_ever() -> None:
+    now = [0.0]
+    rounds = Rounds(GatewayUnavailable("away"))
+    made = Renewal(Conf(lease_renew=10, lease_ttl=30), rounds, clock=lambda: now[0])
+    now[0] = 31.0
+    task = asyncio.ensure_future(made.run())
+    try:
+        async with asyncio.timeout(5):
+            await made.caught_up()
+        assert not made.succeeded and not made.overdue, "an outage is known, and not waited for"
+    finally:
+        task.cancel()

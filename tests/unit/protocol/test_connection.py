@@ -257,3 +257,17 @@ def test_slow_means_exactly_that_nothing_moved_for_so_long(
         assert isinstance(said, Close) is late
         if late:
             return
+
+
+def test_what_this_side_missed_is_excused() -> None:
+    made = connection(heartbeat=25.0)
+    made.ping_sent(0.0)
+    assert isinstance(made.tick(60.0, 0.0, 0, 0), Close)
+    made.excuse(60.0)
+    assert made.tick(60.0, 0.0, 0, 0) is None
+    assert isinstance(made.tick(70.5, 0.0, 0, 0), Close)
+    stalled = connection(heartbeat=None)
+    stalled.tick(0.0, 0.0, 500, 0)
+    stalled.excuse(60.0)
+    assert stalled.tick(60.0, 0.0, 500, 0) is None
+    assert isinstance(stalled.tick(71.0, 0.0, 500, 0), Close)
