@@ -142,7 +142,7 @@ class Attendance:
     async def tick(self) -> None:
         """One look at the clock."""
         now = self._clock()
-        if now - self._beaten > self._lease:
+        if not self.life or now - self._beaten > self._lease:
             return  # who knows what happened meanwhile: the next beat tells
         due = [key for key, at in self._due.items() if at <= now]
         for kind in Kind:

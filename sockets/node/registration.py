@@ -95,6 +95,7 @@ class Registration:
             silent,
         )
         self.life = f"{self._conf.node_name}:{new_id()}"
+        self._attendance.life = ""  # nobody is charged to a life that is over
         await self._begin()
         self._reborn()
 

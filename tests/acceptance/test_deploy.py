@@ -11,9 +11,9 @@ import pytest
 
 from sockets.types import PresenceState
 from tests.acceptance.cluster import cluster
-from tests.acceptance.gateway import wait_for
+from tests.acceptance.gateway import Gateway, wait_for
 from tests.acceptance.peers import RawClient, client, http_get
-from tests.acceptance.place import GRACE, SETTINGS, place, ready, say
+from tests.acceptance.place import GRACE, LEASE, SETTINGS, place, ready, say
 from tests.scale import scaled
 from tests.unit.api_server import api_server
 from tests.valkey import Server
@@ -46,6 +46,22 @@ async def test_the_drain_command_ends_a_node_from_elsewhere(tmp_path: Path, redi
         assert (await tab.closed())[0] == 4000
         assert "node a is gone" in (await drained).stdout
         assert await asyncio.to_thread(a.wait) == 0
+
+
+async def test_one_name_is_one_node(tmp_path: Path, redis: Server) -> None:
+    """On two machines, where no file lock is seen; whoever is dead is in nobody's way."""
+    async with place(tmp_path, redis) as here:
+        (a,) = await here.begin("a")
+        other = Gateway(tmp_path / "other machine", NODE_NAME="a", **here.environment)
+        with pytest.raises(AssertionError, match=f"process {a.pid} .* already runs as node 'a'"):
+            await asyncio.to_thread(other.start)
+        assert other.wait() == 1
+        await client(a, "42")
+        await asyncio.to_thread(a.kill)
+        here.nodes["other"] = other
+        await asyncio.to_thread(other.start)
+        assert ready(other)
+        await here.until("told", lambda: here.heard("user_offline"), LEASE + 10)
 
 
 async def test_ready_lag_goes_before_the_drain(tmp_path: Path, redis: Server) -> None:

@@ -1,0 +1,190 @@
+"""A node among the others: its lives, its name, what it tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from sockets.conf import Conf
+from sockets.exceptions import AlreadyRunning, GatewayUnavailable
+from sockets.hub import Hub
+from sockets.layers.memory import MemoryChannelLayer
+from sockets.node.core import Addresses
+from sockets.node.registration import Registration
+from sockets.nodes.base import Beat
+from sockets.types import Kind, NodeInfo
+from tests.contracts.test_nodes import node
+from tests.unit.doubles import MovedClock, local_session
+
+
+@dataclass
+class ScriptedNodes:
+    """A registry that answers as told, and notes what it was told."""
+
+    living: list[NodeInfo] = field(default_factory=list)
+    answers: list[Beat | Exception] = field(default_factory=list)
+    beats: list[tuple[NodeInfo, bool, float]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
+        self.beats.append((info, begin, silent))
+        answer = self.answers.pop(0) if self.answers else Beat(True)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def all(self) -> list[NodeInfo]:
+        return self.living
+
+    async def leave(self, life: str) -> None:
+        self.left.append(life)
+
+
+@dataclass
+class ScriptedBus:
+    """Somebody answers, or nobody."""
+
+    answering: bool = False
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def ask(self, nodes: Any, **question: Any) -> dict[str, Any]:
+        self.asked.append(question)
+        return {"a": {}} if self.answering else {}
+
+
+@dataclass
+class NotingAttendance:
+    users: int = 3
+    life: str = ""
+    lives: list[str] = field(default_factory=list)
+    warm: list[float] = field(default_factory=list)
+    checks: int = 0
+
+    async def begin(self, life: str) -> None:
+        self.life = life
+        self.lives.append(life)
+
+    async def check(self) -> None:
+        self.checks += 1
+
+    def beaten(self, warm: float) -> None:
+        self.warm.append(warm)
+
+
+class Subject:
+    def __init__(self) -> None:
+        self.clock = MovedClock()
+        self.nodes, self.bus = ScriptedNodes(), ScriptedBus()
+        self.attendance = NotingAttendance()
+        self.hub = Hub(MemoryChannelLayer())
+        self.reborn = 0
+        self.registration = Registration(
+            conf=Conf(node_name="a"),
+            nodes=self.nodes,  # type: ignore[arg-type]
+            bus=self.bus,  # type: ignore[arg-type]
+            hub=self.hub,
+            attendance=self.attendance,  # type: ignore[arg-type]
+            addresses=Addresses("ws://c/", "ws://w/"),
+            state=lambda: "ready",
+            reborn=self._reborn,
+            clock=self.clock,
+        )
+
+    def _reborn(self) -> None:
+        self.reborn += 1
+
+
+@pytest.fixture
+async def subject() -> AsyncIterator[Subject]:
+    yield Subject()
+
+
+async def test_it_tells_who_and_how_it_is(subject: Subject) -> None:
+    subject.hub.add(local_session())
+    subject.hub.add(local_session("w", kind=Kind.WORKER))
+    told = subject.registration.describe()
+    assert (told.name, told.clients, told.workers, told.users) == ("a", 1, 1, 3)
+    assert told.id.startswith("a:") and told.memory > 10_000_000 and told.pid > 0
+    assert (told.client_url, told.worker_url, told.state) == ("ws://c/", "ws://w/", "ready")
+    assert told.cpu >= 0 and subject.registration.describe("stopped").state == "stopped"
+
+
+async def test_a_life_begins_once_and_goes_on(subject: Subject) -> None:
+    await subject.registration.begin()
+    life = subject.registration.life
+    subject.clock.advance(10)
+    subject.nodes.answers = [Beat(True, 7.0)]
+    await subject.registration.beat()
+    assert [(begin, silent) for _, begin, silent in subject.nodes.beats] == [
+        (True, 0.0),
+        (False, 10.0),
+    ]
+    assert subject.attendance.lives == [life] and subject.attendance.warm == [0.0, 7.0]
+    assert subject.attendance.checks == 1 and subject.reborn == 0
+
+
+async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
+    await subject.registration.begin()
+    first = subject.registration.life
+    subject.clock.advance(60)
+    subject.nodes.answers = [Beat(False), Beat(True)]
+    await subject.registration.beat()
+    second = subject.registration.life
+    assert first != second and subject.attendance.lives == [first, second]
+    assert subject.nodes.beats[-1][0].id == second and subject.nodes.beats[-1][1]
+    assert subject.reborn == 1
+
+
+async def test_a_new_life_that_could_not_begin_is_begun_by_the_next_beat(subject: Subject) -> None:
+    await subject.registration.begin()
+    first = subject.registration.life
+    subject.nodes.answers = [Beat(False), GatewayUnavailable("away")]
+    with pytest.raises(GatewayUnavailable):
+        await subject.registration.beat()
+    assert subject.attendance.lives == [first]
+    assert subject.attendance.life == "", "nobody can arrive"
+    subject.nodes.answers = [Beat(False), Beat(True)]
+    await subject.registration.beat()
+    assert subject.attendance.lives == [first, subject.registration.life]
+    assert subject.reborn == 1
+
+
+async def test_a_start_without_the_store_is_made_up_for_by_a_beat(subject: Subject) -> None:
+    subject.nodes.answers = [GatewayUnavailable("away")]
+    with pytest.raises(GatewayUnavailable):
+        await subject.registration.begin()
+    await subject.registration.beat()
+    assert subject.attendance.lives == [subject.registration.life]
+    assert subject.nodes.beats[-1][1], "it begins"
+
+
+async def test_a_name_that_lives_elsewhere_is_refused_with_the_remedy(subject: Subject) -> None:
+    subject.nodes.living = [node("a", pid=4711, host="other-machine"), node("b")]
+    subject.bus.answering = True
+    with pytest.raises(AlreadyRunning, match=r"4711 on other-machine .* NODE_NAME of its own"):
+        await subject.registration.begin()
+    assert subject.nodes.beats == []
+
+
+async def test_a_name_whose_process_is_dead_is_free(subject: Subject) -> None:
+    """Its lease has not run out yet; it does not answer."""
+    subject.nodes.living = [node("a")]
+    await subject.registration.begin()
+    assert subject.bus.asked and len(subject.nodes.beats) == 1
+
+
+async def test_names_of_others_are_not_asked(subject: Subject) -> None:
+    subject.nodes.living = [node("b")]
+    await subject.registration.begin()
+    assert not subject.bus.asked
+
+
+async def test_the_end_is_told_once(subject: Subject) -> None:
+    await subject.registration.begin()
+    for _ in range(2):
+        await subject.registration.end()
+    assert subject.nodes.left == [subject.registration.life]
+    assert subject.nodes.beats[-1][0].state == "stopped"
