@@ -237,6 +237,17 @@ if _database["ENGINE"].endswith("sqlite3"):
     _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_name("test.sqlite3"))}
 else:
     _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}  # seconds
+    # Without these a server whose machine is gone would be waited for, for minutes or for ever.
+    # What DATABASE_URL says (?connect_timeout=9) wins. No statement_timeout: closing all that a
+    # dead node left open may take long, and PgBouncer refuses the option.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,  # seconds
+        "keepalives_idle": 10,  # seconds of silence until it is asked whether it is there,
+        "keepalives_interval": 5,  # seconds between two questions,
+        "keepalives_count": 3,  # unanswered ones until the connection is given up
+        "tcp_user_timeout": 15_000,  # milliseconds that what was sent may wait for its receipt
+        **_database.get("OPTIONS", {}),
+    }
 DATABASES = {"default": _database}
 
 # The admin lives on the private surface; its cookies reach all ports of a host, so they have

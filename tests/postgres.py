@@ -92,11 +92,11 @@ class Server:
         """Of the database that is always there."""
         return f"postgres://gateway:pw@127.0.0.1:{self.port}/postgres"
 
-    def database(self) -> str:
-        """The URL of a new, empty database."""
+    def database(self, like: str = "template1") -> str:
+        """The URL of a new database: empty, or a copy of the one of that name."""
         name = f"test_{next(self._names)}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}".encode())
         return self.url.removesuffix("postgres") + name
 
     def start(self) -> None:

@@ -129,7 +129,6 @@ class Node(Core):
         self._lock.acquire()
         try:
             await self._check()
-            self.registration.started = time.time()
             self.recorder.start(
                 client_url=self.addresses.client_socket_url,
                 worker_url=self.addresses.worker_socket_url,

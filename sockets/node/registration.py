@@ -32,8 +32,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Registration:
     """Belongs to the node's event loop. Methods may raise GatewayUnavailable.
 
-    `started`: as the node's row says it too. `state`: "ready", or why not. `reborn`: called when
-    others had taken this node for dead.
+    `state`: "ready", or why not. `reborn`: called when others had taken this node for dead.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Registration:
         self._state = state
         self._reborn = reborn
         self._clock = clock
-        self.started = time.time()
+        self._started = time.time()
         self._beaten = clock()
         self._cpu = (clock(), time.process_time())
         self.life = f"{conf.node_name}:{new_id()}"
@@ -122,7 +121,7 @@ class Registration:
             pid=os.getpid(),
             host=socket.gethostname(),
             version=__version__,
-            started_at=self.started,
+            started_at=self._started,
             state=state or self._state(),
             clients=self._hub.count(Kind.CLIENT),
             workers=self._hub.count(Kind.WORKER),

@@ -11,6 +11,10 @@ a session that was closed as lost may come back. Beyond `queue_size` sessions th
 dropped and counted: history is for people, and no socket is closed for its sake. A row that the
 database refuses for what is in it is dropped alone.
 
+No row stays open for ever: a process closes what the one before it under its name left (`start`),
+another node what a dead one left (`node_died`), and after a drop the recorder compares its open
+rows with the sessions that live. Such rows end as lost (4099).
+
     queue.py    what waits: bounded, joined by session, no database
     rows.py     entries and the node's row as SQL
     writer.py   the thread, its retries, `Recorder`

@@ -29,6 +29,7 @@ LOST_REASON: Final = "the gateway process died"
 USER_BYTES: Final = 1024  # PROTOCOL section 2; PostgreSQL can index up to 2,704
 
 CHUNK: Final = 500
+SAME_START: Final = timedelta(seconds=1)  # between two notes of when one process began
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL: PostgreSQL; lone surrogates: no UTF-8
 _LENGTHS: Final[dict[tuple[type[models.Model], str], int | None]] = {
@@ -78,7 +79,7 @@ def take_over(node: Node) -> int:
     """Enter the node; close what its previous process left open. Returns how many those were."""
     using = alias()
     with transaction.atomic(using=using):
-        previous = Node.objects.using(using).filter(name=node.name).first()
+        previous = _locked(node.name)
         ended = previous.seen_at if previous is not None else node.started_at
         lost = _close_lost(Session.objects.using(using).filter(OPEN, node=node.name), ended)
         save_node(node)
@@ -86,30 +87,50 @@ def take_over(node: Node) -> int:
 
 
 def close_dead(name: str, started: datetime, at: datetime) -> int:
-    """Another node died: close what it left open, unless its next process has done so.
+    """Another node died: close what it left open. Returns how many those were.
 
-    `started`: of the dead process, which is also what its row says until another one enters.
+    `started`: of the dead process; `at`: when it was found dead. Nothing is done where its row
+    tells of a later process, which has seen to it, or of a life after `at`: it was not dead, only
+    silent, and its sessions are.
     """
     using = alias()
     with transaction.atomic(using=using):
-        newer = Node.objects.using(using).filter(
-            name=name, started_at__gt=started + timedelta(seconds=1)
-        )
-        if newer.exists():
+        node = _locked(name)
+        if node is not None and (_is_later(node, started) or node.seen_at > at):
             return 0
         return _close_lost(Session.objects.using(using).filter(OPEN, node=name), at)
 
 
-def close_all_but(name: str, live: Collection[str], at: datetime) -> int:
-    """Close the open rows of a node whose sessions are not live: their ends were dropped."""
+def close_all_but(node: Node, live: Collection[str], at: datetime) -> int:
+    """Close the open rows of a node whose sessions are not live: their ends were dropped.
+
+    Not where a later process of the same name has entered: what is open is that one's.
+    """
     using = alias()
-    rows = Session.objects.using(using).filter(OPEN, node=name)
+    rows = Session.objects.using(using).filter(OPEN, node=node.name)
     gone = [id for id in rows.values_list("id", flat=True).iterator() if id not in live]
     count = 0
     for start in range(0, len(gone), CHUNK):
-        chosen = Session.objects.using(using).filter(OPEN, id__in=gone[start : start + CHUNK])
-        count += _close_lost(chosen, at)
+        with transaction.atomic(using=using):
+            entered = _locked(node.name)
+            if entered is not None and _is_later(entered, node.started_at):
+                break
+            chosen = Session.objects.using(using).filter(OPEN, id__in=gone[start : start + CHUNK])
+            count += _close_lost(chosen, at)
     return count
+
+
+def _locked(name: str) -> Node | None:
+    """The node's row, which until the end of the transaction no process enters.
+
+    Taken before any session's row: two who take them in another order wait for each other.
+    """
+    return Node.objects.using(alias()).select_for_update().filter(name=name).first()
+
+
+def _is_later(node: Node, started: datetime) -> bool:
+    """Whether the row is of a later process than the one that began then."""
+    return node.started_at > started + SAME_START
 
 
 def _close_lost(rows: models.QuerySet[Session], at: datetime) -> int:

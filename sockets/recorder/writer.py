@@ -29,9 +29,9 @@ class Recorder:
     """Keeps the rows of one node's sessions, and the node's own row, up to date.
 
     `queue_size` is in sessions, `interval` in seconds between two batches. `clock` gives seconds
-    since the epoch and dates the node's start and stop; all else is dated by the caller. `live`:
-    the ids of the node's live sessions, asked from the thread. Every method may be called from any
-    thread.
+    since the epoch and dates the node's start, which is now, and its stop; all else is dated by
+    the caller. `live`: the ids of the node's live sessions, asked from the thread. Every method
+    may be called from any thread.
     """
 
     def __init__(
@@ -46,6 +46,9 @@ class Recorder:
         self._name = rows.text(Node, "name", node)
         self._interval = interval
         self._clock = clock
+        # The node's start as the other nodes know it, who compare the two: `start` may come
+        # seconds later, where Redis is away.
+        self._made = clock()
         self._queue = Queue(queue_size)
         self._writing = threading.Lock()  # one writer at a time, or a close overtakes its open
         self._node: Node | None = None  # the row as it should be; None: not started
@@ -85,8 +88,10 @@ class Recorder:
 
     def node_died(self, name: str, *, started: float, at: float) -> None:
         """Another node is dead: its rows are to be closed. Told again: the last word counts."""
-        if len(self._dead) < MAX_DEAD:
+        if name in self._dead or len(self._dead) < MAX_DEAD:
             self._dead[name] = (started, at)
+        else:
+            metrics.dropped_recorder.inc()
 
     # Life.
 
@@ -106,11 +111,10 @@ class Recorder:
         false nothing is written until `flush` or `stop`. Called again: changes nothing.
         """
         if self._node is None:
-            now = rows.moment(self._clock())
             self._node = Node(
                 name=self._name,
-                started_at=now,
-                seen_at=now,
+                started_at=rows.moment(self._made),
+                seen_at=rows.moment(self._clock()),
                 version=rows.text(Node, "version", version),
                 pid=os.getpid(),
                 client_url=rows.text(Node, "client_url", client_url),
@@ -119,6 +123,8 @@ class Recorder:
             for event in (self._entered, self._stopping, self._abandoned):
                 event.clear()
             self._finished = False
+            # Asked when it is looked at: the thread may hang in a query, and tell nothing.
+            metrics.RECORDER_PENDING.set_function(lambda: self.pending)
             if thread:
                 # A daemon: a database that never answers must not keep the process from exiting.
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -191,7 +197,6 @@ class Recorder:
                     self._finished = stopping
                     if stopping:
                         return
-                metrics.RECORDER_PENDING.set(self.pending)
                 (self._abandoned if stopping else self._stopping).wait(delay)
         finally:
             connections.close_all()  # this thread's
@@ -234,16 +239,18 @@ class Recorder:
             self._close_what_was_dropped()
             if self._node is not None:
                 self._write_node(self._node, stopping)
-        metrics.RECORDER_PENDING.set(self.pending)
         return written
 
     def _close_what_others_left(self) -> None:
-        for name, (started, at) in list(self._dead.items()):
-            count = rows.close_dead(
-                rows.text(Node, "name", name), rows.moment(started), rows.moment(at)
-            )
-            if self._dead.get(name) == (started, at):
-                del self._dead[name]
+        for name in list(self._dead):
+            started, at = told = self._dead.pop(name)
+            try:
+                count = rows.close_dead(
+                    rows.text(Node, "name", name), rows.moment(started), rows.moment(at)
+                )
+            except BaseException:
+                self._dead.setdefault(name, told)  # unless it was told anew
+                raise
             if count:
                 logger.warning("recorder: node %s died with %d sessions open", name, count)
 
@@ -252,7 +259,7 @@ class Recorder:
             return
         self._queue.has_gap = False
         try:
-            count = rows.close_all_but(self._name, set(self._live()), rows.moment(self._clock()))
+            count = rows.close_all_but(self._node, set(self._live()), rows.moment(self._clock()))
         except BaseException:
             self._queue.has_gap = True
             raise

@@ -202,7 +202,8 @@ async def test_a_lease_that_ran_out_begins_anew(presence: Presence, clock: Moved
     one = info()
     await register(presence, one)
     clock.advance(10 * LEASE)
-    assert await renew(presence, [one]) == []
+    back = await presence.renew([one], NODE)
+    assert back.fenced == () and back.lost == (), "it is back at once, and was never lost"
     assert await ids(presence) == [one.id]
 
 
@@ -483,6 +484,7 @@ async def test_whoever_was_ended_stays_out(presence: Presence, clock: MovedClock
     assert done.ended == (many[2],) and await ids(presence) == [many[3].id]
     done = await presence.end("42", 4512, "all", keep=[many[3].id])
     assert done.ended == ()
+    await presence.release(many[0], NODE)  # the reason stays, whoever comes too late
     clock.advance(LEASE + 1)
     renewed = await presence.renew(many, NODE)
     assert sorted(renewed.fenced, key=lambda one: one.code) == [

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sockets.conf import Conf
 
@@ -117,7 +118,16 @@ class TestDevelopment:
     def test_postgres(self, load: Load) -> None:
         database = load(DATABASE_URL="postgres://a:b@c/d")["DATABASES"]["default"]
         assert database["ENGINE"] == "django.db.backends.postgresql"
-        assert "OPTIONS" not in database
+        assert database["OPTIONS"]["connect_timeout"] == 5
+
+    def test_a_postgres_that_is_gone_is_noticed(self, load: Load) -> None:
+        """In both directions; what the URL says wins. libpq knows every one of these options."""
+        url = "postgres://a:b@c/d?connect_timeout=9&tcp_user_timeout=7&sslmode=require"
+        options = load(DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+        assert (options["connect_timeout"], options["tcp_user_timeout"]) == (9, 7)
+        assert options["sslmode"] == "require"
+        assert options["keepalives_idle"] + 3 * options["keepalives_interval"] <= 30
+        assert conninfo_to_dict(make_conninfo("", **options)).keys() == options.keys()
 
 
 def test_hosts(load: Load) -> None:

@@ -1,0 +1,182 @@
+"""PostgreSQL goes away under live sessions: no socket notices; afterwards every row is right."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from sockets.codes import LOST
+from tests.acceptance.conftest import SHORT
+from tests.acceptance.gateway import Gateway, wait_for
+from tests.acceptance.peers import Peer, client, http_get, worker
+from tests.postgres import Server
+from tests.valkey import shared
+
+SESSIONS = 50
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def empty(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with tables and no rows."""
+    url = server.database()
+    Gateway(tmp_path_factory.mktemp("empty"), DATABASE_URL=url).migrate()
+    return url.rpartition("/")[2]
+
+
+@contextmanager
+def on_postgres(path: Path, url: str, **environment: str) -> Iterator[Gateway]:
+    """A gateway whose rows are there. Its log must hold no traceback."""
+    gateway = Gateway(path / "data", **SHORT | environment, DATABASE_URL=url)
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.kill()
+    assert "Traceback" not in gateway.log(), gateway.log()
+
+
+def rows(gateway: Gateway, where: str = "true") -> list[dict[str, Any]]:
+    url = gateway.environment["DATABASE_URL"]
+    with psycopg.connect(url, connect_timeout=5, row_factory=dict_row) as connection:
+        return connection.execute(
+            f"SELECT * FROM sockets_session WHERE {where}".encode()
+        ).fetchall()
+
+
+def open_rows(gateway: Gateway) -> set[str]:
+    return {row["id"] for row in rows(gateway, "disconnected_at IS NULL")}
+
+
+def ids(peers: list[Peer]) -> set[str]:
+    return {peer.welcome["session"] for peer in peers}
+
+
+def metric(gateway: Gateway, sample: str) -> float:
+    body = http_get(gateway.worker_port, "/metrics")[1].decode()
+    found = re.search(rf"^{re.escape(sample)} (\S+)$", body, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def dropped(gateway: Gateway) -> float:
+    return metric(gateway, 'gateway_dropped_total{what="recorder"}')
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    await asyncio.to_thread(wait_for, condition, what, seconds)
+
+
+async def open_clients(gateway: Gateway, prefix: str, count: int) -> list[Peer]:
+    return [await client(gateway, f"{prefix}-{number}") for number in range(count)]
+
+
+async def close(gateway: Gateway, peers: list[Peer], left: int) -> None:
+    """Close them; returns when the gateway knows, and has `left` clients."""
+    await asyncio.gather(*(peer.close() for peer in peers))
+    await until(lambda: metric(gateway, 'gateway_sessions{kind="client"}') == left, "the ends")
+
+
+@contextmanager
+def killed(server: Server) -> Iterator[None]:
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """It is there, and says nothing: whoever asks it waits."""
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()
+
+
+@pytest.mark.parametrize("away", [killed, frozen])
+async def test_an_outage(server: Server, empty: str, tmp_path: Path, away: Any) -> None:
+    with on_postgres(tmp_path, server.database(empty)) as gateway:
+        sender = await worker(gateway)
+        stay, go = await open_clients(gateway, "stay", SESSIONS - 5), []
+        go += await open_clients(gateway, "go", 5)
+        await until(lambda: open_rows(gateway) == ids([sender, *stay, *go]), "the rows")
+        with away(server):
+            await close(gateway, go, len(stay))
+            come = await open_clients(gateway, "come", 10)
+            await asyncio.sleep(2)  # so long that attempts fail, and wait for the next one
+            for peer in [*stay, *come]:
+                user = peer.welcome["user"]
+                await sender.ask(type="notify", user=user, event="n", data=user)
+            for peer in [*stay, *come]:
+                assert (await peer.receive())["data"] == peer.welcome["user"]
+            assert metric(gateway, "gateway_recorder_pending") >= len(go) + len(come)
+        live = ids([sender, *stay, *come])
+        await until(lambda: open_rows(gateway) == live, "the rows of after")
+        ended = rows(gateway, "disconnected_at IS NOT NULL")
+        assert {row["id"] for row in ended} == ids(go)
+        assert {row["close_code"] for row in ended} == {1000}
+        assert dropped(gateway) == 0
+        assert await asyncio.to_thread(gateway.stop) == 0
+        assert len(rows(gateway)) == len(live) + len(go) and not open_rows(gateway)
+
+
+async def test_more_than_the_queue_holds(server: Server, empty: str, tmp_path: Path) -> None:
+    """The ends of 40 sessions and the beginnings of 10 are lost; no row stays open for it."""
+    with on_postgres(tmp_path, server.database(empty), RECORDER_QUEUE="20") as gateway:
+        peers: list[Peer] = []
+        while len(peers) < SESSIONS:  # never more at once than the queue holds
+            peers.extend(await open_clients(gateway, f"first-{len(peers)}", 10))
+            await until(lambda: open_rows(gateway) == ids(peers), "the rows")
+        stay, go = peers[:10], peers[10:]
+        assert dropped(gateway) == 0
+        with killed(server):
+            await close(gateway, go, len(stay))
+            come = await open_clients(gateway, "come", 30)
+            assert dropped(gateway) == 50
+        live = ids([*stay, *come[10:]])
+        await until(lambda: open_rows(gateway) == live, "the rows of after")
+        assert {row["id"] for row in rows(gateway, f"close_code = {LOST}")} == ids(go)
+        assert "the history of 50 sessions has a gap" in gateway.log()
+        assert metric(gateway, 'gateway_sessions{kind="client"}') == len([*stay, *come])
+        assert await asyncio.to_thread(gateway.stop) == 0
+        assert not open_rows(gateway)
+        assert ids(come[:10]).isdisjoint(row["id"] for row in rows(gateway))
+
+
+async def test_a_node_that_dies_is_cleared_up_behind(
+    server: Server, empty: str, tmp_path: Path
+) -> None:
+    """By the other one, also when the database has to be waited for; the same name may return."""
+    url = server.database(empty)
+    mode = {"REDIS_URL": shared().url, "GATEWAY_NAMESPACE": f"database-{shared().port}"}
+    mode |= {"LEASE_TTL": "1", "LEASE_RENEW": "0.3", "LAYER_PREFIX": "database"}
+    with (
+        on_postgres(tmp_path / "a", url, NODE_NAME="a", **mode) as a,
+        on_postgres(tmp_path / "b", url, NODE_NAME="b", **mode) as b,
+    ):
+        lost, kept = await open_clients(a, "lost", 10), await open_clients(b, "kept", 10)
+        await until(lambda: open_rows(b) == ids([*lost, *kept]), "the rows")
+        with killed(server):
+            a.kill()
+            await until(lambda: "node a (process" in b.log(), "the other to notice")
+        await until(lambda: open_rows(b) == ids(kept), "the rows of the dead")
+        assert {row["close_code"] for row in rows(b, "node = 'a'")} == {LOST}
+        await asyncio.to_thread(a.start)
+        back = await open_clients(a, "back", 10)
+        await until(lambda: open_rows(b) == ids([*back, *kept]), "the rows of its return")
