@@ -205,7 +205,7 @@ class Attendance:
             while users := await self._nodes.charges(dead.id, kind, BATCH):
                 await self._nodes.keep_claim(dead.id)
                 by = dead.id if self._events.changes_wanted else ""
-                settled = await self._presence.settle(users, by, kind=kind)
+                settled = await self._presence.settle(users, by, kind=kind, dead=dead.name)
                 for effects in settled.values():
                     self._lost(effects)
                 told = await self._tell_all(
@@ -214,7 +214,7 @@ class Attendance:
                 done = []
                 for user, effects in settled.items():
                     if effects.wait is not None:
-                        # Its grace goes on, and from now on this node ends it.
+                        # A grace or a lease goes on, and from now on this node sees to its end.
                         self._settle_in((kind, user), effects.wait)
                         await self._charge([(kind, user)])
                     if all(change in told for change in effects.changes):

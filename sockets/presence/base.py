@@ -133,11 +133,18 @@ class Presence(Protocol):
         """Whether the user was blocked."""
 
     async def settle(
-        self, users: Iterable[str], by: str = "", *, kind: Kind = Kind.CLIENT, warm: float = 0.0
+        self,
+        users: Iterable[str],
+        by: str = "",
+        *,
+        kind: Kind = Kind.CLIENT,
+        warm: float = 0.0,
+        dead: str = "",
     ) -> dict[str, Effects]:
         """Decide who is offline: whose grace is over, or whose leases all ran out.
 
-        `warm`: for so many seconds more nobody is declared offline.
+        `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
+        died; whoever has a lease of it that still runs must be settled when it has run out.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

@@ -128,9 +128,9 @@ class PresenceCalls:
         chosen = (client or "", session or "")
         return self._call(Kind.CLIENT, user, "", int(code), reason, *chosen, *keep)
 
-    def settle(self, kind: Kind, user: str, by: str, warm: float) -> Call:
+    def settle(self, kind: Kind, user: str, by: str, warm: float, dead: str) -> Call:
         """Of SETTLE."""
-        return self._call(kind, user, by, warm)
+        return self._call(kind, user, by, warm, dead)
 
     def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
         """Of SAID, one for each user."""

@@ -208,11 +208,20 @@ class MemoryPresence:
         return was
 
     async def settle(
-        self, users: Iterable[str], by: str = "", *, kind: Kind = Kind.CLIENT, warm: float = 0.0
+        self,
+        users: Iterable[str],
+        by: str = "",
+        *,
+        kind: Kind = Kind.CLIENT,
+        warm: float = 0.0,
+        dead: str = "",
     ) -> dict[str, Effects]:
-        return {name: self._settle(self._purged(kind, name), by, warm) for name in users}
+        return {name: self._settle(self._purged(kind, name), by, warm, dead) for name in users}
 
-    def _settle(self, user: _User, by: str, warm: float) -> Effects:
+    def _settle(self, user: _User, by: str, warm: float, dead: str) -> Effects:
+        left = [one.end for one in user.leases.values() if one.info.node == dead]
+        if left:
+            user.wait = max(left) - self._clock()
         if not user.leases and user.state in (_ONLINE, _GRACE):
             due = user.grace_end - self._clock() if user.state == _GRACE else 0.0
             due = max(due, warm)

@@ -94,12 +94,18 @@ class RedisPresence:
             return bool(await self._client.delete(self._calls.block_key(user)))
 
     async def settle(
-        self, users: Iterable[str], by: str = "", *, kind: Kind = Kind.CLIENT, warm: float = 0.0
+        self,
+        users: Iterable[str],
+        by: str = "",
+        *,
+        kind: Kind = Kind.CLIENT,
+        warm: float = 0.0,
+        dead: str = "",
     ) -> dict[str, Effects]:
         settled: dict[str, Effects] = {}
         for some in batches(list(dict.fromkeys(users))):
             with translated(writes=True):
-                calls = [self._calls.settle(kind, user, by, warm) for user in some]
+                calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
                 answers = await SETTLE.run_many(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
                 settled[user] = self._calls.effects(kind, user, answer)

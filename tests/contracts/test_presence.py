@@ -363,6 +363,21 @@ async def test_a_dead_node_is_no_event_for_whoever_came_back(
     assert told((await presence.settle(["42"], NODE))["42"]) == []
 
 
+async def test_leases_that_a_dead_node_left_are_waited_for(
+    presence: Presence, clock: MovedClock
+) -> None:
+    """It may have registered a session a moment before: its own lease ends sooner."""
+    await presence.said((await presence.register(info(node="x"), NODE)).effects.changes)
+    clock.advance(10)
+    for node in ("x", "elsewhere"):
+        await presence.register(info(node=node), NODE)
+    clock.advance(5)
+    settled = (await presence.settle(["42"], NODE, dead="x"))["42"]
+    assert settled.changes == () and settled.wait == pytest.approx(LEASE - 5, abs=0.01)
+    assert (await presence.settle(["42"], NODE, dead="y"))["42"].wait is None
+    assert (await presence.settle(["42"], NODE))["42"].wait is None
+
+
 async def test_in_a_warm_up_nobody_is_declared_offline(
     presence: Presence, clock: MovedClock
 ) -> None:

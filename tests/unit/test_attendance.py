@@ -164,6 +164,25 @@ async def test_what_a_dead_node_left_is_settled_and_told_once(cluster: Cluster) 
     assert [info.name for info in await cluster.nodes.all()] == ["b", "c"]
 
 
+async def test_a_session_that_outlives_its_node_is_settled_when_it_ends(
+    cluster: Cluster,
+) -> None:
+    """Registered after the last beat: the node's own lease ends before the session's."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    await cluster.pass_time(20, b=b)
+    await a.arrive(info("42", node="a"))
+    await a.arrive(info("key", node="a", kind=Kind.WORKER))
+    await a.tick()
+    await cluster.pass_time(11, b=b)
+    assert await cluster.reaper(b).reap() == 1
+    assert await cluster.presence.is_online("42") and cluster.events["b"].told == []
+    assert await cluster.charged("b") == {"42"}
+    await cluster.pass_time(20, b=b)
+    await b.tick()
+    assert sorted(cluster.events["b"].told) == ["-42", "4099 42", "4099 key"]
+    assert await cluster.charged("b") == set()
+
+
 async def test_what_was_decided_and_not_told_is_told_by_another(cluster: Cluster) -> None:
     a, b = await cluster.node("a"), await cluster.node("b")
     cluster.events["a"].held = True
@@ -213,6 +232,30 @@ async def test_what_could_not_be_told_is_left_for_later(
     await cluster.pass_time(LEASE + 1, b=b)
     await cluster.reaper(b).reap()
     assert cluster.events["b"].told == ["4099 42", "+42", "-42"]
+
+
+async def test_a_long_list_is_worked_off_in_batches_under_one_claim(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sockets.attendance.BATCH", 4)
+    a, b, c = [await cluster.node(name) for name in "abc"]
+    for n in range(10):
+        await a.arrive(info(f"u{n}"))
+    await a.tick()
+    await cluster.pass_time(LEASE + 1, b=b, c=c)
+    charges, others = cluster.nodes.charges, []
+
+    async def slow(*given: Any) -> list[str]:
+        await cluster.pass_time(12, b=b, c=c)  # a batch takes long, and the claim goes on
+        others.append(await cluster.nodes.claim())
+        return await charges(*given)
+
+    monkeypatch.setattr(cluster.nodes, "charges", slow)
+    assert await cluster.reaper(b).reap() == 1
+    assert others == [None] * len(others) and len(others) >= 4
+    assert sorted(cluster.events["b"].told) == sorted(
+        [f"-u{n}" for n in range(10)] + [f"4099 u{n}" for n in range(10)]
+    )
 
 
 async def test_a_grace_that_goes_on_is_the_finders(cluster: Cluster) -> None:

@@ -1,8 +1,18 @@
 -- Decide whether a user is offline. Behind user.lua.
 --
 -- ARGV  5 seconds for which nobody is declared offline
+--       6 a node that died ('': none): the leases that it left are waited for
 -- Returns  effects
 purge()
+if ARGV[6] ~= '' then
+  local live = redis.call('ZRANGE', SESSIONS, 0, -1, 'WITHSCORES')
+  for i = 1, #live, 2 do
+    local ok, known = pcall(cjson.decode, redis.call('HGET', INFO, live[i]) or '')
+    if ok and type(known) == 'table' and known.node == ARGV[6] then
+      wait = text(tonumber(live[i + 1]) - now) -- in order: the last one counts
+    end
+  end
+end
 if GRACE and redis.call('ZCARD', SESSIONS) == 0 then
   local due = 0
   if state.state == 'grace' then due = tonumber(state.grace_end) - now end
