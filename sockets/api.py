@@ -221,6 +221,7 @@ async def apresence_of_users(user_ids: Iterable[str]) -> PresenceAnswer:
 async def await_until_online(user_id: str, timeout: float) -> bool:
     """Wait until the user has a live session, at most `timeout` seconds; whether that is so."""
     require_user_id(user_id)
+    patience = _wait_patience(user_id, timeout)
 
     async def wait(node: Core) -> bool:
         with suppress(TimeoutError):
@@ -231,7 +232,7 @@ async def await_until_online(user_id: str, timeout: float) -> bool:
                     await asyncio.sleep(pause)
         return await node.presence.is_online(user_id)
 
-    return await at_node(wait, _wait_patience(user_id, timeout))
+    return await at_node(wait, patience)
 
 
 async def astream_position(user_id: str) -> Position:
@@ -279,6 +280,8 @@ async def adisconnect_user(
     require_user_id(user_id)
     _require_close_code(code)
     client = client and (parse_ulid(client) or client)
+    if isinstance(keep, str):
+        raise InvalidMessage("keep is a list of ids, not one")
     spared = [parse_ulid(id) or id for id in keep]
     return await at_node(
         lambda node: node.control.disconnect(
@@ -436,6 +439,9 @@ def _require_close_code(code: int) -> None:
 
 
 def _wait_patience(user_id: str, timeout: float) -> float:
+    """Raises InvalidMessage."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise InvalidMessage("timeout is a number of seconds")
     return timeout + CALL_TIMEOUT
 
 
@@ -510,6 +516,7 @@ def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> Presence
 
 def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
     require_user_id(user_id)
+    _wait_patience(user_id, timeout)
     deadline = time.monotonic() + timeout
     for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
         left = deadline - time.monotonic()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from sockets import metrics
 from sockets.codes import LOST
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
@@ -154,12 +155,16 @@ class Attendance:
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
             warm = max(0.0, self._warm_until - self._clock())
-            settled = await self._presence.settle(some, self._by, kind=kind, warm=warm)
+            # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
+            due = {(kind, user): self._due.pop((kind, user)) for user in some}
+            self._perhaps_idle.update(due)
+            try:
+                settled = await self._presence.settle(some, self._by, kind=kind, warm=warm)
+            except BaseException:
+                self._due = due | self._due
+                raise
             for user, effects in settled.items():
-                key = (kind, user)
-                self._due.pop(key, None)
-                self._perhaps_idle.add(key)
-                self._heed(effects, key)
+                self._heed(effects, (kind, user))
 
     async def _say_told(self) -> None:
         told, self._told = self._told, []
@@ -207,6 +212,7 @@ class Attendance:
                 by = dead.id if self._events.changes_wanted else ""
                 settled = await self._presence.settle(users, by, kind=kind, dead=dead.name)
                 for effects in settled.values():
+                    metrics.dropped_events.inc(effects.dropped)
                     self._lost(effects)
                 told = await self._tell_all(
                     [change for effects in settled.values() for change in effects.changes]
@@ -255,6 +261,7 @@ class Attendance:
         self._charged.update(new)
 
     def _heed(self, effects: Effects, key: Key | None = None) -> None:
+        metrics.dropped_events.inc(effects.dropped)
         self._lost(effects)
         for change in effects.changes:
             self._announce(change)

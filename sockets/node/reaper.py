@@ -60,7 +60,8 @@ class Reaper:
             died = dead.state != "stopped"
             if died:
                 logger.warning("node %s (process %d) is dead: clearing up", dead.name, dead.pid)
-                self._buried(dead, self._clock())
+                if dead.name not in {info.name for info in await self._nodes.all()}:
+                    self._buried(dead, self._clock())
             if not await self._attendance.finish_for(dead):
                 logger.warning("not everything of node %s could be told; again later", dead.name)
                 return count

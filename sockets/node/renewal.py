@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sockets.conf import Conf
-from sockets.exceptions import GatewayUnavailable
+from sockets.exceptions import GatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Renewal:
         self._retry = min(RETRY, conf.lease_renew)
         self._renew = renew
         self._hurry = asyncio.Event()
+        self._problem = ""  # that was said already
         self.succeeded = True
 
     def failed(self) -> None:
@@ -75,10 +76,10 @@ class Renewal:
     async def _round(self) -> None:
         try:
             await self._renew()
-        except GatewayUnavailable as error:
-            if self.succeeded:
+        except GatewayError as error:
+            if self.succeeded or str(error) != self._problem:
                 logger.warning("leases cannot be renewed, streams not compared: %s", error)
-            self.succeeded = False
+            self.succeeded, self._problem = False, str(error)
         except Exception:
             logger.exception("a renewal failed; the next one follows")
         else:

@@ -27,6 +27,9 @@ ENDED_TTL = 3600.0
 STATE_TTL = 30 * 24 * 3600.0
 """Seconds that it is known when a user was last seen."""
 
+MAX_UNSAID = 32
+"""Changes of one user that wait to be announced; the oldest go first."""
+
 REPLACED = "replaced by a newer connection of this client"
 OVER_LIMIT = "the limit of sessions of this user: the oldest goes"
 BLOCKED = "this user is blocked"
@@ -61,6 +64,7 @@ class Effects:
     `changes`: to be announced by the asking node; told again until `said`. `lost`: sessions whose
     leases had run out. `fenced`: sessions of the asking node that must be closed. `ended`: sessions
     of any node that must be closed. `wait`: seconds after which somebody has to settle the user.
+    `dropped`: changes that were never announced, and are given up for newer ones (MAX_UNSAID).
     """
 
     changes: tuple[PresenceChange, ...] = ()
@@ -68,6 +72,7 @@ class Effects:
     fenced: tuple[Fenced, ...] = ()
     ended: tuple[SessionInfo, ...] = ()
     wait: float | None = None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

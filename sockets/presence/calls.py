@@ -212,7 +212,7 @@ class PresenceCalls:
 
     @staticmethod
     def _effects(kind: Kind, user: str, effects: list[Any], **more: Any) -> Effects:
-        changes, lost, wait = effects
+        changes, lost, wait, dropped = effects
         pairs = zip(changes[::2], changes[1::2], strict=True)
         found = sorted(
             (_change(user, generation, what) for generation, what in pairs),
@@ -222,6 +222,7 @@ class PresenceCalls:
             changes=tuple(found),
             lost=_sessions(kind, user, lost),
             wait=float(wait) if wait else None,
+            dropped=dropped,
             **more,
         )
 
@@ -234,6 +235,7 @@ def join(many: Iterable[Effects]) -> Effects:
         lost=tuple(info for one in found for info in one.lost),
         fenced=tuple(fenced for one in found for fenced in one.fenced),
         ended=tuple(info for one in found for info in one.ended),
+        dropped=sum(one.dropped for one in found),
     )
 
 

@@ -12,6 +12,7 @@ from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
 from sockets.presence.base import (
     BLOCKED,
     ENDED_TTL,
+    MAX_UNSAID,
     OVER_LIMIT,
     REPLACED,
     STATE_TTL,
@@ -56,13 +57,15 @@ class _User:
     unsaid: dict[int, PresenceChange] = field(default_factory=dict)
     lost: list[SessionInfo] = field(default_factory=list)
     wait: float | None = None
+    dropped: int = 0
 
     def effects(self, fenced: Sequence[Fenced] = (), ended: Sequence[SessionInfo] = ()) -> Effects:
         """What the step that ends here brought about."""
         lost, self.lost = tuple(_oldest_first(self.lost)), []
         wait, self.wait = self.wait, None
+        dropped, self.dropped = self.dropped, 0
         changes = tuple(self.unsaid.values())
-        return Effects(changes, lost, tuple(fenced), tuple(_oldest_first(ended)), wait)
+        return Effects(changes, lost, tuple(fenced), tuple(_oldest_first(ended)), wait, dropped)
 
 
 class MemoryPresence:
@@ -130,6 +133,7 @@ class MemoryPresence:
         changes: list[PresenceChange] = []
         lost: list[SessionInfo] = []
         fenced: list[Fenced] = []
+        dropped = 0
         grouped: dict[tuple[Kind, str], list[SessionInfo]] = {}
         for info in infos:
             grouped.setdefault((info.kind, info.user), []).append(info)
@@ -147,7 +151,8 @@ class MemoryPresence:
             effects = user.effects()
             changes += effects.changes
             lost += effects.lost
-        return Effects(tuple(changes), tuple(lost), tuple(fenced))
+            dropped += effects.dropped
+        return Effects(tuple(changes), tuple(lost), tuple(fenced), dropped=dropped)
 
     def _fence(self, user: _User, info: SessionInfo) -> Fenced | None:
         """Why this session may not go on."""
@@ -364,6 +369,9 @@ class MemoryPresence:
         if by:
             change = PresenceChange(user.name, state == _ONLINE, last + 1, now)
             user.unsaid[change.generation] = change
+            if len(user.unsaid) > MAX_UNSAID:
+                del user.unsaid[next(iter(user.unsaid))]
+                user.dropped += 1
 
     def _seen(self, user: _User, at: float) -> None:
         if user.kind is Kind.CLIENT:

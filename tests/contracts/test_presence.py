@@ -15,7 +15,7 @@ import pytest
 
 from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
 from sockets.ids import new_id
-from sockets.presence.base import OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
+from sockets.presence.base import MAX_UNSAID, OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.memory import MemoryPresence
 from sockets.presence.redis import RedisPresence
@@ -316,6 +316,22 @@ async def test_a_change_is_told_until_it_was_said_and_to_nobody_else(
         assert (await presence.settle(["42"], NODE))["42"].changes == (change,), "node a died"
     await presence.said([change])
     assert (await presence.renew([one], NODE)).changes == ()
+
+
+async def test_changes_that_nobody_announces_do_not_pile_up(
+    presence: Presence, clock: MovedClock
+) -> None:
+    """The API server is away for a day, and a user comes and goes."""
+    dropped = 0
+    for _ in range(20):
+        came = (await presence.register(one := info(), NODE)).effects
+        await presence.release(one, NODE)
+        clock.advance(GRACE + 1)
+        went = (await presence.settle(["42"], NODE))["42"]
+        dropped += came.dropped + went.dropped
+    assert dropped == 2 * 20 - MAX_UNSAID
+    assert len(went.changes) == MAX_UNSAID and told(went)[-2:] == [True, False]
+    assert [c.generation for c in went.changes] == sorted(c.generation for c in went.changes)
 
 
 async def test_where_nobody_listens_nothing_is_kept(presence: Presence, clock: MovedClock) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import gc
 import inspect
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
+from django.utils import timezone
 
 from sockets import api
 from sockets.conf import Conf
 from sockets.exceptions import (
+    Blocked,
     GatewayUnavailable,
     GatewayUnreachable,
     InvalidMessage,
@@ -495,3 +499,54 @@ def _never(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(node.dispatcher, "get", never)
     api.task("t")
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True, None])
+async def test_a_timeout_that_is_none(node: Node, timeout: Any) -> None:
+    with pytest.raises(InvalidMessage, match="number of seconds"):
+        await api.await_until_online("42", timeout)
+
+
+async def test_waiting_for_somebody(node: Node) -> None:
+    assert not await api.await_until_online("42", 0)
+    waiting = asyncio.ensure_future(api.await_until_online("42", 5))
+    await asyncio.sleep(0.01)
+    await client(node)
+    assert await waiting
+
+
+async def test_who_is_blocked_stays_out_until_the_time_has_come(node: Node) -> None:
+    await client(node)
+    done = await api.ablock_user("42", time.time() + 0.2, reason="too many")
+    assert done.closed + done.unconfirmed == 1
+    with pytest.raises(Blocked):
+        await client(node)
+    await asyncio.sleep(0.25)
+    await client(node)
+    assert not await api.aunblock_user("42")
+    await api.ablock_user("42", timezone.now() + timedelta(hours=1))
+    assert await api.aunblock_user("42")
+
+
+@pytest.mark.parametrize("until", [datetime(2030, 1, 1), float("inf"), float("nan"), "x", True])
+async def test_an_end_of_a_block_that_is_none(node: Node, until: Any) -> None:
+    with pytest.raises(InvalidMessage, match="until is"):
+        await api.ablock_user("42", until)
+
+
+async def test_too_many_users_at_once_and_one_that_is_a_list(node: Node) -> None:
+    with pytest.raises(InvalidMessage, match="at most 10000"):
+        await api.apresence_of_users(map(str, range(10_001)))
+    with pytest.raises(InvalidMessage, match="list of ids"):
+        await api.adisconnect_user("42", keep="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+async def test_the_nodes_and_their_sessions(node: Node) -> None:
+    session = await client(node)
+    (found,) = await api.anodes()
+    assert (found.name, found.id) == ("here", node.registration.life)
+    assert [info.id for info in await api.alive_sessions()] == [session.info.id]
+    assert await api.alive_sessions(node="elsewhere") == []
+    answer = await api.apresence_of_users(["42", "7"])
+    assert answer.users["42"] == await api.apresence_of("42")
+    assert not answer.users["7"].online

@@ -17,7 +17,7 @@ from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence
 from sockets.redis import Keys, close, connect
-from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
+from sockets.types import Kind, NodeInfo, PresenceChange, PresenceState, SessionInfo
 from tests.contracts.test_nodes import begin, node
 from tests.unit.doubles import MovedClock, info, until
 from tests.valkey import shared
@@ -378,3 +378,78 @@ async def test_where_nobody_listens_nothing_is_told_and_all_is_discharged(
     await a.tick()
     assert cluster.events["a"].told == [] and await cluster.charged("a") == set()
     assert (await cluster.presence.look("42")).state is PresenceState.OFFLINE
+
+
+async def test_an_offline_that_had_no_room_comes_again_by_itself(cluster: Cluster) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await a.tick()
+    cluster.events["a"].held = True
+    await cluster.pass_time(GRACE + 1, a=a)
+    await a.tick()
+    (_, done) = cluster.events["a"].waiting.pop()
+    done(False)
+    cluster.events["a"].held = False
+    await cluster.pass_time(LEASE + 1, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "-42"]
+
+
+async def test_whoever_leaves_while_they_are_settled_is_settled_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await a.arrive(two := info("42"))
+    await cluster.pass_time(GRACE + 1, a=a)
+    settle = cluster.presence.settle
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        answer = await settle(*given, **more)
+        if "42" in answer:
+            monkeypatch.undo()
+            await a.leave(two)
+        return answer
+
+    monkeypatch.setattr(cluster.presence, "settle", slow)
+    await a.tick()
+    assert (await cluster.presence.look("42")).state is PresenceState.IN_GRACE
+    await cluster.pass_time(GRACE + 1, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "-42"]
+
+
+async def test_a_settlement_that_failed_is_due_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    with monkeypatch.context() as away:
+
+        async def fail(*_: Any, **__: Any) -> None:
+            raise GatewayUnavailable("away")
+
+        away.setattr(cluster.presence, "settle", fail)
+        with pytest.raises(GatewayUnavailable):
+            await a.tick()
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "-42"]
+
+
+async def test_rows_of_a_name_that_lives_again_are_left_alone(cluster: Cluster) -> None:
+    """Only an old life of it is dead: its new one has opened the rows again."""
+    await cluster.node("a")
+    b = await cluster.node("b")
+    await cluster.pass_time(LEASE + 1, b=b)
+    assert (await cluster.nodes.claim()) is not None
+    await begin(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
+    await cluster.pass_time(LEASE - 1, b=b)
+    await begin(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
+    await cluster.pass_time(2, b=b)
+    buried: list[str] = []
+    assert await cluster.reaper(b, lambda info, at: buried.append(info.id)).reap() == 1
+    assert buried == []

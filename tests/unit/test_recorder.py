@@ -491,6 +491,27 @@ class TestGap:
         subject.flush()
         assert Session.objects.get(id=session_id(1)).live, "asked once for each gap"
 
+    def test_a_database_that_is_away_just_then_is_asked_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        subject = Recorder(node="here", queue_size=1, interval=1, clock=lambda: NOW + 99)
+        subject.start(thread=False)
+        subject.session_opened(info(1))
+        subject.flush()
+        for number in (1, 2):
+            subject.session_closed(session_id(number), at=NOW, code=1000, reason="")
+        with monkeypatch.context() as away:
+
+            def fail(*_: object) -> int:
+                raise OperationalError("gone")
+
+            away.setattr(rows, "close_all_but", fail)
+            with pytest.raises(OperationalError):
+                subject.flush()
+        assert Session.objects.get().live
+        subject.flush()
+        assert Session.objects.get().close_code == LOST
+
 
 # --- the thread ---------------------------------------------------------------------------------
 

@@ -260,6 +260,34 @@ async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
     assert not any(user.online for user in answer.users.values())
 
 
+async def test_a_lease_that_a_late_renewal_brought_back_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On Redis the two go over two connections: the renewal may come behind the release."""
+    one = House()
+    session = await one.open("42")
+    renew = one.presence.renew
+
+    async def late(infos: Any, by: str = "") -> Any:
+        await one.sessions.close(session, 1000, "")
+        one.presence._ended.clear()
+        return await renew(infos, by)
+
+    monkeypatch.setattr(one.presence, "renew", late)
+    await one.sessions.renew()
+    assert not await one.presence.is_online("42")
+
+
+async def test_whoever_came_back_elsewhere_in_a_drain_is_not_told_to_stay_away() -> None:
+    one = House()
+    session, other = await one.open(), await one.open()
+    one.sessions.accepting = False
+    one.sessions.close_local([session.info.id], CloseCode.REPLACED, "replaced")
+    one.sessions.close_local([other.info.id], CloseCode.DISCONNECTED, "go")
+    assert outbox_of(session).closed == (CloseCode.DRAINING, "this node is draining")
+    assert outbox_of(other).closed == (CloseCode.DISCONNECTED, "go")
+
+
 async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "SLICE", 2)
     one = House()

@@ -12,6 +12,7 @@ local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
 local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
+local MAX_UNSAID = 32
 local STATE_TTL = 30 * 24 * 3600
 
 local function clock()
@@ -24,7 +25,7 @@ local function text(seconds) return string.format('%.6f', seconds) end
 
 local now = clock()
 local lost, leased, wait = {}, {}, ''
-local state, unsaid = {}, {}
+local state, unsaid, dropped = {}, {}, 0
 
 local function load()
   if not GRACE then return end
@@ -46,6 +47,14 @@ local function change(to)
   if BY ~= '' then
     unsaid[generation] = to .. ' ' .. text(now) .. ' ' .. BY
     set('unsaid:' .. generation, unsaid[generation])
+    local waiting = {}
+    for known in pairs(unsaid) do waiting[#waiting + 1] = tonumber(known) end
+    if #waiting > MAX_UNSAID then
+      table.sort(waiting)
+      local oldest = string.format('%.0f', waiting[1])
+      redis.call('HDEL', STATE, 'unsaid:' .. oldest)
+      unsaid[oldest], dropped = nil, dropped + 1
+    end
   end
   redis.call('EXPIRE', STATE, STATE_TTL)
 end
@@ -156,7 +165,8 @@ local function keep()
   redis.call('PEXPIRE', CLIENTS, ms + AFTERLIFE * 1000)
 end
 
--- changes (generation, "<what> <when> <by>", …), lost (session, info, …), seconds to wait or ''
+-- changes (generation, "<what> <when> <by>", …), lost (session, info, …), seconds to wait or '',
+-- changes given up
 local function effects()
   keep()
   local changes = {}
@@ -169,5 +179,5 @@ local function effects()
   for i = 1, #lost, 2 do
     if not leased[lost[i]] then gone[#gone + 1], gone[#gone + 2] = lost[i], lost[i + 1] end
   end
-  return { changes, gone, wait }
+  return { changes, gone, wait, dropped }
 end

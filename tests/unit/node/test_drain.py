@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.node.drain import spread
+from sockets.hub import Hub, LocalSession
+from sockets.layers.memory import MemoryChannelLayer
+from sockets.node.drain import drain, spread
+from tests.unit.doubles import local_session, outbox_of, until
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,47 @@ def test_nobody_is_early_nobody_is_late_and_no_moment_is_crowded(
     assert waits[0] >= 0 and waits[-1] == pytest.approx(seconds, abs=0.001)
     gaps = [later - earlier for earlier, later in pairwise(waits)]
     assert all(gap == pytest.approx(seconds / count, abs=0.0011) for gap in gaps)
+
+
+def crowd(hub: Hub, count: int) -> list[LocalSession]:
+    sessions = [local_session(f"u{n}") for n in range(count)]
+    for session in sessions:
+        session.early = None  # welcomed
+        hub.add(session)
+    return sessions
+
+
+async def test_a_drain_that_is_cut_short_closes_the_rest_at_once() -> None:
+    """The second SIGTERM."""
+    hub = Hub(MemoryChannelLayer())
+    sessions = crowd(hub, 5)
+    draining = asyncio.ensure_future(drain(hub, 1000))
+    await until(lambda: all(outbox_of(session).frames for session in sessions))
+    assert not any(outbox_of(session).closed for session in sessions)
+    draining.cancel()
+    await asyncio.wait({draining})
+    assert {outbox_of(session).closed for session in sessions} == {(4000, "this node is draining")}
+
+
+async def test_a_drain_ends_when_nobody_is_left() -> None:
+    hub = Hub(MemoryChannelLayer())
+    sessions = crowd(hub, 3)
+    draining = asyncio.ensure_future(drain(hub, 1000))
+    await until(lambda: outbox_of(sessions[0]).frames)
+    for session in sessions:
+        hub.discard(session)
+    async with asyncio.timeout(5):
+        await draining
+
+
+async def test_a_drain_of_nobody_is_over_at_once() -> None:
+    async with asyncio.timeout(1):
+        await drain(Hub(MemoryChannelLayer()), 1000)
+
+
+async def test_without_time_everybody_goes_at_once() -> None:
+    hub = Hub(MemoryChannelLayer())
+    sessions = crowd(hub, 3)
+    async with asyncio.timeout(1):
+        await drain(hub, 0)
+    assert all(outbox_of(session).closed for session in sessions)

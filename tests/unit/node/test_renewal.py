@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sockets.conf import Conf
-from sockets.exceptions import GatewayUnavailable
+from sockets.exceptions import AlreadyRunning, GatewayUnavailable
 from sockets.node import renewal
 from sockets.node.renewal import Renewal
 from tests.unit.doubles import until
@@ -111,3 +111,14 @@ async def test_nobody_waits_for_a_round_that_fails_for_ever() -> None:
         assert not made.succeeded and not made.overdue, "an outage is known, and not waited for"
     finally:
         task.cancel()
+
+
+async def test_each_cause_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A name that is taken, found when Redis has come, is another thing than Redis being away."""
+    taken = AlreadyRunning("process 7 already runs as node 'a'")
+    rounds = Rounds(*[GatewayUnavailable("away")] * 2, *[taken] * 300)
+    async with running(rounds, 0.01):
+        await until(lambda: rounds.count >= 6)
+    told = [record.message for record in caplog.records]
+    assert [text.rpartition(": ")[2] for text in told] == ["away", str(taken)]
+    assert not any(record.exc_info for record in caplog.records)
