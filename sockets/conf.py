@@ -118,11 +118,6 @@ class Conf:
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
                 f"({self.lease_renew:g} s); a single late renewal would end live sessions"
             )
-        if self.task_assign_timeout < self.task_accept_timeout:
-            yield (
-                f"TASK_ASSIGN_TIMEOUT: {self.task_assign_timeout:g} s for all workers is less than "
-                f"TASK_ACCEPT_TIMEOUT for one ({self.task_accept_timeout:g} s); choose a larger one"
-            )
         if self.webhooks and not (self.api_server_url and self.webhook_secret):
             yield "WEBHOOKS: they need API_SERVER_URL and WEBHOOK_SECRET; set both"
         if self.inbound_low >= self.inbound_high:

@@ -47,7 +47,6 @@ def test_django_runs_them(settings: LazySettings) -> None:
     ("given", "said"),
     [
         ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
-        ({"task_accept_timeout": 20.0}, "TASK_ASSIGN_TIMEOUT"),
         ({"inbound_low": 64}, "INBOUND_LOW"),
         ({"webhooks": ("user_online",)}, "WEBHOOK_SECRET"),
         ({"no_such_thing": 1}, "no_such_thing"),
