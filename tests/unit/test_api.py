@@ -20,6 +20,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 
 from sockets import api
+from sockets.api import tasks as tasks_api
 from sockets.conf import Conf
 from sockets.exceptions import (
     Blocked,
@@ -439,7 +440,7 @@ async def test_threads_at_once_all_get_a_worker(node: Node) -> None:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a call that carries a task to the gateway: hardly any."""
     hasty = Conf(task_accept_timeout=0.02, task_assign_timeout=0.02)
-    monkeypatch.setattr(api, "get_conf", lambda: hasty)
+    monkeypatch.setattr(tasks_api, "get_conf", lambda: hasty)
     for module in (api, calls):
         monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
 
@@ -476,7 +477,7 @@ async def test_a_walk_that_takes_long_is_waited_for(
 ) -> None:
     """Longer than any other call: each worker may take its time to accept."""
     conf = Conf(task_accept_timeout=5.0, task_assign_timeout=15.0)
-    monkeypatch.setattr(api, "get_conf", lambda: conf)
+    monkeypatch.setattr(tasks_api, "get_conf", lambda: conf)
     for module in (api, calls):
         monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
     worker = await silent_worker(node)
@@ -490,7 +491,7 @@ async def test_a_walk_that_takes_long_is_waited_for(
     (frame,) = outbox_of(worker).frames
     assert await node.dispatcher.accept(worker_name(worker.info), frame["task"], frame["offer"])
     assert (await calling).state is TaskState.RUNNING
-    assert api._assign_patience() == 20.02
+    assert tasks_api._assign_patience() == 20.02
 
 
 def _never(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 
 from sockets import api
+from sockets.api import messages
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, InvalidMessage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,8 +26,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def notify(user: str, event: str, data: Any, **options: Any) -> None:
         calls.append((user, event, bytes(data), options))
 
-    monkeypatch.setattr(api, "current_node", object)
-    monkeypatch.setattr(api, "notify_user", notify)
+    monkeypatch.setattr(messages, "current_node", object)
+    monkeypatch.setattr(messages, "notify_user", notify)
     return calls
 
 
@@ -69,7 +70,7 @@ def test_what_is_wrong_is_told_at_once(
 
 
 def test_that_nobody_could_send_it_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "current_node", lambda: None)
+    monkeypatch.setattr(messages, "current_node", lambda: None)
     with transaction.atomic(), pytest.raises(GatewayUnreachable):
         api.notify_user_on_commit("42", "e")
 
@@ -80,7 +81,7 @@ def test_what_fails_after_the_commit_is_logged(
     def away(*_: Any, **__: Any) -> None:
         raise GatewayUnavailable("Redis is away", id="the-id")
 
-    monkeypatch.setattr(api, "notify_user", away)
+    monkeypatch.setattr(messages, "notify_user", away)
     with transaction.atomic():
         api.notify_user_on_commit("42", "order.paid")
     assert "order.paid" in caplog.text and "Redis is away" in caplog.text

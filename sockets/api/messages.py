@@ -1,0 +1,186 @@
+"""Notifications: sent, positioned, and what became of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from msgspec import Raw
+
+from sockets.conf import get_conf
+from sockets.delivery import compose, encode_json, require_user_id
+from sockets.exceptions import GatewayError
+from sockets.node.backends import SyncBackends
+from sockets.node.calls import at_node, call_id, sync_face
+from sockets.node.core import Core
+from sockets.node.node import current_node
+from sockets.node.remote import remote
+from sockets.types import Position, Receipt, SessionDelivery
+
+logger = logging.getLogger(__name__)
+
+
+async def anotify_user(
+    user_id: str,
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = True,
+    ttl: float | None = None,
+    collapse_key: str | None = None,
+    idempotency_key: str | None = None,
+    exclude_client: str | None = None,
+) -> Receipt:
+    """Notify every session of a user.
+
+    `durable`: kept in the user's stream, so that a session that is away, slow or reconnecting gets
+    it later; else only who is connected now gets it. `ttl`: seconds after which it is not worth
+    delivering. `collapse_key`: replaces the user's earlier message with the same key for whoever
+    has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
+    `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    """
+    return await at_node(
+        lambda node: node.notifier.notify(
+            user_id,
+            event,
+            data,
+            durable=durable,
+            ttl=ttl,
+            collapse_key=collapse_key,
+            idempotency_key=idempotency_key,
+            exclude_client=exclude_client,
+            id=call_id.get(),
+        )
+    )
+
+
+async def anotify_users(
+    user_ids: Iterable[str],
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = True,
+    ttl: float | None = None,
+    collapse_key: str | None = None,
+    idempotency_key: str | None = None,
+    exclude_client: str | None = None,
+) -> list[Receipt]:
+    """`notify_user` for many: one append each, receipts in the same order.
+
+    A user named twice is notified once.
+    """
+    chosen = list(user_ids)
+    return await at_node(
+        lambda node: node.notifier.notify_many(
+            chosen,
+            event,
+            data,
+            durable=durable,
+            ttl=ttl,
+            collapse_key=collapse_key,
+            idempotency_key=idempotency_key,
+            exclude_client=exclude_client,
+            id=call_id.get(),
+        )
+    )
+
+
+async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
+    """Tell every connected client, now or never.
+
+    Durable to many is `notify_users`; `durable=True` here is a ValueError.
+    """
+    _refuse_durable_broadcast(durable)
+    return await at_node(lambda node: node.notifier.broadcast(event, data))
+
+
+async def astream_position(user_id: str) -> Position:
+    """Where the user's stream stands now.
+
+    Take it before you load the data of a page and connect from it: nothing falls between.
+    """
+    require_user_id(user_id)
+    return await at_node(lambda node: node.streams.head(user_id))
+
+
+async def adelivery_of(
+    user_id: str, offset: int, *, epoch: str | None = None
+) -> list[SessionDelivery]:
+    """What became of one durable message, for each live session of its user, oldest first.
+
+    `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
+    node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
+    """
+    require_user_id(user_id)
+
+    async def ask(node: Core) -> list[SessionDelivery]:
+        chosen = (await node.streams.head(user_id)).epoch if epoch is None else epoch
+        return await node.control.delivery_of(user_id, chosen, offset)
+
+    return await at_node(ask)
+
+
+def _refuse_durable_broadcast(durable: bool) -> None:
+    """Raises ValueError."""
+    if durable:
+        raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
+
+
+def _notify_user(redis: SyncBackends, user_id: str, **given: Any) -> Receipt:
+    return redis.notifier.notify(user_id, **given)
+
+
+def _notify_users(redis: SyncBackends, user_ids: Iterable[str], **given: Any) -> list[Receipt]:
+    return redis.notifier.notify_many(user_ids, **given)
+
+
+def _broadcast(redis: SyncBackends, event: str, data: object, durable: bool) -> Receipt:
+    _refuse_durable_broadcast(durable)
+    return redis.notifier.broadcast(event, data)
+
+
+def _stream_position(redis: SyncBackends, user_id: str) -> Position:
+    require_user_id(user_id)
+    return redis.streams.head(user_id)
+
+
+notify_user = sync_face(anotify_user, _notify_user)
+notify_users = sync_face(anotify_users, _notify_users)
+broadcast = sync_face(abroadcast, _broadcast)
+stream_position = sync_face(astream_position, _stream_position)
+delivery_of = sync_face(adelivery_of)
+
+
+def notify_user_on_commit(
+    user_id: str,
+    event: str,
+    data: object = None,
+    *,
+    using: str | None = None,
+    **options: Any,
+) -> None:
+    """`notify_user` when the database transaction around this call is committed; else never.
+
+    For code in `transaction.atomic()`: nobody hears of a row that was rolled back, or asks for one
+    that is not there yet. Without a transaction it is sent at once. Wrong arguments raise here;
+    what goes wrong after the commit can undo nothing any more, and is logged with the message's id.
+    `using`: the database's alias. Options are those of `notify_user`.
+    """
+    require_user_id(user_id)
+    if current_node() is None:
+        remote()  # nobody there to send it is known by now
+    limit = get_conf().max_message_size
+    # As it is now: what the caller does with `data` until the commit is not meant.
+    written = Raw(encode_json(data, limit))
+    compose(event, written, limit=limit, now=0, **options)
+    transaction.on_commit(partial(_send, user_id, event, written, options), using=using)
+
+
+def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
+    try:
+        notify_user(user_id, event, data, **options)
+    except GatewayError:
+        logger.exception("after a commit, %s could not be sent to a user", event)

@@ -1,0 +1,122 @@
+"""Who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import chain, repeat
+
+from sockets.delivery import require_user_id
+from sockets.exceptions import InvalidMessage
+from sockets.node.backends import SyncBackends
+from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
+from sockets.node.core import Core
+from sockets.types import PresenceAnswer, SessionInfo, UserPresence
+
+MAX_ASKED = 10_000
+"""Users in one question about presence."""
+
+WAIT_INTERVAL = 0.5
+"""Seconds between two looks of `wait_until_online`."""
+
+
+async def ais_online(user_id: str) -> bool:
+    """Whether the user has a live client session."""
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.is_online(user_id))
+
+
+async def asessions_of(user_id: str) -> list[SessionInfo]:
+    """The user's live client sessions, oldest first."""
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.sessions_of(user_id))
+
+
+async def apresence_of(user_id: str) -> UserPresence:
+    """How a user stands: connected, in grace or offline; the live sessions; when last seen."""
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.look(user_id))
+
+
+async def apresence_of_users(user_ids: Iterable[str]) -> PresenceAnswer:
+    """`presence_of` for at most 10,000 users.
+
+    Where a shard of a Redis Cluster does not answer, its users are `unknown` and the answer is
+    `partial`.
+    """
+    chosen = _require_users(user_ids)
+    return await at_node(lambda node: node.presence.look_at(chosen))
+
+
+async def await_until_online(user_id: str, timeout: float) -> bool:
+    """Wait until the user has a live session, at most `timeout` seconds; whether that is so."""
+    require_user_id(user_id)
+    patience = _wait_patience(user_id, timeout)
+
+    async def wait(node: Core) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
+                    if await node.presence.is_online(user_id):
+                        return True
+                    await asyncio.sleep(pause)
+        return await node.presence.is_online(user_id)
+
+    return await at_node(wait, patience)
+
+
+def _wait_patience(user_id: str, timeout: float) -> float:
+    """Raises InvalidMessage."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise InvalidMessage("timeout is a number of seconds")
+    return timeout + CALL_TIMEOUT
+
+
+def _require_users(user_ids: Iterable[str]) -> list[str]:
+    """Raises InvalidMessage."""
+    chosen = list(user_ids)
+    if len(chosen) > MAX_ASKED:
+        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
+    for user_id in chosen:
+        require_user_id(user_id)
+    return chosen
+
+
+def _is_online(redis: SyncBackends, user_id: str) -> bool:
+    require_user_id(user_id)
+    return redis.presence.is_online(user_id)
+
+
+def _sessions_of(redis: SyncBackends, user_id: str) -> list[SessionInfo]:
+    require_user_id(user_id)
+    return redis.presence.sessions_of(user_id)
+
+
+def _presence_of(redis: SyncBackends, user_id: str) -> UserPresence:
+    require_user_id(user_id)
+    return redis.presence.look(user_id)
+
+
+def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> PresenceAnswer:
+    return redis.presence.look_at(_require_users(user_ids))
+
+
+def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
+    require_user_id(user_id)
+    _wait_patience(user_id, timeout)
+    deadline = time.monotonic() + timeout
+    for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
+        left = deadline - time.monotonic()
+        if redis.presence.is_online(user_id) or left <= 0:
+            break
+        time.sleep(min(pause, left))
+    return redis.presence.is_online(user_id)
+
+
+is_online = sync_face(ais_online, _is_online)
+sessions_of = sync_face(asessions_of, _sessions_of)
+presence_of = sync_face(apresence_of, _presence_of)
+presence_of_users = sync_face(apresence_of_users, _presence_of_users)
+wait_until_online = sync_face(await_until_online, _wait_until_online, patience=_wait_patience)

@@ -1,0 +1,79 @@
+"""Work for workers."""
+
+from __future__ import annotations
+
+from sockets.conf import get_conf
+from sockets.exceptions import InvalidMessage
+from sockets.ids import parse_ulid
+from sockets.node.calls import CALL_TIMEOUT, at_node, call_id, sync_face
+from sockets.types import PoolLoad, Task
+
+
+async def aassign_task(
+    pool: str,
+    event: str,
+    data: object = None,
+    *,
+    user_id: str | None = None,
+    progress_to_user: bool = True,
+    timeout: float | None = None,
+    task_id: str | None = None,
+) -> Task:
+    """Give work to one live worker of `pool`; returns when one has accepted.
+
+    The gateway is no job queue: raises NoWorkerAvailable if nobody is free, and a task whose worker
+    vanishes is `lost`, not repeated. The job stays yours; `sockets.signals.task_…` tell its end.
+    `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
+    `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
+    be silent before it is lost (default: TASK_TIMEOUT). `task_id`: a ULID of yours, so that you can
+    store it first; repeating a call with it returns the task that there is.
+    """
+    if task_id is not None:
+        task_id = _require_ulid(task_id)
+    return await at_node(
+        lambda node: node.dispatcher.assign(
+            pool,
+            event,
+            data,
+            user_id=user_id,
+            progress_to_user=progress_to_user,
+            timeout=timeout,
+            id=call_id.get() if task_id is None else task_id,
+        ),
+        _assign_patience(),
+    )
+
+
+async def acancel_task(task_id: str) -> bool:
+    """Cancel a live task; its worker is told to stop. False: it had ended, or never was."""
+    return await at_node(lambda node: node.dispatcher.cancel(task_id))
+
+
+async def atask(task_id: str) -> Task | None:
+    """A task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
+    return await at_node(lambda node: node.dispatcher.get(task_id))
+
+
+async def aworker_pools() -> list[PoolLoad]:
+    """The pools that have live workers, and how full they are."""
+    return await at_node(lambda node: node.dispatcher.pools())
+
+
+def _require_ulid(id: str) -> str:
+    """In its canonical form. Raises InvalidMessage."""
+    ulid = parse_ulid(id) if isinstance(id, str) else None
+    if ulid is None:
+        raise InvalidMessage("a task id is a ULID: 26 characters, such as str(ulid.ULID())")
+    return ulid
+
+
+def _assign_patience(*_: object, **__: object) -> float:
+    """The last worker may be asked just before the limit for all of them."""
+    conf = get_conf()
+    return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
+
+
+assign_task = sync_face(aassign_task, patience=_assign_patience)
+cancel_task = sync_face(acancel_task)
+task = sync_face(atask)
+worker_pools = sync_face(aworker_pools)
