@@ -153,6 +153,7 @@ class Node(Core):
         self.spawn(self.attendance.watch())
         self.spawn(self.reaper.run())
         self._started = True
+        self.renewal.hurry()  # the others should see at once that it is ready
 
     async def _check(self) -> None:
         try:

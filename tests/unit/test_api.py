@@ -441,7 +441,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a call that carries a task to the gateway: hardly any."""
     hasty = Conf(task_accept_timeout=0.02, task_assign_timeout=0.02)
     monkeypatch.setattr(tasks_api, "get_conf", lambda: hasty)
-    for module in (api, calls):
+    for module in (tasks_api, calls):
         monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
 
 
@@ -478,7 +478,7 @@ async def test_a_walk_that_takes_long_is_waited_for(
     """Longer than any other call: each worker may take its time to accept."""
     conf = Conf(task_accept_timeout=5.0, task_assign_timeout=15.0)
     monkeypatch.setattr(tasks_api, "get_conf", lambda: conf)
-    for module in (api, calls):
+    for module in (tasks_api, calls):
         monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
     worker = await silent_worker(node)
     call = partial(api.assign_task, "p", "e")

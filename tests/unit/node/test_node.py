@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.unit.doubles import (
     local_session,
     outbox_of,
     running_node,
+    until_told,
 )
 
 
@@ -102,6 +103,17 @@ async def test_it_can_be_stopped_and_started_again() -> None:
     assert current_node() is None and not first.ready
     second = await ensure_node()
     assert second is not first and second.ready
+
+
+async def test_the_others_see_at_once_that_it_is_ready(node: Node) -> None:
+    await until_told(_state_of(node, "ready"))
+
+
+def _state_of(node: Node, state: str) -> Callable[[], Awaitable[object]]:
+    async def ask() -> bool:
+        return [info.state for info in await node.nodes.all()] == [state]
+
+    return ask
 
 
 async def test_addresses_of_the_settings_go_before_ports(
@@ -204,5 +216,7 @@ async def test_rows_that_could_not_be_written_are_told(
 
 
 async def test_a_renewal_says_that_the_node_lives(node: Node) -> None:
+    seen = node.recorder.seen  # type: ignore[attr-defined]
+    before = len(seen)
     await node._renew()
-    assert len(node.recorder.seen) == 1  # type: ignore[attr-defined]
+    assert len(seen) == before + 1
