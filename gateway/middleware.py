@@ -21,6 +21,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
+from sockets.http.paths import keep_segments
+from sockets.http.problems import of_text
 from sockets.types import Surface
 
 # A middleware is called in the way of what it wraps: both give a response or promise one.
@@ -69,6 +71,7 @@ class SurfaceMiddleware(Middleware):
 
     def __call__(self, request: HttpRequest) -> Answer:
         request.urlconf = URLCONFS[surface_of(request)]
+        keep_segments(request)
         if request.path_info not in _ANY_HOST:
             request.get_host()  # DisallowedHost, which Django answers with 400
         response: Answer = self.get_response(request)
@@ -92,6 +95,19 @@ def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response
+
+
+class ProblemMiddleware(Middleware):
+    """Errors of the HTTP API are problem JSON, those that Django makes too."""
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        if not request.path_info.startswith("/api/") or surface_of(request) is Surface.PUBLIC:
+            response: Answer = self.get_response(request)
+            return response
+        return self._later(request) if self.is_async else of_text(self.get_response(request))
+
+    async def _later(self, request: HttpRequest) -> HttpResponseBase:
+        return of_text(await self.get_response(request))
 
 
 class StaticMiddleware(ServeStaticMiddleware):

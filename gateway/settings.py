@@ -184,6 +184,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "ninja",  # its page of the API's documents, without a foreign host
     # Not daphne: as an app it imports its reactor too early, and uvloop is lost.
     "sockets",
     *(["examples.image_converter"] if _DEMO else []),
@@ -191,6 +192,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "gateway.middleware.SurfaceMiddleware",
     "gateway.middleware.HeadersMiddleware",
+    "gateway.middleware.ProblemMiddleware",
     "gateway.middleware.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",
     "gateway.middleware.AdminAuthenticationMiddleware",
@@ -211,6 +213,8 @@ TEMPLATES = [
         },
     }
 ]
+# The server has cut longer bodies by then, by surface.
+DATA_UPLOAD_MAX_MEMORY_SIZE = GATEWAY["body_private"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -8,10 +8,12 @@ from django.views.generic import RedirectView
 
 from gateway import views
 from sockets.http import ops
+from sockets.http.api import api
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("api/v1/", api.urls),
     path("healthz", ops.healthz),
     path("readyz", ops.readyz),
     path("metrics", ops.metrics),

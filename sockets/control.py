@@ -117,6 +117,8 @@ class Control:
 
     async def drain(self, node: str) -> bool:
         """Ask a node to send its clients away and end; whether it has heard."""
+        if node not in {info.name for info in await self._nodes.all()}:
+            return False
         return bool(await self._bus.ask([node], timeout=ASK_TIMEOUT, type="node.drain"))
 
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:

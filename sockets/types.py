@@ -232,6 +232,20 @@ class Receipt:
     reach: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One of many that are sent together; the members are those of `notify_user`."""
+
+    user_id: str
+    event: str
+    data: Any = None
+    durable: bool = True
+    ttl: float | None = None
+    collapse_key: str | None = None
+    idempotency_key: str | None = None
+    exclude_client: str | None = None
+
+
 class Outcome(StrEnum):
     """What became of a durable message for one session."""
 

@@ -18,7 +18,7 @@ from sockets.node.calls import at_node, call_id, sync_face
 from sockets.node.core import Core
 from sockets.node.node import current_node
 from sockets.node.remote import remote
-from sockets.types import Position, Receipt, SessionDelivery
+from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,32 @@ async def anotify_users(
     )
 
 
+async def anotify_batch(notifications: Iterable[Notification]) -> list[Receipt]:
+    """Each to its user, with its own event, data and options, in one round trip to the store.
+
+    Nothing is sent if one of them is wrong. Where the outcome is unknown, repeating the call is
+    safe only for those that have an `idempotency_key`.
+    """
+    chosen = list(notifications)
+    return await at_node(lambda node: node.notifier.notify_batch(chosen))
+
+
+async def aread_stream(
+    user_id: str, *, epoch: str | None = None, offset: int = 0, limit: int = 100
+) -> Page:
+    """Durable messages of a user behind a position, oldest first, at most `limit`.
+
+    Without `epoch`: of the stream as it is now. `page.floor` above `offset`: older ones are gone.
+    """
+    require_user_id(user_id)
+
+    async def read(node: Core) -> Page:
+        of = (await node.streams.head(user_id)).epoch if epoch is None else epoch
+        return await node.streams.read(user_id, Position(of, offset), limit)
+
+    return await at_node(read)
+
+
 async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
     """Tell every connected client, now or never.
 
@@ -150,6 +176,8 @@ def _stream_position(redis: SyncBackends, user_id: str) -> Position:
 notify_user = sync_face(anotify_user, _notify_user)
 notify_users = sync_face(anotify_users, _notify_users)
 broadcast = sync_face(abroadcast, _broadcast)
+notify_batch = sync_face(anotify_batch)
+read_stream = sync_face(aread_stream)
 stream_position = sync_face(astream_position, _stream_position)
 delivery_of = sync_face(adelivery_of)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sockets import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose, is_repeated, require_user_id, signal
-from sockets.exceptions import GatewayUnavailable
+from sockets.exceptions import GatewayUnavailable, InvalidMessage
 from sockets.hub import Layer
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import Presence
 from sockets.streams.base import Appended, NewEntry, Streams
-from sockets.types import Receipt
+from sockets.types import Notification, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,37 @@ class Notifier:
             receipts = [await self._publish(user, entry) for user in chosen]
         by_user = dict(zip(chosen, receipts, strict=True))
         return [by_user[user] for user in named]
+
+    async def notify_batch(self, many: Sequence[Notification]) -> list[Receipt]:
+        """Each to its user, in order; nothing is sent if one of them is wrong."""
+        entries = [self._entry(index, one) for index, one in enumerate(many)]
+        durable = [index for index, one in enumerate(many) if one.durable]
+        done = await self._streams.append_many(
+            [(many[index].user_id, entries[index]) for index in durable]
+        )
+        receipts: dict[int, Receipt] = {}
+        for index, appended in zip(durable, done, strict=True):
+            user, entry = many[index].user_id, entries[index]
+            receipts[index] = await self._appended(user, entry, appended)
+        for index, one in enumerate(many):
+            if not one.durable:
+                receipts[index] = await self._publish(one.user_id, entries[index])
+        return [receipts[index] for index in range(len(many))]
+
+    def _entry(self, index: int, one: Notification) -> NewEntry:
+        try:
+            require_user_id(one.user_id)
+            return self._compose(
+                one.event,
+                one.data,
+                durable=one.durable,
+                ttl=one.ttl,
+                collapse_key=one.collapse_key,
+                idempotency_key=one.idempotency_key,
+                exclude_client=one.exclude_client,
+            )
+        except InvalidMessage as error:
+            raise type(error)(f"notification {index}: {error}") from None
 
     async def broadcast(self, event: str, data: object) -> Receipt:
         """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""

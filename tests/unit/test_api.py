@@ -37,7 +37,7 @@ from sockets.node.node import Node
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions import worker_name
-from sockets.types import Disconnected, Kind, PoolLoad, SessionInfo, TaskState
+from sockets.types import Disconnected, Kind, Notification, PoolLoad, SessionInfo, TaskState
 from tests.unit.doubles import (
     RecordingOutbox,
     local_session,
@@ -55,6 +55,8 @@ TWINS = sorted(name for name in api.__all__ if f"a{name}" in api.__all__)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "notify_user": ("42", "e"),
     "notify_users": (["42"], "e"),
+    "notify_batch": ([Notification("42", "e"), Notification("7", "e", durable=False)],),
+    "read_stream": ("42",),
     "broadcast": ("e",),
     "is_online": ("42",),
     "sessions_of": ("42",),

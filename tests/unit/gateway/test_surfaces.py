@@ -38,7 +38,9 @@ async def get(path: str, surface: Surface | None, **extra: Any) -> Any:
         ("/static/", 404, 404),
         ("/static/admin/../../manage.py", 404, 404),
         ("/static/admin/css/none.css", 404, 404),
-        ("/api/v1/nodes", 404, 404),
+        ("/api/v1/nodes", 404, 401),
+        ("/api/v1/docs", 404, 200),
+        ("/api/v1/none", 404, 404),
         ("/.env", 404, 404),
     ],
 )

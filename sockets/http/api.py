@@ -1,0 +1,76 @@
+"""The HTTP API of the private surface: what Django code can do, for any language.
+
+/api/v1/…                 routes/, each with `Authorization: Bearer <API key>`
+/api/v1/openapi.json      the document, OpenAPI 3.1
+/api/v1/docs              to read and try
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import register_converter
+from ninja import NinjaAPI
+
+from sockets import __version__
+from sockets.http import problems
+from sockets.http.paths import SegmentConverter
+from sockets.http.schemas import Problem
+from sockets.http.security import ApiKey
+
+register_converter(SegmentConverter, "segment")
+
+
+_ERRORS = {
+    "400": "The request cannot be read.",
+    "401": "No valid key.",
+    "404": "There is no such thing.",
+    "405": "Another method is meant.",
+    "413": "Too large.",
+    "422": "Understood, and wrong.",
+    "503": "Not now: the state store is away, or no worker is free.",
+}
+
+
+class _Api(NinjaAPI):
+    """Nothing it answers may be kept by a cache; every operation may answer with a problem."""
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        document = super().get_openapi_schema(**kwargs)
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        content = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, description in _ERRORS.items():
+                    answer = {"description": description, "content": content}
+                    operation["responses"].setdefault(status, answer)
+        return document
+
+    def create_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = super().create_response(request, *args, **kwargs)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+api = _Api(
+    title="Gateway",
+    version=__version__,
+    description=(
+        "Notify users, see who is connected, give work to workers. User ids in paths are "
+        "percent-encoded, a `/` too. Errors are problem JSON (RFC 9457)."
+    ),
+    auth=ApiKey(),
+    urls_namespace="gateway-api",
+)
+problems.install(api)
+
+
+def _add_routes() -> None:
+    from sockets.http.routes import messages, tasks, users
+
+    for module in (messages, users, tasks):
+        api.add_router("", module.router)
+
+
+_add_routes()

@@ -1,0 +1,44 @@
+"""User ids in paths: any string, `/` and `%` included, percent-encoded by the caller.
+
+ASGI decodes the whole path, so that `a%2Fb` would be two segments. Here a path is decoded anew
+from `raw_path`, without those two characters, and the converter does the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from django.http import HttpRequest
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_KEPT = {b"2f": b"%2F", b"25": b"%25"}
+_LAST = {"%2F": "/", "%25": "%"}
+
+
+class SegmentConverter:
+    """One segment of a path, whatever is in it."""
+
+    regex = "[^/]+"
+
+    def to_python(self, value: str) -> str:
+        return re.sub("%2F|%25", lambda found: _LAST[found[0]], value)
+
+    def to_url(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+def keep_segments(request: HttpRequest) -> None:
+    """Decode the path of an API request without losing where its segments end."""
+    scope: dict[str, Any] = getattr(request, "scope", {})
+    raw = scope.get("raw_path")
+    if not raw or not request.path_info.startswith("/api/"):
+        return
+    path = raw.partition(b"?")[0]
+    decoded = _ESCAPE.sub(_decode, path)
+    request.path_info = decoded.decode("utf-8", "replace")
+
+
+def _decode(found: re.Match[bytes]) -> bytes:
+    return _KEPT.get(found[1].lower()) or bytes.fromhex(found[1].decode())

@@ -1,0 +1,106 @@
+"""Errors of the HTTP API as RFC 9457 problem JSON: each says what to do next."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable
+
+CONTENT_TYPE = "application/problem+json"
+
+_TITLES = {
+    400: "The request cannot be read",
+    401: "No valid key",
+    403: "The key may not do this",
+    404: "There is no such thing",
+    405: "Not with this method",
+    409: "In conflict with what is there",
+    413: "Too large",
+    422: "The request is understood, and wrong",
+    429: "Too many requests",
+    500: "An error of the gateway",
+    503: "Not now",
+}
+
+
+def problem(status: int, detail: str, **members: Any) -> HttpResponse:
+    """A response. `members`: extensions, for programs."""
+    body = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail, **members}
+    response = JsonResponse(body, status=status, content_type=CONTENT_TYPE)
+    response["Cache-Control"] = "no-store"
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="gateway"'
+    if status in (429, 503):
+        response._has_been_logged = True  # type: ignore[attr-defined]  # no error of the gateway's
+        response["Retry-After"] = str(math.ceil(members.get("retry_after", 1)))
+    return response
+
+
+def of_gateway(request: HttpRequest, error: Any) -> HttpResponse:
+    """What the gateway refuses, or cannot do now."""
+    members: dict[str, Any] = {"code": _code(type(error))}
+    if isinstance(error, GatewayUnavailable):
+        members |= {"outcome": error.outcome, "id": error.id}
+    if isinstance(error, NoWorkerAvailable):
+        members["pools"] = [
+            {
+                "pool": load.pool,
+                "workers": load.workers,
+                "capacity": load.capacity,
+                "held": load.held,
+            }
+            for load in error.pools
+        ]
+    return problem(error.http_status, str(error), **members)
+
+
+def _code(kind: type[GatewayError]) -> str:
+    """The class as a word: `message_too_large`."""
+    return re.sub("(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
+
+
+def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
+    """Which members are wrong, and why; what was sent is not repeated."""
+    errors = [
+        {"where": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors
+    ]
+    first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "not valid"
+    return problem(422, first, code="invalid_request", errors=errors[:100])
+
+
+def of_http(request: HttpRequest, error: Any) -> HttpResponse:
+    """What the framework or a route says in HTTP's terms."""
+    return problem(error.status_code, str(error), code=f"http_{error.status_code}")
+
+
+def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
+    """No key, or one that is not known."""
+    detail = "send Authorization: Bearer <API key>; keys are those of API_KEYS"
+    return problem(401, detail, code="unauthorized")
+
+
+def of_text(response: HttpResponse) -> HttpResponse:
+    """An error that Django answers by itself (no such path, another method), as a problem."""
+    if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE:
+        return response
+    detail = {404: "there is no such path: see /api/v1/docs", 405: "another method is meant"}.get(
+        response.status_code, response.reason_phrase
+    )
+    made = problem(response.status_code, detail, code=f"http_{response.status_code}")
+    if "Allow" in response:
+        made["Allow"] = response["Allow"]
+    return made
+
+
+def install(api: NinjaAPI) -> None:
+    """Have all errors of the API answered so."""
+    api.add_exception_handler(GatewayError, of_gateway)
+    api.add_exception_handler(ValidationError, of_validation)
+    api.add_exception_handler(HttpError, of_http)
+    api.add_exception_handler(AuthenticationError, of_authentication)

@@ -1,0 +1,115 @@
+"""Notifications by HTTP."""
+
+from __future__ import annotations
+
+import msgspec
+from django.http import HttpRequest
+from ninja import Router
+from ninja.params.functions import Header, Query
+
+from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
+from sockets.http.schemas import (
+    BatchIn,
+    BroadcastIn,
+    Key,
+    MessageIn,
+    MessagesOut,
+    ReceiptOut,
+    ReceiptsOut,
+    StoredMessage,
+)
+from sockets.types import Entry, Notification
+
+router = Router(tags=["Messages"])
+
+IdempotencyKey = Header(
+    None,
+    alias="Idempotency-Key",
+    description="A repetition within 5 minutes gets the first receipt.",
+)
+
+
+@router.post(
+    "/users/{segment:user}/messages", response=ReceiptOut, summary="Notify every session of a user"
+)
+async def notify(
+    request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
+) -> ReceiptOut:
+    """Durable unless it says otherwise: in the user's stream when this returns."""
+    receipt = await anotify_user(
+        user,
+        message.event,
+        message.data,
+        durable=message.durable,
+        ttl=message.ttl,
+        collapse_key=message.collapse_key,
+        idempotency_key=_key_of(message, key),
+        exclude_client=message.exclude_client,
+    )
+    return ReceiptOut.of(receipt)
+
+
+@router.post("/messages/batch", response=ReceiptsOut, summary="Notify many, each with its message")
+async def notify_batch(
+    request: HttpRequest, batch: BatchIn, key: Key | None = IdempotencyKey
+) -> ReceiptsOut:
+    """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
+    repeated."""
+    many = [
+        _notification(one.user, one, _key_of(one, key, index))
+        for index, one in enumerate(batch.messages)
+    ]
+    receipts = await anotify_batch(many)
+    return ReceiptsOut(receipts=[ReceiptOut.of(receipt) for receipt in receipts])
+
+
+@router.post("/broadcast", response=ReceiptOut, summary="Tell every connected client")
+async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
+    """Now or never. Durable to many is a batch."""
+    return ReceiptOut.of(await abroadcast(message.event, message.data))
+
+
+@router.get(
+    "/users/{segment:user}/messages", response=MessagesOut, summary="Read a user's recent messages"
+)
+async def read(
+    request: HttpRequest,
+    user: str,
+    epoch: str | None = Query(None, description="Of the position; absent: of the stream as it is."),
+    offset: int = Query(0, ge=0, description="Those behind it; 0: from the oldest that is kept."),
+    limit: int = Query(100, ge=1, le=1000),
+) -> MessagesOut:
+    """Durable messages behind a position, oldest first. Ask with `next` for the next page."""
+    page = await aread_stream(user, epoch=epoch, offset=offset, limit=limit)
+    known = epoch in (None, page.epoch)
+    return MessagesOut(
+        epoch=page.epoch,
+        head=page.head,
+        complete=known and offset >= page.floor,
+        messages=[_stored(entry) for entry in page.entries],
+        next=None if page.complete else page.end,
+    )
+
+
+def _stored(entry: Entry) -> StoredMessage:
+    return StoredMessage(offset=entry.offset, **msgspec.json.decode(entry.body))
+
+
+def _notification(user: str, message: MessageIn, key: str | None) -> Notification:
+    return Notification(
+        user,
+        message.event,
+        message.data,
+        message.durable,
+        message.ttl,
+        message.collapse_key,
+        key,
+        message.exclude_client,
+    )
+
+
+def _key_of(message: MessageIn, header: str | None, index: int | None = None) -> str | None:
+    """The message's own goes before the header's, which is one for all of a batch."""
+    if message.idempotency_key is not None or header is None or not message.durable:
+        return message.idempotency_key
+    return header if index is None else f"{header}:{index}"[-255:]

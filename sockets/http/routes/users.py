@@ -1,0 +1,102 @@
+"""Who is connected, by HTTP, and who has to go."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from ninja import Router
+from ninja.errors import HttpError
+from ninja.params.functions import Query
+
+from sockets.api import (
+    adisconnect_session,
+    adisconnect_user,
+    alive_sessions,
+    apresence_of,
+    apresence_of_users,
+    astream_position,
+)
+from sockets.codes import CloseCode
+from sockets.http.schemas import (
+    DisconnectedOut,
+    PositionOut,
+    PresenceIn,
+    PresenceOut,
+    PresencesOut,
+    SessionOut,
+    SessionsOut,
+    UserOut,
+)
+from sockets.types import Disconnected
+
+router = Router(tags=["Presence"])
+
+CODE = Query(
+    int(CloseCode.DISCONNECTED),
+    ge=4000,
+    le=4999,
+    description="4000 to 4499: the client returns; 4500 to 4999: it does not.",
+)
+
+
+@router.get("/users/{segment:user}", response=UserOut, summary="How a user stands")
+async def user(request: HttpRequest, user: str) -> UserOut:
+    """State, live sessions, when last seen, and where the stream stands."""
+    stands = await apresence_of(user)
+    position = await astream_position(user)
+    at = PositionOut(epoch=position.epoch, offset=position.offset)
+    made: UserOut = UserOut.of(stands, user=user, position=at)
+    return made
+
+
+@router.post("/presence", response=PresencesOut, summary="How many users stand")
+async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
+    """At most 10,000 at once."""
+    answer = await apresence_of_users(asked.users)
+    return PresencesOut(
+        partial=answer.partial,
+        users={user: PresenceOut.of(stands) for user, stands in answer.users.items()},
+    )
+
+
+@router.delete(
+    "/users/{segment:user}/sessions", response=DisconnectedOut, summary="Close a user's sessions"
+)
+async def disconnect(
+    request: HttpRequest,
+    user: str,
+    client: str | None = Query(None, description="Only those of this client id."),
+    session: str | None = Query(None, description="Only this one."),
+    keep: list[str] = Query([], description="Ids of clients or sessions to spare."),  # noqa: B008
+    code: int = CODE,
+    reason: str = Query("disconnected by the application", max_length=123),
+) -> DisconnectedOut:
+    """Returns when they are closed."""
+    done = await adisconnect_user(
+        user, client=client, session=session, keep=keep, code=code, reason=reason
+    )
+    return DisconnectedOut.of(done)
+
+
+@router.get("/sessions", response=SessionsOut, summary="Live sessions of clients and workers")
+async def sessions(
+    request: HttpRequest,
+    node: str | None = Query(None, description="Only those of this node."),
+    limit: int = Query(100, ge=1, le=1000),
+) -> SessionsOut:
+    """At most `limit`, oldest first."""
+    found = await alive_sessions(node=node, limit=limit)
+    return SessionsOut(sessions=[SessionOut.of(info) for info in found])
+
+
+@router.delete("/sessions/{session}", response=DisconnectedOut, summary="Close one session")
+async def disconnect_session(
+    request: HttpRequest,
+    session: str,
+    code: int = CODE,
+    reason: str = Query("disconnected by the application", max_length=123),
+) -> DisconnectedOut:
+    """Of a client or a worker, wherever it is; 404 if no node has it."""
+    done = await adisconnect_session(session, code=code, reason=reason)
+    if done == Disconnected(0):
+        raise HttpError(404, "no node has this session")
+    return DisconnectedOut.of(done)

@@ -1,0 +1,306 @@
+"""What the HTTP API takes and gives; the OpenAPI document is made of these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from ninja import Field, Schema
+from pydantic import ConfigDict, StringConstraints
+
+from sockets.types import (
+    Disconnected,
+    Kind,
+    NodeInfo,
+    PresenceState,
+    Receipt,
+    SessionInfo,
+    Task,
+    TaskState,
+    UserPresence,
+)
+
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Event = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+ULID = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+MAX_BATCH = 1_000
+MAX_ASKED = 10_000
+
+
+class In(Schema):
+    """A member that is not known is an error: it may be a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+_EPHEMERAL: dict[str, Any] = {
+    # An ephemeral message is not kept, so there is nothing to outlive, replace or repeat.
+    "if": {"properties": {"durable": {"const": False}}, "required": ["durable"]},
+    "then": {
+        "properties": {
+            name: {"type": "null"} for name in ("ttl", "collapse_key", "idempotency_key")
+        }
+    },
+}
+
+
+class MessageIn(In):
+    """A notification."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_EPHEMERAL)
+
+    event: Event = Field(..., examples=["order.paid"])
+    data: Any = Field(None, examples=[{"order": 7}])
+    durable: bool = Field(True, description="Kept in the stream; false: now or never.")
+    ttl: float | None = Field(None, gt=0, description="Seconds that it is worth delivering.")
+    collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
+    exclude_client: str | None = Field(None, description="The client id that needs no echo.")
+    idempotency_key: Key | None = Field(
+        None, description="As the header Idempotency-Key: a repetition gets the first receipt."
+    )
+
+
+class BatchMessageIn(MessageIn):
+    """One of many."""
+
+    user: UserId = Field(..., examples=["42"])
+
+
+class BatchIn(In):
+    """Written and sent in one round trip to the store; nothing is sent if one of them is wrong."""
+
+    messages: list[BatchMessageIn] = Field(..., min_length=1, max_length=MAX_BATCH)
+
+
+class BroadcastIn(In):
+    """To every connected client, now or never."""
+
+    event: Event = Field(..., examples=["maintenance"])
+    data: Any = None
+
+
+class ReceiptOut(Schema):
+    """What was done."""
+
+    id: str
+    epoch: str | None = None
+    offset: int | None = None
+    duplicate: bool = False
+    reach: int = Field(0, description="The user's live sessions just then.")
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> ReceiptOut:
+        return cls(
+            id=receipt.id,
+            epoch=receipt.epoch,
+            offset=receipt.offset,
+            duplicate=receipt.duplicate,
+            reach=receipt.reach,
+        )
+
+
+class ReceiptsOut(Schema):
+    """In the order of the messages."""
+
+    receipts: list[ReceiptOut]
+
+
+class PositionOut(Schema):
+    """A place in a user's stream."""
+
+    epoch: str
+    offset: int
+
+
+class SessionOut(Schema):
+    """One live socket."""
+
+    id: str
+    kind: Kind
+    user: str
+    client_id: str
+    node: str
+    connected_at: float
+    seen_at: float | None = None
+    address: str
+    agent: str
+    acked: PositionOut | None = None
+    acked_at: float | None = None
+
+    @classmethod
+    def of(cls, info: SessionInfo) -> SessionOut:
+        acked = None
+        if info.acked is not None:
+            acked = PositionOut(epoch=info.acked.epoch, offset=info.acked.offset)
+        return cls(
+            id=info.id,
+            kind=info.kind,
+            user=info.user,
+            client_id=info.client_id,
+            node=info.node,
+            connected_at=info.connected_at,
+            seen_at=info.seen_at,
+            address=info.address,
+            agent=info.agent,
+            acked=acked,
+            acked_at=info.acked_at,
+        )
+
+
+class PresenceOut(Schema):
+    """How a user stands."""
+
+    state: PresenceState
+    online: bool
+    last_seen: float | None = None
+    sessions: list[SessionOut]
+
+    @classmethod
+    def of(cls, stands: UserPresence, **more: Any) -> Any:
+        return cls(
+            state=stands.state,
+            online=stands.online,
+            last_seen=stands.last_seen,
+            sessions=[SessionOut.of(info) for info in stands.sessions],
+            **more,
+        )
+
+
+class UserOut(PresenceOut):
+    """A user."""
+
+    user: str
+    position: PositionOut
+
+
+class PresenceIn(In):
+    """Many users at once."""
+
+    users: list[UserId] = Field(..., max_length=MAX_ASKED, examples=[["42", "kim@example.com"]])
+
+
+class PresencesOut(Schema):
+    """By user id."""
+
+    partial: bool = Field(description="A shard did not answer; its users are `unknown`.")
+    users: dict[str, PresenceOut]
+
+
+class StoredMessage(Schema):
+    """A durable message as its stream keeps it."""
+
+    offset: int
+    id: str
+    event: str
+    data: Any = None
+    time: float
+
+
+class MessagesOut(Schema):
+    """A page of a stream, behind a position."""
+
+    epoch: str
+    head: int = Field(description="The offset of the newest message.")
+    complete: bool = Field(
+        description="False: older ones than these are gone, or of another epoch."
+    )
+    messages: list[StoredMessage]
+    next: int | None = Field(description="The `offset` to ask with for the next page.")
+
+
+class DisconnectedOut(Schema):
+    """How many sockets are closed, and how many nodes did not confirm in time."""
+
+    closed: int
+    unconfirmed: int
+
+    @classmethod
+    def of(cls, done: Disconnected) -> DisconnectedOut:
+        return cls(closed=done.closed, unconfirmed=done.unconfirmed)
+
+
+class SessionsOut(Schema):
+    """Oldest first."""
+
+    sessions: list[SessionOut]
+
+
+class NodeOut(Schema):
+    """One gateway process."""
+
+    name: str
+    state: str
+    host: str
+    pid: int
+    version: str
+    started_at: float
+    seen_at: float
+    clients: int
+    workers: int
+    users: int
+    cpu: float
+    memory: int
+    client_url: str
+    worker_url: str
+
+    @classmethod
+    def of(cls, info: NodeInfo) -> NodeOut:
+        return cls(**{name: getattr(info, name) for name in cls.model_fields})
+
+
+class NodesOut(Schema):
+    """Those that live, by name."""
+
+    nodes: list[NodeOut]
+
+
+class TaskIn(In):
+    """Work for one worker of a pool."""
+
+    pool: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9._-]{1,64}$")] = Field(
+        ..., examples=["image.convert"]
+    )
+    event: Event
+    data: Any = None
+    user: UserId | None = None
+    progress_to_user: bool = True
+    timeout: float | None = Field(None, gt=0, le=30 * 24 * 3600, description="Seconds of silence.")
+    task_id: Annotated[str, StringConstraints(pattern=ULID)] | None = Field(
+        None, description="A ULID of yours: repeating the call is safe."
+    )
+
+
+class TaskOut(Schema):
+    """A task at one moment."""
+
+    id: str
+    pool: str
+    event: str
+    state: TaskState
+    worker: str
+    user: str | None = None
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    result: Any = None
+    error: str = ""
+
+    @classmethod
+    def of(cls, task: Task) -> TaskOut:
+        return cls(**{name: getattr(task, name) for name in cls.model_fields})
+
+
+class CancelledOut(Schema):
+    """Whether it was live."""
+
+    cancelled: bool
+
+
+class Problem(Schema):
+    """RFC 9457."""
+
+    title: str
+    status: int
+    detail: str
+    code: str | None = None
