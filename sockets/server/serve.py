@@ -97,6 +97,7 @@ def _banner(host: str, client: int, worker: int, node: Node) -> str:
         f"clients  {node.addresses.client_socket_url}",
         f"workers  ws://{name}:{worker}/ws/worker/",
         f"admin    http://{name}:{worker}/admin/",
+        f"api      http://{name}:{worker}/api/v1/docs",
     ]
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")

@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     help = (
         "Prepare a development machine: migrate, a staff user with a password of its own, and "
-        "keys for tokens and for the example's worker. What is there already is kept."
+        "keys for tokens, for the example's worker and for the HTTP API. What is there is kept."
     )
 
     def handle(self, **options: Any) -> None:
@@ -34,14 +34,9 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         password = self._staff(conf.data_dir / "admin_password")
         keys = conf.data_dir / "dev.env"
-        if not keys.exists():
-            worker_key = secrets.token_hex(24)
-            _write_private(
-                keys,
-                f"JWT_SECRET={secrets.token_hex(32)}\n"
-                f"WORKER_KEY={worker_key}\n"
-                f"WORKER_KEYS=dev:{worker_key}\n",
-            )
+        known = keys.read_text() if keys.exists() else ""
+        if missing := _missing(known):
+            _write_private(keys, known + missing)
         if password:
             self.stderr.write(f"staff user: {STAFF}, password: {password}", ending="\n")
         self.stdout.write(str(keys.resolve()))
@@ -57,6 +52,23 @@ class Command(BaseCommand):
             return password
         kept = file.read_text().strip() if file.exists() else ""
         return kept if kept and user.check_password(kept) else ""
+
+
+def _missing(known: str) -> str:
+    """The lines of the file with the keys that it does not have yet."""
+    worker_key, api_key = secrets.token_hex(24), secrets.token_hex(24)
+    groups = [
+        {"JWT_SECRET": secrets.token_hex(32)},
+        {"WORKER_KEY": worker_key, "WORKER_KEYS": f"dev:{worker_key}"},
+        {"API_KEY": api_key, "API_KEYS": f"dev:{api_key}"},
+    ]
+    have = {line.partition("=")[0] for line in known.splitlines()}
+    return "".join(
+        f"{name}={value}\n"
+        for group in groups
+        if not have & group.keys()
+        for name, value in group.items()
+    )
 
 
 def _write_private(file: Path, content: str) -> None:
