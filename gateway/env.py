@@ -170,6 +170,46 @@ class Env:
                 raise Wrong(name, f"{word!r} is not known", f"choose from {', '.join(known)}")
         return items
 
+    def labelled_secrets(self, name: str, *, at_least: int) -> tuple[tuple[str, str], ...]:
+        """A comma list of `id:secret`, at most 16, for keys that are rotated."""
+        form = "write id:secret,id:secret"
+        found: dict[str, str] = {}
+        value = self.raw(name)
+        for number, item in enumerate(value.split(",") if value else (), start=1):
+            label, colon, secret = (part.strip() for part in item.strip().partition(":"))
+            if not colon or _LABEL.fullmatch(label) is None:
+                raise Wrong(name, f"item {number} has no proper id", f"{form}; ids: {_LABEL_RULE}")
+            if label in found:
+                raise Wrong(name, f"the id {label!r} is there twice", "give each key its own")
+            if (size := len(secret.encode())) < at_least:
+                raise Wrong(
+                    name,
+                    f"the secret of {label!r} has {size} bytes, too few to be safe",
+                    f"give {at_least} or more, for example from: openssl rand -hex 32",
+                )
+            found[label] = secret
+        return self._few(name, tuple(found.items()))
+
+    def labelled_files(self, name: str, *, base: Path) -> tuple[tuple[str, str], ...]:
+        """A comma list of `id:path` or `path`, at most 16, as (id or "", content)."""
+        found: list[tuple[str, str]] = []
+        for item in self.words(name):
+            label, colon, path = item.partition(":")
+            if not colon or _LABEL.fullmatch(label) is None:
+                label, path = "", item
+            try:
+                found.append((label, (base / Path(path.strip()).expanduser()).read_text("utf-8")))
+            except (OSError, UnicodeDecodeError):
+                raise Wrong(name, f"{path!r} cannot be read", "name a file in PEM") from None
+        return self._few(name, tuple(found))
+
+    @staticmethod
+    def _few(name: str, keys: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """Each token may have to be tried with all of them."""
+        if len(keys) > 16:
+            raise Wrong(name, f"{len(keys)} keys are too many", "keep at most 16")
+        return keys
+
     def keys(self, name: str) -> dict[str, str]:
         """A comma list of `name:secret` as {name: SHA-256 of the secret in hex}.
 

@@ -15,6 +15,7 @@ from typing import Any
 from gateway import secrets
 from gateway.env import CLUSTER, Env, Wrong, hosts_of, redis_database
 from gateway.logs import LEVELS, logging_config
+from sockets.auth.tokens import public_key
 from sockets.conf import WEBHOOK_EVENTS, Conf
 from sockets.types import Surface
 
@@ -42,16 +43,24 @@ _NODE_NAME = _env.label("NODE_NAME", socket.gethostname() or "gateway")
 # --- Who may enter --------------------------------------------------------------------------
 
 _JWT_SECRET = _env.secret("JWT_SECRET")  # HS256: at least 32 bytes
-_AUTH_DEFAULT = ("jwt",) if _JWT_SECRET else () if PRODUCTION else ("insecure",)
+_JWT_SECRETS = _env.labelled_secrets("JWT_SECRETS", at_least=32)
+_JWT_PUBLIC_KEYS = _env.labelled_files("JWT_PUBLIC_KEYS", base=BASE_DIR)
+_HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS)
+_AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
 _AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "insecure"))
 _CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN")
 if not _AUTH:
     raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
 if "jwt" in _AUTH:
-    if not _JWT_SECRET:
+    if not _HAS_JWT:
         raise Wrong("JWT_SECRET", "AUTH has jwt, and there is no secret", "set it (>= 32 bytes)")
     _env.secret("JWT_SECRET", at_least=32)
-if _DEMO and "jwt" not in _AUTH:
+    for _id, _pem in _JWT_PUBLIC_KEYS:
+        try:
+            public_key(_pem)
+        except ValueError as error:
+            raise Wrong("JWT_PUBLIC_KEYS", str(error), "name a file with a PUBLIC KEY") from None
+if _DEMO and not ("jwt" in _AUTH and _JWT_SECRET):
     raise Wrong("DEMO", "its page connects with tokens", "set JWT_SECRET (scripts/run does)")
 if PRODUCTION:
     secrets.refuse_in_production(
@@ -97,6 +106,11 @@ GATEWAY: dict[str, Any] = {
     "client_origins": _CLIENT_ORIGINS,
     "auth": _AUTH,
     "jwt_secret": _JWT_SECRET,
+    "jwt_secrets": _JWT_SECRETS,
+    "jwt_public_keys": _JWT_PUBLIC_KEYS,
+    "jwt_audience": _env.words("JWT_AUDIENCE"),
+    "jwt_issuer": _env.words("JWT_ISSUER"),
+    "jwt_leeway": _env.seconds("JWT_LEEWAY", _default.jwt_leeway, minimum=0),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
     "query_token": _env.flag("QUERY_TOKEN", _default.query_token),

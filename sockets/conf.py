@@ -44,6 +44,11 @@ class Conf:
     # Who may enter.
     auth: tuple[str, ...] = ("insecure",)
     jwt_secret: str = field(default="", repr=False)
+    jwt_secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # (kid, secret)
+    jwt_public_keys: tuple[tuple[str, str], ...] = ()  # (kid or "", PEM)
+    jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
+    jwt_issuer: tuple[str, ...] = ()
+    jwt_leeway: float = 10.0  # that two clocks may differ
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default

@@ -18,5 +18,14 @@ LIFETIME = 300.0
 def token_for(visitor: str, now: float | None = None) -> str:
     """A JWT whose `sub` is the visitor. `now`: epoch seconds."""
     now = time.time() if now is None else now
-    claims = {"sub": visitor, "iat": int(now), "exp": int(now + LIFETIME)}
-    return jwt.encode(claims, get_conf().jwt_secret, algorithm="HS256")
+    conf = get_conf()
+    claims: dict[str, str | int] = {
+        "sub": visitor,
+        "iat": int(now),
+        "exp": int(now + LIFETIME),
+    }
+    if conf.jwt_audience:
+        claims["aud"] = conf.jwt_audience[0]
+    if conf.jwt_issuer:
+        claims["iss"] = conf.jwt_issuer[0]
+    return jwt.encode(claims, conf.jwt_secret, algorithm="HS256")

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jwt
-
 from sockets.auth.handshake import Handshake
+from sockets.auth.tokens import check_token
 from sockets.conf import Conf
 from sockets.exceptions import Unauthorized
-from sockets.ids import is_user_id
 from sockets.types import Credentials
-
-LEEWAY = 10
-"""Seconds that two clocks may differ."""
-
-MAX_TOKEN = 8_192
-"""Characters."""
 
 
 def authenticate(handshake: Handshake, conf: Conf) -> Credentials:
@@ -36,37 +28,6 @@ def authenticate(handshake: Handshake, conf: Conf) -> Credentials:
         return credentials
     wanted = "user_id or a token" if "insecure" in conf.auth else "a token"
     raise Unauthorized(f"no credentials: give {wanted}")
-
-
-def check_token(token: str, conf: Conf) -> Credentials:
-    """The Credentials in a JWT. Raises Unauthorized; the reason never quotes the token."""
-    if len(token) > MAX_TOKEN:
-        raise Unauthorized("token: too long")
-    try:
-        # The algorithm is ours to choose, never the token's: HS256 and nothing else.
-        claims = jwt.decode(
-            token,
-            conf.jwt_secret,
-            algorithms=["HS256"],
-            leeway=LEEWAY,
-            options={"require": ["sub"], "verify_aud": False},
-        )
-    except jwt.ExpiredSignatureError:
-        raise Unauthorized("token: expired") from None
-    except jwt.ImmatureSignatureError:
-        raise Unauthorized("token: not valid yet") from None
-    except jwt.MissingRequiredClaimError as error:
-        raise Unauthorized(f"token: claim {error.claim!r} is missing") from None
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        raise Unauthorized("token: not valid") from None
-    subject = claims["sub"]
-    if not is_user_id(subject):
-        raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8")
-    try:
-        expires_at = None if "exp" not in claims else float(claims["exp"]) + LEEWAY
-    except OverflowError:
-        raise Unauthorized("token: exp is out of range") from None
-    return Credentials(subject, "jwt", expires_at)
 
 
 def _jwt(handshake: Handshake, conf: Conf) -> Credentials | None:

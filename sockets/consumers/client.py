@@ -12,6 +12,7 @@ from typing import Any
 from django.db import close_old_connections
 
 from sockets.auth import clients
+from sockets.auth.tokens import check_token
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, Unauthorized
@@ -129,7 +130,7 @@ class ClientConsumer(GatewayConsumer):
         if "jwt" not in conf.auth:
             raise BadFrame(ErrorCode.BAD_MESSAGE, "tokens are not in use here")
         try:
-            credentials = clients.check_token(refresh.token, conf)
+            credentials = check_token(refresh.token, conf)
         except Unauthorized as error:
             raise BadFrame(ErrorCode.UNAUTHORIZED, str(error)) from None
         if credentials.subject != self.session.info.user:

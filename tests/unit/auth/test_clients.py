@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sockets.auth.clients import LEEWAY, METHODS, authenticate, check_token
+from sockets.auth.clients import METHODS, authenticate
 from sockets.auth.handshake import Handshake, parse
+from sockets.auth.tokens import check_token
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
@@ -65,12 +66,12 @@ def test_a_good_token(claims: dict[str, Any], expected: Credentials) -> None:
 def test_a_token_ends_when_it_says_give_or_take_the_leeway() -> None:
     ends = int(time.time()) + 3_600
     expires_at = check_token(token(exp=ends), CONF).expires_at
-    assert expires_at is not None and ends <= expires_at <= ends + LEEWAY
+    assert expires_at is not None and ends <= expires_at <= ends + CONF.jwt_leeway
 
 
 def test_two_clocks_may_differ_by_the_leeway() -> None:
     now = int(time.time())
-    assert check_token(token(nbf=now + LEEWAY - 2), CONF).subject == "42"
+    assert check_token(token(nbf=now + CONF.jwt_leeway - 2), CONF).subject == "42"
     assert check_token(token(exp=now - 2), CONF).subject == "42"
 
 
@@ -89,10 +90,10 @@ def test_an_end_beyond_all_time_is_no_bug_of_ours() -> None:
 @pytest.mark.parametrize(
     ("claims", "reason"),
     [
-        ({"exp": NOW - LEEWAY - 5}, "expired"),
+        ({"exp": NOW - CONF.jwt_leeway - 5}, "expired"),
         ({"exp": 0}, "expired"),
-        ({"nbf": NOW + LEEWAY + 3_600}, "not valid yet"),
-        ({"iat": NOW + LEEWAY + 3_600}, "not valid yet"),
+        ({"nbf": NOW + CONF.jwt_leeway + 3_600}, "not valid yet"),
+        ({"iat": NOW + CONF.jwt_leeway + 3_600}, "not valid yet"),
         ({"sub": ""}, "sub must be"),
         ({"sub": "x" * 1_025}, "sub must be"),
         ({"sub": None}, "claim 'sub' is missing"),
@@ -138,7 +139,6 @@ def unsigned() -> str:
     "given",
     [
         pytest.param(token("another secret, also long enough for it"), id="wrong secret"),
-        pytest.param(token(algorithm="HS512"), id="another algorithm"),
         pytest.param(unsigned(), id="alg none"),
         pytest.param(unsigned() + token().rsplit(".", 1)[1], id="alg none, signed"),
         pytest.param(rsa_signed(), id="RS256"),

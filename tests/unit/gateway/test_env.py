@@ -137,6 +137,30 @@ class TestKeys:
         assert env(A="ü" * 16).secret("A", at_least=32) == "ü" * 16  # bytes, not characters
 
 
+class TestLabelledSecrets:
+    def test_in_their_order(self) -> None:
+        given = f" a:{'x' * 32} ,b:{'y:' * 16}"
+        found = env(KEYS=given).labelled_secrets("KEYS", at_least=32)
+        assert found == (("a", "x" * 32), ("b", "y:" * 16))
+        assert env().labelled_secrets("KEYS", at_least=32) == ()
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "no-colon",
+            ":secretsecretsecretsecretsecretse",
+            f"a b:{'x' * 32}",
+            f"a:{'x' * 32},a:{'y' * 32}",
+            "a:short",
+            ",".join(f"k{n}:{'x' * 32}" for n in range(17)),
+        ],
+    )
+    def test_what_is_wrong_is_told_and_no_secret_shown(self, given: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(KEYS=given).labelled_secrets("KEYS", at_least=32)
+        assert "xxx" not in fault(error) and "secretsecret" not in fault(error)
+
+
 class TestUrls:
     @pytest.mark.parametrize(
         ("text", "url"),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -165,12 +167,39 @@ class TestProduction:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestTokens:
+    def test_keys_of_every_kind(self, load: Load, tmp_path: Path) -> None:
+        private = ed25519.Ed25519PrivateKey.generate()
+        pem = private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        (tmp_path / "issuer.pem").write_bytes(pem)
+        file = tmp_path / "issuer.pem"
+        found = load(
+            JWT_SECRETS=f"old:{'o' * 32}, new:{'n' * 32}",
+            JWT_PUBLIC_KEYS=f"id:{file},{file}",
+            JWT_AUDIENCE="gateway, other",
+            JWT_ISSUER="https://id.example.com",
+        )["GATEWAY"]
+        assert found["auth"] == ("jwt",)
+        assert found["jwt_secrets"] == (("old", "o" * 32), ("new", "n" * 32))
+        assert found["jwt_public_keys"] == (("id", pem.decode()), ("", pem.decode()))
+        assert found["jwt_audience"] == ("gateway", "other")
+        assert found["jwt_issuer"] == ("https://id.example.com",)
+        assert "ooo" not in repr(Conf(**found))
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("name", "given"),
         [
             ("ENVIRONMENT", {"ENVIRONMENT": "staging"}),
             ("NODE_ENV", {"NODE_ENV": "prod"}),
+            ("JWT_SECRETS", {"JWT_SECRETS": f"a:{'x' * 31}"}),
+            ("JWT_PUBLIC_KEYS", {"JWT_PUBLIC_KEYS": "a:/no/such/file"}),
+            ("JWT_PUBLIC_KEYS", {"JWT_PUBLIC_KEYS": os.devnull}),
+            ("JWT_LEEWAY", {"JWT_LEEWAY": "-1"}),
+            ("DEMO", {"DEMO": "true", "JWT_SECRETS": f"a:{'x' * 32}"}),
             ("LOG_LEVEL", {"LOG_LEVEL": "loud"}),
             ("SURFACE", {"SURFACE": "all"}),
             ("CLIENT_SOCKET_PORT", {"CLIENT_SOCKET_PORT": "70000"}),

@@ -1,0 +1,150 @@
+"""JSON Web Tokens: which keys may have signed one, and what it must say (RFC 7519, RFC 8725).
+
+The algorithm is never the token's choice: a key knows the algorithms that it is for, and a token
+is tried only with keys of its algorithm. So a public key is never taken for a shared secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from sockets.conf import Conf
+from sockets.exceptions import Unauthorized
+from sockets.ids import is_user_id
+from sockets.types import Credentials
+
+MAX_TOKEN: Final = 8_192
+"""Characters."""
+
+_RSA_BITS: Final = 2_048
+# RFC 7518 section 3.2: a key at least as long as the hash.
+_HMAC: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+_RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """One key that may have signed a token. `id`: its `kid`, "" for any."""
+
+    id: str
+    algorithms: tuple[str, ...]
+    key: Any = field(repr=False)
+
+
+def secret_key(secret: str, id: str = "") -> TokenKey:
+    """A shared secret; for the longer hashes only if it is as long. Raises ValueError."""
+    size = len(secret.encode())
+    algorithms = tuple(name for name, least in _HMAC.items() if size >= least)
+    if not algorithms:
+        raise ValueError("a secret has at least 32 bytes")
+    return TokenKey(id, algorithms, secret)
+
+
+def public_key(pem: str, id: str = "") -> TokenKey:
+    """A public key in PEM. Raises ValueError, which says what is wrong with it."""
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("it is not a public key in PEM") from None
+    match key:
+        case rsa.RSAPublicKey():
+            if key.key_size < _RSA_BITS:
+                raise ValueError(f"an RSA key has at least {_RSA_BITS} bits")
+            return TokenKey(id, _RSA, key)
+        case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
+            return TokenKey(id, (_CURVES[key.curve.name],), key)
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return TokenKey(id, ("EdDSA",), key)
+    raise ValueError("keys are RSA, P-256, P-384, P-521, Ed25519 or Ed448")
+
+
+@lru_cache(maxsize=4)
+def _keys(
+    secret: str, secrets: tuple[tuple[str, str], ...], public: tuple[tuple[str, str], ...]
+) -> tuple[TokenKey, ...]:
+    found = [secret_key(secret)] if secret else []
+    found += [secret_key(one, id) for id, one in secrets]
+    found += [public_key(pem, id) for id, pem in public]
+    return tuple(found)
+
+
+def keys_of(conf: Conf) -> tuple[TokenKey, ...]:
+    """All keys of the settings. Raises ValueError."""
+    return _keys(conf.jwt_secret, conf.jwt_secrets, conf.jwt_public_keys)
+
+
+def check_token(token: str, conf: Conf) -> Credentials:
+    """The Credentials in a JWT. Raises Unauthorized; the reason never quotes the token."""
+    if len(token) > MAX_TOKEN:
+        raise Unauthorized("token: too long")
+    claims = _claims(token, conf)
+    subject = claims["sub"]
+    if not is_user_id(subject):
+        raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8")
+    try:
+        expires_at = None if "exp" not in claims else float(claims["exp"]) + conf.jwt_leeway
+    except OverflowError:
+        raise Unauthorized("token: exp is out of range") from None
+    return Credentials(subject, "jwt", expires_at)
+
+
+def _claims(token: str, conf: Conf) -> Mapping[str, Any]:
+    try:
+        for key in _candidates(token, keys_of(conf)):
+            try:
+                return _decoded(token, key, conf)
+            except jwt.InvalidSignatureError:
+                continue  # another one's: rotation has two keys of one kind for a while
+    except jwt.ExpiredSignatureError:
+        raise Unauthorized("token: expired") from None
+    except jwt.ImmatureSignatureError:
+        raise Unauthorized("token: not valid yet") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise Unauthorized(f"token: claim {error.claim!r} is missing") from None
+    except jwt.InvalidAudienceError:
+        raise Unauthorized("token: for another audience (JWT_AUDIENCE)") from None
+    except jwt.InvalidIssuerError:
+        raise Unauthorized("token: of another issuer (JWT_ISSUER)") from None
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        pass
+    raise Unauthorized("token: not valid")
+
+
+def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:
+    """Keys of the token's algorithm; of those with its `kid`, if there are any, no other."""
+    header = jwt.get_unverified_header(token)
+    algorithm, id = header.get("alg"), header.get("kid", "")
+    fitting = [key for key in keys if algorithm in key.algorithms]
+    named = [key for key in fitting if id and key.id == id]
+    return named or [key for key in fitting if not id or not key.id]
+
+
+def _decoded(token: str, key: TokenKey, conf: Conf) -> Mapping[str, Any]:
+    required = [
+        "sub",
+        *(["aud"] if conf.jwt_audience else []),
+        *(["iss"] if conf.jwt_issuer else []),
+    ]
+    found: Mapping[str, Any] = jwt.decode(
+        token,
+        key.key,
+        algorithms=list(key.algorithms),
+        leeway=conf.jwt_leeway,
+        audience=list(conf.jwt_audience) or None,
+        issuer=list(conf.jwt_issuer) or None,
+        options={
+            "require": required,
+            "verify_aud": bool(conf.jwt_audience),
+            "verify_iss": bool(conf.jwt_issuer),
+        },
+    )
+    return found
