@@ -126,6 +126,10 @@ GATEWAY: dict[str, Any] = {
     "presence_grace": _env.seconds("PRESENCE_GRACE", _default.presence_grace, minimum=0),
     "sessions_per_user": _env.integer("SESSIONS_PER_USER", 0, minimum=0),
     "oldest_goes": _env.choice("SESSION_LIMIT", "refuse", ("refuse", "oldest")) == "oldest",
+    "client_rate": _env.seconds("CLIENT_RATE", _default.client_rate, minimum=0),  # frames a second
+    "client_burst": _env.integer("CLIENT_BURST", _default.client_burst),  # frames
+    "worker_rate": _env.seconds("WORKER_RATE", _default.worker_rate, minimum=0),  # frames a second
+    "worker_burst": _env.integer("WORKER_BURST", _default.worker_burst),  # frames
     "max_sessions": _env.integer("MAX_SESSIONS", _default.max_sessions),
     "max_attached": _env.integer("MAX_ATTACHED", _default.max_attached),  # users of one worker
     "task_accept_timeout": _env.seconds("TASK_ACCEPT_TIMEOUT", _default.task_accept_timeout),

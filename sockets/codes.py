@@ -59,3 +59,4 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     UNAVAILABLE = "unavailable"
     TASK_LOST = "task_lost"
+    RATE_LIMITED = "rate_limited"

@@ -66,6 +66,10 @@ class Conf:
     presence_grace: float = 10.0  # from the last session's end until the user is offline
     sessions_per_user: int = 0  # 0: any number
     oldest_goes: bool = False  # above that: the oldest is closed, else the newest refused (4505)
+    client_rate: float = 50.0  # frames a second of one client; 0: any number
+    client_burst: int = 200  # ... and how many at once
+    worker_rate: float = 1_000.0
+    worker_burst: int = 2_000
     max_sessions: int = 20_000  # of one node; then 1013
     max_attached: int = 1_000  # users that one worker may be attached to
 

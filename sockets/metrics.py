@@ -129,7 +129,14 @@ NODES_REAPED: Final = Counter(
     "gateway_nodes_reaped", "Dead nodes behind which this one has cleared up."
 )
 
-# Back-pressure.
+# Limits and back-pressure.
+
+RATE_LIMITED: Final = Counter(
+    "gateway_rate_limited",
+    "Frames above the rate of their session, answered with an error.",
+    ["kind"],
+)
+rate_limited: Final = {kind: RATE_LIMITED.labels(kind.value) for kind in Kind}
 
 PAUSED: Final = Gauge(
     "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -26,10 +27,11 @@ from sockets.hub import LocalSession
 from sockets.ids import new_id
 from sockets.node.node import Node, ensure_node
 from sockets.protocol.codec import encode
-from sockets.protocol.connection import Close, Connection
+from sockets.protocol.connection import Close, Connection, TooFast
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import Error, Limits, Reply
 from sockets.protocol.outbox import Outbox, Write
+from sockets.protocol.rate import Bucket
 from sockets.types import Credentials, Kind, SessionInfo
 
 logger = logging.getLogger(__name__)
@@ -182,8 +184,17 @@ class GatewayConsumer(AsyncConsumer):
             pong_timeout=conf.pong_timeout,
             slow_timeout=conf.slow_timeout,
             expires_at=credentials.expires_at,
+            bucket=self._bucket(),
         )
         return LocalSession(info, self.outbox, connection)
+
+    def _bucket(self) -> Bucket | None:
+        conf = self.node.conf
+        if self.kind is Kind.CLIENT:
+            rate, burst = conf.client_rate, conf.client_burst
+        else:
+            rate, burst = conf.worker_rate, conf.worker_burst
+        return Bucket(time.monotonic(), rate=rate, burst=burst) if rate else None
 
     async def _listen(self) -> tuple[int, str]:
         """Handle frames until the socket is gone; returns the peer's close code and reason."""
@@ -207,6 +218,14 @@ class GatewayConsumer(AsyncConsumer):
         """Handle one frame; whatever is wrong with it becomes a reply with its `ref`."""
         connection = self.session.connection
         message: Any = None
+        match connection.frame(time.monotonic()):
+            case Close(code, reason):
+                self.session.close(code, reason)
+                return
+            case TooFast(seconds):
+                metrics.rate_limited[self.kind].inc()
+                await self._reply_too_fast(text, seconds)
+                return
         try:
             if text is None:
                 raise BadFrame(ErrorCode.BINARY, "gateway.v1 is JSON in text frames")
@@ -231,6 +250,16 @@ class GatewayConsumer(AsyncConsumer):
         if ref is None and isinstance(own := getattr(message, "ref", None), str | int):
             ref = own
         await self.write(encode(Reply(ok=False, ref=ref, error=Error(code, str(error)))))
+
+    async def _reply_too_fast(self, text: str | None, seconds: float) -> None:
+        """What it was is read for its `ref` only: somebody may wait for the answer."""
+        ref = None
+        with suppress(BadFrame):
+            ref = getattr(self.decode(text or ""), "ref", None)
+        said = f"too many messages: wait {max(seconds, 0.1):.1f} s, then send this again"
+        error = Error(ErrorCode.RATE_LIMITED, said)
+        known = ref if isinstance(ref, str | int) else None
+        await self.write(encode(Reply(ok=False, ref=known, error=error)))
 
     async def _refuse(self, error: GatewayError, session: LocalSession | None) -> None:
         """Close with the error's code; the peer's half of the handshake is awaited."""

@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sockets.codes import CloseCode
+from sockets.protocol.rate import Bucket
 
 MAX_BAD_FRAMES = 16
 """Frames in a row that could not be read, until the peer is closed with 4500."""
+
+MAX_REFUSED = 100
+"""Frames above the rate that are answered with an error, until the peer is closed with 4506."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,13 @@ class Close:
 
     code: CloseCode
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooFast:
+    """This frame is not handled; the peer should wait."""
+
+    seconds: float
 
 
 class SendPing:
@@ -33,16 +44,19 @@ class Connection:
     """What the gateway knows of one peer's liveness.
 
     `heartbeat` None: this peer did not ask for `gateway.v1` and is pinged by the server below us.
-    `expires_at`: wall-clock second at which its token ends, or None.
+    `expires_at`: wall-clock second at which its token ends, or None. `bucket`: how many frames it
+    may send; None: any number.
     """
 
     __slots__ = (
         "_bad_frames",
+        "_bucket",
         "_drained",
         "_heartbeat",
         "_next_ping",
         "_pong_timeout",
         "_pong_until",
+        "_refused",
         "_slow_timeout",
         "_stalled_since",
         "expires_at",
@@ -56,6 +70,7 @@ class Connection:
         pong_timeout: float,
         slow_timeout: float,
         expires_at: float | None = None,
+        bucket: Bucket | None = None,
     ) -> None:
         self._heartbeat = heartbeat
         self._pong_timeout = pong_timeout
@@ -65,6 +80,8 @@ class Connection:
         self._stalled_since: float | None = None
         self._drained = 0
         self._bad_frames = 0
+        self._bucket = bucket
+        self._refused = 0
         self.expires_at = expires_at
 
     def tick(self, now: float, wall: float, waiting: int, drained: int) -> Close | SendPing | None:
@@ -102,6 +119,16 @@ class Connection:
     def pong(self) -> None:
         """The peer answered; an unasked pong does no harm."""
         self._pong_until = None
+
+    def frame(self, now: float) -> TooFast | Close | None:
+        """A frame came; None: handle it. Whoever slows down when told begins anew."""
+        if self._bucket is None or self._bucket.take(now):
+            self._refused = max(0, self._refused - 1)
+            return None
+        self._refused += 1
+        if self._refused >= MAX_REFUSED:
+            return Close(CloseCode.RATE_LIMIT, "too many messages, again and again")
+        return TooFast(self._bucket.wait())
 
     def bad_frame(self) -> Close | None:
         """Count a frame that could not be read."""

@@ -42,6 +42,8 @@ def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
         "API_KEYS": f"backend:{API_KEY}",
         "RECORDER_INTERVAL": "0.1",
         "READY_LAG": "0",
+        "CLIENT_RATE": "0",  # floods have tests of their own
+        "WORKER_RATE": "0",
         "DRAIN_SECONDS": "0.3",
         "PYTHONWARNINGS": "default",
         **extra,

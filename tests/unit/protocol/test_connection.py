@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockets.codes import CloseCode
-from sockets.protocol.connection import MAX_BAD_FRAMES, SEND_PING, Close, Connection
+from sockets.protocol.connection import (
+    MAX_BAD_FRAMES,
+    MAX_REFUSED,
+    SEND_PING,
+    Close,
+    Connection,
+    TooFast,
+)
+from sockets.protocol.rate import Bucket
 from tests.unit.doubles import NOON, connection
 
 HEARTBEAT, PONG, SLOW = 25.0, 10.0, 10.0
@@ -271,3 +279,29 @@ def test_what_this_side_missed_is_excused() -> None:
     stalled.excuse(60.0)
     assert stalled.tick(60.0, 0.0, 500, 0) is None
     assert isinstance(stalled.tick(71.0, 0.0, 500, 0), Close)
+
+
+def limited(rate: float = 1.0, burst: int = 2) -> Connection:
+    bucket = Bucket(0.0, rate=rate, burst=burst)
+    return Connection(0.0, heartbeat=None, pong_timeout=10, slow_timeout=10, bucket=bucket)
+
+
+def test_frames_above_the_rate_are_not_handled_and_at_last_end_it() -> None:
+    made = limited()
+    assert [made.frame(0.0) for _ in range(2)] == [None, None]
+    for _ in range(MAX_REFUSED - 1):
+        assert made.frame(0.0) == TooFast(1.0)
+    verdict = made.frame(0.0)
+    assert isinstance(verdict, Close) and verdict.code == CloseCode.RATE_LIMIT
+
+
+def test_whoever_slows_down_when_told_may_go_on_for_ever() -> None:
+    made = limited()
+    for second in range(1, 1_000):
+        verdicts = [made.frame(float(second)) for _ in range(2)]
+        assert not any(isinstance(verdict, Close) for verdict in verdicts)
+
+
+def test_without_a_bucket_any_number() -> None:
+    made = connection()
+    assert all(made.frame(0.0) is None for _ in range(10_000))
