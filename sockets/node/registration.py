@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -61,10 +62,16 @@ class Registration:
         self._beaten = clock()
         self._cpu = (clock(), time.process_time())
         self.life = f"{conf.node_name}:{new_id()}"
-        self._began = False
+        self._began = self._over = False
+        self._taken_for_dead = False  # until the next life is complete
+        self._step = asyncio.Lock()  # two steps of one life at a time would be two lives
 
     async def begin(self) -> None:
         """Register this process. Raises AlreadyRunning where another one has its name."""
+        async with self._step:
+            await self._enter()
+
+    async def _enter(self) -> None:
         others = [info for info in await self._nodes.all() if info.name == self._conf.node_name]
         if others and await self._bus.ask(
             [self._conf.node_name], timeout=WHO_TIMEOUT, type="node.who", life=self.life
@@ -77,28 +84,41 @@ class Registration:
         await self._begin()
 
     async def beat(self) -> None:
-        """This node still lives; one that was taken for dead begins anew."""
-        if not self._began:
-            await self.begin()
-            return
+        """This node still lives; one that was taken for dead begins anew. Nothing after `end`."""
+        async with self._step:
+            if self._over:
+                return
+            if not self._began:
+                await self._enter()
+                return
+            if not self._taken_for_dead:
+                if await self._go_on():
+                    return
+                self._taken_for_dead = True
+                self.life = f"{self._conf.node_name}:{new_id()}"
+                self._attendance.life = ""  # nobody is charged to a life that is over
+            await self._begin()
+            self._taken_for_dead = False
+            self._reborn()
+
+    async def _go_on(self) -> bool:
+        """False: this life is over."""
         silent = self._clock() - self._beaten
         beat = await self._nodes.beat(self.describe(), begin=False, silent=silent)
-        if beat.alive:
-            self._beaten = self._clock()
-            self._attendance.beaten(beat.warm)
-            await self._attendance.check()
-            return
-        logger.warning(
-            "after %.0f s without a sign of life this node was taken for dead, or Redis forgot it: "
-            "it registers all sessions anew",
-            silent,
-        )
-        self.life = f"{self._conf.node_name}:{new_id()}"
-        self._attendance.life = ""  # nobody is charged to a life that is over
-        await self._begin()
-        self._reborn()
+        if not beat.alive:
+            logger.warning(
+                "after %.0f s without a sign of life this node was taken for dead, or Redis forgot "
+                "it: it registers all sessions anew",
+                silent,
+            )
+            return False
+        self._beaten = self._clock()
+        self._attendance.beaten(beat.warm)
+        await self._attendance.check()
+        return True
 
     async def _begin(self) -> None:
+        """May be repeated: the answer of an attempt that succeeded may have been lost."""
         silent = self._clock() - self._beaten
         beat = await self._nodes.beat(self.describe(), begin=True, silent=silent)
         self._began = True
@@ -108,10 +128,12 @@ class Registration:
 
     async def end(self) -> None:
         """This node ends in good order."""
-        if self._began:
-            self._began = False
-            await self._nodes.beat(self.describe("stopped"), begin=False, silent=0.0)
-            await self._nodes.leave(self.life)
+        self._over = True
+        async with self._step:
+            if self._began:
+                self._began = False
+                await self._nodes.beat(self.describe("stopped"), begin=False, silent=0.0)
+                await self._nodes.leave(self.life)
 
     def describe(self, state: str | None = None) -> NodeInfo:
         """What the others see."""

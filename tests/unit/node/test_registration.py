@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,10 +147,54 @@ async def test_a_new_life_that_could_not_begin_is_begun_by_the_next_beat(subject
         await subject.registration.beat()
     assert subject.attendance.lives == [first]
     assert subject.attendance.life == "", "nobody can arrive"
-    subject.nodes.answers = [Beat(False), Beat(True)]
     await subject.registration.beat()
     assert subject.attendance.lives == [first, subject.registration.life]
     assert subject.reborn == 1
+
+
+async def test_a_new_life_is_complete_before_it_counts(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry knew it, the answer was lost; then its users could not be charged."""
+    await subject.registration.begin()
+    first = subject.registration.life
+    subject.nodes.answers = [Beat(False), GatewayUnavailable("the answer was lost")]
+    with pytest.raises(GatewayUnavailable):
+        await subject.registration.beat()
+    second = subject.registration.life
+    with monkeypatch.context() as away:
+
+        async def fail(life: str) -> None:
+            raise GatewayUnavailable("away")
+
+        away.setattr(subject.attendance, "begin", fail)
+        with pytest.raises(GatewayUnavailable):
+            await subject.registration.beat()
+    assert subject.reborn == 0
+    await subject.registration.beat()
+    assert subject.attendance.lives == [first, second] and subject.reborn == 1
+    await subject.registration.beat()
+    assert subject.nodes.beats[-1][1] is False and subject.reborn == 1
+
+
+async def test_two_beats_at_once_are_one_new_life(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that drains tells how far it is, beside its renewals."""
+    await subject.registration.begin()
+    beat = subject.nodes.beat
+    living: set[str] = set()
+
+    async def slow(info: NodeInfo, *, begin: bool, silent: float) -> Beat:
+        await asyncio.sleep(0)
+        await beat(info, begin=begin, silent=silent)
+        if begin:
+            living.add(info.id)
+        return Beat(info.id in living)
+
+    monkeypatch.setattr(subject.nodes, "beat", slow)
+    await asyncio.gather(subject.registration.beat(), subject.registration.beat())
+    assert living == {subject.registration.life} and subject.reborn == 1
 
 
 async def test_a_start_without_the_store_is_made_up_for_by_a_beat(subject: Subject) -> None:
@@ -187,4 +232,24 @@ async def test_the_end_is_told_once(subject: Subject) -> None:
     for _ in range(2):
         await subject.registration.end()
     assert subject.nodes.left == [subject.registration.life]
+    assert subject.nodes.beats[-1][0].state == "stopped"
+
+
+async def test_after_the_end_it_is_never_registered_again(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rounds go on until the last row is written, which may take long."""
+    await subject.registration.begin()
+    leave = subject.nodes.leave
+    meanwhile: list[asyncio.Future[None]] = []
+
+    async def slow(life: str) -> None:
+        meanwhile.append(asyncio.ensure_future(subject.registration.beat()))
+        await asyncio.sleep(0.01)
+        await leave(life)
+
+    monkeypatch.setattr(subject.nodes, "leave", slow)
+    await subject.registration.end()
+    await asyncio.gather(*meanwhile)
+    await subject.registration.beat()
     assert subject.nodes.beats[-1][0].state == "stopped"
