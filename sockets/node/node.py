@@ -129,13 +129,14 @@ class Node(Core):
         self._lock.acquire()
         try:
             await self._check()
+            await self._listen()
+            await self._register()
+            # Not before: it closes the open rows of this name, which may be a living node's.
             self.recorder.start(
                 client_url=self.addresses.client_socket_url,
                 worker_url=self.addresses.worker_socket_url,
                 version=__version__,
             )
-            await self._listen()
-            await self._register()
         except BaseException:
             # The next attempt must find nothing taken.
             try:

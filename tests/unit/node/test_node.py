@@ -12,11 +12,12 @@ import pytest
 from channels.layers import channel_layers
 from django.conf import LazySettings
 
-from sockets.exceptions import GatewayError
+from sockets.exceptions import AlreadyRunning, GatewayError
 from sockets.layers.groups import node_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
+from sockets.node.registration import Registration
 from sockets.types import Kind
 from tests.unit.doubles import (
     RecordingRecorder,
@@ -93,6 +94,23 @@ async def test_a_start_that_failed_can_be_repeated(
             with pytest.raises(GatewayError, match="the database has no tables"):
                 await ensure_node()
     assert (await ensure_node()).ready
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_rows_of_a_living_node_of_this_name_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The recorder closes what it finds open under its name: not before the name is ours."""
+    started: list[str] = []
+
+    async def begin(_: Registration) -> None:
+        raise AlreadyRunning("elsewhere")
+
+    monkeypatch.setattr(RecordingRecorder, "start", lambda _, **__: started.append("recorder"))
+    monkeypatch.setattr(Registration, "begin", begin)
+    with pytest.raises(AlreadyRunning):
+        await ensure_node()
+    assert started == []
 
 
 @pytest.mark.usefixtures("nothing_runs")
