@@ -3,7 +3,7 @@
     put -> queue, bounded -> batches of 100 -> POST -> 2xx             done(True)
                                 ^______________|  -> away, busy, wrong settings: again, later
                                 ^______________|  -> refused: in halves, until one event is alone;
-                                                     that one is dropped, done(False)
+                                                     that one is dropped, done(True)
 
 One request at a time. A batch is repeated as it is, under the id it has, until it is taken or
 refused; the events behind it wait, and beyond `queue_size` of them the oldest goes.
@@ -145,13 +145,14 @@ class Webhooks:
     def put(self, event: dict[str, Any], done: Done | None = None) -> None:
         """Send this, which must be JSON, soon. Never blocks, never raises.
 
-        `done(True)`: the API server has it. `done(False)`: it never will. `done` must not put.
+        `done(True)`: the API server has it, or wants it never. `done(False)`: there was no room or
+        no time for it; it may be put again. `done` must not put.
         """
         try:
             encoded = _Event(msgspec.json.encode(event), done)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             logger.error("an event for the API server is no JSON: %s", type(error).__name__)
-            self._drop(_Event(b"", done))
+            self._drop(_Event(b"", done), for_good=True)
             return
         if self._closed:
             self._drop(encoded)
@@ -311,12 +312,13 @@ class Webhooks:
             members.get("id"),
         )
         metrics.webhooks["refused"].inc()
-        self._drop(event)
+        self._drop(event, for_good=True)
 
-    def _drop(self, event: _Event) -> None:
+    def _drop(self, event: _Event, *, for_good: bool = False) -> None:
+        """`for_good`: whoever put it must not try again, or it would never end."""
         self.dropped += 1
         metrics.dropped_webhook.inc()
-        _tell(event, False)
+        _tell(event, for_good)
 
     def _show(self) -> None:
         metrics.WEBHOOKS_PENDING.set(self.pending)
@@ -343,11 +345,11 @@ async def _read(response: httpx.Response) -> None:
             return
 
 
-def _tell(event: _Event, taken: bool) -> None:
+def _tell(event: _Event, settled: bool) -> None:
     if event.done is None:
         return
     try:
-        event.done(taken)
+        event.done(settled)
     except Exception:
         # One caller's mistake may not stop the events of all others.
         logger.exception("what an event's sender does when it is settled failed")
