@@ -68,12 +68,14 @@ class Renewal:
             except TimeoutError:
                 pass
             self._hurry.clear()
+            # Whoever comes during this round waits for the next: it may have begun before a freeze.
+            ended, self._ended = self._ended, None
             await self._round()
-            if self._ended is not None:
-                self._ended.set_result(None)
-                self._ended = None
+            if ended is not None:
+                ended.set_result(None)
 
     async def _round(self) -> None:
+        began = self._clock()
         try:
             await self._renew()
         except GatewayError as error:
@@ -86,4 +88,4 @@ class Renewal:
             if not self.succeeded:
                 logger.info("leases are renewed and streams compared again")
             self.succeeded = True
-            self._last = self._clock()
+            self._last = began

@@ -99,6 +99,53 @@ async def test_leases_that_ran_out_unnoticed_are_renewed_before_anything_is_serv
         task.cancel()
 
 
+async def test_a_round_that_was_frozen_itself_proves_nothing() -> None:
+    """Its leases were renewed before the freeze; only its last answer came after."""
+    now = [0.0]
+    gates = [asyncio.Event(), asyncio.Event()]
+    count = 0
+
+    async def renew() -> None:
+        nonlocal count
+        count += 1
+        await gates[count - 1].wait()
+
+    made = Renewal(Conf(lease_renew=10, lease_ttl=30), renew, clock=lambda: now[0])
+    made.hurry()
+    task = asyncio.ensure_future(made.run())
+    try:
+        await until(lambda: count == 1)
+        now[0] = 40.0
+        waiting = asyncio.ensure_future(made.caught_up())
+        await asyncio.sleep(0)
+        gates[0].set()
+        await until(lambda: count == 2)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        gates[1].set()
+        async with asyncio.timeout(5):
+            await waiting
+        assert not made.overdue
+    finally:
+        task.cancel()
+
+
+async def test_what_a_frozen_round_renewed_is_overdue_when_it_ends() -> None:
+    now = [0.0]
+
+    async def renew() -> None:
+        now[0] += 40.0
+
+    made = Renewal(Conf(lease_renew=10, lease_ttl=30), renew, clock=lambda: now[0])
+    task = asyncio.ensure_future(made.run())
+    try:
+        async with asyncio.timeout(5):
+            await made.caught_up()
+        assert made.overdue
+    finally:
+        task.cancel()
+
+
 async def test_nobody_waits_for_a_round_that_fails_for_ever() -> None:
     now = [0.0]
     rounds = Rounds(GatewayUnavailable("away"))
