@@ -84,10 +84,17 @@ class Attendance:
     async def leave(self, info: SessionInfo) -> None:
         """A session is gone."""
         key = (info.kind, info.user)
-        self._here[key] -= 1
-        if self._here[key] <= 0:
-            del self._here[key]
-        self._perhaps_idle.add(key)
+        try:
+            await self._release(info)
+        finally:
+            # Not before: meanwhile the user would seem to be nobody's, and be discharged.
+            self._here[key] -= 1
+            if self._here[key] <= 0:
+                del self._here[key]
+            self._perhaps_idle.add(key)
+
+    async def _release(self, info: SessionInfo) -> None:
+        key = (info.kind, info.user)
         try:
             self._heed(await self._presence.release(info, self._by), key)
         except BaseException:
@@ -103,7 +110,7 @@ class Attendance:
 
     async def leave_again(self, info: SessionInfo) -> None:
         """It left while it was being renewed: which of the two came first is not known."""
-        self._heed(await self._presence.release(info, self._by), (info.kind, info.user))
+        await self._release(info)
 
     def beaten(self, warm: float) -> None:
         """This node is alive to the others. For `warm` seconds nobody is declared offline."""
@@ -157,20 +164,25 @@ class Attendance:
             warm = max(0.0, self._warm_until - self._clock())
             # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
             due = {(kind, user): self._due.pop((kind, user)) for user in some}
-            self._perhaps_idle.update(due)
+            # A renewal that Redis carried out late leaves a lease of nobody: it is waited for too.
+            own = self.life.rpartition(":")[0]
             try:
-                settled = await self._presence.settle(some, self._by, kind=kind, warm=warm)
+                settled = await self._presence.settle(
+                    some, self._by, kind=kind, warm=warm, dead=own
+                )
             except BaseException:
                 self._due = due | self._due
                 raise
             for user, effects in settled.items():
-                self._heed(effects, (kind, user))
+                # While somebody is here nothing has to be waited for: they will leave.
+                self._heed(effects, None if (kind, user) in self._here else (kind, user))
+            self._perhaps_idle.update(due)
 
     async def _say_told(self) -> None:
         told, self._told = self._told, []
         try:
             await self._presence.said(told)
-        except GatewayUnavailable:
+        except BaseException:
             self._told = told + self._told
             raise
         for change in told:

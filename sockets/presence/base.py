@@ -149,7 +149,8 @@ class Presence(Protocol):
         """Decide who is offline: whose grace is over, or whose leases all ran out.
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
-        died; whoever has a lease of it that still runs must be settled when it has run out.
+        renews no lease of these users any more; whoever has one of it that still runs must be
+        settled when that has run out.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

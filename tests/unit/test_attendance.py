@@ -367,6 +367,107 @@ async def test_one_that_left_while_it_was_renewed_is_gone(cluster: Cluster) -> N
     assert not await cluster.presence.is_online("42")
 
 
+async def test_a_lease_that_was_renewed_too_late_is_waited_for(cluster: Cluster) -> None:
+    """Redis stood still: the release came first, and the renewal that nobody awaits any more."""
+    a = await cluster.node("a")
+    await a.arrive(one := info("42", node="a"))
+    await a.leave(one)
+    await cluster.presence.renew([one], "a:1")
+    await cluster.pass_time(GRACE + 1, a=a)
+    await a.tick()
+    assert await cluster.charged("a") == {"42"}
+    await cluster.pass_time(LEASE - GRACE, a=a)
+    await a.tick()
+    assert cluster.events["a"].told == ["+42", "4099 42", "-42"]
+    assert await cluster.charged("a") == set()
+
+
+async def test_whoever_is_here_is_not_looked_at_by_the_clock(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42", node="a"))
+    await a.leave(one)
+    await a.arrive(two := info("42", node="a"))
+    settled: list[str] = []
+    settle = cluster.presence.settle
+
+    async def note(users: Any, *given: Any, **more: Any) -> Any:
+        settled.extend(users := list(users))
+        return await settle(users, *given, **more)
+
+    monkeypatch.setattr(cluster.presence, "settle", note)
+    for _ in range(8):
+        await cluster.pass_time(LEASE / 2, a=a)
+        await a.renew([two])
+        await a.tick()
+    assert settled == ["42"], "once, when the grace was over"
+
+
+async def test_a_second_release_that_failed_is_noticed_when_the_lease_is_over(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+    await a.arrive(one := info("42", node="a"))
+    await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    await cluster.presence.renew([one], "a:1")
+    await a.tick()
+    with monkeypatch.context() as away:
+
+        async def fail(*_: Any) -> None:
+            raise GatewayUnavailable("away")
+
+        away.setattr(cluster.presence, "release", fail)
+        with pytest.raises(GatewayUnavailable):
+            await a.leave_again(one)
+    await cluster.pass_time(LEASE + 1, a=a)
+    await a.tick()
+    assert (await cluster.presence.look("42")).state is PresenceState.OFFLINE
+    assert cluster.events["a"].told == ["+42", "4099 42", "-42"]
+
+
+async def test_whoever_is_just_leaving_stays_charged(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock ticks while the lease is given back."""
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.tick()
+    release, charged = cluster.presence.release, []
+
+    async def slow(*given: Any) -> Any:
+        await a.tick()
+        charged.append(await cluster.charged("a"))
+        return await release(*given)
+
+    monkeypatch.setattr(cluster.presence, "release", slow)
+    await a.leave(one)
+    assert charged == [{"42"}] and await cluster.charged("a") == {"42"}
+
+
+async def test_whoever_is_just_settled_stays_charged(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that ends looks at the clock once more, beside the look that goes on."""
+    a = await cluster.node("a")
+    await a.arrive(one := info("42"))
+    await a.leave(one)
+    await a.tick()
+    await cluster.pass_time(GRACE + 1, a=a)
+    settle, charged = cluster.presence.settle, []
+
+    async def slow(users: Any, *given: Any, **more: Any) -> Any:
+        if users:
+            await a.tick()
+            charged.append(await cluster.charged("a"))
+        return await settle(users, *given, **more)
+
+    monkeypatch.setattr(cluster.presence, "settle", slow)
+    await a.tick()
+    assert charged == [{"42"}] and cluster.events["a"].told == ["+42", "-42"]
+
+
 async def test_where_nobody_listens_nothing_is_told_and_all_is_discharged(
     cluster: Cluster,
 ) -> None:
