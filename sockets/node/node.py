@@ -95,6 +95,7 @@ class Node(Core):
             sessions=self.sessions,
             registration=self.registration,
             close_timeout=conf.close_timeout,
+            draining=lambda: self._draining,
             spawn=self.spawn,
         )
         self.bus.handlers["node"] = self.requests.receive

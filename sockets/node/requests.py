@@ -21,7 +21,10 @@ def _stop_this_process() -> None:
 
 
 class Requests:
-    """Belongs to the node's event loop. `stop`: ends this process in good order."""
+    """Belongs to the node's event loop.
+
+    `draining`: whether it ends already; `stop`: ends this process in good order.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Requests:
         sessions: Sessions,
         registration: Registration,
         close_timeout: float,
+        draining: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         stop: Callable[[], None] = _stop_this_process,
     ) -> None:
@@ -39,6 +43,7 @@ class Requests:
         self._sessions = sessions
         self._registration = registration
         self._close_timeout = close_timeout
+        self._draining = draining
         self._spawn = spawn
         self._stop = stop
 
@@ -67,4 +72,5 @@ class Requests:
 
     async def _drain(self, message: Message) -> None:
         await self._bus.answer(message)
-        self._stop()
+        if not self._draining():  # a second signal would hurry
+            self._stop()

@@ -1,4 +1,4 @@
-"""`manage.py sessions`: what it shows, to people and to programs."""
+"""`manage.py sessions`: what it shows, to people and to programs. `manage.py drain`: until when."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from sockets.exceptions import GatewayUnavailable
+from sockets.management.commands import drain
 from sockets.management.commands import sessions as command
 from sockets.types import NodeInfo, Position, PresenceState, UserPresence
 from tests.unit.doubles import info
@@ -102,3 +103,21 @@ def test_an_outage_is_one_line(told: dict[str, Any], monkeypatch: pytest.MonkeyP
 def test_no_such_node(told: dict[str, Any]) -> None:
     told["sessions"] = []
     assert "no node 'z' lives" in shown("--node", "z")
+
+
+def test_a_drained_node_that_is_started_again_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its supervisor is quick: no look at the nodes finds none of that name."""
+    first = NodeInfo("a:1", "a", 7, "h", "0.1", 1000.0, "ready", clients=2)
+    again = NodeInfo("a:3", "a", 8, "h", "0.1", 1005.0, "ready", clients=5)
+    reborn = NodeInfo("a:2", "a", 7, "h", "0.1", 1000.0, "draining", clients=1)
+    answers = iter([[first], [first], [reborn], [again], [again]])
+    monkeypatch.setattr(drain, "POLL", 0.0)
+    monkeypatch.setattr(drain, "nodes", lambda: next(answers))
+    monkeypatch.setattr(drain, "drain_node", lambda name: True)
+    out = StringIO()
+    call_command("drain", "--node", "a", stdout=out)
+    assert out.getvalue().splitlines()[1:] == [
+        "2 sessions left",
+        "1 sessions left",
+        "node a is gone",
+    ]

@@ -40,7 +40,9 @@ class Command(BaseCommand):
 
     def _drain(self, name: str, timeout: float) -> None:
         living = nodes()
-        if not any(info.name == name for info in living):
+        # Its supervisor may start it again at once: that is another process of the name.
+        processes = {info.started_at for info in living if info.name == name}
+        if not processes:
             known = ", ".join(info.name for info in living) or "none"
             raise CommandError(f"no node {name!r} lives; those that do: {known}")
         if not drain_node(name):
@@ -51,7 +53,11 @@ class Command(BaseCommand):
         deadline = time.monotonic() + timeout
         told = None
         while timeout:
-            left = [info.clients + info.workers for info in nodes() if info.name == name]
+            left = [
+                info.clients + info.workers
+                for info in nodes()
+                if info.name == name and info.started_at in processes
+            ]
             if not left:
                 self.stdout.write(f"node {name} is gone")
                 return

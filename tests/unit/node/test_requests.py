@@ -26,6 +26,7 @@ class Asked:
             sessions=self.house.sessions,
             registration=SimpleNamespace(life="here:1"),  # type: ignore[arg-type]
             close_timeout=0.05,
+            draining=lambda: self.stopped > 0,
             spawn=self.house.spawn,
             stop=self._stop,
         )
@@ -56,6 +57,14 @@ async def test_who_is_answered_by_another_life_of_the_name_and_never_by_itself(
 async def test_a_drain_is_confirmed_before_the_process_ends(asked: Asked) -> None:
     assert await asked.ask(type="node.drain")
     await until(lambda: asked.stopped == 1)
+
+
+async def test_a_drain_that_is_asked_for_twice_is_not_hurried(asked: Asked) -> None:
+    """By an operator who tries again, or behind a SIGTERM: a second signal cuts everybody off."""
+    for _ in range(2):
+        assert await asked.ask(type="node.drain")
+    await asyncio.sleep(0.01)
+    assert asked.stopped == 1
 
 
 async def test_what_is_closed_and_what_still_is_open_is_told_apart(asked: Asked) -> None:
