@@ -69,6 +69,17 @@ async def test_stalled_clients_do_not_hold_up_the_end(gateway: Gateway) -> None:
         peer.socket.close()
 
 
+async def test_a_receiver_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Python waits for the threads of its pools before it ends, however long they take."""
+    site = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.stuck_settings"}
+    with running(tmp_path / "data", **SHORT | site) as gateway:
+        await (await client(gateway, "42")).close()
+        wait_for(lambda: gateway.rows("disconnected_at is not null"), "the row of the end")
+        gateway.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(gateway.wait) == 0
+        assert "threads still run" in gateway.log()
+
+
 async def test_a_second_signal_hurries(tmp_path: Path) -> None:
     """With clients that never answer CLOSE: the grace is long, the second signal ends it."""
     patience = SHORT | {"SHUTDOWN_GRACE": "30", "CLOSE_TIMEOUT": "30"}

@@ -320,6 +320,7 @@ class House:
             sessions=self.sessions,
             registration=None,  # type: ignore[arg-type]  # nobody asks who we are
             close_timeout=self.conf.close_timeout,
+            draining=lambda: False,
             spawn=self.spawn,
             stop=lambda: None,
         ).receive

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 
 from sockets.conf import get_conf
+
+EXIT_GRACE = 2.0
+"""Seconds that threads get to end when all is done that the gateway has to do."""
 
 
 class Command(BaseCommand):
@@ -56,6 +61,7 @@ class Command(BaseCommand):
             ports_file=options["ports_file"],
             out=sys.stdout,
         )
+        _end_in_time(code)
         sys.exit(code)
 
     def _require_migrations(self) -> None:
@@ -70,6 +76,23 @@ class Command(BaseCommand):
             connection.close()
         if missing:
             raise CommandError("the database is not migrated; run: python manage.py migrate")
+
+
+def _end_in_time(code: int) -> None:
+    """Python waits for the threads of its pools for ever: a receiver or a view that hangs in one
+    would keep the process from ending."""
+
+    def end() -> None:
+        main = threading.main_thread()
+        left = [one.name for one in threading.enumerate() if one is not main and not one.daemon]
+        sys.stderr.write(f"gateway: threads still run, and are left behind: {', '.join(left)}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(EXIT_GRACE, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _port(text: str) -> int:
