@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from math import isfinite
 
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
@@ -18,6 +17,12 @@ from sockets.node.core import Addresses
 from sockets.node.node import current_node
 from sockets.node.remote import remote
 from sockets.types import Disconnected, NodeInfo, SessionInfo
+
+MAX_LISTED = 10_000
+"""Sessions in one list."""
+
+_LAST_MOMENT = 253_402_300_800.0
+"""The end of the year 9999, seconds since the epoch."""
 
 
 async def adisconnect_user(
@@ -37,11 +42,10 @@ async def adisconnect_user(
     and it closes them when it can.
     """
     require_user_id(user_id)
-    _require_close_code(code)
-    client = client and (parse_ulid(client) or client)
-    if isinstance(keep, str):
-        raise InvalidMessage("keep is a list of ids, not one")
-    spared = [parse_ulid(id) or id for id in keep]
+    _require_close(code, reason)
+    client = None if client is None else _require_id(client)
+    session = None if session is None else _require_id(session)
+    spared = _require_ids(keep)
     return await at_node(
         lambda node: node.control.disconnect(
             user_id, client=client, session=session, keep=spared, code=code, reason=reason
@@ -61,6 +65,7 @@ async def ablock_user(
     `until`: an aware datetime, or seconds since the epoch; None: until `unblock_user`.
     """
     require_user_id(user_id)
+    _require_close(CloseCode.BLOCKED, reason)
     seconds = None if until is None else _seconds_until(until)
     return await at_node(
         lambda node: node.control.block(user_id, seconds, CloseCode.BLOCKED, reason),
@@ -85,7 +90,7 @@ async def adisconnect_session(
     Returns when it is closed; `Disconnected(0)`: no node has it.
     """
     closed = await adisconnect_sessions([session_id], code=code, reason=reason)
-    return closed.get(session_id, Disconnected(0))
+    return next(iter(closed.values()), Disconnected(0))
 
 
 async def adisconnect_sessions(
@@ -95,8 +100,8 @@ async def adisconnect_sessions(
     reason: str = "disconnected by an operator",
 ) -> dict[str, Disconnected]:
     """`disconnect_session` for many at once; those that no node has are left out."""
-    _require_close_code(code)
-    chosen = list(session_ids)
+    _require_close(code, reason)
+    chosen = _require_ids(session_ids)
     return await at_node(
         lambda node: node.control.disconnect_sessions(chosen, code, reason), _close_patience()
     )
@@ -108,7 +113,12 @@ async def anodes() -> list[NodeInfo]:
 
 
 async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[SessionInfo]:
-    """At most `limit` live sessions of clients and workers, of one node or all, oldest first."""
+    """At most `limit` live sessions of clients and workers, of one node or all, oldest first.
+
+    Where there are more, they are chosen at random. `limit`: 1 to 10,000.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
+        raise InvalidMessage(f"limit is a number from 1 to {MAX_LISTED}")
     return await at_node(lambda core: core.control.sessions(node, limit))
 
 
@@ -117,13 +127,44 @@ async def adrain_node(name: str) -> bool:
 
     Whether it has heard; False: no such node lives, or it does not answer.
     """
+    if not isinstance(name, str):
+        raise InvalidMessage("a node is named by its NODE_NAME, a string")
     return await at_node(lambda node: node.control.drain(name))
 
 
-def _require_close_code(code: int) -> None:
+def _require_id(id: str) -> str:
+    """A ULID in its canonical form, any other string as it is. Raises InvalidMessage.
+
+    An empty one is most often a value that was not given, and must not mean "all".
+    """
+    if not id or not _is_text(id):
+        raise InvalidMessage("the id of a client or a session is a string, and not empty")
+    return parse_ulid(id) or id
+
+
+def _require_ids(ids: Iterable[str]) -> list[str]:
+    """Raises InvalidMessage."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise InvalidMessage("this takes a list of ids, and was given something else")
+    return [_require_id(id) for id in ids]
+
+
+def _require_close(code: int, reason: str) -> None:
     """RFC 6455 section 7.4: what a close frame may carry. Raises InvalidMessage."""
+    if not _is_text(reason):
+        raise InvalidMessage("reason is a string of UTF-8")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise InvalidMessage("code is a number: use 4000 to 4999")
     if not ((1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999):
         raise InvalidMessage(f"{code} is no close code that can be sent: use 4000 to 4999")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string that can be sent; a lone surrogate has no UTF-8."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _seconds_until(until: float | datetime) -> float:
@@ -134,8 +175,10 @@ def _seconds_until(until: float | datetime) -> float:
                 "until is a datetime without a time zone: use django.utils.timezone"
             )
         until = until.timestamp()
-    if isinstance(until, bool) or not isinstance(until, int | float) or not isfinite(until):
+    if isinstance(until, bool) or not isinstance(until, int | float):
         raise InvalidMessage("until is an aware datetime, or seconds since the epoch")
+    if not 0 <= until <= _LAST_MOMENT:
+        raise InvalidMessage("until is not within the years 1970 to 9999: is it in milliseconds?")
     return max(0.001, until - time.time())
 
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from msgspec import Raw
 
 from sockets.conf import get_conf
-from sockets.delivery import compose, encode_json, require_user_id
+from sockets.delivery import compose, encode_json, require_user_id, require_user_ids
 from sockets.exceptions import GatewayError
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import at_node, call_id, sync_face
@@ -72,7 +72,7 @@ async def anotify_users(
 
     A user named twice is notified once.
     """
-    chosen = list(user_ids)
+    chosen = require_user_ids(user_ids)
     return await at_node(
         lambda node: node.notifier.notify_many(
             chosen,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, repeat
 
-from sockets.delivery import require_user_id
+from sockets.delivery import require_user_id, require_user_ids
 from sockets.exceptions import InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
@@ -17,6 +17,9 @@ from sockets.types import PresenceAnswer, SessionInfo, UserPresence
 
 MAX_ASKED = 10_000
 """Users in one question about presence."""
+
+MAX_WAIT = 24 * 3600
+"""Seconds that `wait_until_online` waits at most."""
 
 WAIT_INTERVAL = 0.5
 """Seconds between two looks of `wait_until_online`."""
@@ -69,18 +72,18 @@ async def await_until_online(user_id: str, timeout: float) -> bool:
 
 def _wait_patience(user_id: str, timeout: float) -> float:
     """Raises InvalidMessage."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise InvalidMessage("timeout is a number of seconds")
+    if not 0 <= timeout <= MAX_WAIT:
+        raise InvalidMessage(f"timeout is a number of seconds, from 0 to {MAX_WAIT}")
     return timeout + CALL_TIMEOUT
 
 
 def _require_users(user_ids: Iterable[str]) -> list[str]:
     """Raises InvalidMessage."""
-    chosen = list(user_ids)
+    chosen = require_user_ids(user_ids)
     if len(chosen) > MAX_ASKED:
         raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
-    for user_id in chosen:
-        require_user_id(user_id)
     return chosen
 
 

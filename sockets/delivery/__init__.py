@@ -1,6 +1,12 @@
 """The walk of a notification: `Notifier` is the way in, `Delivery` the way out to sessions."""
 
-from sockets.delivery.compose import compose, encode_json, require_event, require_user_id
+from sockets.delivery.compose import (
+    compose,
+    encode_json,
+    require_event,
+    require_user_id,
+    require_user_ids,
+)
 from sockets.delivery.delivery import PAGE, Delivery
 from sockets.delivery.notifier import Notifier
 
@@ -12,4 +18,5 @@ __all__ = [
     "encode_json",
     "require_event",
     "require_user_id",
+    "require_user_ids",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sockets import metrics
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, is_repeated, require_user_id, signal
+from sockets.delivery.compose import compose, is_repeated, require_user_id, require_user_ids, signal
 from sockets.exceptions import GatewayUnavailable, InvalidMessage
 from sockets.hub import Layer
 from sockets.layers.groups import CLIENTS, user_group
@@ -62,9 +62,7 @@ class Notifier:
         **options: Any,
     ) -> list[Receipt]:
         """The same message for each user, written once; nothing is sent if an argument is wrong."""
-        named = list(users)
-        for user in named:
-            require_user_id(user)
+        named = require_user_ids(users)
         entry = self._compose(event, data, durable=durable, **options)
         chosen = list(dict.fromkeys(named))
         if durable:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, is_repeated, require_user_id, signal
+from sockets.delivery.compose import compose, is_repeated, require_user_id, require_user_ids, signal
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.streams.base import Appended, NewEntry, SyncStreams
@@ -62,9 +62,7 @@ class SyncNotifier:
         **options: Any,
     ) -> list[Receipt]:
         """The same message for each user; nothing is sent if an argument is wrong."""
-        named = list(users)
-        for user in named:
-            require_user_id(user)
+        named = require_user_ids(users)
         entry = self._compose(event, data, durable=durable, **options)
         chosen = list(dict.fromkeys(named))
         if durable:

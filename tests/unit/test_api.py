@@ -504,7 +504,7 @@ def _never(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     api.task("t")
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True, None])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), 1e10, "5", True, None])
 async def test_a_timeout_that_is_none(node: Node, timeout: Any) -> None:
     with pytest.raises(InvalidMessage, match="number of seconds"):
         await api.await_until_online("42", timeout)
@@ -531,7 +531,9 @@ async def test_who_is_blocked_stays_out_until_the_time_has_come(node: Node) -> N
     assert await api.aunblock_user("42")
 
 
-@pytest.mark.parametrize("until", [datetime(2030, 1, 1), float("inf"), float("nan"), "x", True])
+@pytest.mark.parametrize(
+    "until", [datetime(2030, 1, 1), float("inf"), float("nan"), "x", True, 1e12, 10**400]
+)
 async def test_an_end_of_a_block_that_is_none(node: Node, until: Any) -> None:
     with pytest.raises(InvalidMessage, match="until is"):
         await api.ablock_user("42", until)
@@ -542,6 +544,55 @@ async def test_too_many_users_at_once_and_one_that_is_a_list(node: Node) -> None
         await api.apresence_of_users(map(str, range(10_001)))
     with pytest.raises(InvalidMessage, match="list of ids"):
         await api.adisconnect_user("42", keep="01ARZ3NDEKTSV4RRFFQ69G5FAV")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"client": ""},
+        {"session": ""},
+        {"client": 7},
+        {"session": b"s"},
+        {"keep": None},
+        {"keep": 7},
+        {"keep": [None]},
+        {"keep": ["\ud800"]},
+        {"code": True},
+        {"code": "4504"},
+        {"reason": None},
+        {"reason": "\ud800"},
+    ],
+)
+async def test_a_choice_that_is_none_closes_nobody(node: Node, given: dict[str, Any]) -> None:
+    """Above all no empty one: in Redis it would mean all of the user's sessions."""
+    one = await client(node)
+    with pytest.raises(InvalidMessage):
+        await api.adisconnect_user("42", **given)
+    assert one.close_code is None
+
+
+async def test_one_id_is_no_list_of_ids(node: Node) -> None:
+    """Its letters would be taken for ids."""
+    for call in (
+        lambda: api.apresence_of_users("42"),
+        lambda: api.anotify_users("42", "e"),
+        lambda: api.adisconnect_sessions("42"),
+    ):
+        with pytest.raises(InvalidMessage, match="list of"):
+            await call()
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "5", None, 10_001])
+async def test_a_limit_that_is_none(node: Node, limit: Any) -> None:
+    with pytest.raises(InvalidMessage, match="limit"):
+        await api.alive_sessions(limit=limit)
+
+
+async def test_a_session_is_named_in_any_case(node: Node) -> None:
+    one = await client(node)
+    assert await api.adisconnect_session(one.info.id.lower()) == Disconnected(0, 1)
+    with pytest.raises(InvalidMessage, match="NODE_NAME"):
+        await api.adrain_node(7)  # type: ignore[arg-type]
 
 
 async def test_the_nodes_and_their_sessions(node: Node) -> None:
