@@ -33,6 +33,9 @@ from sockets.types import (
 _MAX_ENDED = 100_000
 """Ended sessions that are remembered; only a node of another process could still ask for one."""
 
+_MIN_SWEEP = 1_000
+"""Blocks at which those that are over are first looked for; then at twice as many as are left."""
+
 _ONLINE, _GRACE, _OFFLINE = "online", "grace", "offline"
 
 
@@ -92,6 +95,7 @@ class MemoryPresence:
         self._users: OrderedDict[tuple[Kind, str], _User] = OrderedDict()
         self._ended: OrderedDict[str, tuple[float, int, str]] = OrderedDict()  # by session
         self._blocked: dict[str, float | None] = {}
+        self._sweep_at = _MIN_SWEEP
 
     # --- the interface
 
@@ -205,7 +209,13 @@ class MemoryPresence:
         return found.effects(ended=ended)
 
     async def block(self, user: str, seconds: float | None) -> None:
-        self._blocked[user] = None if seconds is None else self._clock() + seconds
+        now = self._clock()
+        self._blocked[user] = None if seconds is None else now + seconds
+        if len(self._blocked) >= self._sweep_at:
+            self._blocked = {
+                name: until for name, until in self._blocked.items() if until is None or until > now
+            }
+            self._sweep_at = max(_MIN_SWEEP, 2 * len(self._blocked))
 
     async def unblock(self, user: str) -> bool:
         was = self._is_blocked(user)
@@ -300,8 +310,9 @@ class MemoryPresence:
             self._ended.popitem(last=False)
         if not self._users:
             return
-        user = next(iter(self._users.values()))  # the longest unused
+        key, user = next(iter(self._users.items()))  # the longest unused
         if user.leases or user.unsaid or user.state in (_ONLINE, _GRACE):
+            self._users.move_to_end(key)  # it must not keep those behind it
             return
         known = user.last_seen is not None and now - user.last_seen < STATE_TTL
         if not known or len(self._users) > self._max_users:
