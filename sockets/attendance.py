@@ -31,6 +31,9 @@ BATCH = 500
 TOLD_TIMEOUT = 10.0
 """Seconds to tell what a dead node had not; then somebody tries again later."""
 
+SILENCE = 0.6
+"""Of a lease: whoever was silent for so long, and not only late, has been out of touch."""
+
 Key = tuple[Kind, str]
 
 
@@ -57,6 +60,7 @@ class Attendance:
         self._clock = clock
         self.life = ""
         self._beaten = -float("inf")
+        self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
         self._here: Counter[Key] = Counter()
         self._due: dict[Key, float] = {}  # when to settle
@@ -114,8 +118,17 @@ class Attendance:
 
     def beaten(self, warm: float) -> None:
         """This node is alive to the others. For `warm` seconds nobody is declared offline."""
-        self._beaten = self._clock()
-        self._warm_until = self._beaten + warm
+        now = self._clock()
+        if now - self._beaten > SILENCE * self._lease:
+            self._back_at = now
+        self._beaten = now
+        self._warm_until = now + warm
+
+    @property
+    def just_back(self) -> bool:
+        """Whether this node was out of touch a moment ago. Perhaps the store was: then the others
+        come back as well, and one that seems to be dead may only be the second to do so."""
+        return self._clock() - self._back_at < self._lease / 4
 
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""

@@ -54,6 +54,8 @@ class Reaper:
 
     async def reap(self) -> int:
         """Everything that can be claimed now; returns how many nodes that were."""
+        if self._attendance.just_back:
+            return 0
         count = 0
         while (dead := await self._nodes.claim()) is not None:
             count += 1

@@ -77,9 +77,11 @@ class Cluster:
 
     async def pass_time(self, seconds: float, **alive: Attendance) -> None:
         """So long, while these nodes live."""
-        self.clock.advance(seconds)
-        for name, attendance in alive.items():
-            await self.beat(name, attendance)
+        while seconds > 0:
+            self.clock.advance(step := min(seconds, LEASE / 3))
+            seconds -= step
+            for name, attendance in alive.items():
+                await self.beat(name, attendance)
 
     async def charged(self, name: str) -> set[str]:
         return set(await self.nodes.charges(f"{name}:1", Kind.CLIENT, 100))
@@ -265,6 +267,7 @@ async def test_a_grace_that_goes_on_is_the_finders(cluster: Cluster) -> None:
     await a.leave(one)
     await a.tick()
     await cluster.nodes.leave("a:1")
+    await cluster.pass_time(GRACE - 2, b=b)
     assert await cluster.reaper(b).reap() == 1
     assert cluster.events["b"].told == []
     assert (await cluster.presence.look("42")).state is PresenceState.IN_GRACE
@@ -539,6 +542,25 @@ async def test_a_settlement_that_failed_is_due_again(
             await a.tick()
     await a.tick()
     assert cluster.events["a"].told == ["+42", "-42"]
+
+
+async def test_after_an_outage_the_others_have_time_to_come_back(cluster: Cluster) -> None:
+    """Shorter than a lease, as a fail-over is: of two nodes only one is overdue when it ends."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    await cluster.pass_time(LEASE, a=a, b=b)
+    await a.arrive(one := info("42", node="a"))
+    await cluster.pass_time(8, b=b)
+    await cluster.pass_time(LEASE - 6)
+    await cluster.beat("b", b)
+    reaper = cluster.reaper(b)
+    assert await reaper.reap() == 0
+    await cluster.beat("a", a)
+    await a.renew([one])
+    await cluster.pass_time(LEASE / 2, a=a, b=b)
+    assert await reaper.reap() == 0
+    assert cluster.events["b"].told == [] and cluster.events["a"].told == ["+42"]
+    await cluster.pass_time(LEASE + 1, b=b)
+    assert await reaper.reap() == 1, "now it is dead"
 
 
 async def test_rows_of_a_name_that_lives_again_are_left_alone(cluster: Cluster) -> None:
