@@ -3,7 +3,7 @@
     online, offline, opened, closed -> queue -> receivers, in threads -> webhooks -> `done`
 
 A change of presence is told at least once: its `done` is called when everybody has heard it, and
-what is not done comes again. Sessions are told once at most.
+what is not done comes again, to the API server alone. Sessions are told once at most.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 10_000
 """Events that wait for Django's receivers."""
+
+MAX_HEARD = 50_000
+"""Changes that receivers have heard, and that are not told them again while they come back for the
+API server's sake."""
 
 BATCH = 500
 LANES = 4
@@ -88,6 +92,7 @@ class Events:
         self._hooked = frozenset(hooked)
         self._clock = clock
         self._queue: deque[_Event] = deque()
+        self._heard: OrderedDict[str, None] = OrderedDict()  # ids of changes
         self._filled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -159,7 +164,7 @@ class Events:
     async def _to_receivers(self, events: list[_Event]) -> None:
         lanes: list[list[_Event]] = [[] for _ in range(LANES)]
         for event in events:
-            if _SIGNALS[event.name].has_listeners():
+            if _SIGNALS[event.name].has_listeners() and not self._was_heard(event):
                 lanes[hash(event.user) % LANES].append(event)
         loop = asyncio.get_running_loop()
         running = [
@@ -169,6 +174,21 @@ class Events:
             _, late = await asyncio.wait(running, timeout=RECEIVERS_TIMEOUT)
             if late:
                 logger.error("receivers of presence signals take over %g s", RECEIVERS_TIMEOUT)
+
+    def _was_heard(self, event: _Event) -> bool:
+        """Whether receivers were told this before; from now on they were.
+
+        While the API server is away, what its queue has no room for comes again and again.
+        """
+        if event.done is None or event.name not in self._hooked:
+            return False
+        id = event.members["change"].id
+        if id in self._heard:
+            return True
+        self._heard[id] = None
+        if len(self._heard) > MAX_HEARD:
+            self._heard.popitem(last=False)
+        return False
 
     def _to_webhook(self, event: _Event) -> None:
         if self._webhooks is not None and event.name in self._hooked:

@@ -113,6 +113,27 @@ async def test_one_users_events_stay_in_order_over_many_batches(
         assert mine == list(range(user, 50, 5))
 
 
+async def test_what_comes_again_for_the_api_server_is_not_told_receivers_again(
+    executor: ThreadPoolExecutor, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "MAX_HEARD", 3)
+    events = Events(executor=executor, webhooks=sender, hooked=["user_online"])
+    with heard(signals.user_online, signals.user_offline) as told:
+        for online in (True, True, True, False):
+            events.changed(change(online=online, generation=8 - online), lambda ok: None)
+            await run(events)
+        assert [one["change"].generation for one in told] == [7, 8]
+        assert len(sender.events) == 3
+        for generation in range(20, 25):
+            events.changed(change(generation=generation), lambda ok: None)
+        await run(events)
+        events.changed(change(generation=24), lambda ok: None)
+        events.changed(change(generation=20), lambda ok: None)
+        await run(events)
+    heard_then = [one["change"].generation for one in told][2:]
+    assert heard_then == [20, 21, 22, 23, 24, 20], "a bounded memory"
+
+
 async def test_where_nobody_listens_it_is_done_at_once(executor: ThreadPoolExecutor) -> None:
     events = Events(executor=executor)
     done: list[bool] = []
