@@ -85,7 +85,15 @@ def test_watching_draws_the_page_anew_until_ctrl_c(
     assert pauses == [0.5] * 3 and text.count("\x1b[H\x1b[2J") == 3
 
 
-@pytest.mark.parametrize("wrong", [("--limit", "0"), ("--watch", "--interval", "0")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--limit", "0"),
+        ("--watch", "--interval", "0"),
+        ("--watch", "--interval", "nan"),
+        ("--watch", "--interval", "inf"),
+    ],
+)
 def test_numbers_that_are_none(told: dict[str, Any], wrong: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match="at least 1"):
         shown(*wrong)
@@ -103,6 +111,13 @@ def test_an_outage_is_one_line(told: dict[str, Any], monkeypatch: pytest.MonkeyP
 def test_no_such_node(told: dict[str, Any]) -> None:
     told["sessions"] = []
     assert "no node 'z' lives" in shown("--node", "z")
+
+
+@pytest.mark.parametrize("timeout", ["-1", "nan"])
+def test_a_timeout_that_is_none(timeout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "nodes", pytest.fail)
+    with pytest.raises(CommandError, match="at least 0"):
+        call_command("drain", "--node", "a", f"--timeout={timeout}")
 
 
 def test_a_drained_node_that_is_started_again_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

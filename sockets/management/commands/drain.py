@@ -33,6 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         name, timeout = options["node"], options["timeout"]
+        if not timeout >= 0:
+            raise CommandError("--timeout is at least 0")
         try:
             self._drain(name, timeout)
         except GatewayError as error:

@@ -17,6 +17,7 @@ from sockets.types import NodeInfo, SessionInfo, UserPresence
 
 _CLEAR = "\x1b[H\x1b[2J"
 _MB = 1024 * 1024
+_DAY = 86_400
 
 
 class Command(BaseCommand):
@@ -44,8 +45,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if options["limit"] < 1 or options["interval"] <= 0:
-            raise CommandError("--limit is at least 1, --interval is more than 0")
+        if options["limit"] < 1 or not 0 < options["interval"] <= _DAY:
+            raise CommandError("--limit is at least 1, --interval is more than 0, at most a day")
         show = self._show_json if options["json"] else self._show
         try:
             while True:
@@ -134,7 +135,7 @@ def _session_row(info: SessionInfo) -> tuple[str, ...]:
 def _ago(at: float) -> str:
     """The largest unit that fits: "3 min"."""
     seconds = max(0, round(time.time() - at))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+    for size, unit in ((_DAY, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
