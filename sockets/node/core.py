@@ -110,5 +110,5 @@ class Core:
                 await self.bus.stop()
                 await self.state.close()
         except (TimeoutError, GatewayUnavailable) as error:
-            logger.warning("the state store was not left in order: %s", error or "too slow")
+            logger.warning("the state store was not left in order: %s", str(error) or "too slow")
         self.executor.shutdown(wait=False, cancel_futures=True)

@@ -162,7 +162,7 @@ class Node(Core):
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await self.state.check()
         except (GatewayUnavailable, TimeoutError) as error:
-            logger.warning("starting without Redis: %s", error or "it does not answer")
+            logger.warning("starting without Redis: %s", str(error) or "it does not answer")
 
     async def _listen(self) -> None:
         """Join this node's own group: now, or when the bus has come."""
@@ -188,7 +188,7 @@ class Node(Core):
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await self.registration.begin()
         except (GatewayUnavailable, TimeoutError) as error:
-            logger.warning("not registered yet: %s", error or "Redis does not answer")
+            logger.warning("not registered yet: %s", str(error) or "Redis does not answer")
             self.renewal.failed()
 
     async def lag(self) -> None:
@@ -239,7 +239,7 @@ class Node(Core):
                 await self.attendance.tick()
                 await self.registration.end()
         except (GatewayUnavailable, TimeoutError) as error:
-            logger.warning("the other nodes were not told of the end: %s", error or "too slow")
+            logger.warning("the other nodes were not told of the end: %s", str(error) or "too slow")
 
     async def _renew(self) -> None:
         self.recorder.node_seen(time.time())

@@ -233,6 +233,25 @@ async def test_rows_that_could_not_be_written_are_told(
     assert "did not take all session rows" in caplog.text
 
 
+async def test_a_store_that_hangs_is_told_at_both_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A time-out has no text of its own."""
+
+    async def hang(self: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as away:
+        away.setattr(Registration, "begin", hang)
+        away.setattr(Registration, "end", hang)
+        away.setattr(MemoryChannelLayer, "group_discard_sink", lambda *_: hang(None))
+        async with running_node(monkeypatch, tmp_path):
+            pass
+    assert "not registered yet: Redis does not answer" in caplog.text
+    assert "the other nodes were not told of the end: too slow" in caplog.text
+    assert "the state store was not left in order: too slow" in caplog.text
+
+
 async def test_a_renewal_says_that_the_node_lives(node: Node) -> None:
     seen = node.recorder.seen  # type: ignore[attr-defined]
     before = len(seen)
