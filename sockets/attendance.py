@@ -246,7 +246,7 @@ class Attendance:
                 for user, effects in settled.items():
                     if effects.wait is not None:
                         # A grace or a lease goes on, and from now on this node sees to its end.
-                        self._settle_in((kind, user), effects.wait)
+                        self._due[kind, user] = self._clock() + effects.wait
                         await self._charge([(kind, user)])
                     if all(change in told for change in effects.changes):
                         done.append(user)
@@ -291,7 +291,8 @@ class Attendance:
         for change in effects.changes:
             self._announce(change)
         if key is not None and effects.wait is not None:
-            self._settle_in(key, effects.wait)
+            # The backend knows all reasons to wait; those of before no longer count.
+            self._due[key] = self._clock() + effects.wait
 
     def _announce(self, change: PresenceChange) -> None:
         untold = self._untold.setdefault(change.user, set())
@@ -314,6 +315,7 @@ class Attendance:
             self._events.closed(info, LOST, "its process died, or was cut off")
 
     def _settle_in(self, key: Key, seconds: float) -> None:
+        """At the latest."""
         at = self._clock() + seconds
         self._due[key] = min(at, self._due.get(key, at))
 

@@ -185,6 +185,23 @@ async def test_a_session_that_outlives_its_node_is_settled_when_it_ends(
     assert await cluster.charged("b") == set()
 
 
+async def test_a_grace_that_was_cancelled_elsewhere_hides_no_later_end(cluster: Cluster) -> None:
+    """Left here, came back at a node that then died: its lease ends after the grace here."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    await cluster.pass_time(LEASE - 5, b=b)
+    await b.arrive(one := info("42", node="b"))
+    await b.leave(one)
+    await a.arrive(info("42", node="a"))
+    await cluster.pass_time(6, b=b)
+    assert await cluster.reaper(b).reap() == 1
+    await cluster.pass_time(GRACE, b=b)
+    await b.tick()
+    assert await cluster.charged("b") == {"42"}
+    await cluster.pass_time(LEASE, b=b)
+    await b.tick()
+    assert cluster.events["b"].told == ["+42", "4099 42", "-42"]
+
+
 async def test_what_was_decided_and_not_told_is_told_by_another(cluster: Cluster) -> None:
     a, b = await cluster.node("a"), await cluster.node("b")
     cluster.events["a"].held = True
