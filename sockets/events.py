@@ -14,7 +14,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from django.db import close_old_connections
@@ -27,7 +29,7 @@ from sockets.types import PresenceChange, SessionInfo
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 10_000
-"""Events that wait for Django's receivers."""
+"""Events that wait for Django's receivers; and in each lane behind those that are slow."""
 
 MAX_HEARD = 50_000
 """Changes that receivers have heard, and that are not told them again while they come back for the
@@ -55,6 +57,14 @@ class _Event:
     user: str
     members: dict[str, Any]
     done: Done | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """`events` wait for the end of `job`."""
+
+    events: deque[_Event] = field(default_factory=deque)
+    job: asyncio.Future[None] | None = None
 
 
 _SIGNALS: dict[str, Signal] = {
@@ -92,6 +102,7 @@ class Events:
         self._hooked = frozenset(hooked)
         self._clock = clock
         self._queue: deque[_Event] = deque()
+        self._lanes = [_Lane() for _ in range(LANES)]
         self._heard: OrderedDict[str, None] = OrderedDict()  # ids of changes
         self._filled = asyncio.Event()
         self._idle = asyncio.Event()
@@ -162,18 +173,35 @@ class Events:
             logger.warning("%d events were not told in %g s", len(self._queue), grace)
 
     async def _to_receivers(self, events: list[_Event]) -> None:
-        lanes: list[list[_Event]] = [[] for _ in range(LANES)]
         for event in events:
             if _SIGNALS[event.name].has_listeners() and not self._was_heard(event):
-                lanes[hash(event.user) % LANES].append(event)
-        loop = asyncio.get_running_loop()
-        running = [
-            loop.run_in_executor(self._executor, _tell_django, lane) for lane in lanes if lane
-        ]
-        if running:
+                lane = self._lanes[hash(event.user) % LANES]
+                if len(lane.events) >= MAX_EVENTS:
+                    lane.events.popleft()
+                    metrics.dropped_events.inc()
+                lane.events.append(event)
+        for lane in self._lanes:
+            self._start(lane)
+        if running := [lane.job for lane in self._lanes if lane.job is not None]:
             _, late = await asyncio.wait(running, timeout=RECEIVERS_TIMEOUT)
             if late:
                 logger.error("receivers of presence signals take over %g s", RECEIVERS_TIMEOUT)
+
+    def _start(self, lane: _Lane) -> None:
+        """One job of a lane at a time: receivers that hang take one thread, not all."""
+        if lane.job is not None or not lane.events:
+            return
+        some = list(lane.events)
+        lane.events.clear()
+        loop = asyncio.get_running_loop()
+        lane.job = loop.run_in_executor(self._executor, _tell_django, some)
+        lane.job.add_done_callback(partial(self._ended, lane))
+
+    def _ended(self, lane: _Lane, job: asyncio.Future[None]) -> None:
+        lane.job = None
+        if not job.cancelled():
+            with suppress(RuntimeError):  # the node ends, and its threads take no more
+                self._start(lane)
 
     def _was_heard(self, event: _Event) -> bool:
         """Whether receivers were told this before; from now on they were.

@@ -236,6 +236,39 @@ async def test_a_receiver_that_hangs_does_not_stop_the_others_for_ever(
         running.cancel()
 
 
+async def test_receivers_that_hang_keep_one_thread_and_a_bounded_queue(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_module, "RECEIVERS_TIMEOUT", 0.01)
+    monkeypatch.setattr(events_module, "MAX_EVENTS", 5)
+    release, told = threading.Event(), []
+
+    def hang(sender: object, change: PresenceChange, **_: Any) -> None:
+        if change.user == "hangs":
+            release.wait(10)
+        told.append((change.user, change.generation))
+
+    events = Events(executor=executor)
+    signals.user_online.connect(hang)
+    before = metrics.dropped_events._value.get()
+    running = asyncio.ensure_future(events.run())
+    other = next(f"u{n}" for n in range(99) if hash(f"u{n}") % 4 != hash("hangs") % 4)
+    try:
+        for generation in range(10):
+            events.changed(change("hangs", generation=generation), lambda ok: None)
+            await events.finish(5)
+        events.changed(change(other), lambda ok: None)
+        await until(lambda: told == [(other, 7)])
+        assert metrics.dropped_events._value.get() == before + 4
+        release.set()
+        await until(lambda: len(told) == 7)
+        assert [generation for _, generation in told[1:]] == [0, 5, 6, 7, 8, 9], "in order"
+    finally:
+        release.set()
+        signals.user_online.disconnect(hang)
+        running.cancel()
+
+
 async def test_what_has_no_room_is_dropped_counted_and_told(
     executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
