@@ -133,13 +133,11 @@ async def adrain_node(name: str) -> bool:
 
 
 def _require_id(id: str) -> str:
-    """A ULID in its canonical form, any other string as it is. Raises InvalidMessage.
-
-    An empty one is most often a value that was not given, and must not mean "all".
-    """
-    if not id or not _is_text(id):
-        raise InvalidMessage("the id of a client or a session is a string, and not empty")
-    return parse_ulid(id) or id
+    """In its canonical form. Raises InvalidMessage: a wrong one must not mean "none" or "all"."""
+    found = parse_ulid(id) if isinstance(id, str) else None
+    if found is None:
+        raise InvalidMessage("the id of a client or a session is a ULID, 26 characters")
+    return found
 
 
 def _require_ids(ids: Iterable[str]) -> list[str]:

@@ -23,7 +23,8 @@ UserId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Event = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
-ULID = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+Id = Annotated[str, StringConstraints(pattern="^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+"""A ULID: of a client, a session or a task."""
 MAX_BATCH = 1_000
 MAX_ASKED = 10_000
 
@@ -266,9 +267,7 @@ class TaskIn(In):
     user: UserId | None = None
     progress_to_user: bool = True
     timeout: float | None = Field(None, gt=0, le=30 * 24 * 3600, description="Seconds of silence.")
-    task_id: Annotated[str, StringConstraints(pattern=ULID)] | None = Field(
-        None, description="A ULID of yours: repeating the call is safe."
-    )
+    task_id: Id | None = Field(None, description="A ULID of yours: repeating the call is safe.")
 
 
 class TaskOut(Schema):

@@ -348,12 +348,23 @@ async def test_disconnecting(node: Node) -> None:
     one, two, three = [await client(node) for _ in range(3)]
     unconfirmed = Disconnected(0, 1)  # these sockets close, and are never gone
     assert await api.adisconnect_session(one.info.id, reason="r") == unconfirmed
-    assert await api.adisconnect_session("gone") == Disconnected(0)
+    assert await api.adisconnect_session(new_id()) == Disconnected(0)
     assert await api.adisconnect_user("42", client=two.info.client_id) == unconfirmed
     assert (one.close_code, two.close_code, three.close_code) == (4504, 4504, None)
     assert outbox_of(two).closed == (4504, "disconnected by the application")
     assert await api.adisconnect_user("42", code=4501, reason="r") == Disconnected(0, 2)
     assert outbox_of(three).closed == (4501, "r")
+
+
+async def test_an_id_that_is_none_closes_nobody(node: Node) -> None:
+    """A misspelt id to spare would close everybody."""
+    one = await client(node)
+    for wrong in ("", "x", one.info.client_id[1:], "\ud800", 7):
+        for option in ({"client": wrong}, {"session": wrong}, {"keep": [wrong]}):
+            with pytest.raises(InvalidMessage, match="ULID"):
+                await api.adisconnect_user("42", **option)  # type: ignore[arg-type]
+    assert one.close_code is None
+    assert await api.adisconnect_user("42", keep=[one.info.client_id.lower()]) == Disconnected(0)
 
 
 async def test_a_code_that_no_close_frame_may_carry_is_told(node: Node) -> None:

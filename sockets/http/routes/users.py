@@ -18,6 +18,7 @@ from sockets.api import (
 from sockets.codes import CloseCode
 from sockets.http.schemas import (
     DisconnectedOut,
+    Id,
     PositionOut,
     PresenceIn,
     PresenceOut,
@@ -36,6 +37,9 @@ CODE = Query(
     le=4999,
     description="4000 to 4499: the client returns; 4500 to 4999: it does not.",
 )
+CLIENT = Query(None, description="Only those of this client id.")
+SESSION = Query(None, description="Only this one.")
+KEEP = Query([], description="Ids of clients or sessions to spare.")
 
 
 @router.get("/users/{segment:user}", response=UserOut, summary="How a user stands")
@@ -64,9 +68,9 @@ async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
 async def disconnect(
     request: HttpRequest,
     user: str,
-    client: str | None = Query(None, description="Only those of this client id."),
-    session: str | None = Query(None, description="Only this one."),
-    keep: list[str] = Query([], description="Ids of clients or sessions to spare."),  # noqa: B008
+    client: Id | None = CLIENT,
+    session: Id | None = SESSION,
+    keep: list[Id] = KEEP,
     code: int = CODE,
     reason: str = Query("disconnected by the application", max_length=123),
 ) -> DisconnectedOut:
@@ -91,7 +95,7 @@ async def sessions(
 @router.delete("/sessions/{session}", response=DisconnectedOut, summary="Close one session")
 async def disconnect_session(
     request: HttpRequest,
-    session: str,
+    session: Id,
     code: int = CODE,
     reason: str = Query("disconnected by the application", max_length=123),
 ) -> DisconnectedOut:
