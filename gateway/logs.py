@@ -81,6 +81,8 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
             "asyncio": {"level": max(level, logging.INFO)},
             "httpx": {"level": max(level, logging.WARNING)},
             "httpcore": {"level": max(level, logging.WARNING)},
+            # Who was refused and what an operator did is no matter of verbosity.
+            "gateway.audit": {"level": level if level > logging.CRITICAL else logging.INFO},
             # The gateway prints its own addresses.
             "daphne": {"level": max(level, logging.WARNING)},
             "django.channels.server": {"level": max(level, logging.WARNING)},

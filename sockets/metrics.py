@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from sockets.codes import ABNORMAL, CloseCode
-from sockets.types import Kind, TaskState
+from sockets.types import Audit, Kind, TaskState
 
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {1001, 1005, ABNORMAL, 1011})
 
@@ -38,6 +38,9 @@ DISCONNECTS: Final = Counter(
 REFUSALS: Final = Counter(
     "gateway_refusals", "Connections that got a close code instead of a welcome.", ["code"]
 )
+
+AUDITED: Final = Counter("gateway_audit_events", "Events of the audit log.", ["event"])
+audited: Final = {event: AUDITED.labels(event.value) for event in Audit}
 
 
 def count_disconnect(kind: Kind, code: int) -> None:
@@ -77,7 +80,8 @@ DROPPED: Final = Counter(
     "gateway_dropped",
     "What was given up at a bound: ephemeral messages of a slow session, messages of a full "
     "channel-layer queue, session rows that the database did not take, presence events that nobody "
-    "took in time (events), or that the API server did not get (webhook).",
+    "took in time (events), or that the API server did not get (webhook), lines of the audit log "
+    "above its rate (audit).",
     ["what"],
 )
 dropped_ephemeral: Final = DROPPED.labels("ephemeral")
@@ -170,3 +174,4 @@ WEBHOOKS_PENDING: Final = Gauge(
     "gateway_webhooks_pending", "Events that wait for the API server, the batch at work included."
 )
 dropped_webhook: Final = DROPPED.labels("webhook")
+dropped_audit: Final = DROPPED.labels("audit")

@@ -41,12 +41,20 @@ class Credentials:
     """Who a handshake proved to be.
 
     `subject` is the user id of a client, the key's name of a worker.
-    `expires_at` None: the proof has no end.
+    `expires_at` None: the proof has no end. `issued_at` None: nobody knows; it counts as old as the
+    session. `proofs`: what else it can be revoked by, such as a token id (`jti`) or the id of a
+    login (`sid`). `info`: JSON that presence shows; `meta`: for server code only.
+    `scopes`: what a worker or backend may do.
     """
 
     subject: str
     method: str
     expires_at: float | None = None
+    issued_at: float | None = None
+    proofs: tuple[str, ...] = ()
+    info: bytes | None = None
+    meta: Any = field(default=None, repr=False)
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,3 +337,17 @@ class PoolLoad:
     workers: int
     capacity: int
     held: int
+
+
+class Audit(StrEnum):
+    """What the audit log remembers."""
+
+    REFUSED = "refused"  # a connection or a request that may not be
+    KEY_USED = "key_used"  # a worker or backend proved itself by a key
+    KEY_MADE = "key_made"
+    KEY_ENDED = "key_ended"
+    REVOKED = "revoked"  # what a user had proved does not count any more
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    DISCONNECTED = "disconnected"  # by the application or an operator
+    DRAINED = "drained"

@@ -92,7 +92,6 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
         pairs = parse_qsl(query.decode("ascii"), True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise BadRequest("the query string is not UTF-8, or has too many fields") from None
-    client = scope.get("client")
     return Handshake(
         params=dict(pairs),
         headers={
@@ -100,5 +99,11 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
             for name, value in scope.get("headers", ())
         },
         subprotocols=tuple(scope.get("subprotocols", ())),
-        address=f"{client[0]}:{client[1]}" if client else "",
+        address=peer_address(scope),
     )
+
+
+def peer_address(scope: Mapping[str, Any]) -> str:
+    """ "host:port" of the peer, "" on a Unix socket."""
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else ""

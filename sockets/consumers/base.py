@@ -10,8 +10,8 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from sockets import metrics
-from sockets.auth.handshake import SUBPROTOCOL, Handshake, parse
+from sockets import audit, metrics
+from sockets.auth.handshake import SUBPROTOCOL, Handshake, parse, peer_address
 from sockets.codes import ABNORMAL, CloseCode, ErrorCode
 from sockets.consumers.outbox import PumpOutbox
 from sockets.exceptions import (
@@ -32,7 +32,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.messages import Error, Limits, Reply
 from sockets.protocol.outbox import Outbox, Write
 from sockets.protocol.rate import Bucket
-from sockets.types import Credentials, Kind, SessionInfo
+from sockets.types import Audit, Credentials, Kind, SessionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class GatewayConsumer(AsyncConsumer):
     kind: Kind
     node: Node
     handshake: Handshake
+    credentials: Credentials
     outbox: Outbox
     session: LocalSession
 
@@ -71,7 +72,7 @@ class GatewayConsumer(AsyncConsumer):
             )
             self.outbox, pump = self._make_outbox(send)
             try:
-                session = self.session = self._authenticate()
+                session = self.session = await self._authenticate()
                 self.outbox.on_drain = session.drained
                 session.on_room = self._have_room
                 await self.open()
@@ -97,7 +98,7 @@ class GatewayConsumer(AsyncConsumer):
 
     # --- for the two kinds
 
-    def authenticate(self) -> Credentials:
+    async def authenticate(self) -> Credentials:
         """Who this is. Raises Refused."""
         raise NotImplementedError
 
@@ -164,9 +165,9 @@ class GatewayConsumer(AsyncConsumer):
         )
         return pump, pump
 
-    def _authenticate(self) -> LocalSession:
+    async def _authenticate(self) -> LocalSession:
         self.handshake = parse(self.scope)
-        credentials = self.authenticate()
+        credentials = self.credentials = await self.authenticate()
         conf = self.node.conf
         info = SessionInfo(
             id=new_id(),
@@ -266,7 +267,14 @@ class GatewayConsumer(AsyncConsumer):
         if not isinstance(error, Refused):
             error = TryAgainLater(str(error))
         metrics.count_refusal(error.close_code)
-        logger.info("refused a %s: %d %s", self.kind, error.close_code, error)
+        audit.record(
+            Audit.REFUSED,
+            surface=self.kind.value,
+            code=int(error.close_code),
+            reason=str(error),
+            user=session.info.user if session is not None else "",
+            address=peer_address(self.scope),
+        )
         self._close(session, error.close_code, str(error))
         await self._until_disconnected()
 

@@ -38,7 +38,7 @@ class ClientConsumer(GatewayConsumer):
 
     kind = Kind.CLIENT
 
-    def authenticate(self) -> Credentials:
+    async def authenticate(self) -> Credentials:
         return clients.authenticate(self.handshake, self.node.conf)
 
     def client_id(self) -> str:

@@ -48,7 +48,7 @@ class WorkerConsumer(GatewayConsumer):
 
     kind = Kind.WORKER
 
-    def authenticate(self) -> Credentials:
+    async def authenticate(self) -> Credentials:
         return keys.authenticate_worker(self.handshake, self.node.conf)
 
     def client_id(self) -> str:
