@@ -45,9 +45,10 @@ _NODE_NAME = _env.label("NODE_NAME", socket.gethostname() or "gateway")
 _JWT_SECRET = _env.secret("JWT_SECRET")  # HS256: at least 32 bytes
 _JWT_SECRETS = _env.labelled_secrets("JWT_SECRETS", at_least=32)
 _JWT_PUBLIC_KEYS = _env.labelled_files("JWT_PUBLIC_KEYS", base=BASE_DIR)
-_HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS)
+_JWKS_URL = _env.url("JWT_JWKS_URL", ("https", "http")) or ""
+_HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS or _JWKS_URL)
 _AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
-_AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "insecure"))
+_AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "proxy", "insecure"))
 _CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN")
 if not _AUTH:
     raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
@@ -62,6 +63,8 @@ if "jwt" in _AUTH:
             raise Wrong("JWT_PUBLIC_KEYS", str(error), "name a file with a PUBLIC KEY") from None
 if _DEMO and not ("jwt" in _AUTH and _JWT_SECRET):
     raise Wrong("DEMO", "its page connects with tokens", "set JWT_SECRET (scripts/run does)")
+if PRODUCTION and _JWKS_URL.startswith("http:"):
+    raise Wrong("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
 if PRODUCTION:
     secrets.refuse_in_production(
         auth=_AUTH, origins=_CLIENT_ORIGINS, surface=_SURFACE, debug=DEBUG, demo=_DEMO
@@ -111,6 +114,15 @@ GATEWAY: dict[str, Any] = {
     "jwt_audience": _env.words("JWT_AUDIENCE"),
     "jwt_issuer": _env.words("JWT_ISSUER"),
     "jwt_leeway": _env.seconds("JWT_LEEWAY", _default.jwt_leeway, minimum=0),
+    "jwks_url": _JWKS_URL,
+    "jwks_ttl": _env.seconds("JWT_JWKS_TTL", _default.jwks_ttl, minimum=1),
+    "token_grace": _env.seconds("TOKEN_GRACE", _default.token_grace, minimum=0),
+    "proxy_path": _env.url_path("AUTH_PROXY_PATH", _default.proxy_path),
+    "proxy_headers": tuple(
+        name.lower() for name in _env.words("AUTH_PROXY_HEADERS", _default.proxy_headers)
+    ),
+    "proxy_timeout": _env.seconds("AUTH_PROXY_TIMEOUT", _default.proxy_timeout),
+    "proxy_cache": _env.seconds("AUTH_PROXY_CACHE", _default.proxy_cache, minimum=0),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
     "query_token": _env.flag("QUERY_TOKEN", _default.query_token),

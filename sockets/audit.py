@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextvars import ContextVar
 from typing import Any, Final
 
 from sockets import metrics
@@ -16,6 +17,9 @@ from sockets.protocol.rate import Bucket
 from sockets.types import Audit
 
 logger = logging.getLogger("gateway.audit")
+
+actor: ContextVar[str] = ContextVar("gateway_actor", default="")
+"""Who acts: "key:<name>" for a backend, "staff:<username>" for an operator; "" for Django code."""
 
 LINES_A_SECOND: Final = 20.0
 """Of one kind of event, for ever ..."""
@@ -44,6 +48,8 @@ class AuditLog:
         if left_out := self._left_out[kind]:
             self._left_out[kind] = 0
             details["left_out"] = left_out
+        if (by := actor.get()) and "by" not in details:
+            details["by"] = by
         # Below one name: members of a log record must not be called "name" or "args".
         logger.info(kind.value, extra={"audit": {k: v for k, v in details.items() if v != ""}})
 

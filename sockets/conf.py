@@ -49,6 +49,13 @@ class Conf:
     jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
     jwt_issuer: tuple[str, ...] = ()
     jwt_leeway: float = 10.0  # that two clocks may differ
+    jwks_url: str = ""  # where the issuer publishes its keys
+    jwks_ttl: float = 600.0  # between two fetches of them
+    token_grace: float = 10.0  # from a token's end until its socket is closed (4003)
+    proxy_path: str = "/gateway/auth"  # of the API server, which is asked who a client is
+    proxy_headers: tuple[str, ...] = ("authorization", "cookie")  # what it is shown; lower case
+    proxy_timeout: float = 3.0
+    proxy_cache: float = 5.0  # that an answer counts
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default
@@ -129,11 +136,20 @@ class Conf:
             )
         if self.webhooks and not (self.api_server_url and self.webhook_secret):
             yield "WEBHOOKS: they need API_SERVER_URL and WEBHOOK_SECRET; set both"
+        if "proxy" in self.auth and not self.api_server_url:
+            yield "AUTH: proxy asks the API server, and API_SERVER_URL is not set; set it"
         if self.inbound_low >= self.inbound_high:
             yield (
                 f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
                 f"({self.inbound_high}); choose a smaller number"
             )
+
+    @property
+    def proxy_url(self) -> str:
+        """Who is asked who a client is. Raises ImproperlyConfigured without an API server."""
+        if self.api_server_url is None:
+            raise ImproperlyConfigured("API_SERVER_URL: AUTH=proxy asks it, and it is not set")
+        return f"{self.api_server_url.rstrip('/')}/{self.proxy_path.lstrip('/')}"
 
     @property
     def webhook_url(self) -> str:

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from sockets.bus import Bus
+from sockets.codes import CloseCode
 from sockets.nodes.base import Nodes
 from sockets.presence.base import Presence
+from sockets.presence.revocation import REVOKED
 from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo
 
 ASK_TIMEOUT = 2.0
@@ -54,6 +56,14 @@ class Control:
         return await self.disconnect(
             user, client=None, session=None, keep=(), code=code, reason=reason
         )
+
+    async def revoke(self, user: str, name: str, before: float | None) -> Disconnected:
+        """What the user had proved before counts no more; who is here by it has to go.
+
+        `name` and `before` as of `Presence.revoke`.
+        """
+        effects = await self._presence.revoke(user, name, before)
+        return await self._close(_by_node(effects.ended), CloseCode.REVOKED, REVOKED)
 
     async def disconnect_sessions(
         self, ids: Collection[str], code: int, reason: str

@@ -7,6 +7,8 @@
     │   ├── Forbidden               4502
     │   ├── SessionLimit            4505
     │   ├── Blocked                 4507
+    │   ├── Revoked                 4508
+    │   ├── TokenExpired            4003
     │   ├── TryAgainLater           1013
     │   └── ShuttingDown            1012
     ├── BadFrame                one frame that cannot be read; the socket stays open
@@ -78,6 +80,20 @@ class Blocked(Refused):
 
     close_code = CloseCode.BLOCKED
     http_status = 403
+
+
+class Revoked(Refused):
+    """What was proved does not count any more: logged out, password changed, deactivated."""
+
+    close_code = CloseCode.REVOKED
+    http_status = 401
+
+
+class TokenExpired(Refused):
+    """The client should come back with a new token."""
+
+    close_code = CloseCode.TOKEN_EXPIRED
+    http_status = 401
 
 
 class TryAgainLater(Refused):

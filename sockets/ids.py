@@ -12,6 +12,9 @@ from ulid import ULID
 MAX_USER_ID = 1024
 """Bytes of UTF-8."""
 
+MAX_PROOF_ID = 255
+"""Characters of the id of a login (`sid`) or a token (`jti`)."""
+
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 
 _POOL = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -36,6 +39,11 @@ def is_user_id(value: object) -> bool:
         return 1 <= len(value.encode()) <= MAX_USER_ID
     except UnicodeEncodeError:
         return False
+
+
+def is_proof_id(value: object) -> bool:
+    """Whether this names a login (`sid`) or a token (`jti`): 1 to 255 characters of UTF-8."""
+    return is_user_id(value) and len(str(value)) <= MAX_PROOF_ID
 
 
 def is_pool(value: object) -> bool:

@@ -189,6 +189,14 @@ class Sessions:
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
 
+    async def renew_now(self, session: LocalSession) -> None:
+        """What is known of this one has changed. Raises GatewayUnavailable."""
+        if session.present and session.close_code is None:
+            for fenced in await self._attendance.renew([session.info]):
+                self._fence(fenced)
+            if session.closed:
+                await self._attendance.leave_again(session.info)
+
     def reopen_rows(self) -> None:
         """Others took this node for dead, and closed the rows of its sessions as lost."""
         for session in self._hub:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 client_message = Signal()
-"""A client's `send`: `user` (id), `client` (its ULID), `event` (str), `data` (decoded JSON).
+"""A client's `send`: `user` (id), `client` (its ULID), `event` (str), `data` (decoded JSON),
+`meta` (what its token, or the API server, says for server code only).
 
 Receivers run in a thread of the gateway's own, in order for one client. What they raise is logged.
 """

@@ -41,19 +41,19 @@ class Credentials:
     """Who a handshake proved to be.
 
     `subject` is the user id of a client, the key's name of a worker.
-    `expires_at` None: the proof has no end. `issued_at` None: nobody knows; it counts as old as the
-    session. `proofs`: what else it can be revoked by, such as a token id (`jti`) or the id of a
-    login (`sid`). `info`: JSON that presence shows; `meta`: for server code only.
-    `scopes`: what a worker or backend may do.
+    `expires_at` None: the proof has no end. `issued_at` None: nobody knows, and any revocation hits
+    it. `sid`: the id of a login, `jti`: that of a token, "" for none; both can be revoked. `info`:
+    JSON that presence shows; `meta`: JSON for server code only. `scopes`: what a worker may do.
     """
 
     subject: str
     method: str
     expires_at: float | None = None
     issued_at: float | None = None
-    proofs: tuple[str, ...] = ()
-    info: bytes | None = None
-    meta: Any = field(default=None, repr=False)
+    sid: str = ""
+    jti: str = ""
+    info: Any = field(default=None, hash=False)
+    meta: Any = field(default=None, hash=False, repr=False)
     scopes: frozenset[str] = frozenset()
 
 
@@ -66,6 +66,7 @@ class SessionInfo:
     `address` is "host:port" or "" (a Unix socket); `agent` the User-Agent, cut to 256 characters.
     `acked`: the last position that the client says it has processed, `acked_at` when it said so.
     `seen_at`: when its node last renewed its lease; None where nobody asked.
+    `sid`, `jti`, `issued_at` and `info` are those of its Credentials.
     """
 
     id: str
@@ -79,6 +80,10 @@ class SessionInfo:
     acked: Position | None = None
     acked_at: float | None = None
     seen_at: float | None = field(default=None, compare=False)
+    sid: str = ""
+    jti: str = ""
+    issued_at: float | None = None
+    info: Any = field(default=None, hash=False)
 
     def has_acked(self, epoch: str, offset: int) -> bool:
         """Whether the client has acknowledged this message."""

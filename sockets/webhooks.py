@@ -15,19 +15,18 @@ import asyncio
 import logging
 import random
 import re
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
 import msgspec
 
-from sockets import __version__, metrics
+from sockets import metrics
+from sockets.fetch import MAX_ANSWER, make_client
 from sockets.ids import new_id
 from sockets.signatures import HEADER, sign
 
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 100  # events in one request
 MIN_BACKOFF: Final = 0.5  # seconds; the bound of the first pause, doubled with each failure
-MAX_ANSWER: Final = 64 * 1024  # bytes of a response that are read
 
 _BUSY: Final = frozenset({408, 425, 429})
 # Not the event's fault: whoever sets the gateway up has to do something.
@@ -108,21 +106,7 @@ class Webhooks:
             raise ValueError("webhooks are signed: set WEBHOOK_SECRET")
         self._url = url
         self._secret = secret
-        self._client = httpx.AsyncClient(
-            headers={
-                "Content-Type": "application/json",
-                "User-Agent": f"gateway/{__version__}",
-                "Accept-Encoding": "identity",
-            },
-            # No cookies are kept: they would gather without a bound.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=None),  # there is one request at a time
-            timeout=None,  # httpx has none for a whole request: see _post
-            trust_env=False,
-            # The system's authorities, where a house adds its own; httpx would take certifi's.
-            verify=ssl.create_default_context(),
-        )
+        self._client = make_client({"Content-Type": "application/json"})
         self._size = queue_size
         self._interval = interval
         self._timeout = timeout

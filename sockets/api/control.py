@@ -5,21 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
+from sockets import audit
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.control import CLOSE_MARGIN
 from sockets.delivery import require_user_id
 from sockets.exceptions import InvalidMessage
-from sockets.ids import parse_ulid
+from sockets.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
 from sockets.node.core import Addresses
 from sockets.node.node import current_node
 from sockets.node.remote import remote
-from sockets.types import Disconnected, NodeInfo, SessionInfo
+from sockets.presence.revocation import USER, login, token
+from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo
 
 MAX_LISTED = 10_000
 """Sessions in one list."""
+
+CLOCK_SKEW = 60.0
+"""Seconds that two clocks may differ."""
 
 _LAST_MOMENT = 253_402_300_800.0
 """The end of the year 9999, seconds since the epoch."""
@@ -46,12 +52,14 @@ async def adisconnect_user(
     client = None if client is None else _require_id(client)
     session = None if session is None else _require_id(session)
     spared = _require_ids(keep)
-    return await at_node(
+    done = await at_node(
         lambda node: node.control.disconnect(
             user_id, client=client, session=session, keep=spared, code=code, reason=reason
         ),
         _close_patience(),
     )
+    _audit(Audit.DISCONNECTED, done, user=user_id, client=client or "", session=session or "")
+    return done
 
 
 async def ablock_user(
@@ -67,16 +75,52 @@ async def ablock_user(
     require_user_id(user_id)
     _require_close(CloseCode.BLOCKED, reason)
     seconds = None if until is None else _seconds_until(until)
-    return await at_node(
+    done = await at_node(
         lambda node: node.control.block(user_id, seconds, CloseCode.BLOCKED, reason),
         _close_patience(),
     )
+    _audit(Audit.BLOCKED, done, user=user_id, seconds=seconds, reason=reason)
+    return done
 
 
 async def aunblock_user(user_id: str) -> bool:
     """Let a blocked user in again; whether they were blocked."""
     require_user_id(user_id)
-    return await at_node(lambda node: node.presence.unblock(user_id))
+    was = await at_node(lambda node: node.presence.unblock(user_id))
+    audit.record(Audit.UNBLOCKED, user=user_id, was=was)
+    return was
+
+
+async def arevoke(
+    user_id: str,
+    *,
+    sid: str | None = None,
+    jti: str | None = None,
+    before: float | datetime | None = None,
+) -> Disconnected:
+    """What this user had proved counts no more: close (4508) and refuse whoever is here by it.
+
+    All that was issued before, or one login (`sid`), or one token (`jti`). `before`: an aware
+    datetime, or seconds since the epoch; None: now. A token is dated by its `iat`; one without is
+    always from before. It is remembered for 30 days. A token of the same second as the revocation
+    is refused with 4003: the client comes back with a new one.
+    """
+    require_user_id(user_id)
+    if sid is not None and jti is not None:
+        raise InvalidMessage("sid and jti are two things: revoke one after the other")
+    name = USER
+    if sid is not None:
+        name = login(_require_proof(sid))
+    if jti is not None:
+        name = token(_require_proof(jti))
+    seconds = None if before is None else _seconds(before, "before")
+    if seconds is not None and seconds > time.time() + CLOCK_SKEW:
+        raise InvalidMessage("before is in the future: to keep somebody out use block_user")
+    done = await at_node(
+        lambda node: node.control.revoke(user_id, name, seconds), _close_patience()
+    )
+    _audit(Audit.REVOKED, done, user=user_id, what=name, before=seconds)
+    return done
 
 
 async def adisconnect_session(
@@ -102,9 +146,12 @@ async def adisconnect_sessions(
     """`disconnect_session` for many at once; those that no node has are left out."""
     _require_close(code, reason)
     chosen = _require_ids(session_ids)
-    return await at_node(
+    closed = await at_node(
         lambda node: node.control.disconnect_sessions(chosen, code, reason), _close_patience()
     )
+    for id, done in closed.items():
+        _audit(Audit.DISCONNECTED, done, session=id)
+    return closed
 
 
 async def anodes() -> list[NodeInfo]:
@@ -129,7 +176,13 @@ async def adrain_node(name: str) -> bool:
     """
     if not isinstance(name, str):
         raise InvalidMessage("a node is named by its NODE_NAME, a string")
-    return await at_node(lambda node: node.control.drain(name))
+    heard = await at_node(lambda node: node.control.drain(name))
+    audit.record(Audit.DRAINED, node=name, heard=heard)
+    return heard
+
+
+def _audit(kind: Audit, done: Disconnected, **details: Any) -> None:
+    audit.record(kind, **details, closed=done.closed, unconfirmed=done.unconfirmed)
 
 
 def _require_id(id: str) -> str:
@@ -165,19 +218,31 @@ def _is_text(value: object) -> bool:
         return False
 
 
+def _require_proof(id: str) -> str:
+    """The id of a login or a token. Raises InvalidMessage."""
+    if not is_proof_id(id):
+        raise InvalidMessage(f"sid and jti are strings of 1 to {MAX_PROOF_ID} characters")
+    return id
+
+
 def _seconds_until(until: float | datetime) -> float:
     """From now on, at least a moment. Raises InvalidMessage."""
-    if isinstance(until, datetime):
-        if until.tzinfo is None:
+    return max(0.001, _seconds(until, "until") - time.time())
+
+
+def _seconds(at: float | datetime, name: str) -> float:
+    """Since the epoch. Raises InvalidMessage."""
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
             raise InvalidMessage(
-                "until is a datetime without a time zone: use django.utils.timezone"
+                f"{name} is a datetime without a time zone: use django.utils.timezone"
             )
-        until = until.timestamp()
-    if isinstance(until, bool) or not isinstance(until, int | float):
-        raise InvalidMessage("until is an aware datetime, or seconds since the epoch")
-    if not 0 <= until <= _LAST_MOMENT:
-        raise InvalidMessage("until is not within the years 1970 to 9999: is it in milliseconds?")
-    return max(0.001, until - time.time())
+        at = at.timestamp()
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        raise InvalidMessage(f"{name} is an aware datetime, or seconds since the epoch")
+    if not 0 <= at <= _LAST_MOMENT:
+        raise InvalidMessage(f"{name} is not within the years 1970 to 9999: is it in milliseconds?")
+    return at
 
 
 def _close_patience(*_: object, **__: object) -> float:
@@ -188,6 +253,7 @@ def _close_patience(*_: object, **__: object) -> float:
 disconnect_user = sync_face(adisconnect_user, patience=_close_patience)
 block_user = sync_face(ablock_user, patience=_close_patience)
 unblock_user = sync_face(aunblock_user)
+revoke = sync_face(arevoke, patience=_close_patience)
 disconnect_session = sync_face(adisconnect_session, patience=_close_patience)
 disconnect_sessions = sync_face(adisconnect_sessions, patience=_close_patience)
 nodes = sync_face(anodes)

@@ -6,42 +6,78 @@ when it does and is wrong: a bad token is never given a second chance by a weake
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 
 from sockets.auth.handshake import Handshake
-from sockets.auth.tokens import check_token
+from sockets.auth.jwks import PublishedKeys
+from sockets.auth.proxy import ApiServer
+from sockets.auth.tokens import Tokens
 from sockets.conf import Conf
-from sockets.exceptions import Unauthorized
+from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
 
-
-def authenticate(handshake: Handshake, conf: Conf) -> Credentials:
-    """Who this client is. Raises Unauthorized with a reason for people, or BadRequest."""
-    claimed = handshake.user_id()
-    # Insecure last, whatever the order: else a user_id would spare a bad token its refusal.
-    for name in sorted(conf.auth, key=lambda name: name == "insecure"):
-        credentials = METHODS[name](handshake, conf)
-        if credentials is None:
-            continue
-        if claimed is not None and claimed != credentials.subject:
-            raise Unauthorized("user_id is not the authenticated user; leave it out")
-        return credentials
-    wanted = "user_id or a token" if "insecure" in conf.auth else "a token"
-    raise Unauthorized(f"no credentials: give {wanted}")
+Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 
 
-def _jwt(handshake: Handshake, conf: Conf) -> Credentials | None:
-    token = handshake.token(allow_query=conf.query_token)
-    return None if token is None else check_token(token, conf)
+class ClientAuth:
+    """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
+    `own_url`: where clients connect. `published.run` must go on for as long as this is used.
+    """
 
-def _insecure(handshake: Handshake, conf: Conf) -> Credentials | None:
-    """Development: whoever says so is that user."""
-    user = handshake.user_id()
-    return None if user is None else Credentials(user, "insecure")
+    def __init__(self, conf: Conf, own_url: str) -> None:
+        self._conf = conf
+        self.published = PublishedKeys(conf.jwks_url, ttl=conf.jwks_ttl) if conf.jwks_url else None
+        self._tokens = Tokens(conf, self.published)
+        self._api_server = ApiServer(conf, own_url=own_url) if "proxy" in conf.auth else None
+        self._methods: dict[str, Method] = {
+            "jwt": self._jwt,
+            "proxy": self._proxy,
+            "insecure": self._insecure,
+        }
+        # Insecure last, whatever the order: else a user_id would spare a bad token its refusal.
+        self._order = sorted(conf.auth, key=lambda name: name == "insecure")
 
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self.published is not None:
+            await self.published.close()
+        if self._api_server is not None:
+            await self._api_server.close()
 
-METHODS: dict[str, Callable[[Handshake, Conf], Credentials | None]] = {
-    "jwt": _jwt,
-    "insecure": _insecure,
-}
+    async def authenticate(self, handshake: Handshake) -> Credentials:
+        """Who this client is. Raises Unauthorized with a reason for people, or BadRequest."""
+        claimed = handshake.user_id()
+        token = handshake.token(allow_query=self._conf.query_token)
+        for name in self._order:
+            credentials = await self._methods[name](handshake, token)
+            if credentials is None:
+                continue
+            if claimed is not None and claimed != credentials.subject:
+                raise Unauthorized("user_id is not the authenticated user; leave it out")
+            return credentials
+        wanted = "user_id or a token" if "insecure" in self._conf.auth else "a token"
+        raise Unauthorized(f"no credentials: give {wanted}")
+
+    async def refresh(self, handshake: Handshake, token: str) -> Credentials:
+        """Who has this new token, given on a live socket. Raises as `authenticate` does."""
+        for name in self._order:
+            if name == "insecure":
+                break
+            credentials = await self._methods[name](handshake, token)
+            if credentials is not None:
+                return credentials
+        raise BadRequest("tokens are not in use here")
+
+    async def _jwt(self, handshake: Handshake, token: str | None) -> Credentials | None:
+        return None if token is None else await self._tokens.check(token)
+
+    async def _proxy(self, handshake: Handshake, token: str | None) -> Credentials | None:
+        assert self._api_server is not None
+        return await self._api_server.ask(handshake, token)
+
+    async def _insecure(self, handshake: Handshake, token: str | None) -> Credentials | None:
+        """Development: whoever says so is that user."""
+        user = handshake.user_id()
+        return None if user is None else Credentials(user, "insecure", issued_at=time.time())

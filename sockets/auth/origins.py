@@ -34,8 +34,7 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
         return False
     allowed = {normalise(value) for value in conf.client_origins}
     for url in own_urls:
-        parts = urlsplit(url)
-        own = normalise(f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}")
+        own = _as_page(url)
         allowed.add(own)
         # In development the three names of this machine are one place.
         if own is not None and conf.environment != "production":
@@ -43,6 +42,21 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
             if host in _LOOPBACK:
                 allowed.update((scheme, name, port) for name in _LOOPBACK)
     return origin in allowed
+
+
+def own_origin(origin: str, own_url: str) -> bool:
+    """Whether this is the origin of the gateway's own address (ws or wss), exactly.
+
+    Browsers send a host's cookies to all of its ports, so a cookie proves who the user is, and
+    never that the page is theirs: only pages of this very origin may use one (rule 11).
+    """
+    given = normalise(origin)
+    return given is not None and given == _as_page(own_url)
+
+
+def _as_page(url: str) -> tuple[str, str, int] | None:
+    parts = urlsplit(url)
+    return normalise(f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}")
 
 
 def normalise(origin: str) -> tuple[str, str, int] | None:

@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import jwt
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sockets.conf import Conf
 from sockets.exceptions import Unauthorized
-from sockets.ids import is_user_id
+from sockets.ids import MAX_PROOF_ID, is_proof_id, is_user_id
 from sockets.types import Credentials
 
 MAX_TOKEN: Final = 8_192
 """Characters."""
+
+MAX_INFO: Final = 1_024
+"""Bytes of JSON that presence shows of a session."""
 
 _RSA_BITS: Final = 2_048
 # RFC 7518 section 3.2: a key at least as long as the hash.
@@ -40,6 +44,13 @@ class TokenKey:
     key: Any = field(repr=False)
 
 
+class KeySet(Protocol):
+    """Keys that an issuer publishes."""
+
+    async def keys(self, id: str) -> tuple[TokenKey, ...]:
+        """Those that are known; one called `id`, if there is one. Raises TryAgainLater."""
+
+
 def secret_key(secret: str, id: str = "") -> TokenKey:
     """A shared secret; for the longer hashes only if it is as long. Raises ValueError."""
     size = len(secret.encode())
@@ -55,6 +66,11 @@ def public_key(pem: str, id: str = "") -> TokenKey:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("it is not a public key in PEM") from None
+    return token_key(key, id)
+
+
+def token_key(key: Any, id: str = "") -> TokenKey:
+    """A public key of `cryptography`. Raises ValueError, which says what is wrong with it."""
     match key:
         case rsa.RSAPublicKey():
             if key.key_size < _RSA_BITS:
@@ -82,24 +98,79 @@ def keys_of(conf: Conf) -> tuple[TokenKey, ...]:
     return _keys(conf.jwt_secret, conf.jwt_secrets, conf.jwt_public_keys)
 
 
-def check_token(token: str, conf: Conf) -> Credentials:
-    """The Credentials in a JWT. Raises Unauthorized; the reason never quotes the token."""
+class Tokens:
+    """The keys of the settings, and those that the issuer publishes. Belongs to one event loop."""
+
+    def __init__(self, conf: Conf, published: KeySet | None = None) -> None:
+        self._conf = conf
+        self._published = published
+
+    async def check(self, token: str) -> Credentials:
+        """As check_token. Raises TryAgainLater too: the issuer's keys are not known yet."""
+        keys = keys_of(self._conf)
+        if self._published is not None and len(token) <= MAX_TOKEN:
+            keys += await self._published.keys(_key_id(token))
+        return check_token(token, self._conf, keys)
+
+
+def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None) -> Credentials:
+    """The Credentials in a JWT. Raises Unauthorized; the reason never quotes the token.
+
+    `keys`: those that may have signed it; None: those of the settings.
+    """
     if len(token) > MAX_TOKEN:
         raise Unauthorized("token: too long")
-    claims = _claims(token, conf)
+    claims = _claims(token, conf, keys_of(conf) if keys is None else keys)
     subject = claims["sub"]
     if not is_user_id(subject):
         raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8")
     try:
         expires_at = None if "exp" not in claims else float(claims["exp"]) + conf.jwt_leeway
+        issued_at = None if "iat" not in claims else float(claims["iat"])
     except OverflowError:
-        raise Unauthorized("token: exp is out of range") from None
-    return Credentials(subject, "jwt", expires_at)
+        raise Unauthorized("token: exp or iat is out of range") from None
+    return Credentials(
+        subject,
+        "jwt",
+        expires_at,
+        issued_at,
+        sid=_proof_id(claims, "sid"),
+        jti=_proof_id(claims, "jti"),
+        info=check_info(claims.get("info"), "token"),
+        meta=claims.get("meta"),
+    )
 
 
-def _claims(token: str, conf: Conf) -> Mapping[str, Any]:
+def check_info(info: Any, whose: str) -> Any:
+    """What presence shows of a session. Raises Unauthorized where it is too large."""
     try:
-        for key in _candidates(token, keys_of(conf)):
+        size = 0 if info is None else len(msgspec.json.encode(info))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise Unauthorized(f"{whose}: info cannot be shown") from None
+    if size > MAX_INFO:
+        raise Unauthorized(f"{whose}: info has more than {MAX_INFO} bytes")
+    return info
+
+
+def _proof_id(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name, "")
+    if value != "" and not is_proof_id(value):
+        raise Unauthorized(f"token: {name} must be a string of at most {MAX_PROOF_ID} characters")
+    return str(value)
+
+
+def _key_id(token: str) -> str:
+    """The `kid`, unverified; "" if there is none that can be read."""
+    try:
+        found = jwt.get_unverified_header(token).get("kid", "")
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _claims(token: str, conf: Conf, keys: tuple[TokenKey, ...]) -> Mapping[str, Any]:
+    try:
+        for key in _candidates(token, keys):
             try:
                 return _decoded(token, key, conf)
             except jwt.InvalidSignatureError:
@@ -114,7 +185,7 @@ def _claims(token: str, conf: Conf) -> Mapping[str, Any]:
         raise Unauthorized("token: for another audience (JWT_AUDIENCE)") from None
     except jwt.InvalidIssuerError:
         raise Unauthorized("token: of another issuer (JWT_ISSUER)") from None
-    except (jwt.PyJWTError, ValueError, RecursionError):
+    except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
         pass
     raise Unauthorized("token: not valid")
 

@@ -178,16 +178,25 @@ class GatewayConsumer(AsyncConsumer):
             connected_at=time.time(),
             address=self.handshake.address,
             agent=self.handshake.agent,
+            sid=credentials.sid,
+            jti=credentials.jti,
+            issued_at=credentials.issued_at,
+            info=credentials.info,
         )
         connection = Connection(
             time.monotonic(),
             heartbeat=conf.heartbeat if self.handshake.speaks_v1 else None,
             pong_timeout=conf.pong_timeout,
             slow_timeout=conf.slow_timeout,
-            expires_at=credentials.expires_at,
+            expires_at=self.end_of(credentials),
             bucket=self._bucket(),
         )
         return LocalSession(info, self.outbox, connection)
+
+    def end_of(self, credentials: Credentials) -> float | None:
+        """Until when the socket may stay, seconds since the epoch; None: for ever."""
+        end = credentials.expires_at
+        return None if end is None else end + self.node.conf.token_grace
 
     def _bucket(self) -> Bucket | None:
         conf = self.node.conf

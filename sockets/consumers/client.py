@@ -11,11 +11,9 @@ from typing import Any
 
 from django.db import close_old_connections
 
-from sockets.auth import clients
-from sockets.auth.tokens import check_token
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer
-from sockets.exceptions import BadFrame, Unauthorized
+from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_client, encode, from_json
 from sockets.protocol.messages import (
@@ -39,7 +37,7 @@ class ClientConsumer(GatewayConsumer):
     kind = Kind.CLIENT
 
     async def authenticate(self) -> Credentials:
-        return clients.authenticate(self.handshake, self.node.conf)
+        return await self.node.client_auth.authenticate(self.handshake)
 
     def client_id(self) -> str:
         return self.handshake.client_id("client_id", "clientId")
@@ -79,7 +77,7 @@ class ClientConsumer(GatewayConsumer):
                 await self._on_send(message)
                 await self.reply(message.ref)
             case Refresh():
-                self._on_refresh(message)
+                await self._on_refresh(message)
                 await self.reply(message.ref)
             case ListSessions():
                 infos = await self.node.presence.sessions_of(self.session.info.user)
@@ -121,30 +119,43 @@ class ClientConsumer(GatewayConsumer):
             },
         )
         if heard:
-            work = partial(_tell_django, info.user, info.client_id, send.event, decoded)
+            meta = self.credentials.meta
+            work = partial(_tell_django, info.user, info.client_id, send.event, decoded, meta)
             # Awaited: a client that sends faster than Django code takes is read more slowly.
             await asyncio.get_running_loop().run_in_executor(self.node.executor, work)
 
-    def _on_refresh(self, refresh: Refresh) -> None:
-        conf = self.node.conf
-        if "jwt" not in conf.auth:
-            raise BadFrame(ErrorCode.BAD_MESSAGE, "tokens are not in use here")
+    async def _on_refresh(self, refresh: Refresh) -> None:
         try:
-            credentials = check_token(refresh.token, conf)
+            credentials = await self.node.client_auth.refresh(self.handshake, refresh.token)
         except Unauthorized as error:
             raise BadFrame(ErrorCode.UNAUTHORIZED, str(error)) from None
-        if credentials.subject != self.session.info.user:
-            self.session.close(CloseCode.UNAUTHORIZED, "the new token is another user's")
-        else:
-            self.session.connection.expires_at = credentials.expires_at
+        except TryAgainLater as error:
+            raise BadFrame(ErrorCode.UNAVAILABLE, str(error)) from None
+        except BadRequest as error:
+            raise BadFrame(ErrorCode.BAD_MESSAGE, str(error)) from None
+        session = self.session
+        if credentials.subject != session.info.user:
+            session.close(CloseCode.UNAUTHORIZED, "the new token is another user's")
+            return
+        self.credentials = credentials
+        session.connection.expires_at = self.end_of(credentials)
+        session.info = replace(
+            session.info,
+            sid=credentials.sid,
+            jti=credentials.jti,
+            issued_at=credentials.issued_at,
+            info=credentials.info,
+        )
+        # At once, and not with the next renewal: the new token may have been revoked.
+        await self.node.sessions.renew_now(session)
 
 
-def _tell_django(user: str, client: str, event: str, data: Any) -> None:
+def _tell_django(user: str, client: str, event: str, data: Any, meta: Any) -> None:
     """Run the receivers of `client_message` in this thread; database connections are not kept."""
     close_old_connections()
     try:
         for receiver, outcome in client_message.send_robust(
-            ClientConsumer, user=user, client=client, event=event, data=data
+            ClientConsumer, user=user, client=client, event=event, data=data, meta=meta
         ):
             if isinstance(outcome, Exception):
                 logger.error("client_message: %r failed", receiver, exc_info=outcome)

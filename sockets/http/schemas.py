@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from ninja import Field, Schema
-from pydantic import ConfigDict, StringConstraints
+from pydantic import ConfigDict, Strict, StringConstraints
 
 from sockets.types import (
     Disconnected,
@@ -20,6 +20,9 @@ from sockets.types import (
 )
 
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Seconds = Annotated[float, Strict()]
+"""A number: `true` is none."""
+ProofId = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Event = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -46,6 +49,12 @@ _EPHEMERAL: dict[str, Any] = {
 }
 
 
+_ONE_PROOF: dict[str, Any] = {
+    "if": {"properties": {"sid": {"type": "string"}}, "required": ["sid"]},
+    "then": {"properties": {"jti": {"type": "null"}}},
+}
+
+
 class MessageIn(In):
     """A notification."""
 
@@ -54,7 +63,7 @@ class MessageIn(In):
     event: Event = Field(..., examples=["order.paid"])
     data: Any = Field(None, examples=[{"order": 7}])
     durable: bool = Field(True, description="Kept in the stream; false: now or never.")
-    ttl: float | None = Field(None, gt=0, description="Seconds that it is worth delivering.")
+    ttl: Seconds | None = Field(None, gt=0, description="Seconds that it is worth delivering.")
     collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
     exclude_client: str | None = Field(None, description="The client id that needs no echo.")
     idempotency_key: Key | None = Field(
@@ -128,6 +137,8 @@ class SessionOut(Schema):
     agent: str
     acked: PositionOut | None = None
     acked_at: float | None = None
+    sid: str = Field("", description="The login that it belongs to.")
+    info: Any = Field(None, description="What its token shows to others.")
 
     @classmethod
     def of(cls, info: SessionInfo) -> SessionOut:
@@ -146,6 +157,8 @@ class SessionOut(Schema):
             agent=info.agent,
             acked=acked,
             acked_at=info.acked_at,
+            sid=info.sid,
+            info=info.info,
         )
 
 
@@ -221,6 +234,36 @@ class DisconnectedOut(Schema):
         return cls(closed=done.closed, unconfirmed=done.unconfirmed)
 
 
+class RevocationIn(In):
+    """What counts no more: all of a user, one login, or one token."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_ONE_PROOF)
+
+    sid: ProofId | None = Field(None, description="Only this login.", examples=["login-7"])
+    jti: ProofId | None = Field(None, description="Only this token; not together with `sid`.")
+    before: Seconds | None = Field(
+        None,
+        ge=0,
+        lt=253_402_300_800,
+        description="Issued before, seconds; null, and what is to come: now.",
+    )
+
+
+class BlockIn(In):
+    """Keeps a user out."""
+
+    until: Seconds | None = Field(
+        None, ge=0, lt=253_402_300_800, description="Seconds since the epoch. Null: for ever."
+    )
+    reason: str = Field("this user is blocked", max_length=123)
+
+
+class UnblockedOut(Schema):
+    """Whether the user was blocked."""
+
+    unblocked: bool
+
+
 class SessionsOut(Schema):
     """Oldest first."""
 
@@ -266,7 +309,9 @@ class TaskIn(In):
     data: Any = None
     user: UserId | None = None
     progress_to_user: bool = True
-    timeout: float | None = Field(None, gt=0, le=30 * 24 * 3600, description="Seconds of silence.")
+    timeout: Seconds | None = Field(
+        None, gt=0, le=30 * 24 * 3600, description="Seconds of silence."
+    )
     task_id: Id | None = Field(None, description="A ULID of yours: repeating the call is safe.")
 
 

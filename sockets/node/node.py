@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from sockets import __version__
 from sockets.attendance import Attendance
+from sockets.auth.clients import ClientAuth
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
 from sockets.events import Events
@@ -49,6 +50,7 @@ class Node(Core):
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
+        self.client_auth = ClientAuth(conf, self.addresses.client_socket_url)
         self.recorder = Recorder(
             node=conf.node_name,
             queue_size=conf.recorder_queue,
@@ -142,6 +144,7 @@ class Node(Core):
             # The next attempt must find nothing taken.
             try:
                 await asyncio.to_thread(self.recorder.stop, 0)
+                await self.client_auth.close()
                 await super().stop(self.conf.close_timeout)
             finally:
                 self._lock.release()
@@ -152,6 +155,8 @@ class Node(Core):
         self.spawn(self.events.run())
         if self.webhooks is not None:
             self.spawn(self.webhooks.run())
+        if self.client_auth.published is not None:
+            self.spawn(self.client_auth.published.run())
         self.spawn(self.attendance.watch())
         self.spawn(self.reaper.run())
         self._started = True
@@ -223,6 +228,7 @@ class Node(Core):
         )
         if not written:
             logger.error("the database did not take all session rows within %g s", grace)
+        await self.client_auth.close()
         await super().stop(timeout or self.conf.close_timeout)
         self._lock.release()
 

@@ -107,7 +107,8 @@ class Presence(Protocol):
         """Extend leases; those that ended by others' will are `fenced`.
 
         A lease that ran out (a frozen process) begins anew, unless its client id has another
-        session by now, or the user was blocked, or is at the limit.
+        session by now, or the user was blocked, or is at the limit. Also fenced is whose proof was
+        revoked: by a token that came after the revocation was heard of, say.
         """
 
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
@@ -136,6 +137,12 @@ class Presence(Protocol):
 
     async def unblock(self, user: str) -> bool:
         """Whether the user was blocked."""
+
+    async def revoke(self, user: str, name: str, before: float | None) -> Effects:
+        """What the user had proved before counts no more: nobody registers with it, and who is here
+        by it has to go (`ended`). `name`: as `sockets/presence/revocation.py` calls all of it, a
+        login, a token; `before`: seconds since the epoch; None: now.
+        """
 
     async def settle(
         self,

@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 
-from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
+from sockets.codes import CloseCode
+from sockets.exceptions import (
+    Blocked,
+    Refused,
+    Revoked,
+    SessionLimit,
+    TokenExpired,
+    TryAgainLater,
+)
 from sockets.presence.base import (
     BLOCKED,
     OVER_LIMIT,
@@ -19,6 +27,7 @@ from sockets.presence.base import (
     Limit,
     Registered,
 )
+from sockets.presence.revocation import DOUBTFUL, MAX_REVOKED, REVOKED
 from sockets.redis import Call, Keys, Script
 from sockets.types import (
     Kind,
@@ -35,6 +44,7 @@ REGISTER = Script(__package__, "user", "register")
 RENEW = Script(__package__, "user", "renew")
 RELEASE = Script(__package__, "user", "release")
 END = Script(__package__, "user", "end")
+REVOKE = Script(__package__, "user", "revoke")
 SETTLE = Script(__package__, "user", "settle")
 SAID = Script(__package__, "said")
 LOOK = Script(__package__, "look")
@@ -44,6 +54,8 @@ _REFUSALS: dict[bytes, Refused] = {
     b"blocked": Blocked(BLOCKED),
     b"limit": SessionLimit("this user has as many live sessions as are allowed"),
     b"stale": TryAgainLater("the limit of sessions is reached, perhaps by some that are dead"),
+    b"revoked": Revoked(REVOKED),
+    b"doubtful": TokenExpired(DOUBTFUL),
     b"ended": TryAgainLater("closed while it opened"),
 }
 
@@ -58,6 +70,10 @@ class _Info(msgspec.Struct, omit_defaults=True):
     agent: str = ""
     acked: Position | None = None
     acked_at: float | None = None
+    sid: str = ""
+    jti: str = ""
+    issued_at: float | None = None
+    info: Any = None
 
 
 class PresenceCalls:
@@ -107,9 +123,9 @@ class PresenceCalls:
             for (kind, user), args in grouped.items()
         ]
 
-    def _reasons(self, kind: Kind) -> tuple[int, str, str, str]:
+    def _reasons(self, kind: Kind) -> tuple[int | str, ...]:
         limit = self._limit.count if kind is Kind.CLIENT else 0
-        return limit, REPLACED, OVER_LIMIT, BLOCKED
+        return limit, REPLACED, OVER_LIMIT, BLOCKED, REVOKED, DOUBTFUL
 
     def release(self, info: SessionInfo, by: str) -> Call:
         """Of RELEASE."""
@@ -127,6 +143,12 @@ class PresenceCalls:
         """Of END."""
         chosen = (client or "", session or "")
         return self._call(Kind.CLIENT, user, "", int(code), reason, *chosen, *keep)
+
+    def revoke(self, user: str, name: str, before: float | None) -> Call:
+        """Of REVOKE."""
+        since = "" if before is None else f"{before:.6f}"
+        code = int(CloseCode.REVOKED)
+        return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
 
     def settle(self, kind: Kind, user: str, by: str, warm: float, dead: str) -> Call:
         """Of SETTLE."""
@@ -158,7 +180,7 @@ class PresenceCalls:
 
     def _names(self, kind: Kind, user: str) -> list[str]:
         name = self._keys.user if kind is Kind.CLIENT else self._keys.worker
-        parts = ("sessions", "info", "clients", "state", "block", "ended:")
+        parts = ("sessions", "info", "clients", "state", "block", "ended:", "revoked")
         return [name(user, part) for part in parts]
 
     def _now(self) -> str:
@@ -185,7 +207,7 @@ class PresenceCalls:
         )
 
     def ended(self, user: str, answer: list[Any]) -> Effects:
-        """Of END."""
+        """Of END and REVOKE."""
         effects, ended = answer
         ended = _sessions(Kind.CLIENT, user, ended)
         return self._effects(Kind.CLIENT, user, effects, ended=ended)
@@ -278,6 +300,10 @@ def _written(info: SessionInfo) -> bytes:
             info.agent,
             info.acked,
             info.acked_at,
+            info.sid,
+            info.jti,
+            info.issued_at,
+            info.info,
         )
     )
 
@@ -303,4 +329,8 @@ def _read(
         acked=known.acked,
         acked_at=known.acked_at,
         seen_at=seen_at,
+        sid=known.sid,
+        jti=known.jti,
+        issued_at=known.issued_at,
+        info=known.info,
     )

@@ -21,6 +21,7 @@ from sockets.presence.base import (
     Limit,
     Registered,
 )
+from sockets.presence.revocation import REVOKED, Revocations, names_of
 from sockets.types import (
     Kind,
     PresenceAnswer,
@@ -96,6 +97,8 @@ class MemoryPresence:
         self._ended: OrderedDict[str, tuple[float, int, str]] = OrderedDict()  # by session
         self._blocked: dict[str, float | None] = {}
         self._sweep_at = _MIN_SWEEP
+        self._revoked: dict[str, Revocations] = {}
+        self._sweep_revoked_at = _MIN_SWEEP
 
     # --- the interface
 
@@ -126,6 +129,8 @@ class MemoryPresence:
             return TryAgainLater("closed while it opened")
         if info.kind is Kind.CLIENT and self._is_blocked(info.user):
             return Blocked(BLOCKED)
+        if (revoked := self._revocation(info)) is not None:
+            return revoked
         if not over or limit.oldest_goes:
             return None
         first = min(one.end for one in user.leases.values())
@@ -160,13 +165,14 @@ class MemoryPresence:
 
     def _fence(self, user: _User, info: SessionInfo) -> Fenced | None:
         """Why this session may not go on."""
-        if info.id in user.leases:
-            return None
-        if (end := self._end_of(info.id)) is not None:
+        leased = info.id in user.leases
+        if not leased and (end := self._end_of(info.id)) is not None:
             return Fenced(info.id, *end)
-        if self._rival(user, info) is not None:
+        if not leased and self._rival(user, info) is not None:
             return Fenced(info.id, CloseCode.REPLACED, REPLACED)
-        if info.kind is Kind.WORKER:
+        if (revoked := self._revocation(info)) is not None:
+            return Fenced(info.id, revoked.close_code, str(revoked))
+        if leased or info.kind is Kind.WORKER:
             return None
         if self._is_blocked(info.user):
             return Fenced(info.id, CloseCode.BLOCKED, BLOCKED)
@@ -221,6 +227,24 @@ class MemoryPresence:
         was = self._is_blocked(user)
         self._blocked.pop(user, None)
         return was
+
+    async def revoke(self, user: str, name: str, before: float | None) -> Effects:
+        now = self._clock()
+        known = self._revoked.setdefault(user, Revocations())
+        known.add(name, now if before is None else before, now)
+        if len(self._revoked) >= self._sweep_revoked_at:
+            self._revoked = {u: known for u, known in self._revoked.items() if not known.over(now)}
+            self._sweep_revoked_at = max(_MIN_SWEEP, 2 * len(self._revoked))
+        found = self._purged(Kind.CLIENT, user)
+        ended = [
+            info
+            for info in (one.info for one in found.leases.values())
+            if name in names_of(info) and (before is None or known.refusal(info, now) is not None)
+        ]
+        for info in ended:
+            self._end(found, info, CloseCode.REVOKED, REVOKED)
+        self._left(found)
+        return found.effects(ended=ended)
 
     async def settle(
         self,
@@ -331,6 +355,10 @@ class MemoryPresence:
             del self._blocked[user]
             return False
         return True
+
+    def _revocation(self, info: SessionInfo) -> Refused | None:
+        known = self._revoked.get(info.user) if info.kind is Kind.CLIENT else None
+        return None if known is None else known.refusal(info, self._clock())
 
     def _rival(self, user: _User, info: SessionInfo) -> SessionInfo | None:
         """The other live session of the same client id, if there is one."""

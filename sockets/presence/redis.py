@@ -21,6 +21,7 @@ from sockets.presence.calls import (
     REGISTER,
     RELEASE,
     RENEW,
+    REVOKE,
     SAID,
     SETTLE,
     PresenceCalls,
@@ -92,6 +93,11 @@ class RedisPresence:
     async def unblock(self, user: str) -> bool:
         with translated(writes=True):
             return bool(await self._client.delete(self._calls.block_key(user)))
+
+    async def revoke(self, user: str, name: str, before: float | None) -> Effects:
+        with translated(writes=True):
+            answer = await REVOKE.run(self._client, self._calls.revoke(user, name, before))
+        return self._calls.ended(user, answer)
 
     async def settle(
         self,

@@ -80,9 +80,9 @@ async def _peer(url: str, **options: Any) -> Peer:
     return peer
 
 
-async def client_at(url: str) -> Peer:
+async def client_at(url: str, **options: Any) -> Peer:
     """A client that is welcomed at this address."""
-    peer = await _peer(url)
+    peer = await _peer(url, **options)
     assert peer.welcome["type"] == "welcome", peer.welcome
     return peer
 

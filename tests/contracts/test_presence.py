@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,6 +20,7 @@ from sockets.presence.base import MAX_UNSAID, OVER_LIMIT, REPLACED, Effects, Fen
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.memory import MemoryPresence
 from sockets.presence.redis import RedisPresence
+from sockets.presence.revocation import MAX_REVOKED, REVOKED_TTL, USER, login, token
 from sockets.redis import Keys, connect
 from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
 from tests.unit.doubles import NOON, MovedClock, info
@@ -501,6 +503,90 @@ async def test_a_blocked_user_is_kept_out(presence: Presence) -> None:
     await register(presence, info(kind=Kind.WORKER))
     assert await presence.unblock("42") and not await presence.unblock("42")
     await register(presence, info())
+
+
+async def refusal(presence: Presence, **proof: Any) -> int:
+    """The close code of a registration with this proof; 0: it was let in, and has left again."""
+    one = info(**proof)
+    done = await presence.register(one, NODE)
+    await presence.release(one, NODE)
+    return 0 if done.refused is None else int(done.refused.close_code)
+
+
+async def test_what_was_proved_before_a_revocation_counts_no_more(
+    presence: Presence, clock: MovedClock
+) -> None:
+    old, other = info(issued_at=NOON - 60), info("7", issued_at=NOON - 60)
+    worker = info(kind=Kind.WORKER)
+    for one in (old, other, worker):
+        await register(presence, one)
+    clock.advance(0.5)
+    done = await presence.revoke("42", USER, None)
+    assert [one.id for one in done.ended] == [old.id]
+    assert done.wait == GRACE, "the user has left"
+    (fenced,) = (await presence.renew([old, other, worker], NODE)).fenced
+    assert (fenced.session, fenced.code) == (old.id, 4508)
+    assert await refusal(presence, issued_at=NOON - 1) == 4508
+    assert await refusal(presence, issued_at=NOON + 0.4) == 4508
+    assert await refusal(presence, issued_at=NOON) == 4003, "before or after? a new one will tell"
+    assert await refusal(presence, issued_at=NOON + 0.6) == 0
+    assert await refusal(presence, issued_at=NOON + 1) == 0
+    assert await refusal(presence) == 4508, "nobody knows how old it is"
+    assert await refusal(presence, user="7", issued_at=NOON - 60) == 0
+
+
+async def test_one_login_or_one_token_is_revoked(presence: Presence, clock: MovedClock) -> None:
+    phone, laptop = info(sid="p", jti="1", issued_at=NOON), info(sid="l", jti="2", issued_at=NOON)
+    for one in (phone, laptop):
+        await register(presence, one)
+    clock.advance(5)
+    assert [one.id for one in (await presence.revoke("42", login("p"), None)).ended] == [phone.id]
+    assert await refusal(presence, sid="p", issued_at=NOON) == 4508
+    assert await refusal(presence, sid="p", issued_at=NOON + 6) == 0
+    assert await refusal(presence, issued_at=NOON) == 0
+    assert await refusal(presence, jti="p", issued_at=NOON) == 0, "a token is no login"
+    assert await renew(presence, [laptop]) == []
+    assert [one.id for one in (await presence.revoke("42", token("2"), None)).ended] == [laptop.id]
+    assert (await presence.revoke("42", login("nobody"), None)).ended == ()
+
+
+async def test_a_revocation_of_the_past_spares_the_newer(
+    presence: Presence, clock: MovedClock
+) -> None:
+    old, new = info(issued_at=NOON), info(issued_at=NOON + 100)
+    for one in (old, new):
+        await register(presence, one)
+    clock.advance(200)
+    await renew(presence, [])
+    for one in (old, new):
+        await presence.renew([one], NODE)
+    assert [one.id for one in (await presence.revoke("42", USER, NOON + 50)).ended] == [old.id]
+    # A later one that reaches less far back changes nothing.
+    assert (await presence.revoke("42", USER, NOON - 50)).ended == ()
+    assert await refusal(presence, issued_at=NOON + 49) == 4508
+
+
+async def test_a_proof_that_came_after_it_was_revoked_is_fenced(presence: Presence) -> None:
+    """A `refresh` crosses the revocation of its token on the way."""
+    one = info(jti="old", issued_at=NOON - 60)
+    await register(presence, one)
+    assert (await presence.revoke("42", token("new"), None)).ended == ()
+    assert await renew(presence, [one]) == []
+    refreshed = replace(one, jti="new", issued_at=NOON - 1)
+    (fenced,) = (await presence.renew([refreshed], NODE)).fenced
+    assert (fenced.session, fenced.code) == (one.id, 4508)
+
+
+async def test_revocations_end_and_have_a_bound(presence: Presence, clock: MovedClock) -> None:
+    await presence.revoke("42", login("first"), None)
+    clock.advance(REVOKED_TTL)
+    assert await refusal(presence, sid="first", issued_at=NOON - 1) == 0
+    for n in range(MAX_REVOKED):
+        await presence.revoke("42", login(str(n)), None)
+    assert await refusal(presence, sid="x", issued_at=NOON) == 0
+    assert await refusal(presence, sid="0", issued_at=NOON) == 4508
+    await presence.revoke("42", login("one more"), None)
+    assert await refusal(presence, sid="x", issued_at=NOON) == 4508, "rather all than one too few"
 
 
 async def test_whoever_was_ended_stays_out(presence: Presence, clock: MovedClock) -> None:

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
+from sockets.exceptions import Blocked, Revoked, SessionLimit, TryAgainLater
 from sockets.presence.base import Effects, Limit, Presence
 from sockets.types import Kind, PresenceState, SessionInfo
 from tests.contracts.test_presence import GRACE, LEASE, NODE, PRESENCES
@@ -31,6 +31,7 @@ class User:
     state: str = ""
     due: float = 0.0
     blocked: bool = False
+    revoked: list[tuple[str, float]] = field(default_factory=list)  # what, before
     changes: int = 0
     told: int = 0
 
@@ -98,10 +99,19 @@ class History(RuleBasedStateMachine):
 
     # --- what happens
 
-    @rule(name=users, client=clients)
-    def open(self, name: str, client: str) -> None:
+    def revoked(self, one: SessionInfo) -> bool:
+        assert one.issued_at is not None
+        return any(
+            what in ("user", f"sid:{one.sid}") and one.issued_at < before
+            for what, before in self.model[one.user].revoked
+        )
+
+    @rule(name=users, client=clients, sid=st.sampled_from("xy"))
+    def open(self, name: str, client: str, sid: str) -> None:
         user = self.model[name]
-        one = info(name, client_id=client, connected_at=NOON + len(self.past))
+        at = NOON + len(self.past)
+        # Fractions: of whole seconds the test beside this one tells.
+        one = info(name, client_id=client, connected_at=at, sid=sid, issued_at=self.clock() + 0.25)
         self.past[one.id] = one
         self.purge(user)
         rival = self.rival(user, one)
@@ -109,6 +119,8 @@ class History(RuleBasedStateMachine):
         self.heard(done.effects)
         if user.blocked:
             assert isinstance(done.refused, Blocked)
+        elif self.revoked(one):
+            assert isinstance(done.refused, Revoked)
         elif len(user.leases) - (rival is not None) >= LIMIT.count:
             stale = min(user.leases.values()) - self.clock() < LIMIT.fresh
             assert isinstance(done.refused, TryAgainLater if stale else SessionLimit)
@@ -143,6 +155,8 @@ class History(RuleBasedStateMachine):
             full = len(user.leases) >= LIMIT.count
             if one.id in self.ended or self.rival(user, one) or user.blocked or full:
                 return False
+        if self.revoked(one):
+            return False
         user.leases[one.id] = self.clock() + LEASE
         self.lost.discard(one.id)
         self.told_lost.discard(one.id)
@@ -187,6 +201,22 @@ class History(RuleBasedStateMachine):
         else:
             self.run(self.presence.block(name, None))
         user.blocked = not user.blocked
+
+    @rule(name=users, what=st.sampled_from(["user", "sid:x"]), ago=st.sampled_from([None, 10.0]))
+    def revoke(self, name: str, what: str, ago: float | None) -> None:
+        user = self.model[name]
+        self.purge(user)
+        before = self.clock() - (ago or 0.0) + 0.5
+        user.revoked.append((what, before))
+        concerned = {id for id in user.leases if what in ("user", f"sid:{self.past[id].sid}")}
+        out = {id for id in concerned if self.revoked(self.past[id])}
+        effects = self.run(self.presence.revoke(name, what, before))
+        assert {one.id for one in effects.ended} == out
+        self.ended |= out
+        for id in out:
+            del user.leases[id]
+        self.left(user)
+        self.heard(effects)
 
     @rule(seconds=st.sampled_from([1.0, 9.0, 14.0, 31.0]))
     def wait(self, seconds: float) -> None:

@@ -132,7 +132,7 @@ async def _read(reader: asyncio.StreamReader) -> Request:
     headers = {
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    return Request(line, headers, await reader.readexactly(int(headers["content-length"])))
+    return Request(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
 
 
 @asynccontextmanager

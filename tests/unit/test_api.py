@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import logging
 import threading
 import time
 import warnings
@@ -28,6 +29,7 @@ from sockets.exceptions import (
     GatewayUnreachable,
     InvalidMessage,
     NoWorkerAvailable,
+    Revoked,
 )
 from sockets.hub import LocalSession
 from sockets.ids import new_id
@@ -68,6 +70,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "wait_until_online": ("42", 1.0),
     "block_user": ("42",),
     "unblock_user": ("42",),
+    "revoke": ("42",),
     "disconnect_session": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
     "disconnect_sessions": (["01ARZ3NDEKTSV4RRFFQ69G5FAV"],),
     "nodes": (),
@@ -548,6 +551,46 @@ async def test_who_is_blocked_stays_out_until_the_time_has_come(node: Node) -> N
 async def test_an_end_of_a_block_that_is_none(node: Node, until: Any) -> None:
     with pytest.raises(InvalidMessage, match="until is"):
         await api.ablock_user("42", until)
+
+
+async def test_revoking(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.audit")
+    one, two = await client(node), await client(node, "7")
+    assert await api.arevoke("42", sid="of nobody") == Disconnected(0)
+    assert await api.arevoke("42") == Disconnected(0, 1)
+    assert (one.close_code, two.close_code) == (4508, None)
+    with pytest.raises(Revoked):
+        await client(node)
+    line = caplog.records[1]
+    assert line.getMessage() == "revoked"
+    assert line.audit == {  # type: ignore[attr-defined]
+        "user": "42",
+        "what": "user",
+        "before": None,
+        "closed": 0,
+        "unconfirmed": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sid": ""},
+        {"jti": "x" * 256},
+        {"jti": 7},
+        {"sid": "\ud800"},
+        {"sid": "a", "jti": "b"},
+        {"before": time.time() + 3_600},
+        {"before": datetime(2026, 1, 1)},
+        {"before": "yesterday"},
+        {"before": 1e13},
+    ],
+)
+async def test_a_revocation_that_means_nothing(node: Node, given: dict[str, Any]) -> None:
+    one = await client(node)
+    with pytest.raises(InvalidMessage):
+        await api.arevoke("42", **given)
+    assert one.close_code is None
 
 
 async def test_too_many_users_at_once_and_one_that_is_a_list(node: Node) -> None:

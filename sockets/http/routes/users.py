@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import time
+
 from django.http import HttpRequest
 from ninja import Router
 from ninja.errors import HttpError
 from ninja.params.functions import Query
 
 from sockets.api import (
+    ablock_user,
     adisconnect_session,
     adisconnect_user,
     alive_sessions,
     apresence_of,
     apresence_of_users,
+    arevoke,
     astream_position,
+    aunblock_user,
 )
 from sockets.codes import CloseCode
 from sockets.http.schemas import (
+    BlockIn,
     DisconnectedOut,
     Id,
     PositionOut,
     PresenceIn,
     PresenceOut,
     PresencesOut,
+    RevocationIn,
     SessionOut,
     SessionsOut,
+    UnblockedOut,
     UserOut,
 )
 from sockets.types import Disconnected
@@ -79,6 +87,29 @@ async def disconnect(
         user, client=client, session=session, keep=keep, code=code, reason=reason
     )
     return DisconnectedOut.of(done)
+
+
+@router.post(
+    "/users/{segment:user}/revocations", response=DisconnectedOut, summary="Revoke what was proved"
+)
+async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
+    """All of the user, one login or one token counts no more; returns when the sockets are closed
+    (4508)."""
+    before = None if what.before is None else min(what.before, time.time())
+    done = await arevoke(user, sid=what.sid, jti=what.jti, before=before)
+    return DisconnectedOut.of(done)
+
+
+@router.put("/users/{segment:user}/block", response=DisconnectedOut, summary="Block a user")
+async def block(request: HttpRequest, user: str, wanted: BlockIn) -> DisconnectedOut:
+    """Close all sessions (4507), and let none in until then."""
+    return DisconnectedOut.of(await ablock_user(user, wanted.until, reason=wanted.reason))
+
+
+@router.delete("/users/{segment:user}/block", response=UnblockedOut, summary="Unblock a user")
+async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
+    """Let the user in again."""
+    return UnblockedOut(unblocked=await aunblock_user(user))
 
 
 @router.get("/sessions", response=SessionsOut, summary="Live sessions of clients and workers")

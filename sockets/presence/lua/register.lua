@@ -8,6 +8,8 @@ purge()
 local session, client, limit = ARGV[5], ARGV[6], tonumber(ARGV[8])
 if ended(session) then return { effects(), 'ended', {}, {} } end
 if redis.call('EXISTS', BLOCK) == 1 then return { effects(), 'blocked', {}, {} } end
+local why = revoked(ARGV[7])
+if why then return { effects(), why, {}, {} } end
 
 local other = rival(session, client)
 local evicted = {}

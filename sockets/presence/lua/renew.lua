@@ -1,33 +1,38 @@
 -- Extend leases; one that ran out begins anew, unless something speaks against it. Behind user.lua.
 --
 -- ARGV  5 sessions that a user may have (0: any)   6 why a replaced one is closed   7 why one above
---       the limit is   8 why one of a blocked user is
---       9, 10, 11 session, client id, info; 12, 13, 14 of the next one, and so on
+--       the limit is   8 why one of a blocked user is   9 why one whose proof was revoked is
+--       10 why one whose proof is of the same second is
+--       11, 12, 13 session, client id, info; 14, 15, 16 of the next one, and so on
 -- Returns  effects, the sessions to be closed (session, "<code> <reason>", …)
 purge()
 local limit = tonumber(ARGV[5])
 local fenced = {}
 local function fence(session, why) fenced[#fenced + 1], fenced[#fenced + 2] = session, why end
 
-for i = 9, #ARGV, 3 do
+for i = 11, #ARGV, 3 do
   local session, client, info = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('ZSCORE', SESSIONS, session) then
+  local proof = revoked(info)
+  local live = redis.call('ZSCORE', SESSIONS, session)
+  local why = not live and ended(session)
+  if why then
+    fence(session, why)
+  elseif not live and rival(session, client) then
+    fence(session, '4503 ' .. ARGV[6])
+  elseif proof == 'revoked' then
+    fence(session, '4508 ' .. ARGV[9])
+  elseif proof then
+    fence(session, '4003 ' .. ARGV[10])
+  elseif live then
     redis.call('ZADD', SESSIONS, text(now + LEASE), session)
     if redis.call('HGET', INFO, session) ~= info then redis.call('HSET', INFO, session, info) end
     leased[session] = true
+  elseif redis.call('EXISTS', BLOCK) == 1 then
+    fence(session, '4507 ' .. ARGV[8])
+  elseif limit > 0 and redis.call('ZCARD', SESSIONS) >= limit then
+    fence(session, '4505 ' .. ARGV[7])
   else
-    local why = ended(session)
-    if why then
-      fence(session, why)
-    elseif rival(session, client) then
-      fence(session, '4503 ' .. ARGV[6])
-    elseif redis.call('EXISTS', BLOCK) == 1 then
-      fence(session, '4507 ' .. ARGV[8])
-    elseif limit > 0 and redis.call('ZCARD', SESSIONS) >= limit then
-      fence(session, '4505 ' .. ARGV[7])
-    else
-      lease(session, client, info)
-    end
+    lease(session, client, info)
   end
 end
 if next(leased) then arrived(true) end

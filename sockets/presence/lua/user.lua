@@ -4,16 +4,19 @@
 --       3 clients (HASH: client id -> session)
 --       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>)
 --       5 block (STRING)   6 the start of an ended session's key (STRING: "<code> <reason>")
+--       7 revoked (HASH: what -> "<before> <when it was said>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 --       3 seconds of grace ("": these have no state: workers)
 --       4 the node that answers for changes ("": nobody wants to hear of them)
 -- Each answer begins with what `effects` makes.
 local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
+local REVOKED = KEYS[7]
 local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
 local MAX_UNSAID = 32
 local STATE_TTL = 30 * 24 * 3600
+local REVOKED_TTL = 30 * 24 * 3600
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -118,6 +121,50 @@ local function lease(session, client, info)
 end
 
 local function ended(session) return redis.call('GET', KEYS[6] .. session) end
+
+local revocations -- read once, if at all: what -> { before, when it was said }
+
+local function load_revocations()
+  if revocations then return revocations end
+  revocations = {}
+  local found = GRACE and redis.call('HGETALL', REVOKED) or {}
+  for i = 1, #found, 2 do
+    local before, said = string.match(found[i + 1], '^(%S+) (%S+)$')
+    before, said = tonumber(before), tonumber(said)
+    if before and said and now - said < REVOKED_TTL then
+      revocations[found[i]] = { before, said }
+    end
+  end
+  return revocations
+end
+
+-- By what this session's proof can be revoked, and when that was issued.
+local function proof_of(info)
+  local ok, known = pcall(cjson.decode, info)
+  if not ok or type(known) ~= 'table' then return { 'user' }, nil end
+  local names = { 'user' }
+  if known.sid then names[#names + 1] = 'sid:' .. known.sid end
+  if known.jti then names[#names + 1] = 'jti:' .. known.jti end
+  return names, tonumber(known.issued_at)
+end
+
+-- 'revoked', 'doubtful' (of the same second), or false.
+local function revoked(info)
+  if not next(load_revocations()) then return false end
+  local names, issued = proof_of(info)
+  local found = false
+  for _, name in ipairs(names) do
+    local entry = revocations[name]
+    if entry then
+      if not issued or issued < math.floor(entry[1]) then return 'revoked' end
+      if issued < entry[1] then
+        if issued % 1 ~= 0 then return 'revoked' end
+        found = 'doubtful'
+      end
+    end
+  end
+  return found
+end
 
 -- Out, whatever its node does; a node that was frozen meanwhile finds out at its next renewal.
 local function close(session, code, reason)

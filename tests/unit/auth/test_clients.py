@@ -15,13 +15,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from sockets.auth.clients import METHODS, authenticate
+from sockets.auth.clients import ClientAuth
 from sockets.auth.handshake import Handshake, parse
 from sockets.auth.tokens import check_token
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
-from tests.unit.doubles import JWT_SECRET, scope_of
+from tests.unit.doubles import JWT_SECRET, NOON, scope_of
 
 CONF = Conf(auth=("jwt",), jwt_secret=JWT_SECRET)
 NOW = int(time.time())
@@ -54,7 +54,9 @@ def hand(query: str = "", given: str | None = None) -> Handshake:
     ("claims", "expected"),
     [
         ({}, Credentials("42", "jwt")),
-        ({"nbf": NOW - 60, "iat": NOW}, Credentials("42", "jwt")),
+        ({"nbf": NOW - 60, "iat": NOW}, Credentials("42", "jwt", issued_at=NOW)),
+        ({"sid": "s", "jti": "j"}, Credentials("42", "jwt", sid="s", jti="j")),
+        ({"info": {"a": [1]}, "meta": 7}, Credentials("42", "jwt", info={"a": [1]}, meta=7)),
         ({"aud": "another service", "iss": "anybody"}, Credentials("42", "jwt")),
         ({"sub": "한/" + "x" * 100}, Credentials("한/" + "x" * 100, "jwt")),
     ],
@@ -176,65 +178,78 @@ def test_a_token_that_is_none_is_refused_and_not_quoted(given: str) -> None:
 # --- methods
 
 
-def test_the_first_method_that_is_used_decides() -> None:
+async def authenticate(handshake: Handshake, conf: Conf) -> Credentials:
+    auth = ClientAuth(conf, "ws://localhost:4000")
+    try:
+        return await auth.authenticate(handshake)
+    finally:
+        await auth.close()
+
+
+async def test_the_first_method_that_is_used_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sockets.auth.clients.time.time", lambda: NOON)
     conf = Conf(auth=("jwt", "insecure"), jwt_secret=JWT_SECRET)
-    assert authenticate(hand("user_id=42", token()), conf).method == "jwt"
-    assert authenticate(hand("", token()), conf) == Credentials("42", "jwt")
-    assert authenticate(hand("user_id=7"), conf) == Credentials("7", "insecure")
+    assert (await authenticate(hand("user_id=42", token()), conf)).method == "jwt"
+    assert await authenticate(hand("", token()), conf) == Credentials("42", "jwt")
+    assert await authenticate(hand("user_id=7"), conf) == Credentials(
+        "7", "insecure", issued_at=NOON
+    )
 
 
 ORDERS = [("jwt", "insecure"), ("insecure", "jwt")]
 
 
 @pytest.mark.parametrize("auth", ORDERS)
-def test_insecure_is_asked_last_whatever_the_order(auth: tuple[str, ...]) -> None:
+async def test_insecure_is_asked_last_whatever_the_order(auth: tuple[str, ...]) -> None:
     conf = Conf(auth=auth, jwt_secret=JWT_SECRET)
-    assert authenticate(hand("user_id=42", token()), conf).method == "jwt"
-    assert authenticate(hand("user_id=42"), conf).method == "insecure"
+    assert (await authenticate(hand("user_id=42", token()), conf)).method == "jwt"
+    assert (await authenticate(hand("user_id=42"), conf)).method == "insecure"
 
 
 @pytest.mark.parametrize("auth", ORDERS)
-def test_a_bad_token_gets_no_second_chance_by_a_weaker_method(auth: tuple[str, ...]) -> None:
+async def test_a_bad_token_gets_no_second_chance_by_a_weaker_method(auth: tuple[str, ...]) -> None:
     conf = Conf(auth=auth, jwt_secret=JWT_SECRET)
     with pytest.raises(Unauthorized, match="token: expired"):
-        authenticate(hand("user_id=42", token(exp=1)), conf)
+        await authenticate(hand("user_id=42", token(exp=1)), conf)
 
 
 @pytest.mark.parametrize("query", ["user_id=7", "userId=7"])
-def test_another_user_than_the_token_says(query: str) -> None:
+async def test_another_user_than_the_token_says(query: str) -> None:
     with pytest.raises(Unauthorized, match="user_id is not the authenticated user"):
-        authenticate(hand(query, token()), CONF)
+        await authenticate(hand(query, token()), CONF)
 
 
-def test_the_same_user_as_the_token_says() -> None:
-    assert authenticate(hand("userId=42", token()), CONF).subject == "42"
+async def test_the_same_user_as_the_token_says() -> None:
+    assert (await authenticate(hand("userId=42", token()), CONF)).subject == "42"
 
 
 @pytest.mark.parametrize(
     ("auth", "wanted"),
     [(("jwt",), "give a token"), (("jwt", "insecure"), "give user_id or a token")],
 )
-def test_nobody_in_particular(auth: tuple[str, ...], wanted: str) -> None:
+async def test_nobody_in_particular(auth: tuple[str, ...], wanted: str) -> None:
     with pytest.raises(Unauthorized, match=wanted):
-        authenticate(hand(), Conf(auth=auth, jwt_secret=JWT_SECRET))
+        await authenticate(hand(), Conf(auth=auth, jwt_secret=JWT_SECRET))
 
 
-def test_saying_who_one_is_does_not_do_where_tokens_are_asked_for() -> None:
+async def test_saying_who_one_is_does_not_do_where_tokens_are_asked_for() -> None:
     with pytest.raises(Unauthorized, match="no credentials"):
-        authenticate(hand("user_id=42"), CONF)
+        await authenticate(hand("user_id=42"), CONF)
 
 
-def test_a_user_id_of_a_wrong_form_is_a_bad_request_whatever_the_token() -> None:
+async def test_a_user_id_of_a_wrong_form_is_a_bad_request_whatever_the_token() -> None:
     with pytest.raises(BadRequest):
-        authenticate(hand("user_id=", token()), CONF)
+        await authenticate(hand("user_id=", token()), CONF)
 
 
-def test_a_token_in_the_query_only_if_the_setting_allows_it() -> None:
+async def test_a_token_in_the_query_only_if_the_setting_allows_it() -> None:
     allowed = Conf(auth=("jwt",), jwt_secret=JWT_SECRET, query_token=True)
-    assert authenticate(hand(f"token={token()}"), allowed).subject == "42"
+    assert (await authenticate(hand(f"token={token()}"), allowed)).subject == "42"
     with pytest.raises(Unauthorized, match="no credentials"):
-        authenticate(hand(f"token={token()}"), CONF)
+        await authenticate(hand(f"token={token()}"), CONF)
 
 
-def test_the_methods_are_those_that_the_settings_accept() -> None:
-    assert set(METHODS) == {"jwt", "insecure"}
+async def test_every_method_that_the_settings_accept_is_there() -> None:
+    known = ("jwt", "proxy", "insecure")
+    conf = Conf(auth=known, jwt_secret=JWT_SECRET, api_server_url="http://127.0.0.1:9")
+    assert (await authenticate(hand("user_id=7"), conf)).method == "insecure"

@@ -31,6 +31,7 @@ def heard() -> Iterator[list[dict[str, Any]]]:
 
     def receiver(sender: object, **given: Any) -> None:
         told.append({name: given[name] for name in ("user", "client", "event", "data")})
+        told[-1] |= {"meta": given["meta"]} if given["meta"] is not None else {}
 
     client_message.connect(receiver)
     yield told
@@ -200,6 +201,29 @@ async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> N
     assert session.connection.expires_at >= soon + 60
     assert (await tab.ask(type="refresh", token=token()))["ok"]
     assert session.connection.expires_at is None
+
+
+async def test_a_token_says_more_than_who_it_is(
+    node: Node, client: MakePeer, heard: list[dict[str, Any]], tell_in_place: None
+) -> None:
+    more = {"sid": "s", "jti": "j", "info": {"name": "Kim"}, "meta": {"plan": "pro"}, "iat": 1}
+    tab = client("", authorization=f"Bearer {token(**more)}")
+    await tab.opened()
+    (shown,) = await node.presence.sessions_of("42")
+    assert (shown.sid, shown.jti, shown.info, shown.issued_at) == ("s", "j", {"name": "Kim"}, 1)
+    assert (await tab.ask(type="send", event="e"))["ok"]
+    assert heard[0]["meta"] == {"plan": "pro"}
+    assert (await tab.ask(type="refresh", token=token(sid="t", info=7)))["ok"]
+    (shown,) = await node.presence.sessions_of("42")
+    assert (shown.sid, shown.jti, shown.info, shown.issued_at) == ("t", "", 7, None)
+
+
+async def test_a_new_token_that_was_revoked_meanwhile(node: Node, client: MakePeer) -> None:
+    tab = client("", authorization=f"Bearer {token(jti='old', iat=1)}")
+    await tab.opened()
+    await node.control.revoke("42", "jti:new", None)
+    await tab.write(type="refresh", ref="r", token=token(jti="new", iat=1))
+    assert (await tab.closed())[0] == 4508
 
 
 async def test_a_token_of_another_user_is_the_end(client: MakePeer) -> None:

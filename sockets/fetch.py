@@ -1,0 +1,84 @@
+"""HTTP requests to other servers of the platform: bounded in time and size, and never surprised.
+
+No redirects, no cookies kept, no proxies of the environment; the system's certificate authorities.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+
+import httpx
+
+from sockets import __version__
+
+MAX_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that are read."""
+
+
+class FetchFailed(Exception):
+    """There was no answer that could be read; the text says why, and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said; names of headers in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def make_client(
+    headers: Mapping[str, str] | None = None, *, connections: int | None = None
+) -> httpx.AsyncClient:
+    """A client for one event loop. `connections`: at once; None: any number."""
+    return httpx.AsyncClient(
+        headers={
+            "User-Agent": f"gateway/{__version__}",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        },
+        # No cookies are kept: they would gather without a bound.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        follow_redirects=False,
+        limits=httpx.Limits(max_connections=connections),
+        timeout=None,  # httpx has none for a whole request
+        trust_env=False,
+        # The system's authorities, where a house adds its own; httpx would take certifi's.
+        verify=ssl.create_default_context(),
+    )
+
+
+async def fetch(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+) -> Answer:
+    """One request. `timeout`: seconds for all of it. Raises FetchFailed."""
+    try:
+        async with (
+            asyncio.timeout(timeout),
+            client.stream(method, url, headers=headers, content=content) as response,
+        ):
+            body = bytearray()
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_ANSWER:
+                    raise FetchFailed(f"its answer has more than {MAX_ANSWER} bytes")
+            return Answer(response.status_code, dict(response.headers), bytes(body))
+    except TimeoutError:
+        raise FetchFailed(f"no answer within {timeout:g} s") from None
+    except FetchFailed:
+        raise
+    except Exception as error:
+        # httpx lets errors of the layers below it pass.
+        raise FetchFailed(f"{type(error).__name__}: {error}"[:200]) from error

@@ -1,0 +1,195 @@
+"""Keys that an issuer publishes, fetched from a real HTTP server that does all it may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from sockets.auth import jwks
+from sockets.auth.jwks import PublishedKeys
+from sockets.auth.tokens import Tokens
+from sockets.conf import Conf
+from sockets.exceptions import TryAgainLater, Unauthorized
+from tests.unit.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
+from tests.unit.doubles import MovedClock, until
+
+RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+CONF = Conf(auth=("jwt",), jwks_url="http://127.0.0.1")
+
+
+def published(key: Any, kid: str | None, **more: Any) -> dict[str, Any]:
+    kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
+    maker = next((made for kind, made in kinds.items() if isinstance(key, kind)), OKPAlgorithm)
+    found = maker.to_jwk(key.public_key(), as_dict=True)
+    found.pop("key_ops", None)
+    return found | ({} if kid is None else {"kid": kid}) | more
+
+
+def keys(*entries: Any) -> Answer:
+    return status(200, body=json.dumps({"keys": entries}).encode())
+
+
+def token(key: Any, algorithm: str, kid: str | None = None) -> str:
+    headers = {} if kid is None else {"kid": kid}
+    return jwt.encode({"sub": "42"}, key, algorithm=algorithm, headers=headers)
+
+
+@asynccontextmanager
+async def fetched(server: ApiServer, clock: MovedClock) -> AsyncIterator[Tokens]:
+    made = PublishedKeys(f"http://127.0.0.1:{server.port}/keys", ttl=600, clock=clock)
+    try:
+        yield Tokens(CONF, made)
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.mark.parametrize("kid", [None, "k"])
+@pytest.mark.parametrize(
+    ("key", "algorithm"), [(RSA, "RS256"), (RSA, "PS512"), (EC, "ES256"), (ED, "EdDSA")]
+)
+async def test_what_is_published_signs(
+    clock: MovedClock, key: Any, algorithm: str, kid: str | None
+) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(published(WEAK, "weak"), published(key, kid), {"kty": "?"}, 7)
+        assert (await tokens.check(token(key, algorithm, kid))).subject == "42"
+        for _ in range(5):
+            await tokens.check(token(key, algorithm, kid))
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        published(RSA, "k", use="enc"),
+        published(RSA, "k", alg="RS512"),
+        published(WEAK, "k"),
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "k", "alg": "HS256"},
+        published(RSA, "k", n=7),
+        published(RSA, "k", e="!"),
+    ],
+)
+async def test_a_key_that_is_not_for_this(clock: MovedClock, entry: dict[str, Any]) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(published(EC, "other"), entry)
+        for signed in (token(RSA, "RS256", "k"), token("secret" * 8, "HS256", "k")):
+            with pytest.raises(Unauthorized, match="not valid"):
+                await tokens.check(signed)
+
+
+async def test_the_swap_of_a_public_key_for_a_secret(clock: MovedClock) -> None:
+    entry = published(RSA, "k", alg="HS256")
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(entry, published(EC, "e"))
+        with pytest.raises(Unauthorized, match="not valid"):
+            await tokens.check(token(entry["n"], "HS256", "k"))
+
+
+async def test_a_new_key_is_found_and_invented_names_cost_the_issuer_nothing(
+    clock: MovedClock,
+) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(published(RSA, "old"))
+        await tokens.check(token(RSA, "RS256", "old"))
+        clock.advance(jwks.MIN_INTERVAL)
+        server.answer = keys(published(RSA, "old"), published(EC, "new"))
+        found = await asyncio.gather(*(tokens.check(token(EC, "ES256", "new")) for _ in range(50)))
+        assert len(found) == 50 and len(server.requests) == 2
+        for n in range(100):
+            with pytest.raises(Unauthorized):
+                await tokens.check(token(EC, "ES256", f"invented {n}"))
+        assert len(server.requests) == 2
+        clock.advance(jwks.MIN_INTERVAL)
+        with pytest.raises(Unauthorized):
+            await tokens.check(token(EC, "ES256", "invented"))
+        assert len(server.requests) == 3
+
+
+AWAY = {
+    "500": status(500),
+    "gone": None,
+    "silence": silence,
+    "hangs up": hang_up,
+    "a drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+    "a page": status(200, body=b"<html>"),
+    "a list": status(200, body=b"[]"),
+    "no keys": keys(),
+    "large": status(200, body=b" " * 70_000),
+}
+
+
+@pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY)
+async def test_an_issuer_that_is_away(
+    clock: MovedClock, answer: Answer | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "TIMEOUT", 0.1)
+    async with api_server() as server, fetched(server, clock) as tokens:
+        if answer is None:
+            await server.stop()
+        else:
+            server.answer = answer
+        for _ in range(3):
+            with pytest.raises(TryAgainLater):
+                await tokens.check(token(RSA, "RS256", "k"))
+        assert len(server.requests) <= 1, "asked again after a moment only"
+        clock.advance(jwks.RETRY)
+        if answer is None:
+            await server.start()
+        server.answer = keys(published(RSA, "k"))
+        assert (await tokens.check(token(RSA, "RS256", "k"))).subject == "42"
+        # Away again: what is known serves, for a day.
+        server.answer = status(500)
+        clock.advance(jwks.STALE - 1)
+        assert (await tokens.check(token(RSA, "RS256", "k"))).subject == "42"
+        clock.advance(2)
+        with pytest.raises(TryAgainLater):
+            await tokens.check(token(RSA, "RS256", "k"))
+
+
+async def test_it_is_fetched_before_anybody_asks(clock: MovedClock) -> None:
+    async with api_server() as server:
+        server.answers = [status(500)]
+        server.answer = keys(published(RSA, "k"))
+        made = PublishedKeys(f"http://127.0.0.1:{server.port}/", ttl=0.02, clock=clock)
+        running = asyncio.ensure_future(made.run())
+        try:
+            await until(lambda: len(server.requests) >= 4)
+            assert [key.id for key in await made.keys("")] == ["k"]
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+            await made.close()
+
+
+async def test_a_socket_that_goes_away_ends_no_fetch(clock: MovedClock) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        gate = asyncio.Event()
+
+        async def late(request: Any, writer: asyncio.StreamWriter) -> None:
+            await gate.wait()
+            await keys(published(RSA, "k"))(request, writer)
+
+        server.answer = late
+        first = asyncio.ensure_future(tokens.check(token(RSA, "RS256", "k")))
+        second = asyncio.ensure_future(tokens.check(token(RSA, "RS256", "k")))
+        await until(lambda: bool(server.requests))
+        first.cancel()
+        gate.set()
+        assert (await second).subject == "42" and len(server.requests) == 1

@@ -1,0 +1,229 @@
+"""Authentication by proxy, against a real HTTP server that does all an API server may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from sockets.auth import proxy
+from sockets.auth.handshake import Handshake, parse
+from sockets.auth.proxy import Breaker
+from sockets.conf import Conf
+from sockets.exceptions import TryAgainLater, Unauthorized
+from tests.unit.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
+from tests.unit.doubles import MovedClock, scope_of, until
+
+OWN = "http://localhost:4000"
+
+
+def hand(cookie: str | None = "sessionid=s", origin: str | None = OWN, **more: str) -> Handshake:
+    given = {"cookie": cookie, "origin": origin, **more}
+    headers = [(k.encode(), v.encode("latin-1")) for k, v in given.items() if v is not None]
+    return parse(scope_of("", headers=headers))
+
+
+def says(**told: Any) -> Answer:
+    return status(200, body=json.dumps(told).encode())
+
+
+@asynccontextmanager
+async def asked(
+    server: ApiServer, clock: MovedClock | None = None, **conf: Any
+) -> AsyncIterator[proxy.ApiServer]:
+    given = {
+        "auth": ("proxy",),
+        "api_server_url": f"http://127.0.0.1:{server.port}",
+        "proxy_timeout": 1.0,
+    }
+    made = proxy.ApiServer(
+        Conf(**given | conf), own_url="ws://localhost:4000", clock=clock or MovedClock()
+    )
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def test_it_says_who_this_is() -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user="42", info={"name": "Kim"}, meta=[1], sid="s1", expires_in=60)
+        found = await auth.ask(hand(**{"x-other": "o"}), "t0k3n")
+        assert found is not None
+        assert (found.subject, found.method, found.info) == ("42", "proxy", {"name": "Kim"})
+        assert (found.meta, found.sid) == ([1], "s1")
+        assert found.issued_at is not None and abs(found.issued_at - time.time()) < 60
+        assert found.expires_at == found.issued_at + 60
+        (request,) = server.requests
+        assert request.line.startswith("GET /gateway/auth ")
+        assert request.headers["cookie"] == "sessionid=s"
+        assert request.headers["authorization"] == "Bearer t0k3n"
+        assert "x-other" not in request.headers and "x-forwarded-for" in request.headers
+
+
+async def test_nothing_to_show_is_no_question() -> None:
+    async with api_server() as server, asked(server) as auth:
+        assert await auth.ask(hand(None), None) is None
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://localhost:3000", "https://localhost:4000", "http://evil.test"]
+)
+async def test_a_cookie_counts_only_on_pages_of_this_very_origin(origin: str | None) -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user="42")
+        with pytest.raises(Unauthorized, match="pages of this origin"):
+            await auth.ask(hand(origin=origin), None)
+        assert server.requests == []
+        assert await auth.ask(hand(origin=origin), "token") is not None
+        assert "cookie" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 413, 431])
+async def test_nobody(code: int) -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = status(code)
+        for n in range(3 * proxy.FAILURES):  # a hostile header is no API server that fails
+            with pytest.raises(Unauthorized):
+                await auth.ask(hand(f"s={n}"), None)
+
+
+@pytest.mark.parametrize("value", ["é", "a\r\nX-Evil: 1", "\x00"])
+async def test_what_no_header_may_have(value: str) -> None:
+    async with api_server() as server, asked(server) as auth:
+        with pytest.raises(Unauthorized, match="no header"):
+            await auth.ask(hand(value), None)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"user": ""},
+        {"user": "x" * 1_025},
+        {"user": "42", "sid": "x" * 256},
+        {"user": "42", "info": "x" * 1_100},
+    ],
+)
+async def test_somebody_who_is_none(told: dict[str, Any]) -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(**told)
+        with pytest.raises(Unauthorized):
+            await auth.ask(hand(), None)
+
+
+AWAY = {
+    "500": status(500),
+    "404": status(404),
+    "a redirect": status(302, "Location: /login"),
+    "silence": silence,
+    "hangs up": hang_up,
+    "a drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+    "a page": status(200, body=b"<html>"),
+    "a list": status(200, body=b"[]"),
+    "no user": says(name="Kim"),
+    "user a number": says(user=42),
+    "an end that was": says(user="42", expires_in=-1),
+    "deep": status(200, body=b"[" * 10_000),
+    "large": status(200, body=b" " * 70_000),
+}
+
+
+@pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY)
+async def test_no_answer_to_the_question(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
+    async with api_server() as server, asked(server, proxy_timeout=0.1) as auth:
+        server.answer = answer
+        for _ in range(proxy.FAILURES):
+            with pytest.raises(TryAgainLater):
+                await auth.ask(hand("sessionid=secret"), None)
+        assert "left alone" in caplog.text and "secret" not in caplog.text
+        count = len(server.requests)
+        with pytest.raises(TryAgainLater):
+            await auth.ask(hand(), None)
+        assert len(server.requests) == count
+
+
+async def test_it_is_asked_again_when_it_was_left_alone() -> None:
+    clock = MovedClock()
+    async with api_server() as server, asked(server, clock) as auth:
+        await server.stop()
+        for _ in range(proxy.FAILURES):
+            with pytest.raises(TryAgainLater):
+                await auth.ask(hand(), None)
+        await server.start()
+        server.answer = says(user="42")
+        with pytest.raises(TryAgainLater):
+            await auth.ask(hand(), None)
+        clock.advance(proxy.MIN_PAUSE)
+        assert await auth.ask(hand(), None) is not None
+        assert await auth.ask(hand("another"), None) is not None
+
+
+def test_one_question_at_a_time_sees_whether_it_is_back() -> None:
+    clock = MovedClock()
+    breaker = Breaker(clock)
+    assert [breaker.failed() for _ in range(proxy.FAILURES)] == [False] * 4 + [True]
+    pauses = []
+    for _ in range(8):
+        began = clock()
+        while not breaker.may_ask():
+            clock.advance(0.5)
+        assert not breaker.may_ask(), "the other one has not come back yet"
+        pauses.append(clock() - began)
+        breaker.failed()
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    clock.advance(30)
+    assert breaker.may_ask() and breaker.worked() and breaker.may_ask()
+
+
+async def test_many_tabs_are_one_question() -> None:
+    clock = MovedClock()
+    async with api_server() as server, asked(server, clock) as auth:
+        server.answer = says(user="42")
+        found = await asyncio.gather(*(auth.ask(hand(), None) for _ in range(50)))
+        assert {one.subject for one in found if one} == {"42"} and len(server.requests) == 1
+        await auth.ask(hand(), None)
+        assert len(server.requests) == 1
+        await auth.ask(hand("sessionid=other"), None)
+        assert len(server.requests) == 2, "another cookie is another question"
+        clock.advance(5)
+        server.answer = status(401)
+        with pytest.raises(Unauthorized):
+            await auth.ask(hand(), None)
+        assert len(server.requests) == 3
+
+
+async def test_a_socket_that_goes_away_ends_nobody_elses_question() -> None:
+    async with api_server() as server, asked(server) as auth:
+        gate = asyncio.Event()
+
+        async def late(request: Any, writer: asyncio.StreamWriter) -> None:
+            await gate.wait()
+            await says(user="42")(request, writer)
+
+        server.answer = late
+        first = asyncio.ensure_future(auth.ask(hand(), None))
+        second = asyncio.ensure_future(auth.ask(hand(), None))
+        await until(lambda: bool(server.requests))
+        first.cancel()
+        gate.set()
+        found = await second
+        assert found is not None and found.subject == "42"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+
+async def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "MAX_KEPT", 3)
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user="42")
+        for n in range(10):
+            await auth.ask(hand(f"s={n}"), None)
+        assert len(auth._kept) == 3
+        assert all(b"s=" not in key for key in auth._kept), "no cookie in memory"
