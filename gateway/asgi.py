@@ -17,7 +17,7 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
-from sockets.auth.origins import origin_allowed
+from sockets.auth.origins import admits
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
@@ -44,7 +44,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     serve = _ROUTES[surface].get(scope["path"])
     own = (node.addresses.client_socket_url,)
-    if serve is None or (serve is _CLIENT and not origin_allowed(scope, node.conf, own)):
+    if serve is None or (serve is _CLIENT and not admits(scope, node.conf, own)):
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
         return

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from sockets.auth.origins import parse_rule
 from sockets.redis import SentinelGroup
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -27,9 +28,8 @@ _FALSE = frozenset({"false", "0", "no", "off"})
 _LINE = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LABEL_RULE = "1 to 64 of A-Z a-z 0-9 . _ -"
-_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_SHOWN = 200  # characters of a wrong value
 
 
 class Wrong(ImproperlyConfigured):
@@ -258,12 +258,15 @@ class Env:
             raise Wrong(name, "it is not the path of a URL", "write /such/a/path, without a query")
         return value
 
-    def origins(self, name: str) -> tuple[str, ...]:
-        """A comma list of origins as browsers write them (lower case, no default port), or "*"."""
+    def origins(self, name: str, *, below: bool = False) -> tuple[str, ...]:
+        """A comma list of origins as browsers write them (lower case, no default port), or "*".
+
+        `below`: `scheme://*.host` may stand for all subdomains of a host.
+        """
         items = self.words(name)
         if "*" in items and len(items) > 1:
             raise Wrong(name, "* stands beside other origins", "give * alone or a list without it")
-        return items if items == ("*",) else tuple(_origin(name, item) for item in items)
+        return items if items == ("*",) else tuple(_origin(name, i, below=below) for i in items)
 
     def redis_url(self, name: str, database: int = 0) -> str | None:
         """The address of a Redis server, with its database number; only its form is looked at."""
@@ -375,19 +378,14 @@ def redis_database(url: str) -> int:
     return int((text or "").strip("/") or 0)
 
 
-def _origin(name: str, item: str) -> str:
-    """One origin in the form that browsers send (RFC 6454, section 6.2)."""
+def _origin(name: str, item: str, *, below: bool) -> str:
+    """One origin in the form that browsers send."""
     remedy = "write scheme://host or scheme://host:port, without a path"
-    parts = _split(name, item, ("https", "http"))
-    if parts.path or parts.query or parts.fragment or item.endswith(("?", "#")):
-        raise Wrong(name, f"{item!r} has more than scheme, host and port", remedy)
-    host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
-    host = host.rstrip(":")
-    if not host.isascii():  # browsers send such names in their ASCII form
-        host = host.encode("idna").decode()
-    host = host.lower()
-    if _HOST.fullmatch(host) is None:
-        raise Wrong(name, f"{item!r} has no proper host", remedy)
-    if parts.port is None or parts.port == _DEFAULT_PORTS[parts.scheme]:
-        return f"{parts.scheme}://{host}"
-    return f"{parts.scheme}://{host}:{parts.port}"
+    try:
+        rule = parse_rule(item)
+    except ValueError as error:
+        shown = "" if "@" in item else f"{item[:_SHOWN]!r}: "  # behind it a password may stand
+        raise Wrong(name, f"{shown}{error}", remedy) from None
+    if rule.below and not below:
+        raise Wrong(name, f"{item[:_SHOWN]!r} is more than one origin", remedy)
+    return str(rule)

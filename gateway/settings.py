@@ -49,7 +49,7 @@ _JWKS_URL = _env.url("JWT_JWKS_URL", ("https", "http")) or ""
 _HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS or _JWKS_URL)
 _AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
 _AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "proxy", "insecure"))
-_CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN")
+_CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN", below=True)
 if not _AUTH:
     raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
 if "jwt" in _AUTH:
@@ -114,15 +114,15 @@ GATEWAY: dict[str, Any] = {
     "jwt_audience": _env.words("JWT_AUDIENCE"),
     "jwt_issuer": _env.words("JWT_ISSUER"),
     "jwt_leeway": _env.seconds("JWT_LEEWAY", _default.jwt_leeway, minimum=0),
-    "jwks_url": _JWKS_URL,
-    "jwks_ttl": _env.seconds("JWT_JWKS_TTL", _default.jwks_ttl, minimum=1),
+    "jwt_jwks_url": _JWKS_URL,
+    "jwt_jwks_ttl": _env.seconds("JWT_JWKS_TTL", _default.jwt_jwks_ttl, minimum=1),
     "token_grace": _env.seconds("TOKEN_GRACE", _default.token_grace, minimum=0),
-    "proxy_path": _env.url_path("AUTH_PROXY_PATH", _default.proxy_path),
-    "proxy_headers": tuple(
-        name.lower() for name in _env.words("AUTH_PROXY_HEADERS", _default.proxy_headers)
+    "auth_proxy_path": _env.url_path("AUTH_PROXY_PATH", _default.auth_proxy_path),
+    "auth_proxy_headers": tuple(
+        name.lower() for name in _env.words("AUTH_PROXY_HEADERS", _default.auth_proxy_headers)
     ),
-    "proxy_timeout": _env.seconds("AUTH_PROXY_TIMEOUT", _default.proxy_timeout),
-    "proxy_cache": _env.seconds("AUTH_PROXY_CACHE", _default.proxy_cache, minimum=0),
+    "auth_proxy_timeout": _env.seconds("AUTH_PROXY_TIMEOUT", _default.auth_proxy_timeout),
+    "auth_proxy_cache": _env.seconds("AUTH_PROXY_CACHE", _default.auth_proxy_cache, minimum=0),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
     "query_token": _env.flag("QUERY_TOKEN", _default.query_token),

@@ -39,7 +39,7 @@ class Conf:
     client_socket_url: str | None = None
     worker_socket_url: str | None = None
     api_server_url: str | None = None
-    client_origins: tuple[str, ...] = ()  # exact "scheme://host[:port]", or "*"
+    client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
 
     # Who may enter.
     auth: tuple[str, ...] = ("insecure",)
@@ -49,13 +49,16 @@ class Conf:
     jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
     jwt_issuer: tuple[str, ...] = ()
     jwt_leeway: float = 10.0  # that two clocks may differ
-    jwks_url: str = ""  # where the issuer publishes its keys
-    jwks_ttl: float = 600.0  # between two fetches of them
+    jwt_jwks_url: str = ""  # where the issuer publishes its keys
+    jwt_jwks_ttl: float = 600.0  # between two fetches of them
     token_grace: float = 10.0  # from a token's end until its socket is closed (4003)
-    proxy_path: str = "/gateway/auth"  # of the API server, which is asked who a client is
-    proxy_headers: tuple[str, ...] = ("authorization", "cookie")  # what it is shown; lower case
-    proxy_timeout: float = 3.0
-    proxy_cache: float = 5.0  # that an answer counts
+    auth_proxy_path: str = "/gateway/auth"  # of the API server, which is asked who a client is
+    auth_proxy_headers: tuple[str, ...] = (
+        "authorization",
+        "cookie",
+    )  # what it is shown; lower case
+    auth_proxy_timeout: float = 3.0
+    auth_proxy_cache: float = 5.0  # that an answer counts
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default
@@ -149,7 +152,7 @@ class Conf:
         """Who is asked who a client is. Raises ImproperlyConfigured without an API server."""
         if self.api_server_url is None:
             raise ImproperlyConfigured("API_SERVER_URL: AUTH=proxy asks it, and it is not set")
-        return f"{self.api_server_url.rstrip('/')}/{self.proxy_path.lstrip('/')}"
+        return f"{self.api_server_url.rstrip('/')}/{self.auth_proxy_path.lstrip('/')}"
 
     @property
     def webhook_url(self) -> str:

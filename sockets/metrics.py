@@ -15,7 +15,8 @@ from prometheus_client import Counter, Gauge
 from sockets.codes import ABNORMAL, CloseCode
 from sockets.types import Audit, Kind, TaskState
 
-_CODES: Final = frozenset({int(code) for code in CloseCode} | {1001, 1005, ABNORMAL, 1011})
+# 403: refused before the handshake was done, by its Origin.
+_CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
 
 
 def code_label(code: int) -> str:
@@ -36,7 +37,9 @@ DISCONNECTS: Final = Counter(
 )
 
 REFUSALS: Final = Counter(
-    "gateway_refusals", "Connections that got a close code instead of a welcome.", ["code"]
+    "gateway_refusals",
+    "Connections that got a close code, or 403 for their origin, not a welcome.",
+    ["code"],
 )
 
 AUDITED: Final = Counter("gateway_audit_events", "Events of the audit log.", ["event"])

@@ -23,14 +23,16 @@ Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 class ClientAuth:
     """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
-    `own_url`: where clients connect. `published.run` must go on for as long as this is used.
+    `published.run` must go on for as long as this is used.
     """
 
-    def __init__(self, conf: Conf, own_url: str) -> None:
+    def __init__(self, conf: Conf) -> None:
         self._conf = conf
-        self.published = PublishedKeys(conf.jwks_url, ttl=conf.jwks_ttl) if conf.jwks_url else None
+        self.published = (
+            PublishedKeys(conf.jwt_jwks_url, ttl=conf.jwt_jwks_ttl) if conf.jwt_jwks_url else None
+        )
         self._tokens = Tokens(conf, self.published)
-        self._api_server = ApiServer(conf, own_url=own_url) if "proxy" in conf.auth else None
+        self._api_server = ApiServer(conf) if "proxy" in conf.auth else None
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
             "proxy": self._proxy,

@@ -28,6 +28,7 @@ class Handshake:
     headers: Mapping[str, str] = field(repr=False)
     subprotocols: tuple[str, ...] = field(repr=False)
     address: str
+    scope: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
     def speaks_v1(self) -> bool:
@@ -100,6 +101,7 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
         },
         subprotocols=tuple(scope.get("subprotocols", ())),
         address=peer_address(scope),
+        scope=scope,
     )
 
 

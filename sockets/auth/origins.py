@@ -1,19 +1,110 @@
-"""Which pages may open a client socket: exact scheme, host and port.
+"""Which pages may reach the gateway: origins, the rules that settings hold, and who keeps them.
 
 Browsers send the Origin of the page and let nobody change it; programs send none, and are asked
-for their token all the same.
+for their token all the same. An origin is scheme, host and port, and nothing else (RFC 6454).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Any, Final
 
-from sockets.conf import Conf
+import idna
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
-_DEFAULT_PORT = {"http": 80, "https": 443}
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+from sockets import audit, metrics
+from sockets.auth.handshake import peer_address
+from sockets.conf import Conf, get_conf
+from sockets.types import Audit, Surface
+
+Origin = tuple[str, str, int]
+"""Scheme, host in lower case (an IPv6 address in brackets, shortest form), port."""
+
+MAX_ORIGIN: Final = 300
+"""Characters: a host name has at most 253. What is longer is none, and is not looked at."""
+
+_DEFAULT_PORT: Final = {"http": 80, "https": 443}
+_WEB: Final = {"ws": "http", "wss": "https"}
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+_FORM: Final = re.compile(
+    r"(https?)://((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?"
+)
+_SHOWN: Final = 200
+_FORBIDDEN: Final = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of a setting: an origin, or with `below` all subdomains of its host."""
+
+    origin: Origin
+    below: bool = False
+
+    def takes(self, origin: Origin) -> bool:
+        """Whether this page is meant. `below`: at any depth, and never the host itself."""
+        if not self.below:
+            return origin == self.origin
+        scheme, host, port = self.origin
+        return origin[::2] == (scheme, port) and origin[1].endswith(f".{host}")
+
+    def __str__(self) -> str:
+        """As browsers write it: lower case, A-labels, no default port."""
+        scheme, host, port = self.origin
+        end = "" if port == _DEFAULT_PORT[scheme] else f":{port}"
+        return f"{scheme}://{'*.' if self.below else ''}{host}{end}"
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule that `scheme://host[:port]` or `scheme://*.host[:port]` is.
+
+    Names beyond ASCII are turned into the A-labels that browsers send (UTS 46, as they do it).
+    Raises ValueError, which says what is wrong without the text itself.
+    """
+    scheme, slashes, rest = text.partition("://")
+    scheme = scheme.lower()
+    if not slashes or scheme not in _DEFAULT_PORT:
+        raise ValueError("it does not begin with https:// or http://")
+    if "@" in rest:
+        raise ValueError("it holds a user or a password")
+    if any(sign in rest for sign in "/?#"):
+        raise ValueError("it has more than scheme, host and port")
+    below = rest.startswith("*.")
+    rest = rest.removeprefix("*.")
+    if "*" in rest:
+        raise ValueError("its * is not the whole first label")
+    host, colon, port = ("", "", "") if rest.startswith("[") else rest.partition(":")
+    origin = normalise(
+        f"{scheme}://{_a_labels(host)}{colon}{port}" if host else f"{scheme}://{rest}"
+    )
+    if origin is None or origin[2] == 0:
+        raise ValueError("it has no proper host or port")
+    if below and (_is_address(origin[1]) or "." not in origin[1]):
+        raise ValueError("its * covers a whole top-level domain, or an address")
+    return Rule(origin, below)
+
+
+def normalise(text: str) -> Origin | None:
+    """Take an Origin header apart; None if it is none ("null", a path, a user, no scheme)."""
+    if len(text) > MAX_ORIGIN or not text.isascii():
+        return None
+    found = _FORM.fullmatch(text.lower().removesuffix("/"))
+    if found is None:
+        return None
+    scheme, host, digits = found.groups()
+    port = _DEFAULT_PORT[scheme] if digits is None else int(digits)
+    if port > 65535:
+        return None
+    if host.startswith("["):
+        try:
+            host = f"[{IPv6Address(host[1:-1]).compressed}]"
+        except AddressValueError:
+            return None
+    return scheme, host, port
 
 
 def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> bool:
@@ -22,53 +113,123 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
     Allowed: none at all, those of CLIENT_ORIGIN, and the gateway's own addresses (`own_urls`,
     ws or wss), whose pages it serves itself.
     """
-    given = [value for name, value in scope.get("headers", ()) if name == b"origin"]
+    given = origins_of(scope)
     if not given:
         return True
     if len(given) > 1:
         return False
     if "*" in conf.client_origins:
         return True
-    origin = normalise(given[0].decode("latin-1"))
+    origin = normalise(given[0])
     if origin is None:
         return False
-    allowed = {normalise(value) for value in conf.client_origins}
-    for url in own_urls:
-        own = _as_page(url)
-        allowed.add(own)
-        # In development the three names of this machine are one place.
-        if own is not None and conf.environment != "production":
-            scheme, host, port = own
-            if host in _LOOPBACK:
-                allowed.update((scheme, name, port) for name in _LOOPBACK)
-    return origin in allowed
+    own = _own(tuple(own_urls), conf.environment != "production")
+    return origin in own or any(rule.takes(origin) for rule in rules_of(conf.client_origins))
 
 
-def own_origin(origin: str, own_url: str) -> bool:
-    """Whether this is the origin of the gateway's own address (ws or wss), exactly.
+def admits(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> bool:
+    """`origin_allowed`, whose refusals are counted and written into the audit log."""
+    if origin_allowed(scope, conf, own_urls):
+        return True
+    refuse_origin(scope, Surface.PUBLIC)
+    return False
 
-    Browsers send a host's cookies to all of its ports, so a cookie proves who the user is, and
-    never that the page is theirs: only pages of this very origin may use one (rule 11).
+
+def refuse_origin(scope: Mapping[str, Any], surface: Surface) -> None:
+    """Count and record that a page was refused; the caller answers 403."""
+    metrics.count_refusal(_FORBIDDEN)
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code=_FORBIDDEN,
+        reason="the origin is not allowed",
+        origin=", ".join(origins_of(scope))[:_SHOWN],
+        address=peer_address(scope),
+    )
+
+
+def own_origin(scope: Mapping[str, Any]) -> bool:
+    """Whether the page is one of the very scheme, host and port that the request was made to.
+
+    For whatever is authenticated by a cookie (ARCHITECTURE rule 11): a browser sends cookies to
+    every port of a host. Exactly one Origin and one Host are needed, and the host must be one of
+    ALLOWED_HOSTS, or a name that somebody points at this machine would be its own page's. Whether
+    it is https is what the socket URL of the surface says, for a proxy may end TLS; where none is
+    set, what the connection is.
     """
-    given = normalise(origin)
-    return given is not None and given == _as_page(own_url)
+    origins, hosts = origins_of(scope), _values(scope, b"host")
+    if len(origins) != 1 or len(hosts) != 1:
+        return False
+    secure = "https" if _is_tls(scope, get_conf()) else "http"
+    own = normalise(f"{secure}://{hosts[0]}")
+    if own is None or normalise(origins[0]) != own:
+        return False
+    name, _port = split_domain_port(hosts[0])
+    return bool(name) and validate_host(name, settings.ALLOWED_HOSTS)
 
 
-def _as_page(url: str) -> tuple[str, str, int] | None:
-    parts = urlsplit(url)
-    return normalise(f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}")
+def origins_of(scope: Mapping[str, Any]) -> list[str]:
+    """Every Origin header of the request, as it came."""
+    return _values(scope, b"origin")
 
 
-def normalise(origin: str) -> tuple[str, str, int] | None:
-    """(scheme, host, port) of an origin, or None if it is none ("null", a path, no scheme)."""
+@lru_cache(maxsize=8)
+def rules_of(texts: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules of a setting. What is none allows nothing; `gateway.env` has refused it."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_rule(text))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+@lru_cache(maxsize=8)
+def _own(urls: tuple[str, ...], one_machine: bool) -> frozenset[Origin]:
+    """The origins of our own pages. `one_machine`: the three names of this machine are one."""
+    found = set()
+    for url in urls:
+        scheme, _, rest = url.partition("://")
+        own = normalise(f"{_WEB.get(scheme, scheme)}://{rest.partition('/')[0]}")
+        if own is None:
+            continue
+        found.add(own)
+        scheme, host, port = own
+        if one_machine and host in _LOOPBACK:
+            found.update((scheme, name, port) for name in _LOOPBACK)
+    return frozenset(found)
+
+
+def _values(scope: Mapping[str, Any], wanted: bytes) -> list[str]:
+    headers = scope.get("headers", ())
+    return [value.decode("latin-1") for name, value in headers if name == wanted]
+
+
+def _is_tls(scope: Mapping[str, Any], conf: Conf) -> bool:
+    private = scope.get("gateway.surface") is Surface.PRIVATE
+    url = conf.worker_socket_url if private else conf.client_socket_url
+    if url is None:
+        return scope.get("scheme") in ("wss", "https")
+    return url.startswith("wss://")
+
+
+def _a_labels(host: str) -> str:
+    """The name as browsers send it. Raises ValueError."""
+    if host.isascii():
+        return host
     try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORT or not parts.hostname or parts.username is not None:
-        return None
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return parts.scheme, host, _DEFAULT_PORT[parts.scheme] if port is None else port
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise ValueError("its name cannot be written in ASCII") from None
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an IP address; browsers take whatever ends in a number for one."""
+    if host.startswith("["):
+        return True
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return host.rpartition(".")[2].isdigit()
+    return True

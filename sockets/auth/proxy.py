@@ -101,15 +101,13 @@ class ApiServer:
         self,
         conf: Conf,
         *,
-        own_url: str,
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = conf.proxy_url
-        self._own_url = own_url
-        self._names = conf.proxy_headers
-        self._timeout = conf.proxy_timeout
-        self._ttl = conf.proxy_cache
+        self._names = conf.auth_proxy_headers
+        self._timeout = conf.auth_proxy_timeout
+        self._ttl = conf.auth_proxy_cache
         self._client = client or make_client({"Accept": "application/json"}, connections=MAX_ASKED)
         self._clock = clock
         self._breaker = Breaker(clock)
@@ -155,7 +153,7 @@ class ApiServer:
         headers = {name: given[name] for name in self._names if name in given}
         if token is not None and "authorization" in self._names:
             headers["authorization"] = f"Bearer {token}"
-        if "cookie" in headers and not own_origin(given.get("origin", ""), self._own_url):
+        if "cookie" in headers and not own_origin(handshake.scope):
             del headers["cookie"]
             if not headers:
                 raise Unauthorized("a cookie counts only on pages of this origin: use a token")

@@ -50,7 +50,7 @@ class Node(Core):
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
-        self.client_auth = ClientAuth(conf, self.addresses.client_socket_url)
+        self.client_auth = ClientAuth(conf)
         self.recorder = Recorder(
             node=conf.node_name,
             queue_size=conf.recorder_queue,

@@ -179,7 +179,7 @@ def test_a_token_that_is_none_is_refused_and_not_quoted(given: str) -> None:
 
 
 async def authenticate(handshake: Handshake, conf: Conf) -> Credentials:
-    auth = ClientAuth(conf, "ws://localhost:4000")
+    auth = ClientAuth(conf)
     try:
         return await auth.authenticate(handshake)
     finally:

@@ -25,7 +25,7 @@ RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
-CONF = Conf(auth=("jwt",), jwks_url="http://127.0.0.1")
+CONF = Conf(auth=("jwt",), jwt_jwks_url="http://127.0.0.1")
 
 
 def published(key: Any, kid: str | None, **more: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ OWN = "http://localhost:4000"
 
 
 def hand(cookie: str | None = "sessionid=s", origin: str | None = OWN, **more: str) -> Handshake:
-    given = {"cookie": cookie, "origin": origin, **more}
+    given = {"host": "localhost:4000", "cookie": cookie, "origin": origin, **more}
     headers = [(k.encode(), v.encode("latin-1")) for k, v in given.items() if v is not None]
     return parse(scope_of("", headers=headers))
 
@@ -39,11 +39,9 @@ async def asked(
     given = {
         "auth": ("proxy",),
         "api_server_url": f"http://127.0.0.1:{server.port}",
-        "proxy_timeout": 1.0,
+        "auth_proxy_timeout": 1.0,
     }
-    made = proxy.ApiServer(
-        Conf(**given | conf), own_url="ws://localhost:4000", clock=clock or MovedClock()
-    )
+    made = proxy.ApiServer(Conf(**given | conf), clock=clock or MovedClock())
     try:
         yield made
     finally:
@@ -137,7 +135,7 @@ AWAY = {
 
 @pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY)
 async def test_no_answer_to_the_question(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
-    async with api_server() as server, asked(server, proxy_timeout=0.1) as auth:
+    async with api_server() as server, asked(server, auth_proxy_timeout=0.1) as auth:
         server.answer = answer
         for _ in range(proxy.FAILURES):
             with pytest.raises(TryAgainLater):

@@ -214,10 +214,16 @@ class TestUrls:
             ("http://a.example:443", ("http://a.example:443",)),
             ("http://[::1]:3000,https://b", ("http://[::1]:3000", "https://b")),
             ("https://한국.example", ("https://xn--3e0b707e.example",)),
+            ("https://*.Example.com:443", ("https://*.example.com",)),
         ],
     )
     def test_origins_as_browsers_send_them(self, text: str, origins: tuple[str, ...]) -> None:
-        assert env(A=text).origins("A") == origins
+        assert env(A=text).origins("A", below=True) == origins
+
+    def test_subdomains_only_where_they_are_meant(self) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A="https://*.example.com").origins("A")
+        assert "more than one origin" in fault(error)
 
     @pytest.mark.parametrize(
         "text",
@@ -231,12 +237,15 @@ class TestUrls:
             "ws://a.example",
             "https://user@a.example",
             "https://a.example?",
+            "https://admin:hunter2@a.example",
+            "https://" + "a" * 70_000,
         ],
     )
     def test_no_origin(self, text: str) -> None:
         with pytest.raises(Wrong) as error:
-            env(A=text).origins("A")
-        fault(error)
+            env(A=text).origins("A", below=True)
+        assert "hunter2" not in fault(error)
+        assert len(fault(error)) < 400
 
     def test_redis(self) -> None:
         assert env(A="rediss://:pw@host:6379/0").redis_url("A")
