@@ -123,6 +123,7 @@ GATEWAY: dict[str, Any] = {
     ),
     "auth_proxy_timeout": _env.seconds("AUTH_PROXY_TIMEOUT", _default.auth_proxy_timeout),
     "auth_proxy_cache": _env.seconds("AUTH_PROXY_CACHE", _default.auth_proxy_cache, minimum=0),
+    "django_accounts": _env.flag("DJANGO_ACCOUNTS", _default.django_accounts),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
     "query_token": _env.flag("QUERY_TOKEN", _default.query_token),

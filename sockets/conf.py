@@ -59,6 +59,7 @@ class Conf:
     )  # what it is shown; lower case
     auth_proxy_timeout: float = 3.0
     auth_proxy_cache: float = 5.0  # that an answer counts
+    django_accounts: bool = False  # this project's users are the gateway's: sockets/accounts.py
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default

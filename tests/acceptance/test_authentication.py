@@ -150,6 +150,33 @@ async def test_what_is_revoked_ends_on_every_node(tmp_path: Path, redis: Server)
             assert re.search(rf"\b{event}\b.*audit=", one.log()), event
 
 
+async def test_what_happens_to_a_django_user_ends_their_sockets(
+    tmp_path: Path, redis: Server
+) -> None:
+    """From another process, as the API server is one."""
+    more = SHORT | {"REDIS_URL": redis.url, "DJANGO_ACCOUNTS": "true"}
+    with running(tmp_path / "data", **more) as gateway:
+        made = gateway.manage(
+            "shell",
+            "--no-imports",
+            "-c",
+            "from django.contrib.auth.models import User; "
+            "print('id', User.objects.create_user('kim', password='p').pk)",
+        )
+        id = made.stdout.split()[-1]
+        peer, other = await enter(gateway, token(sub=id)), await enter(gateway, token(sub="x"))
+        gateway.manage(
+            "shell",
+            "--no-imports",
+            "-c",
+            "from django.contrib.auth.models import User; u = User.objects.get(username='kim'); "
+            "u.is_active = False; u.save()",
+        )
+        assert (await peer.closed())[0] == 4508
+        assert (await refused(gateway.client_url(), **bearer(token(sub=id))))[0] == 4508
+        assert (await other.ask(type="sessions"))["ok"]
+
+
 async def test_keys_that_the_issuer_publishes(tmp_path: Path) -> None:
     entry = RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True) | {"kid": "k"}
     async with api_server() as issuer:
