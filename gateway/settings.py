@@ -48,7 +48,7 @@ _JWT_PUBLIC_KEYS = _env.labelled_files("JWT_PUBLIC_KEYS", base=BASE_DIR)
 _JWKS_URL = _env.url("JWT_JWKS_URL", ("https", "http")) or ""
 _HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS or _JWKS_URL)
 _AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
-_AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "proxy", "insecure"))
+_AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "session", "proxy", "insecure"))
 _CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN", below=True)
 if not _AUTH:
     raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
@@ -93,6 +93,10 @@ _LAYER_PREFIX = _env.label("LAYER_PREFIX", _PREFIX_DEFAULT)
 _NAMESPACE = _env.label("GATEWAY_NAMESPACE", _default.namespace)
 _DURABILITY = _env.choice("REDIS_DURABILITY", "usual", ("usual", "always"))
 
+# --- The API server's sessions: AUTH=session ---------------------------------------------------
+
+_SESSION_DATABASE = _env.database("SESSION_DATABASE_URL")
+
 # --- The gateway: the keys of sockets.conf.Conf ----------------------------------------------
 
 GATEWAY: dict[str, Any] = {
@@ -123,6 +127,9 @@ GATEWAY: dict[str, Any] = {
     ),
     "auth_proxy_timeout": _env.seconds("AUTH_PROXY_TIMEOUT", _default.auth_proxy_timeout),
     "auth_proxy_cache": _env.seconds("AUTH_PROXY_CACHE", _default.auth_proxy_cache, minimum=0),
+    "session_cookie": _env.label("SESSION_COOKIE", _default.session_cookie),
+    "session_database": "default" if _SESSION_DATABASE is None else "sessions",
+    "session_secret": _env.secret("SESSION_SECRET"),
     "django_accounts": _env.flag("DJANGO_ACCOUNTS", _default.django_accounts),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
@@ -256,39 +263,52 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 APPEND_SLASH = True  # inside the admin, which sees to it itself
 
-_database = _env.database("DATABASE_URL") or {
-    "ENGINE": "django.db.backends.sqlite3",
-    "NAME": str(_DATA_DIR / "gateway.sqlite3"),
-}
-if _database["ENGINE"].endswith("sqlite3"):
-    secrets.make_folder(Path(_database["NAME"]).parent)
-    # Without these four, concurrent writers see "database is locked".
-    _database["OPTIONS"] = {
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,  # seconds
-    }
-    # A file, because threads that share an in-memory database do not wait for each other's locks.
-    _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_name("test.sqlite3"))}
-else:
-    _database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}  # seconds
+
+def _tuned(database: dict[str, Any]) -> dict[str, Any]:
+    """With what the gateway needs of every database."""
+    if database["ENGINE"].endswith("sqlite3"):
+        secrets.make_folder(Path(database["NAME"]).parent)
+        # Without these four, concurrent writers see "database is locked".
+        database["OPTIONS"] = {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,  # seconds
+        }
+        # A file, because threads that share an in-memory database do not wait for each other's
+        # locks.
+        database["TEST"] = {"NAME": str(Path(database["NAME"]).with_name("test.sqlite3"))}
+        return database
+    database |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}  # seconds
     # Without these a server whose machine is gone would be waited for, for minutes or for ever.
     # What DATABASE_URL says (?connect_timeout=9) wins. No statement_timeout: closing all that a
     # dead node left open may take long, and PgBouncer refuses the option.
-    _database["OPTIONS"] = {
+    database["OPTIONS"] = {
         "connect_timeout": 5,  # seconds
         "keepalives_idle": 10,  # seconds of silence until it is asked whether it is there,
         "keepalives_interval": 5,  # seconds between two questions,
         "keepalives_count": 3,  # unanswered ones until the connection is given up
         "tcp_user_timeout": 15_000,  # milliseconds that what was sent may wait for its receipt
-        **_database.get("OPTIONS", {}),
+        **database.get("OPTIONS", {}),
     }
-DATABASES = {"default": _database}
+    return database
+
+
+_database = _env.database("DATABASE_URL")
+DATABASES = {
+    "default": _tuned(
+        _database
+        or {"ENGINE": "django.db.backends.sqlite3", "NAME": str(_DATA_DIR / "gateway.sqlite3")}
+    )
+}
+if _SESSION_DATABASE is not None:
+    DATABASES["sessions"] = _tuned(_SESSION_DATABASE)  # the API server's: read, never migrated
 
 # The admin lives on the private surface; its cookies reach all ports of a host, so they have
 # their own names and path, and nothing else reads them.
 _SECURE_COOKIES = _env.flag("SECURE_COOKIES", PRODUCTION)
 SESSION_COOKIE_NAME = "gateway_admin_session"
+if GATEWAY["session_cookie"] == SESSION_COOKIE_NAME:
+    raise Wrong("SESSION_COOKIE", "it is the cookie of the admin", "name the API server's")
 SESSION_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

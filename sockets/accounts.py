@@ -25,9 +25,9 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import Signal
-from django.utils.crypto import salted_hmac
 
 from sockets.api import presence_of_users, revoke
+from sockets.auth.django_sessions import login_id
 from sockets.exceptions import GatewayError
 from sockets.types import PresenceState
 
@@ -39,10 +39,7 @@ WATCHED: Final = ("password", "is_active", "is_staff", "is_superuser")
 BATCH: Final = 10_000
 _CHANGED: Final = "_gateway_changed"
 
-
-def login_id(session_key: str) -> str:
-    """The `sid` of a Django session, for tokens: not the key, which is a secret."""
-    return salted_hmac("sockets.accounts", session_key, algorithm="sha256").hexdigest()[:32]
+__all__ = ["connect", "disconnect", "login_id"]
 
 
 def connect() -> None:

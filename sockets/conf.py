@@ -59,6 +59,9 @@ class Conf:
     )  # what it is shown; lower case
     auth_proxy_timeout: float = 3.0
     auth_proxy_cache: float = 5.0  # that an answer counts
+    session_cookie: str = "sessionid"  # AUTH=session: the API server's cookie ...
+    session_database: str = "default"  # ... an alias of DATABASES: its tables ...
+    session_secret: str = field(default="", repr=False)  # ... its SECRET_KEY; "": ours
     django_accounts: bool = False  # this project's users are the gateway's: sockets/accounts.py
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
@@ -16,6 +17,9 @@ from sockets.auth.tokens import Tokens
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
+
+if TYPE_CHECKING:
+    from sockets.auth.django_sessions import DjangoSessions
 
 Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 
@@ -33,8 +37,10 @@ class ClientAuth:
         )
         self._tokens = Tokens(conf, self.published)
         self._api_server = ApiServer(conf) if "proxy" in conf.auth else None
+        self._sessions = _django_sessions(conf) if "session" in conf.auth else None
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
+            "session": self._session,
             "proxy": self._proxy,
             "insecure": self._insecure,
         }
@@ -47,6 +53,8 @@ class ClientAuth:
             await self.published.close()
         if self._api_server is not None:
             await self._api_server.close()
+        if self._sessions is not None:
+            self._sessions.close()
 
     async def authenticate(self, handshake: Handshake) -> Credentials:
         """Who this client is. Raises Unauthorized with a reason for people, or BadRequest."""
@@ -75,6 +83,10 @@ class ClientAuth:
     async def _jwt(self, handshake: Handshake, token: str | None) -> Credentials | None:
         return None if token is None else await self._tokens.check(token)
 
+    async def _session(self, handshake: Handshake, token: str | None) -> Credentials | None:
+        assert self._sessions is not None
+        return None if token is not None else await self._sessions.ask(handshake)
+
     async def _proxy(self, handshake: Handshake, token: str | None) -> Credentials | None:
         assert self._api_server is not None
         return await self._api_server.ask(handshake, token)
@@ -83,3 +95,10 @@ class ClientAuth:
         """Development: whoever says so is that user."""
         user = handshake.user_id()
         return None if user is None else Credentials(user, "insecure", issued_at=time.time())
+
+
+def _django_sessions(conf: Conf) -> DjangoSessions:
+    # Here: a project without django.contrib.sessions has no models for it.
+    from sockets.auth.django_sessions import DjangoSessions
+
+    return DjangoSessions(conf)

@@ -177,6 +177,52 @@ async def test_what_happens_to_a_django_user_ends_their_sockets(
         assert (await other.ask(type="sessions"))["ok"]
 
 
+SIGN_IN = """
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+user = User.objects.create_user("kim", password="p")
+store = SessionStore()
+store[SESSION_KEY], store[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+store[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+store.save()
+print("id", user.pk, store.session_key)
+"""
+
+SIGN_OUT = """
+from django.contrib.auth import logout
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+request = HttpRequest()
+request.session, request.user = SessionStore("KEY"), User.objects.get()
+logout(request)
+"""
+
+
+async def test_a_django_session_and_its_end(tmp_path: Path, redis: Server) -> None:
+    more = SHORT | {"REDIS_URL": redis.url, "AUTH": "session", "DJANGO_ACCOUNTS": "true"}
+    with running(tmp_path / "data", **more) as gateway:
+        signed_in = gateway.manage("shell", "--no-imports", "-c", SIGN_IN).stdout.split()
+        user, key = signed_in[-2:]
+        url, own = gateway.client_url(), f"http://127.0.0.1:{gateway.client_port}"
+        cookie = {"Cookie": f"sessionid={key}"}
+        peer = await client_at(url, additional_headers=cookie, origin=own)
+        assert peer.welcome["user"] == user
+        # The same cookie from a program, from another port's page, and under the admin's name.
+        assert (await refused(url, additional_headers=cookie))[0] == 4501
+        for port in (gateway.worker_port, 3000):
+            with pytest.raises(InvalidStatus, match="403"):
+                page = f"http://localhost:{port}"
+                await client_at(url, additional_headers=cookie, origin=page)
+        admin = {"Cookie": f"gateway_admin_session={key}"}
+        assert (await refused(url, additional_headers=admin, origin=own))[0] == 4501
+        gateway.manage("shell", "--no-imports", "-c", SIGN_OUT.replace("KEY", key))
+        assert (await peer.closed())[0] == 4508
+        assert (await refused(url, additional_headers=cookie, origin=own))[0] == 4501
+        assert key not in gateway.log()
+
+
 async def test_keys_that_the_issuer_publishes(tmp_path: Path) -> None:
     entry = RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True) | {"kid": "k"}
     async with api_server() as issuer:
@@ -201,7 +247,7 @@ async def test_the_api_server_is_asked(tmp_path: Path) -> None:
         }
         with running(tmp_path / "data", **more) as gateway:
             url = gateway.client_url()
-            own = f"http://localhost:{gateway.client_port}"
+            own = f"http://127.0.0.1:{gateway.client_port}"
             cookie = {"additional_headers": {"Cookie": "sessionid=s3cr3t-c00kie"}, "origin": own}
             peer = await client_at(url, **cookie)
             assert (await peer.ask(type="sessions"))["ok"] and peer.welcome["user"] == "42"

@@ -250,6 +250,6 @@ async def test_a_token_in_the_query_only_if_the_setting_allows_it() -> None:
 
 
 async def test_every_method_that_the_settings_accept_is_there() -> None:
-    known = ("jwt", "proxy", "insecure")
+    known = ("jwt", "session", "proxy", "insecure")
     conf = Conf(auth=known, jwt_secret=JWT_SECRET, api_server_url="http://127.0.0.1:9")
     assert (await authenticate(hand("user_id=7"), conf)).method == "insecure"

@@ -1,0 +1,173 @@
+"""Authentication by the API server's Django session, as Django itself would judge it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError
+from django.utils import timezone
+
+from sockets.auth import django_sessions
+from sockets.auth.django_sessions import DjangoSessions, login_id
+from sockets.auth.handshake import Handshake, parse
+from sockets.conf import Conf
+from sockets.exceptions import TryAgainLater, Unauthorized
+from tests.unit.doubles import scope_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OWN = "http://localhost:4000"
+
+
+def hand(key: str | None, origin: str | None = OWN, name: str = "sessionid") -> Handshake:
+    cookie = None if key is None else f"other=1; {name}={key}"
+    given = {"host": "localhost:4000", "cookie": cookie, "origin": origin}
+    return parse(
+        scope_of("", headers=[(k.encode(), v.encode()) for k, v in given.items() if v is not None])
+    )
+
+
+@pytest.fixture
+def user() -> User:
+    return User.objects.create_user("kim", password="first")
+
+
+@pytest.fixture
+def store(user: User) -> SessionStore:
+    """Kim is signed in."""
+    made = SessionStore()
+    made[SESSION_KEY] = str(user.pk)
+    made[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    made[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    made.save()
+    return made
+
+
+@pytest.fixture
+async def auth() -> AsyncIterator[DjangoSessions]:
+    made = DjangoSessions(Conf(auth=("session",)))
+    yield made
+    made.close()
+
+
+async def refused(auth: DjangoSessions, handshake: Handshake, reason: str) -> None:
+    with pytest.raises(Unauthorized, match=reason):
+        await auth.ask(handshake)
+
+
+async def test_whoever_is_signed_in(auth: DjangoSessions, user: User, store: SessionStore) -> None:
+    key = store.session_key or ""
+    found = await auth.ask(hand(key))
+    assert found is not None
+    assert (found.subject, found.method, found.sid) == (str(user.pk), "session", login_id(key))
+    assert found.expires_at is not None and found.issued_at is not None
+    assert found.expires_at - found.issued_at > 13 * 24 * 3600
+    assert await auth.ask(hand(None)) is None
+    assert await auth.ask(hand(key, name="gateway_admin_session")) is None
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://localhost:4001", "https://localhost:4000", "http://x.test"]
+)
+async def test_a_page_of_another_origin_has_the_cookie_too(
+    auth: DjangoSessions, store: SessionStore, origin: str | None
+) -> None:
+    await refused(auth, hand(store.session_key, origin), "pages of this origin")
+
+
+async def test_as_django_would_judge(auth: DjangoSessions, user: User, store: SessionStore) -> None:
+    handshake = hand(store.session_key)
+
+    def change(**values: Any) -> None:
+        User.objects.filter(pk=user.pk).update(**values)
+
+    await asyncio.to_thread(change, is_active=False)
+    await refused(auth, handshake, "not active")
+    await asyncio.to_thread(change, is_active=True)
+    assert await auth.ask(handshake) is not None
+    user.set_password("second")
+    await asyncio.to_thread(change, password=user.password)
+    await refused(auth, handshake, "not known")
+
+
+async def test_sessions_that_are_none(
+    auth: DjangoSessions, user: User, store: SessionStore
+) -> None:
+    handshake = hand(store.session_key)
+    rows = Session.objects.filter(session_key=store.session_key)
+    before = (await rows.aget()).session_data
+    for data in ("", "x", before[:-3], before + "A", SessionStore().encode({"a": 1})):
+        await rows.aupdate(session_data=data)
+        await refused(auth, handshake, "session")
+    for uid in ("", "0", "x", "9" * 30):
+        await rows.aupdate(session_data=store.encode(dict(store.items()) | {SESSION_KEY: uid}))
+        await refused(auth, handshake, "not known")
+    without = {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "x"}
+    await rows.aupdate(session_data=store.encode(without))
+    await refused(auth, handshake, "not known")
+    await rows.aupdate(session_data=before, expire_date=timezone.now() - timedelta(seconds=1))
+    await refused(auth, handshake, "not known")
+    await rows.adelete()
+    await refused(auth, handshake, "not known")
+    for key in ("short", "x" * 41, "A" * 32, "' OR 1=1 --", "%00" * 8):
+        await refused(auth, hand(key), "not known")
+
+
+async def test_another_projects_secret(store: SessionStore, settings: Any) -> None:
+    handshake = hand(store.session_key)
+    ours, settings.SECRET_KEY = (
+        settings.SECRET_KEY,
+        "the gateway has another one, and is told theirs",
+    )
+    own, told = (
+        DjangoSessions(Conf(auth=("session",))),
+        DjangoSessions(Conf(auth=("session",), session_secret=ours)),
+    )
+    try:
+        assert await told.ask(handshake) is not None
+        await refused(own, handshake, "not known")
+    finally:
+        own.close()
+        told.close()
+
+
+async def test_the_database_is_away(
+    auth: DjangoSessions,
+    store: SessionStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def away(key: str) -> Any:
+        raise DatabaseError("no server")
+
+    monkeypatch.setattr(auth, "_read", away)
+    with pytest.raises(TryAgainLater):
+        await auth.ask(hand(store.session_key))
+    assert "no server" in caplog.text and (store.session_key or "?") not in caplog.text
+
+
+async def test_a_database_that_hangs_has_a_bound(
+    auth: DjangoSessions, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    gate = threading.Event()
+    monkeypatch.setattr(django_sessions, "TIMEOUT", 0.05)
+    monkeypatch.setattr(django_sessions, "MAX_WAITING", 6)
+    monkeypatch.setattr(auth, "_read", lambda key: gate.wait(20))
+    handshake = hand(store.session_key)
+    for _ in range(8):  # the last two do not even wait
+        with pytest.raises(TryAgainLater):
+            await auth.ask(handshake)
+    assert auth._waiting == 6
+    gate.set()
+    async with asyncio.timeout(10):
+        while auth._waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
