@@ -49,6 +49,11 @@ def surface_of(request: HttpRequest) -> Surface:
     return Surface(scope.get("gateway.surface", Surface.PUBLIC))
 
 
+def is_api(request: HttpRequest) -> bool:
+    """Whether this is a call of the HTTP API."""
+    return request.path_info.startswith("/api/") and surface_of(request) is not Surface.PUBLIC
+
+
 class Middleware:
     """A middleware that works in both of Django's ways without a thread."""
 
@@ -101,7 +106,7 @@ class ProblemMiddleware(Middleware):
     """Errors of the HTTP API are problem JSON, those that Django makes too."""
 
     def __call__(self, request: HttpRequest) -> Answer:
-        if not request.path_info.startswith("/api/") or surface_of(request) is Surface.PUBLIC:
+        if not is_api(request):
             response: Answer = self.get_response(request)
             return response
         return self._later(request) if self.is_async else of_text(self.get_response(request))

@@ -50,6 +50,9 @@ _HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS or _JWKS_URL)
 _AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
 _AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "session", "proxy", "insecure"))
 _CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN", below=True)
+_API_ORIGINS = _env.origins("API_ORIGIN", below=True)
+if "*" in _API_ORIGINS:
+    raise Wrong("API_ORIGIN", "* would let every page read answers", "list the pages' origins")
 if not _AUTH:
     raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
 if "jwt" in _AUTH:
@@ -111,6 +114,7 @@ GATEWAY: dict[str, Any] = {
     "worker_socket_url": _env.url("WORKER_SOCKET_URL", ("wss", "ws")),
     "api_server_url": _env.url("API_SERVER_URL", ("https", "http")),
     "client_origins": _CLIENT_ORIGINS,
+    "api_origins": _API_ORIGINS,
     "auth": _AUTH,
     "jwt_secret": _JWT_SECRET,
     "jwt_secrets": _JWT_SECRETS,
@@ -230,6 +234,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "gateway.middleware.SurfaceMiddleware",
     "gateway.middleware.HeadersMiddleware",
+    "gateway.cors.CorsMiddleware",
     "gateway.middleware.ProblemMiddleware",
     "gateway.middleware.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",

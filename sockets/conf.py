@@ -40,6 +40,7 @@ class Conf:
     worker_socket_url: str | None = None
     api_server_url: str | None = None
     client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
+    api_origins: tuple[str, ...] = ()  # pages that may call the HTTP API; never "*"
 
     # Who may enter.
     auth: tuple[str, ...] = ("insecure",)

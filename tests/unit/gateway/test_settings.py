@@ -212,6 +212,8 @@ class TestRefusals:
             ("AUTH", {"AUTH": "proxy"}),
             ("JWT_JWKS_URL", {"JWT_JWKS_URL": "login.example/keys"}),
             ("CLIENT_ORIGIN", {"CLIENT_ORIGIN": "https://*.com"}),
+            ("API_ORIGIN", {"API_ORIGIN": "*"}),
+            ("API_ORIGIN", {"API_ORIGIN": "https://*.com"}),
             ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "https://*.example.com"}),
             ("AUTH", {"AUTH": "ldap"}),
             ("SESSION_COOKIE", {"SESSION_COOKIE": "gateway_admin_session"}),
