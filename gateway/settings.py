@@ -124,6 +124,7 @@ GATEWAY: dict[str, Any] = {
     "jwt_leeway": _env.seconds("JWT_LEEWAY", _default.jwt_leeway, minimum=0),
     "jwt_jwks_url": _JWKS_URL,
     "jwt_jwks_ttl": _env.seconds("JWT_JWKS_TTL", _default.jwt_jwks_ttl, minimum=1),
+    "connect_timeout": _env.seconds("CONNECT_TIMEOUT", _default.connect_timeout),
     "token_grace": _env.seconds("TOKEN_GRACE", _default.token_grace, minimum=0),
     "auth_proxy_path": _env.url_path("AUTH_PROXY_PATH", _default.auth_proxy_path),
     "auth_proxy_headers": tuple(

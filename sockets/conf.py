@@ -52,6 +52,7 @@ class Conf:
     jwt_leeway: float = 10.0  # that two clocks may differ
     jwt_jwks_url: str = ""  # where the issuer publishes its keys
     jwt_jwks_ttl: float = 600.0  # between two fetches of them
+    connect_timeout: float = 10.0  # for the first frame of a client that has its token in there
     token_grace: float = 10.0  # from a token's end until its socket is closed (4003)
     auth_proxy_path: str = "/gateway/auth"  # of the API server, which is asked who a client is
     auth_proxy_headers: tuple[str, ...] = (

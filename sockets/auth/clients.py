@@ -7,19 +7,23 @@ when it does and is wrong: a bad token is never given a second chance by a weake
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
 from sockets.conf import Conf
-from sockets.exceptions import BadRequest, Unauthorized
+from sockets.exceptions import BadRequest, TryAgainLater, Unauthorized
 from sockets.types import Credentials
 
 if TYPE_CHECKING:
     from sockets.auth.django_sessions import DjangoSessions
+
+MAX_SEATED: Final = 1_000
+"""Sockets of one node that wait for their first frame."""
 
 Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 
@@ -38,6 +42,7 @@ class ClientAuth:
         self._tokens = Tokens(conf, self.published)
         self._api_server = ApiServer(conf) if "proxy" in conf.auth else None
         self._sessions = _django_sessions(conf) if "session" in conf.auth else None
+        self._seated = 0
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
             "session": self._session,
@@ -56,10 +61,25 @@ class ClientAuth:
         if self._sessions is not None:
             self._sessions.close()
 
-    async def authenticate(self, handshake: Handshake) -> Credentials:
-        """Who this client is. Raises Unauthorized with a reason for people, or BadRequest."""
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """A place among the sockets that have not said yet who they are. Raises TryAgainLater."""
+        if self._seated >= MAX_SEATED:
+            raise TryAgainLater("too many sockets wait for their first frame")
+        self._seated += 1
+        try:
+            yield
+        finally:
+            self._seated -= 1
+
+    async def authenticate(self, handshake: Handshake, token: str | None = None) -> Credentials:
+        """Who this client is. Raises Unauthorized with a reason for people, or BadRequest.
+
+        `token`: of its first frame; None: it is looked for in the handshake.
+        """
         claimed = handshake.user_id()
-        token = handshake.token(allow_query=self._conf.query_token)
+        if token is None:
+            token = handshake.token(allow_query=self._conf.query_token)
         for name in self._order:
             credentials = await self._methods[name](handshake, token)
             if credentials is None:

@@ -40,6 +40,10 @@ FRAMES_PER_TURN = 64
 """Frames of one socket handled before the other sockets get their turn."""
 
 
+class PeerGone(Exception):
+    """It left before it was a session."""
+
+
 class GatewayConsumer(AsyncConsumer):
     """One socket, from handshake to clean-up.
 
@@ -78,6 +82,8 @@ class GatewayConsumer(AsyncConsumer):
                 await self.open()
                 metrics.connects[self.kind].inc()
                 code, reason = await self._listen()
+            except PeerGone:
+                pass
             except GatewayError as error:
                 await self._refuse(error, session)
                 code, reason = error.close_code, str(error)

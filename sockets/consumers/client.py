@@ -12,13 +12,14 @@ from typing import Any
 from django.db import close_old_connections
 
 from sockets.codes import CloseCode, ErrorCode
-from sockets.consumers.base import GatewayConsumer
+from sockets.consumers.base import GatewayConsumer, PeerGone
 from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_client, encode, from_json
 from sockets.protocol.messages import (
     Ack,
     ClientMessage,
+    Connect,
     ListSessions,
     Pong,
     Refresh,
@@ -37,7 +38,30 @@ class ClientConsumer(GatewayConsumer):
     kind = Kind.CLIENT
 
     async def authenticate(self) -> Credentials:
-        return await self.node.client_auth.authenticate(self.handshake)
+        auth = self.node.client_auth
+        if self.handshake.params.get("auth") != "frame":
+            return await auth.authenticate(self.handshake)
+        with auth.seat():
+            token = await self._first_frame()
+        return await auth.authenticate(self.handshake, token)
+
+    async def _first_frame(self) -> str:
+        """The token of `connect`. Raises Unauthorized, BadRequest, PeerGone."""
+        seconds = self.node.conf.connect_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self.receive()
+        except TimeoutError:
+            raise Unauthorized(f"no token came within {seconds:g} s") from None
+        if message["type"] == "websocket.disconnect":
+            raise PeerGone
+        try:
+            frame = decode_client(message.get("text") or "")
+        except BadFrame as error:
+            raise BadRequest(f"the first frame is not `connect`: {error}") from None
+        if not isinstance(frame, Connect):
+            raise BadRequest("the first frame is not `connect`")
+        return frame.token
 
     def client_id(self) -> str:
         return self.handshake.client_id("client_id", "clientId")
@@ -79,6 +103,8 @@ class ClientConsumer(GatewayConsumer):
             case Refresh():
                 await self._on_refresh(message)
                 await self.reply(message.ref)
+            case Connect():
+                raise BadFrame(ErrorCode.BAD_MESSAGE, "connected already: send `refresh`")
             case ListSessions():
                 infos = await self.node.presence.sessions_of(self.session.info.user)
                 await self.reply(

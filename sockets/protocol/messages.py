@@ -54,13 +54,20 @@ class Refresh(Struct, tag="refresh"):
     ref: Ref | UnsetType = UNSET
 
 
+class Connect(Struct, tag="connect"):
+    """The first frame, of a client that said `auth=frame`: the token that it opens with."""
+
+    token: Annotated[str, Meta(max_length=8_192)]
+    ref: Ref | UnsetType = UNSET
+
+
 class ListSessions(Struct, tag="sessions"):
     """This user's own live sessions."""
 
     ref: Ref | UnsetType = UNSET
 
 
-ClientMessage = Pong | Ack | Send | Refresh | ListSessions
+ClientMessage = Connect | Pong | Ack | Send | Refresh | ListSessions
 
 
 # --- worker -> server

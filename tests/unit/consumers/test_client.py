@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -224,6 +225,54 @@ async def test_a_new_token_that_was_revoked_meanwhile(node: Node, client: MakePe
     await node.control.revoke("42", "jti:new", None)
     await tab.write(type="refresh", ref="r", token=token(jti="new", iat=1))
     assert (await tab.closed())[0] == 4508
+
+
+# --- a token in the first frame
+
+
+async def test_a_token_in_the_first_frame(node: Node, client: MakePeer) -> None:
+    tab = client("auth=frame")
+    assert (await tab.connect(timeout=5))[0]
+    await tab.write(type="connect", token=token())
+    welcome = await tab.frame()
+    assert (welcome["type"], welcome["user"]) == ("welcome", "42")
+    again = await tab.ask(type="connect", token=token())
+    assert again["error"]["code"] == "bad_message" and "refresh" in again["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "reason"),
+    [
+        ({"type": "connect", "token": "x"}, 4501, "token: not valid"),
+        ({"type": "connect"}, 4500, "the first frame is not `connect`"),
+        ({"type": "pong"}, 4500, "the first frame is not `connect`"),
+        ({}, 4500, "the first frame is not `connect`"),
+    ],
+)
+async def test_a_first_frame_that_is_wrong(
+    client: MakePeer, frame: dict[str, Any], code: int, reason: str
+) -> None:
+    # The handshake's own token is not looked at: one way is enough.
+    tab = client("auth=frame&user_id=42", authorization=f"Bearer {token()}")
+    assert (await tab.connect(timeout=5))[0]
+    await tab.write(**frame)
+    closed = await tab.closed()
+    assert closed[0] == code and closed[1].startswith(reason)
+
+
+async def test_a_first_frame_that_never_comes(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.conf = replace(node.conf, connect_timeout=0.05)
+    monkeypatch.setattr("sockets.auth.clients.MAX_SEATED", 1)
+    tab, more = client("auth=frame"), client("auth=frame")
+    assert (await tab.connect(timeout=5))[0] and (await more.connect(timeout=5))[0]
+    assert (await more.closed())[0] == 1013, "no seat"
+    assert await tab.closed() == (4501, "no token came within 0.05 s")
+    gone = client("auth=frame")
+    assert (await gone.connect(timeout=5))[0]
+    await gone.leave()
+    assert node.client_auth._seated == 0 and len(node.hub) == 0
 
 
 async def test_a_token_of_another_user_is_the_end(client: MakePeer) -> None:

@@ -30,6 +30,7 @@ CLIENT_FRAMES: list[tuple[str, type, dict[str, Any]]] = [
     ('{"type":"send","event":"e"}', m.Send, {"event": "e", "data": b"null", "ref": UNSET}),
     ('{"type":"send","event":"e","data":[1, 2],"ref":5}', m.Send, {"data": b"[1, 2]", "ref": 5}),
     ('{"type":"refresh","token":"t","ref":1}', m.Refresh, {"token": "t", "ref": 1}),
+    ('{"type":"connect","token":"t"}', m.Connect, {"token": "t", "ref": UNSET}),
     ('{"type":"sessions","ref":""}', m.ListSessions, {"ref": ""}),
     ('{"ref":"r","later":[{}],"type":"sessions"}', m.ListSessions, {"ref": "r"}),
     (' \n{"type" : "pong" }\t', m.Pong, {}),
@@ -203,7 +204,9 @@ def test_what_a_worker_is_told_about_a_bad_frame(text: str, code: ErrorCode, ref
 
 
 def test_an_unknown_type_is_told_the_known_ones() -> None:
-    with pytest.raises(BadFrame, match=r"unknown type 'subscribe'; known: ack, pong, refresh, "):
+    with pytest.raises(
+        BadFrame, match=r"'subscribe'; known: ack, connect, pong, refresh, "
+    ):
         decode_client('{"type":"subscribe"}')
 
 

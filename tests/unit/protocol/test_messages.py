@@ -56,6 +56,7 @@ def schema(struct: Any) -> dict[str, Any]:
         (m.Ack, "ack", {"epoch": True, "offset": True, "ref": False}),
         (m.Send, "send", {"event": True, "data": False, "ref": False}),
         (m.Refresh, "refresh", {"token": True, "ref": False}),
+        (m.Connect, "connect", {"token": True, "ref": False}),
         (m.ListSessions, "sessions", {"ref": False}),
         (
             m.Notify,
