@@ -17,6 +17,7 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
+from sockets.addresses import client_of
 from sockets.auth.origins import admits
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
@@ -39,6 +40,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     surface: Surface = scope.setdefault("gateway.surface", get_conf().surface)
     node = await ensure_node()
+    # Once, at the door: whoever is behind this needs to know of no proxy.
+    scope["client"] = client_of(
+        scope.get("client"), scope.get("headers", ()), node.conf.trusted_proxies
+    )
     if scope["type"] == "http":
         await django_application(scope, receive, send)
         return

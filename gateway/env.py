@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from sockets.addresses import Trusted, parse_trusted
 from sockets.auth.origins import parse_rule
 from sockets.redis import SentinelGroup
 
@@ -276,6 +277,13 @@ class Env:
     def redis_urls(self, name: str) -> tuple[str, ...]:
         """Several, separated by spaces."""
         return tuple(_redis(name, url, 0) for url in (self.raw(name) or "").split())
+
+    def proxies(self, name: str) -> Trusted:
+        """A count of proxies, or the networks that they are in."""
+        try:
+            return parse_trusted(self.words(name))
+        except ValueError as error:
+            raise Wrong(name, str(error), "write a count, or networks as 10.0.0.0/8") from None
 
     def database(self, name: str) -> dict[str, Any] | None:
         """Django's description of the database at a sqlite: or postgres: URL."""

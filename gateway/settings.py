@@ -114,6 +114,7 @@ GATEWAY: dict[str, Any] = {
     "worker_socket_url": _env.url("WORKER_SOCKET_URL", ("wss", "ws")),
     "api_server_url": _env.url("API_SERVER_URL", ("https", "http")),
     "client_origins": _CLIENT_ORIGINS,
+    "trusted_proxies": _env.proxies("TRUSTED_PROXIES"),
     "api_origins": _API_ORIGINS,
     "auth": _AUTH,
     "jwt_secret": _JWT_SECRET,

@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from sockets.addresses import Trusted
 from sockets.types import Surface
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
@@ -40,6 +41,7 @@ class Conf:
     worker_socket_url: str | None = None
     api_server_url: str | None = None
     client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
+    trusted_proxies: Trusted = field(default_factory=Trusted)  # whose X-Forwarded-For is believed
     api_origins: tuple[str, ...] = ()  # pages that may call the HTTP API; never "*"
 
     # Who may enter.

@@ -106,6 +106,8 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
 
 
 def peer_address(scope: Mapping[str, Any]) -> str:
-    """ "host:port" of the peer, "" on a Unix socket."""
+    """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket."""
     client = scope.get("client")
-    return f"{client[0]}:{client[1]}" if client else ""
+    if not client:
+        return ""
+    return f"{client[0]}:{client[1]}" if client[1] else str(client[0])

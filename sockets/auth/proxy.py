@@ -136,7 +136,7 @@ class ApiServer:
         if (task := self._asked.get(key)) is None:
             if len(self._asked) >= MAX_WAITING or not self._breaker.may_ask():
                 raise TryAgainLater(_AWAY)
-            address = handshake.address.rpartition(":")[0]
+            address = (handshake.scope.get("client") or ("",))[0]
             task = asyncio.ensure_future(self._ask(key, headers | {"x-forwarded-for": address}))
             self._asked[key] = task
             task.add_done_callback(lambda _: self._asked.pop(key, None))

@@ -204,9 +204,7 @@ def test_what_a_worker_is_told_about_a_bad_frame(text: str, code: ErrorCode, ref
 
 
 def test_an_unknown_type_is_told_the_known_ones() -> None:
-    with pytest.raises(
-        BadFrame, match=r"'subscribe'; known: ack, connect, pong, refresh, "
-    ):
+    with pytest.raises(BadFrame, match=r"'subscribe'; known: ack, connect, pong, refresh, "):
         decode_client('{"type":"subscribe"}')
 
 

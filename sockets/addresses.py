@@ -1,0 +1,99 @@
+"""Whose request this is behind a proxy: `X-Forwarded-For`, as far as TRUSTED_PROXIES goes.
+
+Anybody may write the header, and each proxy adds on its right whom it has seen. So it is read from
+the right, and believed only as far as those who wrote it are trusted. By default nobody is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Address = tuple[str, int]
+"""Host and port; port 0 is not known."""
+
+MAX_HOPS: Final = 32
+"""Entries of the header that are looked at, from the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """So many proxies, whatever their addresses; or those of these networks."""
+
+    count: int = 0
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.count or self.networks)
+
+    def has(self, host: str) -> bool:
+        """Whether this is the address of a trusted proxy."""
+        try:
+            return any(_plain(ip_address(host)) in network for network in self.networks)
+        except ValueError:
+            return False
+
+
+def parse_trusted(words: Sequence[str]) -> Trusted:
+    """A count ("1"), or networks ("10.0.0.0/8", "::1"). Raises ValueError."""
+    if len(words) == 1 and words[0].isascii() and words[0].isdigit():
+        count = int(words[0])
+        if count > MAX_HOPS:
+            raise ValueError(f"at most {MAX_HOPS} proxies")
+        return Trusted(count=count)
+    return Trusted(networks=tuple(ip_network(word) for word in words))
+
+
+def client_of(
+    peer: Address | None, headers: Iterable[tuple[bytes, bytes]], trusted: Trusted
+) -> Address | None:
+    """Who is behind the proxies. `peer`: who holds the connection; None: a Unix socket, which is
+    trusted only by count."""
+    if not trusted:
+        return peer
+    given = [value for name, value in headers if name == b"x-forwarded-for"]
+    chain = b",".join(given).decode("latin-1").split(",")[-MAX_HOPS:]
+    if trusted.count:
+        if len(chain) < trusted.count:
+            return peer  # it did not come by all of them
+        return _parsed(chain[-trusted.count]) or peer
+    if peer is None or not trusted.has(peer[0]):
+        return peer
+    found = peer
+    for entry in reversed(chain):
+        seen = _parsed(entry)
+        if seen is None:
+            break
+        found = seen
+        if not trusted.has(found[0]):
+            break
+    return found
+
+
+def _parsed(entry: str) -> Address | None:
+    """`1.2.3.4`, `1.2.3.4:56`, `::1`, `[::1]`, `[::1]:56`; None for anything else."""
+    text = entry.strip()
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            return None
+        port = rest[1:]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65_536):
+        return None
+    if "%" in host:  # a zone means something on the proxy's machine only
+        return None
+    try:
+        return str(_plain(ip_address(host))), int(port or 0)
+    except ValueError:
+        return None
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """One name for one machine: no IPv4 in the clothes of IPv6."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
