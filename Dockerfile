@@ -14,7 +14,7 @@ COPY examples examples
 COPY clients clients
 # The keys live for this line only: production does not start without, collecting does not use them.
 RUN ENVIRONMENT=production DATA_DIR=/tmp/build \
-    SECRET_KEY=only-while-the-image-is-built-000 JWT_SECRET=only-while-the-image-is-built-000 \
+    SECRET_KEY=only-while-the-image-is-built-000 JWT_SECRET=only-while-the-image-is-built-111 \
     python manage.py collectstatic --no-input --verbosity 0 \
     && python -m compileall -q gateway sockets examples
 

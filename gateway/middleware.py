@@ -1,4 +1,4 @@
-"""What a request passes: its surface, common headers, static files, and the admin's own stack.
+"""What a request passes: its surface, problem JSON, static files, and the admin's own stack.
 
 Django's middleware hops to a thread for each request and class, so sessions, authentication and
 messages are run for /admin/ alone. Every other path is public or proves itself by a key in a
@@ -35,12 +35,6 @@ URLCONFS = {
     Surface.BOTH: "gateway.urls_both",
 }
 _ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 def surface_of(request: HttpRequest) -> Surface:
@@ -70,7 +64,7 @@ class Middleware:
 class SurfaceMiddleware(Middleware):
     """Gives each request the addresses of its surface, and refuses foreign host names.
 
-    The first one: what follows may rely on `request.urlconf`. Health and metrics are asked by
+    An early one: what follows may rely on `request.urlconf`. Health and metrics are asked by
     machines that know an address only, so their host name does not matter.
     """
 
@@ -81,25 +75,6 @@ class SurfaceMiddleware(Middleware):
             request.get_host()  # DisallowedHost, which Django answers with 400
         response: Answer = self.get_response(request)
         return response
-
-
-class HeadersMiddleware(Middleware):
-    """Headers for every response that does not set its own."""
-
-    def __call__(self, request: HttpRequest) -> Answer:
-        if self.is_async:
-            return self._later(request)
-        response: HttpResponseBase = self.get_response(request)
-        return _with_headers(response)
-
-    async def _later(self, request: HttpRequest) -> HttpResponseBase:
-        return _with_headers(await self.get_response(request))
-
-
-def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 class ProblemMiddleware(Middleware):

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets as random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.env import Wrong
+from gateway.env import Env, Wrong
 from sockets.types import Surface
+
+_AT_LEAST = 32  # bytes
+_DIFFERENT = 8  # characters; 32 random hexadecimal digits have more
+_PLACEHOLDER = re.compile(
+    r"(?i)change.?me|replace.?me|insecure|passw|your.?(secret|key)|example|a-long-random"
+)
+_REMEDY = "make one: openssl rand -hex 32"
+_SINGLE = ("SECRET_KEY", "JWT_SECRET", "WEBHOOK_SECRET")
+_LISTS = ("JWT_SECRETS", "WORKER_KEYS", "API_KEYS")
 
 
 def refuse_in_production(
@@ -25,6 +36,35 @@ def refuse_in_production(
         raise Wrong("DEBUG", "it shows the inside of errors", "unset it in production")
     if demo:
         raise Wrong("DEMO", "the demo hands out identities", "unset it in production")
+
+
+def refuse_weak(env: Env) -> None:
+    """Raise Wrong for the first secret that is short, guessable, or has two uses.
+
+    Keys are looked at as they were given: what is kept of them is a hash.
+    """
+    used: dict[str, str] = {}
+    for name, whose, secret in _given(env):
+        if (size := len(secret.encode())) < _AT_LEAST:
+            raise Wrong(name, f"{whose} has {size} of the {_AT_LEAST} bytes it needs", _REMEDY)
+        if len(set(secret)) < _DIFFERENT or _PLACEHOLDER.search(secret):
+            raise Wrong(name, f"{whose} can be guessed", _REMEDY)
+        use = name.removesuffix("S")  # JWT_SECRET and JWT_SECRETS are one
+        if used.setdefault(secret, use) != use:
+            other = used[secret]
+            raise Wrong(name, f"{whose} is that of {other}: who has one has both", _REMEDY)
+
+
+def _given(env: Env) -> Iterator[tuple[str, str, str]]:
+    """(variable, whose secret it is, the secret) of all that are set."""
+    for name in _SINGLE:
+        if secret := env.raw(name):
+            yield name, "it", secret
+    for name in _LISTS:
+        for item in (env.raw(name) or "").split(","):
+            label, colon, secret = (part.strip() for part in item.partition(":"))
+            if colon:
+                yield name, f"the secret of {label!r}", secret
 
 
 def make_folder(folder: Path) -> None:

@@ -33,6 +33,7 @@ _ENVIRONMENTS = ("development", "test", "production")
 _NODE_ENV = _env.choice("NODE_ENV", "development", _ENVIRONMENTS)  # the Node service's name for it
 ENVIRONMENT = _env.choice("ENVIRONMENT", _NODE_ENV, _ENVIRONMENTS)
 PRODUCTION = ENVIRONMENT == "production"
+_YEAR = 365 * 86_400  # seconds
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
 DEBUG = _env.flag("DEBUG", False)
 _DEMO = _env.flag("DEMO", False)
@@ -77,6 +78,8 @@ if not SECRET_KEY:
     if PRODUCTION:
         raise Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32")
     SECRET_KEY = secrets.kept(_DATA_DIR / "secret_key")
+if PRODUCTION:
+    secrets.refuse_weak(_env)
 
 # --- Redis mode: with REDIS_URL; without it everything lives in this process ------------------
 
@@ -116,6 +119,7 @@ GATEWAY: dict[str, Any] = {
     "client_origins": _CLIENT_ORIGINS,
     "trusted_proxies": _env.proxies("TRUSTED_PROXIES"),
     "api_origins": _API_ORIGINS,
+    "hsts_seconds": _env.integer("HSTS_SECONDS", _YEAR if PRODUCTION else 0, minimum=0),
     "auth": _AUTH,
     "jwt_secret": _JWT_SECRET,
     "jwt_secrets": _JWT_SECRETS,
@@ -234,8 +238,8 @@ INSTALLED_APPS = [
     *(["examples.image_converter"] if _DEMO else []),
 ]
 MIDDLEWARE = [
+    "gateway.headers.HeadersMiddleware",
     "gateway.middleware.SurfaceMiddleware",
-    "gateway.middleware.HeadersMiddleware",
     "gateway.cors.CorsMiddleware",
     "gateway.middleware.ProblemMiddleware",
     "gateway.middleware.StaticMiddleware",
@@ -335,6 +339,8 @@ _HOSTS_DEFAULT = (
     *hosts_of(GATEWAY["client_socket_url"], GATEWAY["worker_socket_url"]),
 )
 ALLOWED_HOSTS = [host.lower() for host in _env.words("ALLOWED_HOSTS", _HOSTS_DEFAULT)]
+if PRODUCTION and "*" in ALLOWED_HOSTS:
+    raise Wrong("ALLOWED_HOSTS", "* takes every name for ours", "list the gateway's names")
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

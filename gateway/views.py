@@ -1,4 +1,4 @@
-"""The browser SDK as a file, and errors that say little."""
+"""The browser SDK as a file, no icon, and errors that say little."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ async def sdk(request: HttpRequest) -> HttpResponseBase:
     }
     response = HttpResponse(content, headers=headers)
     return get_conditional_response(request, etag=etag, response=response) or response
+
+
+@require_safe
+async def no_icon(request: HttpRequest) -> HttpResponseBase:
+    """GET /favicon.ico: browsers ask for it on pages that name none, as the admin's."""
+    return HttpResponse(status=204, headers={"Cache-Control": "public, max-age=86400"})
 
 
 def _short(status: int, text: str) -> HttpResponse:

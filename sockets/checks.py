@@ -6,6 +6,8 @@
     gateway.E004   settings of the gateway that do not exist, or cannot be meant together
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
+    gateway.W003   production: browsers reach the public and the private port by one host name
+    gateway.W004   production: browsers connect without TLS
 
 None of them opens a connection.
 """
@@ -26,6 +28,7 @@ from sockets.conf import get_conf
 
 _LAYERS = "sockets.layers."
 _TAG = "gateway"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @register(_TAG)
@@ -154,3 +157,42 @@ def check_cookie_paths(
         for name in ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH")
         if getattr(settings, name) == "/"
     ]
+
+
+@register(_TAG)
+def check_host_names(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W003, W004: cookies know no ports, and tokens go as they are."""
+    try:
+        conf = get_conf()
+    except ImproperlyConfigured:
+        return []  # E004 says why
+    if conf.environment != "production":
+        return []
+    found: list[CheckMessage] = []
+    # A URL that is not set is told as this machine's own name.
+    public, private = (
+        urlsplit(url or "ws://localhost").hostname
+        for url in (conf.client_socket_url, conf.worker_socket_url)
+    )
+    if public == private:
+        found.append(
+            Warning(
+                f"CLIENT_SOCKET_URL and WORKER_SOCKET_URL have the same host name, {public!r}: "
+                "cookies that anything on the public port sets reach the admin's.",
+                hint="Give the private port a host name of its own and set both URLs, e.g. "
+                "wss://gateway.example.com and wss://gateway-admin.example.net.",
+                id="gateway.W003",
+            )
+        )
+    url = conf.client_socket_url
+    if url is not None and url.startswith("ws://") and public not in _LOOPBACK:
+        found.append(
+            Warning(
+                "CLIENT_SOCKET_URL is ws://: tokens and messages can be read on their way.",
+                hint="Let a proxy end TLS (docs/tls-and-proxies.md), and set it to wss://….",
+                id="gateway.W004",
+            )
+        )
+    return found

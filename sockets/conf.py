@@ -43,6 +43,7 @@ class Conf:
     client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
     trusted_proxies: Trusted = field(default_factory=Trusted)  # whose X-Forwarded-For is believed
     api_origins: tuple[str, ...] = ()  # pages that may call the HTTP API; never "*"
+    hsts_seconds: int = 0  # that browsers insist on TLS, of surfaces that have it; 0: not said
 
     # Who may enter.
     auth: tuple[str, ...] = ("insecure",)

@@ -137,6 +137,34 @@ def test_w002_cookie_paths(
     assert [message.msg.split()[0] for message in found] == named
 
 
+PUBLIC = "wss://gw.example.com"
+
+
+@pytest.mark.parametrize(
+    ("client", "worker", "expected"),
+    [
+        (PUBLIC, "wss://gw-admin.example.net", []),
+        (PUBLIC, "ws://gw.internal:4001", []),
+        (PUBLIC, None, []),  # it stays on this machine
+        (PUBLIC, "wss://gw.example.com:8443", ["gateway.W003"]),
+        (PUBLIC, "ws://GW.EXAMPLE.COM:4001/", ["gateway.W003"]),
+        (None, None, ["gateway.W003"]),
+        (None, "ws://localhost:4001", ["gateway.W003"]),
+        ("ws://127.0.0.1:4000", "ws://gw.internal", []),
+        ("ws://[::1]:4000", "ws://gw.internal", []),
+        ("ws://gw.example.com", "ws://gw.internal", ["gateway.W004"]),
+        ("ws://gw.example.com", "ws://gw.example.com:1", ["gateway.W003", "gateway.W004"]),
+    ],
+)
+def test_w003_w004_host_names(
+    monkeypatch: pytest.MonkeyPatch, client: str | None, worker: str | None, expected: list[str]
+) -> None:
+    for environment, wanted in (("production", expected), ("development", []), ("test", [])):
+        conf = Conf(environment=environment, client_socket_url=client, worker_socket_url=worker)
+        monkeypatch.setattr(checks, "get_conf", lambda conf=conf: conf)
+        assert ids(checks.check_host_names()) == wanted
+
+
 REDIS = "sockets.layers.redis.RedisChannelLayer"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles import finders
 
-from sockets.admin.shown import Tone, badge, close_code, duration, shortened
+from sockets.admin.shown import ReadOnly, Tone, badge, close_code, duration, shortened
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,17 @@ def test_close_code(code: int | None, text: str | None) -> None:
 def test_a_badge_is_a_word_and_escapes_it() -> None:
     assert ">live</span>" in badge("live", Tone.GOOD)
     assert "&lt;b&gt;" in badge("<b>", Tone.QUIET)
+
+
+@pytest.mark.parametrize("tone", list(Tone))
+def test_a_badge_has_its_colour_from_the_stylesheet(tone: Tone) -> None:
+    shown = badge("x", tone)
+    assert "style=" not in shown
+    (name,) = re.findall('class="gateway-badge ([a-z]+)"', shown)
+    (path,) = ReadOnly.Media.css["all"]
+    file = finders.find(path)
+    assert file is not None
+    assert f".gateway-badge.{name} {{" in Path(file).read_text()
 
 
 def test_long_texts_are_cut_and_escaped() -> None:

@@ -18,7 +18,8 @@ from sockets.conf import Conf
 
 SETTINGS = Path(__file__).resolve().parents[3] / "gateway" / "settings.py"
 SECRET = "0123456789abcdef" * 2
-PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "JWT_SECRET": SECRET}
+JWT, KEY, HOOK = (f"{SECRET[1:]}{letter}" for letter in "xyz")
+PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "JWT_SECRET": JWT}
 
 
 class Load(Protocol):
@@ -144,6 +145,8 @@ class TestProduction:
         settings = load(**PRODUCTION)
         assert settings["GATEWAY"]["auth"] == ("jwt",)
         assert settings["SESSION_COOKIE_SECURE"] is settings["CSRF_COOKIE_SECURE"] is True
+        assert settings["GATEWAY"]["hsts_seconds"] == 31_536_000
+        assert load(**PRODUCTION, HSTS_SECONDS="0")["GATEWAY"]["hsts_seconds"] == 0
 
     @pytest.mark.parametrize(
         ("name", "change"),
@@ -158,10 +161,50 @@ class TestProduction:
             ("SURFACE", {"SURFACE": "both"}),
             ("DEBUG", {"DEBUG": "true"}),
             ("DEMO", {"DEMO": "true"}),
+            ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "*"}),
+            ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "gw.example.com,*"}),
+            ("API_ORIGIN", {"API_ORIGIN": "*"}),
+            ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "*"}),
+            ("JWT_JWKS_URL", {"JWT_JWKS_URL": "http://id.example.com/keys"}),
+            # short
+            ("WORKER_KEYS", {"WORKER_KEYS": f"a:{KEY},b:{KEY[1:]}"}),
+            ("API_KEYS", {"API_KEYS": f"a:{KEY[1:]}"}),
+            ("API_KEYS", {"API_KEYS": "a:hunter2"}),
+            # to be guessed
+            ("SECRET_KEY", {"SECRET_KEY": "django-insecure-" + SECRET}),
+            ("SECRET_KEY", {"SECRET_KEY": "x" * 64}),
+            ("JWT_SECRET", {"JWT_SECRET": "abcdefg" * 8}),
+            ("JWT_SECRET", {"JWT_SECRET": "Change-Me-" + SECRET}),
+            ("JWT_SECRETS", {"JWT_SECRETS": f"a:{KEY},b:{'0' * 40}"}),
+            ("WEBHOOK_SECRET", {"WEBHOOK_SECRET": "my-example-secret-" + SECRET}),
+            ("WORKER_KEYS", {"WORKER_KEYS": f"a:password-{SECRET}"}),
+            ("API_KEYS", {"API_KEYS": f"a:your_secret{SECRET}"}),
+            # for two uses
+            ("JWT_SECRET", {"JWT_SECRET": SECRET}),
+            ("JWT_SECRETS", {"JWT_SECRETS": f"a:{SECRET}"}),
+            ("WEBHOOK_SECRET", {"WEBHOOK_SECRET": JWT}),
+            ("API_KEYS", {"WORKER_KEYS": f"a:{KEY}", "API_KEYS": f"b:{KEY}"}),
+            ("WORKER_KEYS", {"WORKER_KEYS": f"a:{SECRET}"}),
+            # what has another form is told by its own reader
+            ("API_KEYS", {"API_KEYS": KEY}),
         ],
     )
     def test_refuses(self, refused: Any, name: str, change: dict[str, str]) -> None:
-        refused(name, **(PRODUCTION | change))
+        said = refused(name, **(PRODUCTION | change))
+        assert not any(secret in said for secret in (SECRET, JWT, KEY, "hunter2"))
+
+    def test_good_secrets_are_taken(self, load: Load) -> None:
+        load(
+            **PRODUCTION,
+            JWT_SECRETS=f"now:{JWT},old:{KEY}",  # the same with its kid: for rotation
+            WORKER_KEYS=f"a:{'A' + KEY}, b:{'B' + KEY}",
+            API_KEYS=f"a:{'C' + KEY}",
+            WEBHOOK_SECRET=HOOK,
+            ALLOWED_HOSTS="gw.example.com,.internal.example.com",
+        )
+
+    def test_elsewhere_they_may_be_weak(self, load: Load) -> None:
+        load(SECRET_KEY="x", JWT_SECRET="x" * 32, WORKER_KEYS="a:b", API_KEYS="a:b")
 
     def test_makes_no_secret_of_its_own(self, refused: Any, tmp_path: Path) -> None:
         refused("SECRET_KEY", ENVIRONMENT="production", JWT_SECRET=SECRET)

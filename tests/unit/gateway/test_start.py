@@ -54,7 +54,7 @@ def test_production_without_collected_files_says_so(tmp_path: Path) -> None:
             "DJANGO_SETTINGS_MODULE": "gateway.settings",
             "ENVIRONMENT": "production",
             "SECRET_KEY": SECRET,
-            "JWT_SECRET": SECRET,
+            "JWT_SECRET": SECRET[::-1],
             "AUTH": "jwt",
             "DEMO": "",
         },

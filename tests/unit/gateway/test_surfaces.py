@@ -30,6 +30,7 @@ async def get(path: str, surface: Surface | None, **extra: Any) -> Any:
         ("/gateway.js", 200, 404),
         ("/demo", 302, 404),
         ("/readyz", 404, 503),
+        ("/favicon.ico", 404, 204),
         ("/metrics", 404, 200),
         ("/admin/", 404, 302),
         ("/admin", 404, 302),

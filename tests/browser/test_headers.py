@@ -1,0 +1,150 @@
+"""The policies of the pages in Chromium: nothing they need is forbidden, and inline script is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.acceptance.gateway import API_KEY
+from tests.browser.conftest import ADMIN, PASSWORD, Site
+from tests.browser.foreign import foreign_page
+from tests.browser.tab import Tab
+from tests.browser.watch import Watch
+
+INJECT = """() => new Promise((resolve) => {
+  document.addEventListener("securitypolicyviolation", (event) =>
+    resolve(event.effectiveDirective), { once: true });
+  const script = document.createElement("script");
+  script.textContent = "window.injected = true";
+  document.head.append(script);
+  setTimeout(() => resolve("nothing"), 2000);
+})"""
+
+FRAME = """(url) => new Promise((resolve) => {
+  const frame = document.createElement("iframe");
+  frame.onload = resolve;
+  frame.src = url;
+  document.body.append(frame);
+})"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser) -> AsyncIterator[tuple[BrowserContext, Watch]]:
+    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    yield context, await Watch.over(context)
+
+
+async def log_in(page: Page, site: Site, path: str) -> None:
+    await page.goto(site.http(f"/admin/login/?next={path}", private=True))
+    await page.fill("#id_username", ADMIN)
+    await page.fill("#id_password", PASSWORD)
+    await page.click("[type=submit]")
+    await page.wait_for_url(f"**{path}")
+
+
+async def test_the_admin_works_under_its_policy(
+    site: Site, visitor: tuple[BrowserContext, Watch]
+) -> None:
+    context, watch = visitor
+    tab = await Tab.open(context, site)
+    page = await context.new_page()
+    await log_in(page, site, "/admin/sockets/session/")
+    row = page.locator("#result_list tr").filter(has_text=tab.client_id)
+    while not await row.count():  # rows are written in batches
+        await page.reload()
+    colour = "el => getComputedStyle(el).backgroundColor"
+    badge = row.locator(".gateway-badge.good")
+    assert await badge.evaluate(colour) != "rgba(0, 0, 0, 0)"
+
+    await row.get_by_role("checkbox").check()
+    await page.select_option("select[name=action]", "disconnect")
+    await page.click("[name=index]")
+    await expect(page.locator(".messagelist")).to_contain_text("1")
+    await expect(tab.page.locator("#status")).not_to_have_attribute("data-state", "online")
+
+    for path in (
+        "/admin/",
+        "/admin/sockets/node/",
+        "/admin/auth/user/",
+        "/admin/auth/user/add/",
+        "/admin/auth/group/add/",
+        "/admin/password_change/",
+    ):
+        answer = await page.goto(site.http(path, private=True))
+        assert answer is not None and answer.status == 200, path
+    await page.goto(site.http("/admin/auth/user/", private=True))
+    await page.locator("#result_list").get_by_role("link", name=ADMIN, exact=True).click()
+    await page.fill("#id_first_name", "Chief")
+    await page.click("[name=_continue]")
+    await expect(page.locator(".messagelist .success")).to_be_visible()
+    await page.click(".historylink")
+    await expect(page.locator("#change-history")).to_contain_text("First name")
+    await page.goto(site.http("/admin/sockets/session/", private=True))
+    await page.locator("#result_list .field-id a, #result_list tbody a").first.click()
+    await expect(page.locator("#content h1")).to_contain_text("View")
+    await page.click(".theme-toggle")
+    await page.click("#logout-form button")
+    await expect(page.locator("#content")).to_contain_text("Logged out")
+    assert watch.complaints == []
+
+
+async def test_the_api_page_works_under_its_policy(
+    site: Site, visitor: tuple[BrowserContext, Watch]
+) -> None:
+    context, watch = visitor
+    page = await context.new_page()
+    await page.goto(site.http("/api/v1/docs", private=True))
+    await page.click(".btn.authorize")
+    await page.fill(".auth-container input", API_KEY)
+    await page.click(".auth-btn-wrapper .authorize")
+    await page.click(".auth-btn-wrapper .btn-done")
+    operation = page.locator(".opblock").filter(has_text="The gateway processes that live")
+    await operation.locator(".opblock-summary-control").click()
+    await operation.locator(".try-out__btn").click()
+    await operation.locator(".execute").click()
+    answer = operation.locator(".live-responses-table .response")
+    await expect(answer.locator(".response-col_status")).to_contain_text("200")
+    await expect(answer).to_contain_text("test-node")
+    closed = page.locator(".opblock-summary-control[aria-expanded=false]")
+    while await closed.count():
+        await closed.first.click()
+    for more in await page.locator(".opblock-post .try-out__btn").all():
+        await more.click()
+    await page.locator(".models-control, section.models button").first.click()
+    assert watch.complaints == []
+
+
+async def test_the_demo_works_under_its_policy(
+    site: Site, visitor: tuple[BrowserContext, Watch]
+) -> None:
+    context, watch = visitor
+    tab = await Tab.open(context, site)
+    assert watch.complaints == []
+    assert await tab.page.evaluate(INJECT) == "script-src-elem"
+
+
+async def test_inline_script_does_not_run(
+    site: Site, visitor: tuple[BrowserContext, Watch]
+) -> None:
+    context, _ = visitor
+    page = await context.new_page()
+    for path in ("/admin/login/", "/api/v1/docs", "/healthz"):
+        await page.goto(site.http(path, private=True))
+        assert await page.evaluate(INJECT) == "script-src-elem", path
+        assert not await page.evaluate("window.injected"), path
+
+
+async def test_no_page_can_be_framed(site: Site, visitor: tuple[BrowserContext, Watch]) -> None:
+    context, watch = visitor
+    page = await context.new_page()
+    with foreign_page() as foreign:
+        for private, path in ((True, "/admin/login/"), (True, "/api/v1/docs"), (False, "/demo/")):
+            await page.goto(foreign.url())
+            watch.complaints.clear()
+            await page.evaluate(FRAME, site.http(path, private=private))
+            (framed,) = page.frames[1:]
+            assert framed.url.startswith("chrome-error:"), path
+            said = "\n".join(watch.complaints)
+            assert "frame-ancestors" in said or "X-Frame-Options" in said, (path, said)
