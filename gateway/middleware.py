@@ -21,6 +21,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
+from sockets import audit, metrics
 from sockets.http.paths import keep_segments
 from sockets.http.problems import of_text
 from sockets.types import Surface
@@ -84,10 +85,15 @@ class ProblemMiddleware(Middleware):
         if not is_api(request):
             response: Answer = self.get_response(request)
             return response
-        return self._later(request) if self.is_async else of_text(self.get_response(request))
+        return self._later(request) if self.is_async else _told(self.get_response(request))
 
     async def _later(self, request: HttpRequest) -> HttpResponseBase:
-        return of_text(await self.get_response(request))
+        return _told(await self.get_response(request))
+
+
+def _told(response: Any) -> HttpResponseBase:
+    metrics.count_api_request(response.status_code)
+    return of_text(response)
 
 
 class StaticMiddleware(ServeStaticMiddleware):
@@ -126,7 +132,16 @@ class AdminSessionMiddleware(_AdminOnly, SessionMiddleware):
 
 
 class AdminAuthenticationMiddleware(_AdminOnly, AuthenticationMiddleware):
-    """Staff."""
+    """Staff; the audit log says who it was."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        name = request.user.get_username() if request.user.is_authenticated else ""
+        audit.actor.set(name and f"staff:{name}")
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        audit.actor.set("")  # a thread serves the next one in the same context
+        return response
 
 
 class AdminMessageMiddleware(_AdminOnly, MessageMiddleware):

@@ -143,6 +143,9 @@ GATEWAY: dict[str, Any] = {
     "django_accounts": _env.flag("DJANGO_ACCOUNTS", _default.django_accounts),
     "worker_keys": _env.keys("WORKER_KEYS"),
     "api_keys": _env.keys("API_KEYS"),
+    "keys_refresh": _env.seconds("KEYS_REFRESH", _default.keys_refresh),
+    "api_rate": _env.seconds("API_RATE", _default.api_rate, minimum=0),  # requests a second
+    "api_burst": _env.integer("API_BURST", _default.api_burst),  # requests
     "query_token": _env.flag("QUERY_TOKEN", _default.query_token),
     "heartbeat": _env.seconds("HEARTBEAT", _default.heartbeat),
     "pong_timeout": _env.seconds("PONG_TIMEOUT", _default.pong_timeout),

@@ -57,6 +57,7 @@ class ErrorCode(StrEnum):
     BINARY = "binary_not_supported"
     TOO_LARGE = "too_large"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     UNAVAILABLE = "unavailable"
     TASK_LOST = "task_lost"
     RATE_LIMITED = "rate_limited"

@@ -70,6 +70,9 @@ class Conf:
     django_accounts: bool = False  # this project's users are the gateway's: sockets/accounts.py
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
+    keys_refresh: float = 10.0  # between two readings of the database's keys
+    api_rate: float = 200.0  # requests a second of one key; 0: any number
+    api_burst: int = 400  # requests
     query_token: bool = False  # ?token= is allowed; URLs are logged, so no by default
 
     # Connections.

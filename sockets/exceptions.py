@@ -14,6 +14,7 @@
     ├── BadFrame                one frame that cannot be read; the socket stays open
     ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
     │   └── MessageTooLarge
+    ├── TooManyRequests         the HTTP API: `retry_after` says when to come again
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
@@ -132,6 +133,17 @@ class MessageTooLarge(InvalidMessage):
     """The encoded message is larger than MAX_MESSAGE_SIZE."""
 
     http_status = 413
+
+
+class TooManyRequests(GatewayError):
+    """More than a key's share of the HTTP API. `retry_after`: seconds."""
+
+    close_code = CloseCode.RATE_LIMIT
+    http_status = 429
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NoWorkerAvailable(GatewayError):

@@ -140,10 +140,22 @@ NODES_REAPED: Final = Counter(
 
 RATE_LIMITED: Final = Counter(
     "gateway_rate_limited",
-    "Frames above the rate of their session, answered with an error.",
+    "Frames above their session's rate, requests above their key's: refused with an error.",
     ["kind"],
 )
 rate_limited: Final = {kind: RATE_LIMITED.labels(kind.value) for kind in Kind}
+rate_limited_api: Final = RATE_LIMITED.labels("api")
+
+API_REQUESTS: Final = Counter(
+    "gateway_api_requests", "Requests to the HTTP API, by class of answer.", ["status"]
+)
+_api_requests: Final = {n: API_REQUESTS.labels(f"{n}xx") for n in range(1, 6)}
+
+
+def count_api_request(status: int) -> None:
+    """One request to the HTTP API was answered with this status."""
+    _api_requests[min(max(status // 100, 1), 5)].inc()
+
 
 PAUSED: Final = Gauge(
     "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."

@@ -1,8 +1,8 @@
-"""History for people: which sessions there were, and which processes served them.
+"""History for people, which sessions there were and which processes served them; and keys.
 
-Written in batches by `sockets.recorder`, read by the admin. Nothing on the path of a message
-reads or writes these rows, and no row here decides anything: whether a user is connected is
-known by presence, not by the database.
+History is written in batches by `sockets.recorder` and read by the admin. Nothing on the path of a
+message reads or writes a row, and no row of history decides anything: whether a user is connected
+is known by presence, not by the database. Keys do decide; see `sockets.auth.keyring`.
 """
 
 from __future__ import annotations
@@ -102,3 +102,42 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AccessKey(models.Model):
+    """A secret of a worker or a backend, of which the hash is kept (SHA-256, hex).
+
+    `id` is the part of the secret that may be seen. `name` is who has it; several live keys of one
+    name are a rotation. `scopes`: those of `sockets.auth.scopes`, with spaces between.
+    """
+
+    id = models.CharField(
+        "key id", primary_key=True, max_length=16, help_text="The part of the secret to be seen."
+    )
+    name = models.CharField(max_length=64, help_text="Of the worker or backend that has it.")
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.CharField(max_length=4096)
+    created_at = models.DateTimeField("made")
+    expires_at = models.DateTimeField(
+        "expires", null=True, blank=True, help_text="Empty: it does not."
+    )
+    ended_at = models.DateTimeField("ended", null=True, blank=True)
+    last_used_at = models.DateTimeField("last used", null=True, blank=True)
+
+    class Meta:
+        verbose_name = "key"
+        verbose_name_plural = "keys"
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["name"], name="key_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+    @property
+    def state(self) -> str:
+        """One of live, expired, ended."""
+        if self.ended_at is not None:
+            return "ended"
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return "expired"
+        return "live"

@@ -350,6 +350,7 @@ class Audit(StrEnum):
     REFUSED = "refused"  # a connection or a request that may not be
     KEY_USED = "key_used"  # a worker or backend proved itself by a key
     KEY_MADE = "key_made"
+    KEY_CHANGED = "key_changed"
     KEY_ENDED = "key_ended"
     REVOKED = "revoked"  # what a user had proved does not count any more
     BLOCKED = "blocked"

@@ -1,6 +1,7 @@
 """What staff see: the stock Django admin with the gateway's history in it.
 
 sessions.py   who is and was connected; the action that disconnects
+keys.py       the keys of workers and backends
 nodes.py      the processes that serve them
 periods.py    a date hierarchy that does not read the whole table
 shown.py      values as people read them
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from sockets.admin.keys import AccessKeyAdmin
 from sockets.admin.nodes import NodeAdmin
 from sockets.admin.sessions import SessionAdmin
 
-__all__ = ["NodeAdmin", "SessionAdmin"]
+__all__ = ["AccessKeyAdmin", "NodeAdmin", "SessionAdmin"]
 
 admin.site.site_header = "Gateway"
 admin.site.site_title = "Gateway"
-admin.site.index_title = "Sessions and staff"
+admin.site.index_title = "Sessions, keys and staff"

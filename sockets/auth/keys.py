@@ -1,39 +1,77 @@
-"""Authentication of workers and backends: a shared key, of which only the hash is kept."""
+"""Keys of workers and backends: shared secrets, of which only the hash is kept.
+
+Those of the environment (WORKER_KEYS, API_KEYS) last as long as the process. Those of the database
+are made by `manage.py create_key` or in the admin, and end while the gateway runs; their secret is
+`gw_<id>_<43 characters>`, a form that scanners of repositories find.
+"""
 
 from __future__ import annotations
 
 import hmac
+import re
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import sha256
+from typing import Final
 
-from sockets.auth.handshake import Handshake
+from sockets.auth.scopes import ALL, WORKERS
 from sockets.conf import Conf
-from sockets.exceptions import Forbidden, Unauthorized
-from sockets.types import Credentials
+
+_FORM: Final = re.compile(r"gw_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
-def authenticate_worker(handshake: Handshake, conf: Conf) -> Credentials:
-    """Which worker key this is. Raises Unauthorized or Forbidden.
+class Use(StrEnum):
+    """Where a key is shown."""
 
-    A worker is a program: a request with an Origin comes from a browser and is refused, so that
-    no page can use what a browser happens to know (ARCHITECTURE rule 11). Never a key in a query.
-    """
-    if "origin" in handshake.headers:
-        raise Forbidden("the worker socket is not for browsers")
-    if not conf.worker_keys:
-        raise Unauthorized("no worker key is configured: set WORKER_KEYS")
-    token = handshake.token(allow_query=False)
-    if token is None:
-        raise Unauthorized("no key: send Authorization: Bearer <worker key>")
-    name = find_key(token, conf.worker_keys)
-    if name is None:
-        raise Unauthorized("this worker key is not known")
-    return Credentials(name, "key")
+    WORKER = "worker"
+    API = "api"
 
 
-def find_key(secret: str, hashes: Mapping[str, str]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`id` "": of the environment. `hash`: SHA-256 of the secret in hex. `expires_at`: seconds
+    since the epoch, None: never."""
+
+    name: str
+    scopes: frozenset[str]
+    id: str = ""
+    hash: str = field(default="", repr=False)
+    expires_at: float | None = None
+
+
+def make_secret() -> tuple[str, str]:
+    """A new key's id and its secret."""
+    id = "".join(secrets.choice(_LETTERS) for _ in range(8))
+    return id, f"gw_{id}_{secrets.token_urlsafe(32)}"
+
+
+def id_in(secret: str) -> str | None:
+    """Which key of the database a secret claims to be; None: it has not that form."""
+    found = _FORM.fullmatch(secret)
+    return found and found[1]
+
+
+def hash_of(secret: str) -> str:
+    """What is kept of a secret. It is 256 random bits, so that nothing slower protects it more."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def environment_key(secret: str, use: Use, conf: Conf) -> Key | None:
+    """The key of the settings with this secret."""
+    if use is Use.WORKER:
+        hashes, scopes = conf.worker_keys, WORKERS
+    else:
+        hashes, scopes = conf.api_keys, ALL
+    name = _find(secret, hashes)
+    return None if name is None else Key(name, scopes)
+
+
+def _find(secret: str, hashes: Mapping[str, str]) -> str | None:
     """The name of the key with this secret. Every key is compared, in constant time."""
-    given = sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    given = hash_of(secret)
     found = None
     for name, known in hashes.items():
         if hmac.compare_digest(given, known):

@@ -7,10 +7,11 @@ from dataclasses import replace
 from msgspec import Raw
 
 from sockets import metrics
-from sockets.auth import keys
+from sockets.auth import scopes
+from sockets.auth.keyring import authenticate_worker
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
-from sockets.exceptions import BadFrame, BadRequest, GatewayError
+from sockets.exceptions import BadFrame, BadRequest, Forbidden, GatewayError
 from sockets.hub import Room
 from sockets.ids import is_pool, is_user_id
 from sockets.layers.fanout import Message
@@ -49,7 +50,7 @@ class WorkerConsumer(GatewayConsumer):
     kind = Kind.WORKER
 
     async def authenticate(self) -> Credentials:
-        return keys.authenticate_worker(self.handshake, self.node.conf)
+        return await authenticate_worker(self.handshake, self.node.keys)
 
     def client_id(self) -> str:
         return self.handshake.client_id("worker_id", "workerId")
@@ -63,6 +64,9 @@ class WorkerConsumer(GatewayConsumer):
             # A worker has no browser; what tells one from another is its name.
             session.info = replace(session.info, agent=name)
         pools = _pools(params.get("pools", ""))
+        for pool in pools:
+            if not scopes.may_use(pool, self.credentials.scopes):
+                raise Forbidden(f"this key has no scope tasks:{pool}")
         capacity = _capacity(params.get("capacity", "1"))
         self._name = worker_name(session.info)
         held = await self.node.sessions.open_worker(session, pools, capacity)
@@ -91,17 +95,24 @@ class WorkerConsumer(GatewayConsumer):
             case Pong():
                 self.session.connection.pong()
             case Notify():
+                self._need(scopes.NOTIFY)
                 await self._on_notify(message)
             case Attach():
+                self._need(scopes.PRESENCE)
                 await self._on_attach(message)
             case Detach():
                 self.session.attached.discard(message.user)
                 await self.node.hub.leave(self.session, worker_group(message.user))
                 await self.reply(message.ref)
             case Presence():
+                self._need(scopes.PRESENCE)
                 await self._on_presence(message)
             case _:
                 await self._on_task(message)
+
+    def _need(self, scope: str) -> None:
+        if scope not in self.credentials.scopes:
+            raise BadFrame(ErrorCode.FORBIDDEN, f"this key has no scope {scope}")
 
     async def _on_task(self, message: TaskMessage) -> None:
         worker, dispatcher = self._name, self.node.dispatcher

@@ -14,6 +14,7 @@ from django.urls import register_converter
 from ninja import NinjaAPI
 
 from sockets import __version__
+from sockets.auth.scopes import ADMIN
 from sockets.http import problems
 from sockets.http.paths import SegmentConverter
 from sockets.http.schemas import Problem
@@ -25,10 +26,12 @@ register_converter(SegmentConverter, "segment")
 _ERRORS = {
     "400": "The request cannot be read.",
     "401": "No valid key.",
+    "403": "The key has not the scope.",
     "404": "There is no such thing.",
     "405": "Another method is meant.",
     "413": "Too large.",
     "422": "Understood, and wrong.",
+    "429": "More requests than API_RATE: wait `retry_after` seconds.",
     "503": "Not now: the state store is away, or no worker is free.",
 }
 
@@ -40,8 +43,10 @@ class _Api(NinjaAPI):
         document = super().get_openapi_schema(**kwargs)
         document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         content = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        scopes = _scopes(self)
         for operations in document["paths"].values():
             for operation in operations.values():
+                operation["security"] = [{ApiKey.__name__: [scopes[operation["operationId"]]]}]
                 for status, description in _ERRORS.items():
                     answer = {"description": description, "content": content}
                     operation["responses"].setdefault(status, answer)
@@ -53,6 +58,18 @@ class _Api(NinjaAPI):
         return response
 
 
+def _scopes(api: NinjaAPI) -> dict[str, str]:
+    """What each operation needs, by its id."""
+    return {
+        operation.operation_id or api.get_openapi_operation_id(operation): auth.name
+        for router in api._get_bound_routers()
+        for view in router.path_operations.values()
+        for operation in view.operations
+        for auth in operation.auth_callbacks
+        if isinstance(auth, ApiKey)
+    }
+
+
 api = _Api(
     title="Gateway",
     version=__version__,
@@ -60,7 +77,7 @@ api = _Api(
         "Notify users, see who is connected, give work to workers. User ids in paths are "
         "percent-encoded, a `/` too. Errors are problem JSON (RFC 9457)."
     ),
-    auth=ApiKey(),
+    auth=ApiKey(ADMIN),  # of a route that says nothing else
     urls_namespace="gateway-api",
 )
 problems.install(api)

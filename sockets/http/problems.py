@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable
+from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable, TooManyRequests
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -47,6 +47,8 @@ def of_gateway(request: HttpRequest, error: Any) -> HttpResponse:
     members: dict[str, Any] = {"code": _code(type(error))}
     if isinstance(error, GatewayUnavailable):
         members |= {"outcome": error.outcome, "id": error.id}
+    if isinstance(error, TooManyRequests):
+        members["retry_after"] = round(error.retry_after, 3)
     if isinstance(error, NoWorkerAvailable):
         members["pools"] = [
             {
@@ -81,7 +83,7 @@ def of_http(request: HttpRequest, error: Any) -> HttpResponse:
 
 def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
     """No key, or one that is not known."""
-    detail = "send Authorization: Bearer <API key>; keys are those of API_KEYS"
+    detail = "send Authorization: Bearer <key>; make one with manage.py create_key"
     return problem(401, detail, code="unauthorized")
 
 

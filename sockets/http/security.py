@@ -1,23 +1,84 @@
-"""Who may use the HTTP API: backends with a key."""
+"""Who may use the HTTP API: backends with a key, each for what its scopes hold."""
 
 from __future__ import annotations
-
-import logging
 
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from sockets.auth.keys import find_key
+from sockets import audit, metrics
+from sockets.auth.keys import Key, Use, environment_key, id_in
+from sockets.auth.scopes import TASKS, may_use
 from sockets.conf import get_conf
-
-logger = logging.getLogger(__name__)
+from sockets.exceptions import Forbidden, TooManyRequests
+from sockets.node.node import Node, current_node, ensure_node
+from sockets.types import Audit
 
 
 class ApiKey(HttpBearer):
-    """`Authorization: Bearer <secret of an entry of API_KEYS>`. Never a key in a query."""
+    """`Authorization: Bearer <secret>` of a key that holds `scope`. Never a key in a query.
 
-    openapi_description = "The secret of an entry of API_KEYS."
+    `scope` TASKS: those of any pool; the route asks `may_use_pool` for the one that is meant.
+    """
 
-    async def authenticate(self, request: HttpRequest, token: str) -> str | None:
-        """The key's name; it is what the request is called in the log."""
-        return find_key(token, get_conf().api_keys)
+    openapi_description = (
+        "The secret of a key that `manage.py create_key` made, or of an entry of API_KEYS. "
+        "Each operation names the scope that it needs."
+    )
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
+
+    async def authenticate(self, request: HttpRequest, token: str) -> Key | None:
+        """Raises Forbidden, TooManyRequests, TryAgainLater."""
+        address = request.META.get("REMOTE_ADDR", "")
+        node = current_node()
+        if node is None and id_in(token):
+            node = await ensure_node()  # who else would know it
+        key = await _find(token, node)
+        if key is None:
+            _record_refusal(401, "no valid key", address)
+            if node is not None and (wait := node.keys.wait_after_failure(address)):
+                raise _too_many("too many wrong keys from this address", wait)
+            return None
+        if node is not None and (wait := node.keys.wait_of(key)):
+            rate = node.conf.api_rate
+            raise _too_many(f"more than {rate:g} requests a second with this key", wait)
+        audit.actor.set(f"key:{key.name}")
+        if not _holds(key, self.scope):
+            _record_refusal(403, f"no scope {self.name}", address)
+            raise Forbidden(f"this key has no scope {self.name}")
+        if node is not None:
+            node.keys.used(key, Use.API, address)
+        return key
+
+    @property
+    def name(self) -> str:
+        """The scope as people write it."""
+        return f"{TASKS}<pool>" if self.scope == TASKS else self.scope
+
+
+def may_use_pool(request: HttpRequest, pool: str) -> bool:
+    """Whether the request's key holds the tasks of this pool."""
+    return may_use(pool, request.auth.scopes)  # type: ignore[attr-defined]  # set by ninja
+
+
+async def _find(secret: str, node: Node | None) -> Key | None:
+    if node is None:
+        return environment_key(secret, Use.API, get_conf())
+    return await node.keys.find(secret, Use.API)
+
+
+def _holds(key: Key, scope: str) -> bool:
+    if scope == TASKS:
+        return any(one.startswith(TASKS) for one in key.scopes)
+    return scope in key.scopes
+
+
+def _too_many(text: str, wait: float) -> TooManyRequests:
+    metrics.rate_limited_api.inc()
+    return TooManyRequests(text, wait)
+
+
+def _record_refusal(code: int, reason: str, address: str) -> None:
+    audit.record(Audit.REFUSED, surface="api", code=code, reason=reason, address=address)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from sockets import __version__
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
+from sockets.auth.keyring import KeyRing
+from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
 from sockets.events import Events
@@ -30,7 +32,7 @@ from sockets.node.renewal import Renewal
 from sockets.node.requests import Requests
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
-from sockets.types import NodeInfo
+from sockets.types import Kind, NodeInfo
 from sockets.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class Node(Core):
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
         self.client_auth = ClientAuth(conf)
+        self.keys = KeyRing(conf, self._close_those_of_ended_keys)
         self.recorder = Recorder(
             node=conf.node_name,
             queue_size=conf.recorder_queue,
@@ -146,6 +149,7 @@ class Node(Core):
                 await asyncio.to_thread(self.recorder.stop, 0)
                 await self.client_auth.close()
                 await super().stop(self.conf.close_timeout)
+                self.keys.close()
             finally:
                 self._lock.release()
             raise
@@ -157,6 +161,7 @@ class Node(Core):
             self.spawn(self.webhooks.run())
         if self.client_auth.published is not None:
             self.spawn(self.client_auth.published.run())
+        self.spawn(self.keys.run())
         self.spawn(self.attendance.watch())
         self.spawn(self.reaper.run())
         self._started = True
@@ -230,6 +235,7 @@ class Node(Core):
             logger.error("the database did not take all session rows within %g s", grace)
         await self.client_auth.close()
         await super().stop(timeout or self.conf.close_timeout)
+        self.keys.close()
         self._lock.release()
 
     async def _take_leave(self, grace: float) -> None:
@@ -251,6 +257,12 @@ class Node(Core):
         self.recorder.node_seen(time.time())
         await self.registration.beat()
         await self.sessions.renew()
+
+    def _close_those_of_ended_keys(self) -> None:
+        for session in self.hub:
+            id = session.info.jti if session.info.kind is Kind.WORKER else ""
+            if id and not self.keys.is_live(id):
+                session.close(CloseCode.REVOKED, "this key has ended")
 
     def _close_rows_of(self, dead: NodeInfo, at: float) -> None:
         self.recorder.node_died(dead.name, started=dead.started_at, at=at)
@@ -287,6 +299,14 @@ _starting: asyncio.Task[Node] | None = None
 def current_node() -> Node | None:
     """The node of this process, if it runs."""
     return _node
+
+
+def keys_changed() -> None:
+    """The node of this process, if it runs, should look now; the others do within KEYS_REFRESH."""
+    node = _node
+    if node is not None:
+        with suppress(RuntimeError):  # it has just ended
+            node.loop.call_soon_threadsafe(node.keys.hurry)
 
 
 async def ensure_node(**ports: int) -> Node:

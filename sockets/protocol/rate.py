@@ -1,6 +1,9 @@
-"""A token bucket: so many at once, so many a second for ever."""
+"""Token buckets: so many at once, so many a second for ever."""
 
 from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
 
 
 class Bucket:
@@ -28,3 +31,24 @@ class Bucket:
     def wait(self) -> float:
         """Seconds until there is one."""
         return max(0.0, (1 - self._tokens) / self._rate)
+
+
+class Buckets:
+    """A bucket for each key; `most` of them, beyond that the one used longest ago is forgotten."""
+
+    def __init__(self, *, rate: float, burst: float, most: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
+
+    def take(self, key: Hashable, now: float) -> float:
+        """0 if there was a token, else the seconds until there is one."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(now, rate=self._rate, burst=self._burst)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return 0.0 if bucket.take(now) else max(bucket.wait(), 1e-3)

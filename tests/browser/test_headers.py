@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
@@ -148,3 +150,37 @@ async def test_no_page_can_be_framed(site: Site, visitor: tuple[BrowserContext, 
             assert framed.url.startswith("chrome-error:"), path
             said = "\n".join(watch.complaints)
             assert "frame-ancestors" in said or "X-Frame-Options" in said, (path, said)
+
+
+async def test_a_key_is_made_and_ended_under_the_policy(
+    site: Site, visitor: tuple[BrowserContext, Watch], shots: Path
+) -> None:
+    context, watch = visitor
+    page = await context.new_page()
+    await log_in(page, site, "/admin/sockets/accesskey/")
+    await page.click(".object-tools a")
+    await page.fill("#id_name", "shop")
+    await page.check("input[name=plain][value=notify]")
+    await page.fill("#id_pools", "image.convert")
+    await page.screenshot(path=shots / "admin-key-add.png")
+    await page.click("[name=_save]")
+    secret = await page.locator(".gateway-secret").inner_text()
+    assert re.fullmatch(r"gw_[a-z2-7]{8}_[\w-]{43}", secret)
+    await page.screenshot(path=shots / "admin-key-made.png")
+    answer = await context.request.post(
+        site.http("/api/v1/users/42/messages", private=True),
+        data={"event": "e"},
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    assert answer.status == 200, "it counts at once"
+    await page.get_by_role("link", name="To the keys").click()
+    row = page.locator("#result_list tr").filter(has_text="shop")
+    await expect(row.locator(".gateway-badge.good")).to_have_text("live")
+    await page.screenshot(path=shots / "admin-keys.png")
+    await row.get_by_role("checkbox").check()
+    await page.select_option("select[name=action]", "end")
+    await page.click("[name=index]")
+    await expect(page.locator(".messagelist")).to_contain_text("1 key has ended")
+    await expect(row.locator(".gateway-badge.quiet")).to_have_text("ended")
+    assert secret not in await page.content()
+    assert watch.complaints == []

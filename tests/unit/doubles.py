@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from channels.layers import channel_layers
 
 from sockets import signals
 from sockets.attendance import Attendance
+from sockets.auth.keyring import KeyRing
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.control import Control
@@ -486,12 +488,19 @@ def scope_of(
     }
 
 
+def without_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes write no rows, and read none."""
+    monkeypatch.setattr(node_module, "Recorder", RecordingRecorder)
+    keys = partial(KeyRing, load=dict, note_used=lambda used: None)
+    monkeypatch.setattr(node_module, "KeyRing", keys)
+
+
 @asynccontextmanager
 async def running_node(
     monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any
 ) -> AsyncIterator[Node]:
-    """This process' node, in memory mode and with a recorder that writes no rows."""
-    monkeypatch.setattr(node_module, "Recorder", RecordingRecorder)
+    """This process' node, in memory mode and without a database."""
+    without_database(monkeypatch)
     monkeypatch.setattr(channel_layers, "backends", {})
     values: dict[str, Any] = {
         "data_dir": folder,

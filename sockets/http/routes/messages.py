@@ -8,6 +8,7 @@ from ninja import Router
 from ninja.params.functions import Header, Query
 
 from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
+from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
     BroadcastIn,
@@ -18,6 +19,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
     StoredMessage,
 )
+from sockets.http.security import ApiKey
 from sockets.types import Entry, Notification
 
 router = Router(tags=["Messages"])
@@ -30,7 +32,10 @@ IdempotencyKey = Header(
 
 
 @router.post(
-    "/users/{segment:user}/messages", response=ReceiptOut, summary="Notify every session of a user"
+    "/users/{segment:user}/messages",
+    response=ReceiptOut,
+    auth=ApiKey(NOTIFY),
+    summary="Notify every session of a user",
 )
 async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
@@ -49,7 +54,12 @@ async def notify(
     return ReceiptOut.of(receipt)
 
 
-@router.post("/messages/batch", response=ReceiptsOut, summary="Notify many, each with its message")
+@router.post(
+    "/messages/batch",
+    response=ReceiptsOut,
+    auth=ApiKey(NOTIFY),
+    summary="Notify many, each with its message",
+)
 async def notify_batch(
     request: HttpRequest, batch: BatchIn, key: Key | None = IdempotencyKey
 ) -> ReceiptsOut:
@@ -63,14 +73,19 @@ async def notify_batch(
     return ReceiptsOut(receipts=[ReceiptOut.of(receipt) for receipt in receipts])
 
 
-@router.post("/broadcast", response=ReceiptOut, summary="Tell every connected client")
+@router.post(
+    "/broadcast", response=ReceiptOut, auth=ApiKey(NOTIFY), summary="Tell every connected client"
+)
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
     return ReceiptOut.of(await abroadcast(message.event, message.data))
 
 
 @router.get(
-    "/users/{segment:user}/messages", response=MessagesOut, summary="Read a user's recent messages"
+    "/users/{segment:user}/messages",
+    response=MessagesOut,
+    auth=ApiKey(PRESENCE),
+    summary="Read a user's recent messages",
 )
 async def read(
     request: HttpRequest,

@@ -7,16 +7,26 @@ from ninja import Router
 from ninja.errors import HttpError
 
 from sockets.api import aassign_task, acancel_task, anodes, atask
+from sockets.auth.scopes import ADMIN, TASKS
+from sockets.exceptions import Forbidden
 from sockets.http.schemas import CancelledOut, NodeOut, NodesOut, TaskIn, TaskOut
+from sockets.http.security import ApiKey, may_use_pool
+from sockets.types import Task
 
 router = Router()
 
 
 @router.post(
-    "/tasks", response={201: TaskOut}, tags=["Tasks"], summary="Give work to one live worker"
+    "/tasks",
+    response={201: TaskOut},
+    auth=ApiKey(TASKS),
+    tags=["Tasks"],
+    summary="Give work to one live worker",
 )
 async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     """Answers when a worker has accepted; 503 with the pools' load when none is free."""
+    if not may_use_pool(request, task.pool):
+        raise Forbidden(f"this key has no scope tasks:{task.pool}")
     made = await aassign_task(
         task.pool,
         task.event,
@@ -29,22 +39,46 @@ async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     return 201, TaskOut.of(made)
 
 
-@router.get("/tasks/{task_id}", response=TaskOut, tags=["Tasks"], summary="A task as it is now")
+@router.get(
+    "/tasks/{task_id}",
+    response=TaskOut,
+    auth=ApiKey(TASKS),
+    tags=["Tasks"],
+    summary="A task as it is now",
+)
 async def task(request: HttpRequest, task_id: str) -> TaskOut:
     """404 if it never was, or ended longer ago than TASK_KEEP."""
-    found = await atask(task_id)
-    if found is None:
-        raise HttpError(404, "there is no such task, or it ended too long ago")
-    return TaskOut.of(found)
+    return TaskOut.of(await _found(request, task_id))
 
 
-@router.delete("/tasks/{task_id}", response=CancelledOut, tags=["Tasks"], summary="Cancel a task")
+@router.delete(
+    "/tasks/{task_id}",
+    response=CancelledOut,
+    auth=ApiKey(TASKS),
+    tags=["Tasks"],
+    summary="Cancel a task",
+)
 async def cancel(request: HttpRequest, task_id: str) -> CancelledOut:
     """Its worker is told to stop."""
+    await _found(request, task_id)
     return CancelledOut(cancelled=await acancel_task(task_id))
 
 
-@router.get("/nodes", response=NodesOut, tags=["Nodes"], summary="The gateway processes that live")
+@router.get(
+    "/nodes",
+    response=NodesOut,
+    auth=ApiKey(ADMIN),
+    tags=["Nodes"],
+    summary="The gateway processes that live",
+)
 async def nodes(request: HttpRequest) -> NodesOut:
     """By name, as each last described itself."""
     return NodesOut(nodes=[NodeOut.of(info) for info in await anodes()])
+
+
+async def _found(request: HttpRequest, task_id: str) -> Task:
+    """Another pool's task is none of this key's business: as if it were not there."""
+    found = await atask(task_id)
+    if found is None or not may_use_pool(request, found.pool):
+        raise HttpError(404, "there is no such task, or it ended too long ago")
+    return found

@@ -20,6 +20,7 @@ from sockets.api import (
     astream_position,
     aunblock_user,
 )
+from sockets.auth.scopes import ADMIN, PRESENCE
 from sockets.codes import CloseCode
 from sockets.http.schemas import (
     BlockIn,
@@ -35,6 +36,7 @@ from sockets.http.schemas import (
     UnblockedOut,
     UserOut,
 )
+from sockets.http.security import ApiKey
 from sockets.types import Disconnected
 
 router = Router(tags=["Presence"])
@@ -50,7 +52,9 @@ SESSION = Query(None, description="Only this one.")
 KEEP = Query([], description="Ids of clients or sessions to spare.")
 
 
-@router.get("/users/{segment:user}", response=UserOut, summary="How a user stands")
+@router.get(
+    "/users/{segment:user}", response=UserOut, auth=ApiKey(PRESENCE), summary="How a user stands"
+)
 async def user(request: HttpRequest, user: str) -> UserOut:
     """State, live sessions, when last seen, and where the stream stands."""
     stands = await apresence_of(user)
@@ -60,7 +64,9 @@ async def user(request: HttpRequest, user: str) -> UserOut:
     return made
 
 
-@router.post("/presence", response=PresencesOut, summary="How many users stand")
+@router.post(
+    "/presence", response=PresencesOut, auth=ApiKey(PRESENCE), summary="How many users stand"
+)
 async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
     """At most 10,000 at once."""
     answer = await apresence_of_users(asked.users)
@@ -71,7 +77,10 @@ async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
 
 
 @router.delete(
-    "/users/{segment:user}/sessions", response=DisconnectedOut, summary="Close a user's sessions"
+    "/users/{segment:user}/sessions",
+    response=DisconnectedOut,
+    auth=ApiKey(ADMIN),
+    summary="Close a user's sessions",
 )
 async def disconnect(
     request: HttpRequest,
@@ -90,7 +99,10 @@ async def disconnect(
 
 
 @router.post(
-    "/users/{segment:user}/revocations", response=DisconnectedOut, summary="Revoke what was proved"
+    "/users/{segment:user}/revocations",
+    response=DisconnectedOut,
+    auth=ApiKey(ADMIN),
+    summary="Revoke what was proved",
 )
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
     """All of the user, one login or one token counts no more; returns when the sockets are closed
@@ -100,19 +112,34 @@ async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> Disconn
     return DisconnectedOut.of(done)
 
 
-@router.put("/users/{segment:user}/block", response=DisconnectedOut, summary="Block a user")
+@router.put(
+    "/users/{segment:user}/block",
+    response=DisconnectedOut,
+    auth=ApiKey(ADMIN),
+    summary="Block a user",
+)
 async def block(request: HttpRequest, user: str, wanted: BlockIn) -> DisconnectedOut:
     """Close all sessions (4507), and let none in until then."""
     return DisconnectedOut.of(await ablock_user(user, wanted.until, reason=wanted.reason))
 
 
-@router.delete("/users/{segment:user}/block", response=UnblockedOut, summary="Unblock a user")
+@router.delete(
+    "/users/{segment:user}/block",
+    response=UnblockedOut,
+    auth=ApiKey(ADMIN),
+    summary="Unblock a user",
+)
 async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
     """Let the user in again."""
     return UnblockedOut(unblocked=await aunblock_user(user))
 
 
-@router.get("/sessions", response=SessionsOut, summary="Live sessions of clients and workers")
+@router.get(
+    "/sessions",
+    response=SessionsOut,
+    auth=ApiKey(PRESENCE),
+    summary="Live sessions of clients and workers",
+)
 async def sessions(
     request: HttpRequest,
     node: str | None = Query(None, description="Only those of this node."),
@@ -123,7 +150,9 @@ async def sessions(
     return SessionsOut(sessions=[SessionOut.of(info) for info in found])
 
 
-@router.delete("/sessions/{session}", response=DisconnectedOut, summary="Close one session")
+@router.delete(
+    "/sessions/{session}", response=DisconnectedOut, auth=ApiKey(ADMIN), summary="Close one session"
+)
 async def disconnect_session(
     request: HttpRequest,
     session: Id,

@@ -1,4 +1,4 @@
-"""Worker keys: only hashes are kept, all are compared, and browsers stay outside."""
+"""Keys: only hashes are kept, all are compared, and a scope holds what it says."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from hashlib import sha256
 
 import pytest
 
-from sockets.auth.handshake import Handshake, parse
-from sockets.auth.keys import authenticate_worker, find_key
+from sockets.auth.keys import (
+    Key,
+    Use,
+    environment_key,
+    hash_of,
+    id_in,
+    make_secret,
+)
+from sockets.auth.scopes import ALL, MAX_SCOPES, WORKERS, may_use, parse_scopes
 from sockets.conf import Conf
-from sockets.exceptions import Forbidden, Unauthorized
-from sockets.types import Credentials
-from tests.unit.doubles import scope_of
 
 
 def hashed(secret: str) -> str:
@@ -20,12 +24,12 @@ def hashed(secret: str) -> str:
 
 
 KEYS = {"one": hashed("secret-1"), "two": hashed("secret-2"), "three": hashed("비밀")}
-CONF = Conf(worker_keys=KEYS)
+CONF = Conf(worker_keys=KEYS, api_keys={"backend": hashed("secret-b")})
 
 
-def hand(query: str = "", **headers: str) -> Handshake:
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return parse(scope_of(query, headers=raw))
+def find_key(secret: str) -> str | None:
+    key = environment_key(secret, Use.WORKER, CONF)
+    return key and key.name
 
 
 @pytest.mark.parametrize(
@@ -33,15 +37,15 @@ def hand(query: str = "", **headers: str) -> Handshake:
     [("secret-1", "one"), ("secret-2", "two"), ("비밀", "three"), ("secret-3", None), ("", None)],
 )
 def test_which_key_this_is(secret: str, name: str | None) -> None:
-    assert find_key(secret, KEYS) == name
+    assert find_key(secret) == name
 
 
 def test_the_hash_is_no_key() -> None:
-    assert find_key(KEYS["one"], KEYS) is None
+    assert find_key(KEYS["one"]) is None
 
 
 def test_a_secret_that_has_no_utf8_is_simply_unknown() -> None:
-    assert find_key("\udcff", KEYS) is None
+    assert find_key("\udcff") is None
 
 
 def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,34 +57,71 @@ def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    assert find_key("secret-1", KEYS) == "one"
+    assert find_key("secret-1") == "one"
     assert [other for _, other in compared] == list(KEYS.values()), "the first hit ends nothing"
     assert {one for one, _ in compared} == {hashed("secret-1")}
 
 
-def test_a_worker_is_known_by_its_key() -> None:
-    known = authenticate_worker(hand(authorization="Bearer secret-2"), CONF)
-    assert known == Credentials("two", "key")
+def test_keys_of_the_environment_are_for_one_use() -> None:
+    assert environment_key("secret-1", Use.WORKER, CONF) == Key("one", WORKERS)
+    assert environment_key("secret-b", Use.API, CONF) == Key("backend", ALL)
+    assert environment_key("secret-1", Use.API, CONF) is None
+    assert environment_key("secret-b", Use.WORKER, CONF) is None
 
 
-def test_a_request_of_a_browser_is_refused_whatever_its_key() -> None:
-    for origin in ("https://example.com", "null", ""):
-        with pytest.raises(Forbidden, match="browsers"):
-            authenticate_worker(hand(origin=origin, authorization="Bearer secret-2"), CONF)
+def test_a_secret_says_which_key_it_is_and_nothing_shows_it() -> None:
+    made = [make_secret() for _ in range(100)]
+    assert len(set(made)) == 100
+    for id, secret in made:
+        assert id_in(secret) == id
+        assert len(secret) == 3 + 8 + 1 + 43
+        assert secret not in repr(Key("name", ALL, id, hash_of(secret)))
+        assert hash_of(secret) not in repr(Key("name", ALL, id, hash_of(secret)))
 
 
-@pytest.mark.parametrize("query", ["token=secret-1", "key=secret-1"])
-def test_a_key_is_never_read_from_the_query(query: str) -> None:
-    with pytest.raises(Unauthorized, match="no key: send Authorization"):
-        authenticate_worker(hand(query), Conf(worker_keys=KEYS, query_token=True))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "gw_",
+        "gw_abcdefgh_",
+        f"gw_abcdefg1_{'x' * 43}",
+        f"gw_abcdefgh_{'x' * 42}",
+        "secret-1",
+        f"gw_abcdefgh_{'x' * 44}",
+        f" gw_abcdefgh_{'x' * 43}",
+        f"gw_abcdefgh_{'x' * 43}\n",
+    ],
+)
+def test_what_has_another_form_is_no_key_of_the_database(text: str) -> None:
+    assert id_in(text) is None
 
 
-def test_an_unknown_key_is_not_quoted() -> None:
-    with pytest.raises(Unauthorized) as caught:
-        authenticate_worker(hand(authorization="Bearer wrong-one"), CONF)
-    assert "wrong-one" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["notify"], {"notify"}),
+        (["notify", "notify", "tasks:image.convert"], {"notify", "tasks:image.convert"}),
+        (["tasks:*", "presence", "admin"], {"tasks:*", "presence", "admin"}),
+        ([], None),
+        (["tasks"], None),
+        (["tasks:"], None),
+        (["tasks:a b"], None),
+        (["Notify"], None),
+        (["*"], None),
+        (["image.convert"], None),
+        ([f"tasks:{n}" for n in range(MAX_SCOPES + 1)], None),
+    ],
+)
+def test_scopes(words: list[str], expected: set[str] | None) -> None:
+    if expected is None:
+        with pytest.raises(ValueError, match="scope"):
+            parse_scopes(words)
+    else:
+        assert parse_scopes(words) == expected
 
 
-def test_without_configured_keys_nobody_is_a_worker() -> None:
-    with pytest.raises(Unauthorized, match="WORKER_KEYS"):
-        authenticate_worker(hand(authorization="Bearer secret-1"), Conf())
+def test_a_pool_is_its_own_or_any() -> None:
+    assert may_use("a", {"tasks:a"}) and may_use("a", {"tasks:*"})
+    assert not may_use("a", {"tasks:ab"}) and not may_use("a", {"notify", "presence", "admin"})
+    assert may_use("*", {"tasks:*"}) and not may_use("b", {"tasks:a"})

@@ -26,6 +26,7 @@ from tests.unit.doubles import (
     outbox_of,
     running_node,
     until_told,
+    without_database,
 )
 
 
@@ -41,7 +42,7 @@ async def nothing_runs(
 ) -> AsyncIterator[None]:
     """This process before its first connection, with a folder of its own."""
     settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"}
-    monkeypatch.setattr(node_module, "Recorder", RecordingRecorder)
+    without_database(monkeypatch)
     monkeypatch.setattr(node_module, "_node", None)
     monkeypatch.setattr(node_module, "_starting", None)
     monkeypatch.setattr(channel_layers, "backends", {})

@@ -1,0 +1,230 @@
+"""Keys of workers and backends: made here, shown once, ended here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from sockets import audit
+from sockets.admin.shown import Tone, badge, shortened
+from sockets.auth.key_rows import NAME, NAME_RULE, end_keys, make_key
+from sockets.auth.scopes import ADMIN, NOTIFY, PRESENCE, TASKS, parse_scopes
+from sockets.models import AccessKey
+from sockets.node.node import keys_changed
+from sockets.types import Audit
+
+_TONES = {"live": Tone.GOOD, "expired": Tone.WARNING, "ended": Tone.QUIET}
+_SCOPES = (
+    (NOTIFY, "notify: send to users"),
+    (PRESENCE, "presence: see who is connected, and users' messages"),
+    (ADMIN, "admin: end sessions, block users, see nodes"),
+)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Live, or not any more."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [("live", "live"), ("over", "expired or ended")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AccessKey]) -> QuerySet[AccessKey]:
+        live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        match self.value():
+            case "live":
+                return queryset.filter(live, ended_at=None)
+            case "over":
+                return queryset.exclude(live, ended_at=None)
+        return queryset
+
+
+class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The row is made by `make_key`; the form asks what for."""
+
+    plain = forms.MultipleChoiceField(
+        label="Scopes", choices=_SCOPES, required=False, widget=forms.CheckboxSelectMultiple
+    )
+    pools = forms.CharField(
+        required=False,
+        max_length=2_000,
+        help_text="Pools whose tasks it may give or take, with spaces between; * is any.",
+    )
+
+    class Meta:
+        model = AccessKey
+        fields = ("name", "expires_at")
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if NAME.fullmatch(name) is None:
+            raise ValidationError(f"{NAME_RULE[0].upper()}{NAME_RULE[1:]}")
+        return name
+
+    def clean_expires_at(self) -> Any:
+        at = self.cleaned_data["expires_at"]
+        if at is not None and at <= timezone.now():
+            raise ValidationError("This is over already.")
+        return at
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        words = [*found.get("plain", ())]
+        words += [f"{TASKS}{pool}" for pool in found.get("pools", "").split()]
+        try:
+            self.scopes = parse_scopes(words)
+        except ValueError as error:
+            self.add_error("pools" if found.get("pools") else "plain", str(error))
+        return found
+
+
+@admin.register(AccessKey)
+class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """A key is made, may get another end, and ends; its row stays, for who asks what it was."""
+
+    list_display = (
+        "name",
+        "state_shown",
+        "id",
+        "scopes_shown",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+    )
+    list_filter = (StateFilter,)
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ("name", "id")
+    search_help_text = "Name, or the id: what stands behind gw_ in the secret."
+    actions = ("end",)
+    fieldsets = (
+        (None, {"fields": ("name", "state_shown", "id", "scopes")}),
+        ("When", {"fields": ("created_at", "last_used_at", "expires_at", "ended_at")}),
+    )
+    readonly_fields = (
+        "name",
+        "state_shown",
+        "id",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "ended_at",
+    )
+
+    class Media:
+        css = {"all": ["sockets/admin.css"]}
+
+    # What may be done.
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Who had which key is history."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AccessKey | None = None) -> bool:
+        live = obj is None or obj.state == "live"
+        return live and super().has_change_permission(request, obj)
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for the action's `permissions`."""
+        return super().has_change_permission(request)
+
+    # Forms.
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        # One way to save: the page that answers shows the secret.
+        more = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **more})
+
+    def get_form(
+        self, request: HttpRequest, obj: AccessKey | None = None, change: bool = False, **more: Any
+    ) -> Any:
+        if obj is None:
+            more["form"] = NewKeyForm
+        return super().get_form(request, obj, change=change, **more)
+
+    def get_fieldsets(self, request: HttpRequest, obj: AccessKey | None = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": ("name", "plain", "pools", "expires_at")})]
+        return super().get_fieldsets(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AccessKey | None = None) -> Any:
+        return () if obj is None else self.readonly_fields
+
+    def save_model(self, request: HttpRequest, obj: AccessKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            at = obj.expires_at
+            audit.record(
+                Audit.KEY_CHANGED,
+                key=obj.name,
+                id=obj.id,
+                expires_at=None if at is None else at.timestamp(),
+            )
+        else:
+            made, secret = make_key(obj.name, form.scopes, expires_at=obj.expires_at)
+            for field in obj._meta.concrete_fields:
+                setattr(obj, field.attname, getattr(made, field.attname))
+            request.new_secret = secret  # type: ignore[attr-defined]  # for response_add
+        keys_changed()
+
+    def response_add(
+        self, request: HttpRequest, obj: AccessKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The secret is on the page that answers, and nowhere else: a message for the next page
+        would wait in a cookie."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The key is made",
+            "key": obj,
+            "secret": request.new_secret,  # type: ignore[attr-defined]
+            "opts": self.opts,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/sockets/accesskey/made.html", context)
+
+    # Columns.
+
+    @admin.display(description="state")
+    def state_shown(self, key: AccessKey) -> SafeString:
+        return badge(key.state, _TONES[key.state])
+
+    @admin.display(description="scopes")
+    def scopes_shown(self, key: AccessKey) -> str | SafeString:
+        return shortened(key.scopes, 64)
+
+    # The action.
+
+    @admin.action(description="End the selected keys now", permissions=["end"])
+    def end(self, request: HttpRequest, queryset: QuerySet[AccessKey]) -> None:
+        """Requests with them are refused, their workers closed (4508)."""
+        ended = end_keys(queryset)
+        keys_changed()
+        LogEntry.objects.log_actions(
+            request.user.pk,  # type: ignore[arg-type]  # staff, so not None
+            ended,
+            CHANGE,
+            "Ended",
+        )
+        if ended:
+            text = "1 key has" if len(ended) == 1 else f"{len(ended)} keys have"
+            self.message_user(
+                request,
+                f"{text} ended; other nodes know within KEYS_REFRESH seconds.",
+                messages.SUCCESS,
+            )
+        else:
+            self.message_user(request, "None of these keys is live.", messages.WARNING)

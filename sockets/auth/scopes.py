@@ -1,0 +1,49 @@
+"""What a key may do.
+
+    notify          send: notifications, batches, broadcasts
+    presence        see: who is connected, users' streams, what their clients send
+    admin           end: sessions, logins, blocks; and see the nodes
+    tasks:<pool>    give that pool's tasks, or take them; `tasks:*` those of any pool
+
+None of them holds another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from sockets.ids import is_pool
+
+NOTIFY: Final = "notify"
+PRESENCE: Final = "presence"
+ADMIN: Final = "admin"
+TASKS: Final = "tasks:"
+ANY_POOL: Final = "tasks:*"
+
+PLAIN: Final = (NOTIFY, PRESENCE, ADMIN)
+ALL: Final = frozenset({*PLAIN, ANY_POOL})
+WORKERS: Final = frozenset({NOTIFY, PRESENCE, ANY_POOL})
+"""Of a key of WORKER_KEYS."""
+
+MAX_SCOPES: Final = 32
+
+
+def may_use(pool: str, scopes: Collection[str]) -> bool:
+    """Whether these scopes hold a pool's tasks."""
+    return ANY_POOL in scopes or f"{TASKS}{pool}" in scopes
+
+
+def parse_scopes(words: Iterable[str]) -> frozenset[str]:
+    """Raises ValueError for what is no scope, for none, and for too many."""
+    scopes = frozenset(words)
+    for scope in scopes:
+        pool = scope.removeprefix(TASKS)
+        if not (scope in ALL or (pool != scope and is_pool(pool))):
+            known = ", ".join((*PLAIN, "tasks:<pool>", ANY_POOL))
+            raise ValueError(f"{scope[:80]!r} is no scope; these are: {known}")
+    if not scopes:
+        raise ValueError("a key without a scope may do nothing: give it one")
+    if len(scopes) > MAX_SCOPES:
+        raise ValueError(f"{len(scopes)} scopes are too many: at most {MAX_SCOPES}, or tasks:*")
+    return scopes
