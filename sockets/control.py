@@ -15,7 +15,7 @@ from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionI
 ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
 
-CLOSE_MARGIN = 1.0
+CLOSE_MARGIN = 2.0
 """Seconds beyond CLOSE_TIMEOUT that a node gets to say which sockets are closed."""
 
 

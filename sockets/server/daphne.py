@@ -115,7 +115,8 @@ class GatewayServer(Server):
         self.ws_factory.protocol = BoundWebSocket
         self.ws_factory.setProtocolOptions(
             failByDrop=False,  # an oversize or broken frame gets its close code, not a reset
-            closeHandshakeTimeout=self.conf.close_timeout,
+            # autobahn counts in whole seconds, rounded down.
+            closeHandshakeTimeout=self.conf.close_timeout + 1,
             # autobahn limits sends by the same options: what we send is limited by us.
             maxMessagePayloadSize=self.conf.max_frame_size,
             maxFramePayloadSize=self.conf.max_frame_size,

@@ -213,6 +213,12 @@ class GatewayWebSocket(WebSocketProtocol):
             self.resume_reading()  # or the peer's half of the closing handshake is never seen
             self.sendCloseFrame(code=int(code), reasonUtf8=cut_reason(reason).encode() or None)
 
+    def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
+        """The first violation closes. At the second one autobahn would drop the connection: with
+        data unread that is a reset, which takes our close frame away from the peer."""
+        if self.state != Autobahn.STATE_CLOSING:
+            super()._fail_connection(code, reason)
+
     def abort(self) -> None:
         """Cut the connection."""
         if self.transport is not None and self.transport.connected:

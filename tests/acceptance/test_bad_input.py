@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,6 +78,14 @@ async def test_binary_frames_are_answered(shared_gateway: Gateway) -> None:
 def test_an_oversize_frame_gets_1009(shared_gateway: Gateway) -> None:
     with raw(shared_gateway) as peer:
         peer.send_frame(b"x" * 65_537)
+        assert peer.read_until_close()[0] == 1009
+
+
+def test_whoever_goes_on_after_an_oversize_frame_still_hears_why(shared_gateway: Gateway) -> None:
+    with raw(shared_gateway) as peer:
+        for _ in range(3):
+            peer.socket.sendall(masked(b"x" * 65_537) * 2 + b"\x81\x02hi")
+            time.sleep(0.05)
         assert peer.read_until_close()[0] == 1009
 
 
