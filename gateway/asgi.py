@@ -7,6 +7,7 @@ port is.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -22,10 +23,15 @@ from sockets.auth.origins import admits
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
-from sockets.node.node import ensure_node, stop_node
+from sockets.node.node import Node, ensure_node, stop_node
 from sockets.types import Surface
 
+logger = logging.getLogger(__name__)
+
 _CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
+_OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+_LATER = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
+_warned = False
 _ROUTES = {
     Surface.PUBLIC: {"/": _CLIENT, "/ws/client/": _CLIENT},
     Surface.PRIVATE: {"/": _WORKER, "/ws/worker/": _WORKER},
@@ -45,7 +51,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         scope.get("client"), scope.get("headers", ()), node.conf.trusted_proxies
     )
     if scope["type"] == "http":
-        await django_application(scope, receive, send)
+        await _http(scope, receive, send, node)
         return
     serve = _ROUTES[surface].get(scope["path"])
     own = (node.addresses.client_socket_url,)
@@ -53,7 +59,55 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
         return
+    if serve is _CLIENT:
+        _warn_of_proxy(scope, node)
+        if node.door.refuses_handshake(_host(scope)):
+            await receive()
+            await _refuse(scope, send)
+            return
     await serve(scope, receive, send)
+
+
+async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
+    """Django, for so many requests at once; machines that look after this one always get in."""
+    if scope["path"] in _OPERATIONS:
+        await django_application(scope, receive, send)
+    elif node.door.begin_request(scope["gateway.surface"], _host(scope)):
+        try:
+            await django_application(scope, receive, send)
+        finally:
+            node.door.end_request()
+    else:
+        await send({"type": "http.response.start", "status": 503, "headers": _LATER})
+        await send({"type": "http.response.body", "body": b"Too many requests at once.\n"})
+
+
+async def _refuse(scope: Any, send: Any) -> None:
+    """503 where the server can say so, else 403: a browser sees neither, and comes back."""
+    if "websocket.http.response" in scope.get("extensions", ()):
+        start = "websocket.http.response.start"
+        await send({"type": start, "status": 503, "headers": _LATER})
+        await send({"type": "websocket.http.response.body", "body": b""})
+    else:
+        await send({"type": "websocket.close", "code": 1013})
+
+
+def _host(scope: Any) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _warn_of_proxy(scope: Any, node: Node) -> None:
+    """Once: behind a proxy that is not known as one, all clients have one address."""
+    global _warned
+    if _warned or node.conf.trusted_proxies:
+        return
+    if any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+        _warned = True
+        logger.warning(
+            "a client came with X-Forwarded-For: if there is a proxy, set TRUSTED_PROXIES, or all "
+            "clients count as one address in CONNECT_RATE and SESSIONS_PER_ADDRESS"
+        )
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

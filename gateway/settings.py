@@ -163,7 +163,21 @@ GATEWAY: dict[str, Any] = {
     "client_burst": _env.integer("CLIENT_BURST", _default.client_burst),  # frames
     "worker_rate": _env.seconds("WORKER_RATE", _default.worker_rate, minimum=0),  # frames a second
     "worker_burst": _env.integer("WORKER_BURST", _default.worker_burst),  # frames
+    "user_rate": _env.seconds("USER_RATE", _default.user_rate, minimum=0),  # frames a second
+    "user_burst": _env.integer("USER_BURST", _default.user_burst),  # frames
     "max_sessions": _env.integer("MAX_SESSIONS", _default.max_sessions),
+    "sessions_per_address": _env.integer(
+        "SESSIONS_PER_ADDRESS", _default.sessions_per_address, minimum=0
+    ),
+    "connect_rate": _env.seconds("CONNECT_RATE", _default.connect_rate, minimum=0),  # a second
+    "connect_burst": _env.integer("CONNECT_BURST", _default.connect_burst),
+    "node_connect_rate": _env.seconds("NODE_CONNECT_RATE", _default.node_connect_rate, minimum=0),
+    "node_connect_burst": _env.integer("NODE_CONNECT_BURST", _default.node_connect_burst),
+    "handshake_timeout": _env.seconds("HANDSHAKE_TIMEOUT", _default.handshake_timeout),
+    "max_pending": _env.integer("MAX_PENDING", _default.max_pending),
+    "max_requests": _env.integer("MAX_REQUESTS", _default.max_requests, minimum=0),
+    "header_size": _env.integer("HEADER_SIZE", _default.header_size, minimum=1_024),
+    "workers_per_user": _env.integer("WORKERS_PER_USER", _default.workers_per_user),
     "max_attached": _env.integer("MAX_ATTACHED", _default.max_attached),  # users of one worker
     "task_accept_timeout": _env.seconds("TASK_ACCEPT_TIMEOUT", _default.task_accept_timeout),
     "task_assign_timeout": _env.seconds("TASK_ASSIGN_TIMEOUT", _default.task_assign_timeout),

@@ -97,3 +97,14 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """One name for one machine: no IPv4 in the clothes of IPv6."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def neighbourhood(host: str) -> str:
+    """What counts as one address in limits: of IPv6 the /64 that one customer has."""
+    try:
+        address = _plain(ip_address(host))
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)

@@ -92,7 +92,19 @@ class Conf:
     client_burst: int = 200  # ... and how many at once
     worker_rate: float = 1_000.0
     worker_burst: int = 2_000
+    user_rate: float = 200.0  # frames a second of all clients of one user on a node; 0: any number
+    user_burst: int = 800
     max_sessions: int = 20_000  # of one node; then 1013
+    sessions_per_address: int = 1_000  # clients of one address on a node, then 1013; 0: any number
+    connect_rate: float = 20.0  # clients' handshakes a second of one address; 0: any number
+    connect_burst: int = 200
+    node_connect_rate: float = 1_000.0  # ... and of a node
+    node_connect_burst: int = 5_000
+    handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
+    max_pending: int = 1_000  # connections of a node whose request is not here yet
+    max_requests: int = 1_000  # HTTP requests at once; 0: any number
+    header_size: int = 16_384  # of a request's line and headers together
+    workers_per_user: int = 100  # attached to one user on a node
     max_attached: int = 1_000  # users that one worker may be attached to
 
     # Tasks.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from sockets.addresses import neighbourhood
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
@@ -93,6 +94,13 @@ class LocalSession:
         self.close_reason = ""
         self.closed = False
 
+    @property
+    def neighbourhood(self) -> str:
+        """What counts as its address in limits; "" for a worker, and where it is not known."""
+        if self.info.kind is not Kind.CLIENT:
+            return ""
+        return neighbourhood(self.info.address.rpartition(":")[0].strip("[]"))
+
     def __repr__(self) -> str:
         return f"<LocalSession {self.info.kind} {self.info.id}>"
 
@@ -161,6 +169,7 @@ class Hub:
         self._sessions: dict[str, LocalSession] = {}
         self._rooms: dict[str, Room] = {}
         self._count: Counter[Kind] = Counter()
+        self._neighbours: Counter[str] = Counter()  # clients, by address
         self._discarding: set[asyncio.Future[None]] = set()
         self._gone: dict[str, asyncio.Future[None]] = {}  # somebody waits for the session's end
 
@@ -179,6 +188,10 @@ class Hub:
         """How many sessions of a kind."""
         return self._count[kind]
 
+    def neighbours(self, session: LocalSession) -> int:
+        """How many clients there are of this one's address."""
+        return self._neighbours[session.neighbourhood] if session.neighbourhood else 0
+
     def get(self, session_id: str) -> LocalSession | None:
         """The session, if it is here."""
         return self._sessions.get(session_id)
@@ -187,11 +200,17 @@ class Hub:
         """Begin to hold a session."""
         self._sessions[session.info.id] = session
         self._count[session.info.kind] += 1
+        if session.neighbourhood:
+            self._neighbours[session.neighbourhood] += 1
 
     def discard(self, session: LocalSession) -> None:
         """Stop holding it; idempotent. Its rooms are left by `leave`."""
         if self._sessions.pop(session.info.id, None) is not None:
             self._count[session.info.kind] -= 1
+            if session.neighbourhood:
+                self._neighbours[session.neighbourhood] -= 1
+                if not self._neighbours[session.neighbourhood]:
+                    del self._neighbours[session.neighbourhood]
         if (gone := self._gone.pop(session.info.id, None)) is not None and not gone.done():
             gone.set_result(None)
 

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from sockets.codes import ABNORMAL, CloseCode
-from sockets.types import Audit, Kind, TaskState
+from sockets.types import AtDoor, Audit, Kind, TaskState
 
 # 403: refused before the handshake was done, by its Origin.
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
@@ -156,6 +156,11 @@ def count_api_request(status: int) -> None:
     """One request to the HTTP API was answered with this status."""
     _api_requests[min(max(status // 100, 1), 5)].inc()
 
+
+TURNED_AWAY: Final = Counter(
+    "gateway_turned_away", "Connections and requests refused before they were served.", ["why"]
+)
+turned_away: Final = {why: TURNED_AWAY.labels(why.value) for why in AtDoor}
 
 PAUSED: Final = Gauge(
     "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."

@@ -108,6 +108,9 @@ class Sessions:
             raise ShuttingDown("this node is shutting down")
         if len(self._hub) >= self._conf.max_sessions:
             raise TryAgainLater("this node is full")
+        most = self._conf.sessions_per_address
+        if most and self._hub.neighbours(session) >= most:
+            raise TryAgainLater("too many sessions from this address")
         self._hub.add(session)
         metrics.sessions[session.info.kind].inc()
         self._recorder.session_opened(session.info)

@@ -344,6 +344,17 @@ class PoolLoad:
     held: int
 
 
+class AtDoor(StrEnum):
+    """Why a connection or a request was turned away before it was served; the metric's label."""
+
+    ADDRESS_RATE = "address_rate"
+    NODE_RATE = "node_rate"
+    REQUESTS = "requests"
+    SLOW = "slow"
+    CROWDED = "crowded"
+    HEADER = "header"
+
+
 class Audit(StrEnum):
     """What the audit log remembers."""
 

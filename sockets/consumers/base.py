@@ -195,7 +195,7 @@ class GatewayConsumer(AsyncConsumer):
             pong_timeout=conf.pong_timeout,
             slow_timeout=conf.slow_timeout,
             expires_at=self.end_of(credentials),
-            bucket=self._bucket(),
+            buckets=self._buckets(credentials.subject),
         )
         return LocalSession(info, self.outbox, connection)
 
@@ -204,13 +204,17 @@ class GatewayConsumer(AsyncConsumer):
         end = credentials.expires_at
         return None if end is None else end + self.node.conf.token_grace
 
-    def _bucket(self) -> Bucket | None:
-        conf = self.node.conf
-        if self.kind is Kind.CLIENT:
-            rate, burst = conf.client_rate, conf.client_burst
-        else:
-            rate, burst = conf.worker_rate, conf.worker_burst
-        return Bucket(time.monotonic(), rate=rate, burst=burst) if rate else None
+    def _buckets(self, user: str) -> list[Bucket]:
+        """The session's own, and that of all of a user's clients on this node."""
+        conf, now = self.node.conf, time.monotonic()
+        if self.kind is Kind.WORKER:
+            return _bucket(now, conf.worker_rate, conf.worker_burst)
+        own = _bucket(now, conf.client_rate, conf.client_burst)
+        shared = self.node.user_buckets.get(user)
+        if shared is None:
+            for shared in _bucket(now, conf.user_rate, conf.user_burst):
+                self.node.user_buckets[user] = shared
+        return own if shared is None else [*own, shared]
 
     async def _listen(self) -> tuple[int, str]:
         """Handle frames until the socket is gone; returns the peer's close code and reason."""
@@ -308,3 +312,8 @@ class GatewayConsumer(AsyncConsumer):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
+
+
+def _bucket(now: float, rate: float, burst: int) -> list[Bucket]:
+    """None at all for any number."""
+    return [Bucket(now, rate=rate, burst=burst)] if rate else []

@@ -162,6 +162,9 @@ class WorkerConsumer(GatewayConsumer):
                     f"attached to {limit} users already: detach from some",
                 )
             group = worker_group(attach.user)
+            room, most = self.node.hub.room(group), self.node.conf.workers_per_user
+            if room is not None and len(room.members) >= most:
+                raise BadFrame(ErrorCode.BAD_MESSAGE, f"{most} workers are attached to this user")
             try:
                 await self.node.hub.join(session, group, "", on_client_send)
             except GatewayError:

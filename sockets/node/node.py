@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from sockets import __version__
 from sockets.attendance import Attendance
@@ -18,6 +19,7 @@ from sockets.auth.keyring import KeyRing
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
+from sockets.door import Door
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
@@ -30,6 +32,7 @@ from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
 from sockets.node.requests import Requests
+from sockets.protocol.rate import Bucket
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
 from sockets.types import Kind, NodeInfo
@@ -53,6 +56,9 @@ class Node(Core):
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
         self.client_auth = ClientAuth(conf)
+        self.door = Door(conf)
+        # Each lives as long as a session of its user.
+        self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self.keys = KeyRing(conf, self._close_those_of_ended_keys)
         self.recorder = Recorder(
             node=conf.node_name,

@@ -6,6 +6,7 @@ heartbeat calls `tick` about once a second and does what it says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sockets.codes import CloseCode
@@ -44,13 +45,13 @@ class Connection:
     """What the gateway knows of one peer's liveness.
 
     `heartbeat` None: this peer did not ask for `gateway.v1` and is pinged by the server below us.
-    `expires_at`: wall-clock second at which its token ends, or None. `bucket`: how many frames it
-    may send; None: any number.
+    `expires_at`: wall-clock second at which its token ends, or None. `buckets`: how many frames it
+    may send; each must have a token for it.
     """
 
     __slots__ = (
         "_bad_frames",
-        "_bucket",
+        "_buckets",
         "_drained",
         "_heartbeat",
         "_next_ping",
@@ -70,7 +71,7 @@ class Connection:
         pong_timeout: float,
         slow_timeout: float,
         expires_at: float | None = None,
-        bucket: Bucket | None = None,
+        buckets: Sequence[Bucket] = (),
     ) -> None:
         self._heartbeat = heartbeat
         self._pong_timeout = pong_timeout
@@ -80,7 +81,7 @@ class Connection:
         self._stalled_since: float | None = None
         self._drained = 0
         self._bad_frames = 0
-        self._bucket = bucket
+        self._buckets = tuple(buckets)
         self._refused = 0
         self.expires_at = expires_at
 
@@ -122,13 +123,14 @@ class Connection:
 
     def frame(self, now: float) -> TooFast | Close | None:
         """A frame came; None: handle it. Whoever slows down when told begins anew."""
-        if self._bucket is None or self._bucket.take(now):
+        empty = next((bucket for bucket in self._buckets if not bucket.take(now)), None)
+        if empty is None:
             self._refused = max(0, self._refused - 1)
             return None
         self._refused += 1
         if self._refused >= MAX_REFUSED:
             return Close(CloseCode.RATE_LIMIT, "too many messages, again and again")
-        return TooFast(self._bucket.wait())
+        return TooFast(empty.wait())
 
     def bad_frame(self) -> Close | None:
         """Count a frame that could not be read."""

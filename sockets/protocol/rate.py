@@ -9,7 +9,7 @@ from collections.abc import Hashable
 class Bucket:
     """`rate`: tokens a second; `burst`: how many it holds. Times are monotonic seconds."""
 
-    __slots__ = ("_burst", "_last", "_rate", "_tokens")
+    __slots__ = ("__weakref__", "_burst", "_last", "_rate", "_tokens")
 
     def __init__(self, now: float, *, rate: float, burst: float) -> None:
         self._rate = rate

@@ -26,12 +26,14 @@ from twisted.internet import defer
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.web.http import _GenericHTTPChannelProtocol
 
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.server.http import BodyLimit, GatewayRequest
+from sockets.server.waiting import GatewayChannel, WaitingRoom
 from sockets.server.websocket import GatewayWebSocket, InboundQueue
-from sockets.types import Surface
+from sockets.types import AtDoor, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +96,7 @@ class GatewayServer(Server):
         self.wanted = listeners
         self.conf = conf
         self.body_limit = body_limit
+        self.waiting = WaitingRoom(conf.max_pending)
         self.exit_code = 0
         self._on_listening = on_listening
         self._on_stopping = on_stopping
@@ -121,6 +124,15 @@ class GatewayServer(Server):
             maxMessagePayloadSize=self.conf.max_frame_size,
             maxFramePayloadSize=self.conf.max_frame_size,
         )
+
+        class BoundChannel(GatewayChannel):
+            server = self
+            totalHeadersSize = MAX_LENGTH = self.conf.header_size
+
+        # daphne names its classes in methods; the factory is this server's own object.
+        self.http_factory.protocol = lambda: _GenericHTTPChannelProtocol(  # type: ignore[method-assign]
+            BoundChannel()
+        )
         build = self.http_factory.buildProtocol
 
         def build_protocol(address: Any) -> Any:
@@ -128,7 +140,6 @@ class GatewayServer(Server):
             protocol.requestFactory = GatewayRequest
             return protocol
 
-        # daphne names its request class in that method; the factory is this server's own object.
         self.http_factory.buildProtocol = build_protocol  # type: ignore[method-assign]
         # Without an observer what is raised in a Twisted callback vanishes.
         globalLogPublisher.addObserver(_log_failure)  # type: ignore[arg-type]
@@ -190,7 +201,10 @@ class GatewayServer(Server):
         queue: asyncio.Queue[dict[str, Any]]
         if isinstance(protocol, GatewayWebSocket):
             queue = InboundQueue(protocol, self.conf.inbound_high, self.conf.inbound_low)
-            scope["extensions"] = {"gateway.frames": protocol.outbox}
+            scope["extensions"] = {
+                "gateway.frames": protocol.outbox,
+                "websocket.http.response": {},
+            }
             scope["subprotocols"] = list(protocol.request.protocols)
             transport = protocol.transport
         else:
@@ -219,6 +233,8 @@ class GatewayServer(Server):
                 protocol.check_timeouts()
             except Exception:
                 logger.exception("checking the time-outs of %r failed", protocol)
+        for channel in self.waiting.overdue():
+            channel.cut(AtDoor.SLOW)
         reactor.drop_dead()
         reactor.callLater(2, self.timeout_checker)
 

@@ -38,7 +38,7 @@ class GatewayRequest(WebRequest):
 
     server: GatewayServer
     channel: Any
-    _limit = 0
+    limit = 0  # bytes of its body
     _received = 0
     _refused = False
     _writable: asyncio.Future[None] | None = None
@@ -47,8 +47,8 @@ class GatewayRequest(WebRequest):
 
     def gotLength(self, length: int | None) -> None:
         path = self.channel._path.split(b"?", 1)[0].decode("latin-1")
-        self._limit = self.server.body_limit(self.server.surface_of(self.channel.transport), path)
-        if length is not None and length > self._limit:
+        self.limit = self.server.body_limit(self.server.surface_of(self.channel.transport), path)
+        if length is not None and length > self.limit:
             self._refuse()
             length = 0
         super().gotLength(length)
@@ -57,7 +57,7 @@ class GatewayRequest(WebRequest):
         if self._refused:
             return
         self._received += len(data)
-        if self._received > self._limit:  # chunked: the length was not declared
+        if self._received > self.limit:  # chunked: the length was not declared
             self._refuse()
         else:
             super().handleContentChunk(data)
@@ -65,7 +65,7 @@ class GatewayRequest(WebRequest):
     def _refuse(self) -> None:
         """Answer 413 now, and stop caring."""
         self._refused = True
-        text = f"The body is larger than {self._limit} bytes.\n".encode()
+        text = f"The body is larger than {self.limit} bytes.\n".encode()
         transport = self.channel.transport
         transport.write(_TOO_LARGE % (len(text), text))
         transport.loseWriteConnection()

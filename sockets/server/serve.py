@@ -7,7 +7,9 @@ from sockets.server.daphne import GatewayServer, Listener  # isort: skip
 
 import gc
 import json
+import logging
 import os
+import resource
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +18,12 @@ from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.server.http import BodyLimit
 from sockets.types import Surface
 
+logger = logging.getLogger(__name__)
+
 DEMO_PREFIX = "/demo/"
+
+OTHER_DESCRIPTORS = 500
+"""Files, the database, Redis, webhooks, HTTP connections that are answered."""
 
 
 def serve(
@@ -61,6 +68,7 @@ def serve(
         on_stopped=stop_node,
     )
     _tune_garbage_collection()
+    _have_descriptors(conf)
     server.run()
     if ports_file is not None:
         ports_file.unlink(missing_ok=True)
@@ -75,6 +83,25 @@ def _tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
+
+
+def _have_descriptors(conf: Conf) -> None:
+    """A socket each for MAX_SESSIONS and MAX_PENDING, as far as the machine lets us."""
+    needed = conf.max_sessions + conf.max_pending + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < needed:
+        logger.warning(
+            "this process may open %d files, and MAX_SESSIONS=%d with MAX_PENDING=%d needs %d: "
+            "raise the limit (ulimit -Hn, LimitNOFILE=) or lower those",
+            most,
+            conf.max_sessions,
+            conf.max_pending,
+            needed,
+        )
 
 
 def body_limit(conf: Conf) -> BodyLimit:

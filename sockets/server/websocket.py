@@ -11,9 +11,11 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
+from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
 
 from sockets import metrics
@@ -21,6 +23,8 @@ from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write, cut_reason
+from sockets.protocol.rate import Bucket
+from sockets.types import Kind, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,8 @@ class GatewayWebSocket(WebSocketProtocol):
         self._paused_since: float | None = None
         self._closed_since: float | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._refusal: tuple[int, Any] = (0, ())
+        self._pings: Bucket | None = None
         self._unanswered: bytes | None = None  # the newest ping, while the outbox is full
 
     # --- handshake
@@ -93,6 +99,20 @@ class GatewayWebSocket(WebSocketProtocol):
             named.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         self.handshake_deferred.callback((subprotocol, named))
         del self.handshake_deferred
+
+    def _refuse_handshake(self) -> None:
+        """The ASGI extension: a status instead of a handshake. No body: browsers show none."""
+        status, _ = self._refusal
+        deny = ConnectionDeny(code=status, reason=HTTPStatus(status).phrase)
+        self.handshake_deferred.errback(deny)
+        del self.handshake_deferred
+        self.server.protocol_disconnected(self)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        status, headers = self._refusal
+        if code == status:
+            responseHeaders = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers]
+        super().failHandshake(reason, code, responseHeaders)
 
     # --- outbound
 
@@ -185,10 +205,38 @@ class GatewayWebSocket(WebSocketProtocol):
     def onPing(self, payload: bytes) -> None:
         """Pongs pass no queue of ours: who pings and does not read gets one for the newest ping
         (RFC 6455 section 5.5.3), when there is room; stock autobahn stores them all."""
+        if self._is_flood():
+            return
         if self.outbox.full:
             self._unanswered = payload
         else:
             super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        if not self._is_flood():
+            super().onPong(payload)
+
+    def _is_flood(self) -> bool:
+        """Pings and pongs pass no queue and no session: they have the rate of a session's frames,
+        and nobody is told twice."""
+        kind, rate, burst = self._control_rate
+        if not rate:
+            return False
+        now = time.monotonic()
+        if self._pings is None:
+            self._pings = Bucket(now, rate=rate, burst=burst)
+        if self._pings.take(now):
+            return False
+        metrics.rate_limited[kind].inc()
+        self.close_with(CloseCode.RATE_LIMIT, "too many pings")
+        return True
+
+    @property
+    def _control_rate(self) -> tuple[Kind, float, int]:
+        conf = self.conf
+        if self.server.surface_of(self.transport) is Surface.PUBLIC:
+            return Kind.CLIENT, conf.client_rate, conf.client_burst
+        return Kind.WORKER, conf.worker_rate, conf.worker_burst
 
     def pause_reading(self) -> None:
         """Stop reading the socket."""
@@ -232,6 +280,10 @@ class GatewayWebSocket(WebSocketProtocol):
         kind = message.get("type")
         if kind == "websocket.accept":
             self.serverAccept(message.get("subprotocol"), message.get("headers", ()))
+        elif kind == "websocket.http.response.start":
+            self._refusal = message["status"], message.get("headers", ())
+        elif kind == "websocket.http.response.body":
+            self._refuse_handshake()
         elif kind == "websocket.close" and self.state != _CONNECTING:
             self.close_with(message.get("code") or 1000, message.get("reason") or "")
         elif kind == "websocket.send" and self.state != _CONNECTING:

@@ -44,6 +44,10 @@ def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
         "READY_LAG": "0",
         "CLIENT_RATE": "0",  # floods have tests of their own
         "WORKER_RATE": "0",
+        "USER_RATE": "0",
+        "CONNECT_RATE": "0",
+        "NODE_CONNECT_RATE": "0",
+        "SESSIONS_PER_ADDRESS": "0",
         "API_RATE": "0",
         "DRAIN_SECONDS": "0.3",
         "PYTHONWARNINGS": "default",

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -170,6 +171,39 @@ class RawClient:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The answer to a handshake. `status` 0: the server just hung up."""
+
+    status: int
+    headers: dict[str, str]
+
+
+def upgrade(port: int, path: str = "/?user_id=u", *, header: str = "", source: str = "") -> Upgrade:
+    """A WebSocket handshake, its socket closed at once. `header`: lines; `source`: an address."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version: 13",
+        *([header] if header else []),
+    ]
+    address = ("127.0.0.1", port)
+    with socket.create_connection(address, timeout=10, source_address=(source, 0)) as connection:
+        try:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = connection.recv(4096)
+        except ConnectionError:  # it hung up with some of ours unread
+            answer = b""
+    if not answer:
+        return Upgrade(0, {})
+    first, *rest = answer.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in rest)
+    return Upgrade(int(first.split()[1]), {n.lower(): v.strip() for n, _, v in pairs})
 
 
 def http_get(

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import API_KEY, Gateway, running
-from tests.acceptance.peers import client, client_at, http_get, refused, worker
+from tests.acceptance.peers import (
+    RawClient,
+    client,
+    client_at,
+    http_get,
+    masked,
+    refused,
+    upgrade,
+    worker,
+)
 
 LIMITS = SHORT | {
     "CLIENT_RATE": "20",
@@ -73,3 +87,220 @@ async def test_forwarding_headers_are_believed_of_proxies_only(tmp_path: Path) -
         bad = {"Authorization": "Bearer x", "X-Forwarded-For": "1.2.3.9"}
         await refused(gateway.client_url(), additional_headers=bad)
         assert "'address': '1.2.3.9'" in gateway.log()
+
+
+def turned_away(gateway: Gateway, why: str) -> float:
+    text = http_get(gateway.worker_port, "/metrics")[1].decode()
+    (line,) = [line for line in text.splitlines() if f'turned_away_total{{why="{why}"}}' in line]
+    return float(line.rpartition(" ")[2])
+
+
+# --- who comes too often
+
+
+def test_handshakes_of_one_address(tmp_path: Path) -> None:
+    limits = SHORT | {"CONNECT_RATE": "0.5", "CONNECT_BURST": "5"}
+    with running(tmp_path / "data", **limits) as gateway:
+        port, worker_port = gateway.client_port, gateway.worker_port
+        answers = [upgrade(port) for _ in range(12)]
+        assert [answer.status for answer in answers[:5]] == [101] * 5
+        assert {answer.status for answer in answers[6:]} == {503}
+        assert answers[-1].headers["retry-after"] == "5"
+        assert upgrade(port, source="127.0.0.9").status == 101, "another one has not noticed"
+        assert upgrade(worker_port, "/ws/worker/").status == 101, "nor have the workers"
+        assert http_get(port, "/healthz")[0] == 200
+        assert turned_away(gateway, "address_rate") >= 6
+        time.sleep(3)
+        assert upgrade(port).status == 101, "and it may come back"
+        assert "Traceback" not in gateway.log()
+
+
+def test_handshakes_of_a_node(tmp_path: Path) -> None:
+    limits = SHORT | {"NODE_CONNECT_RATE": "0.5", "NODE_CONNECT_BURST": "5"}
+    with running(tmp_path / "data", **limits) as gateway:
+        port = gateway.client_port
+        found = [upgrade(port, source=f"127.0.0.{n}").status for n in range(1, 13)]
+        assert found[:5] == [101] * 5 and set(found[6:]) == {503}
+        assert turned_away(gateway, "node_rate") >= 6
+
+
+def test_behind_a_proxy_each_client_has_its_own_rate(tmp_path: Path) -> None:
+    limits = SHORT | {"CONNECT_RATE": "0.1", "CONNECT_BURST": "2"}
+    with running(tmp_path / "some", **limits, TRUSTED_PROXIES="1") as gateway:
+        for host in ("1.2.3.4", "1.2.3.5"):
+            header = f"X-Forwarded-For: 6.6.6.6, {host}"
+            found = [upgrade(gateway.client_port, header=header).status for _ in range(3)]
+            assert found == [101, 101, 503]
+        assert "TRUSTED_PROXIES" not in gateway.log()
+    with running(tmp_path / "none", **limits) as gateway:
+        for host in ("1.2.3.4", "1.2.3.5"):
+            upgrade(gateway.client_port, header=f"X-Forwarded-For: {host}")
+        assert gateway.log().count("set TRUSTED_PROXIES") == 1, "the remedy, once"
+
+
+async def test_sessions_of_one_address(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, SESSIONS_PER_ADDRESS="3") as gateway:
+        tabs = [await client(gateway, f"u{n}") for n in range(3)]
+        full = (1013, "too many sessions from this address")
+        assert await refused(gateway.client_url(user_id="u4")) == full
+        for _ in range(5):
+            await worker(gateway)
+        await tabs[0].close()
+        await asyncio.sleep(0.3)
+        await client(gateway, "u4")
+        assert await refused(gateway.client_url(user_id="u5")) == full
+
+
+async def test_the_sessions_of_a_user_have_a_rate_together(tmp_path: Path) -> None:
+    limits = SHORT | {"CLIENT_RATE": "1000", "USER_RATE": "1", "USER_BURST": "30"}
+    with running(tmp_path / "data", **limits) as gateway:
+        tabs = [await client(gateway, "42") for _ in range(4)]
+        other = await client(gateway, "7")
+        answers = [await tab.ask(type="sessions") for _ in range(15) for tab in tabs]
+        refused = [answer for answer in answers if not answer["ok"]]
+        assert 20 <= len(refused) <= 30
+        assert {answer["error"]["code"] for answer in refused} == {"rate_limited"}
+        for _ in range(20):
+            assert (await other.ask(type="sessions"))["ok"]
+
+
+async def test_workers_attached_to_one_user(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, WORKERS_PER_USER="2") as gateway:
+        peers = [await worker(gateway) for _ in range(3)]
+        answers = [await peer.ask(type="attach", user="42") for peer in peers]
+        assert [answer["ok"] for answer in answers] == [True, True, False]
+        assert answers[2]["error"]["message"] == "2 workers are attached to this user"
+        assert (await peers[2].ask(type="attach", user="7"))["ok"]
+        assert (await peers[0].ask(type="detach", user="42"))["ok"]
+        assert (await peers[2].ask(type="attach", user="42"))["ok"]
+
+
+@pytest.mark.parametrize("opcode", [9, 10], ids=["pings", "pongs"])
+def test_a_flood_of_control_frames_ends(tmp_path: Path, opcode: int) -> None:
+    with running(tmp_path / "data", **LIMITS) as gateway:
+        path = "/?user_id=42"
+        with RawClient(gateway.client_port, path) as steady:
+            for _ in range(10):
+                steady.send_frame(b"x", opcode)
+            with RawClient(gateway.client_port, path) as flood:
+                flood.socket.sendall(masked(b"x", opcode) * 200)
+                assert flood.read_until_close() == (4506, "too many pings")
+            steady.send_frame(b'{"type":"sessions","ref":7}')
+            frames = []
+            while not any(b'"ref":7' in frame for frame in frames):
+                frames.append(steady.read_frame()[1])
+
+
+# --- who does not say what it wants
+
+
+@contextmanager
+def connected(port: int, first: bytes = b"") -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as peer:
+        peer.sendall(first)
+        yield peer
+
+
+def is_cut(peer: socket.socket, within: float) -> bool:
+    """Whether the server ends it in this time."""
+    peer.settimeout(within)
+    try:
+        while peer.recv(65_536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_half_a_request_is_cut(tmp_path: Path, private: bool) -> None:
+    with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="1") as gateway:
+        port = gateway.worker_port if private else gateway.client_port
+        body = b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx"
+        with ExitStack() as stack:
+            firsts = (b"", b"G", HEAD, HEAD + b"X-A: 1", body)
+            peers = [stack.enter_context(connected(port, first)) for first in firsts]
+            kept = stack.enter_context(connected(port, HEAD + b"\r\n"))
+            assert b"200" in kept.recv(65_536)
+            kept.sendall(HEAD)  # again, on a connection that was kept
+            assert all(is_cut(peer, 6) for peer in (*peers, kept))
+        assert turned_away(gateway, "slow") == 6
+        assert "Traceback" not in gateway.log()
+
+
+def test_a_byte_now_and_then_is_no_request(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="1") as gateway:
+        with connected(gateway.client_port, HEAD) as peer:
+            started = time.monotonic()
+            with pytest.raises(ConnectionError):
+                for _ in range(100):
+                    peer.sendall(b"X-A: 1\r\n")
+                    time.sleep(0.1)
+            assert time.monotonic() - started < 8
+        with connected(gateway.client_port, HEAD) as peer:
+            time.sleep(0.5)
+            peer.sendall(b"\r\n")
+            assert b"200" in peer.recv(65_536), "slow is not too slow"
+
+
+async def test_a_socket_is_not_cut_for_the_time_of_its_handshake(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="0.2") as gateway:
+        tab = await client(gateway, "42")
+        await asyncio.sleep(3)
+        assert (await tab.ask(type="sessions"))["ok"]
+
+
+def test_who_opens_too_many_cuts_its_own(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, MAX_PENDING="5") as gateway:
+        port = gateway.client_port
+        peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        try:
+            time.sleep(0.3)
+            assert http_get(port, "/healthz")[0] == 200
+            assert [is_cut(peer, 0.5) for peer in peers] == [True] * 4 + [False] * 4
+            assert upgrade(port).status == 101
+        finally:
+            for peer in peers:
+                peer.close()
+        assert turned_away(gateway, "crowded") >= 4
+
+
+def test_a_large_head_is_told_so(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, HEADER_SIZE="2048") as gateway:
+        port = gateway.client_port
+        assert upgrade(port, header=f"X-A: {'a' * 1_000}").status == 101
+        line = f"X-A: {'a' * 200}"
+        for header in (f"X-A: {'a' * 3_000}", "\r\n".join([line] * 20)):
+            assert upgrade(port, header=header).status == 431
+        with connected(port, b"GET /" + b"a" * 5_000) as peer:
+            assert b" 431 " in peer.recv(65_536)
+        many = "\r\n".join(["A: 1"] * 600)
+        assert upgrade(gateway.worker_port, "/ws/worker/", header=many).status == 431
+        assert turned_away(gateway, "header") == 4
+
+
+async def test_requests_at_once(tmp_path: Path) -> None:
+    limits = SHORT | {"MAX_REQUESTS": "2", "TASK_ACCEPT_TIMEOUT": "3", "TASK_ASSIGN_TIMEOUT": "3"}
+    with running(tmp_path / "data", **limits) as gateway:
+        for _ in range(2):
+            await worker(gateway, pools="slow")  # which never accepts
+        key = {"Authorization": f"Bearer {API_KEY}"}
+        base = f"http://127.0.0.1:{gateway.worker_port}"
+        body = {"pool": "slow", "event": "e"}
+        async with httpx.AsyncClient(
+            base_url=base, headers=key, trust_env=False, timeout=30
+        ) as http:
+            slow = [asyncio.ensure_future(http.post("/api/v1/tasks", json=body)) for _ in range(2)]
+            await asyncio.sleep(0.5)
+            refused = await http.get("/api/v1/nodes")
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert (await http.get(path)).status_code == 200
+            await asyncio.gather(*slow)
+            assert (await http.get("/api/v1/nodes")).status_code == 200
+        assert turned_away(gateway, "requests") == 1

@@ -283,7 +283,7 @@ def test_what_this_side_missed_is_excused() -> None:
 
 def limited(rate: float = 1.0, burst: int = 2) -> Connection:
     bucket = Bucket(0.0, rate=rate, burst=burst)
-    return Connection(0.0, heartbeat=None, pong_timeout=10, slow_timeout=10, bucket=bucket)
+    return Connection(0.0, heartbeat=None, pong_timeout=10, slow_timeout=10, buckets=[bucket])
 
 
 def test_frames_above_the_rate_are_not_handled_and_at_last_end_it() -> None:

@@ -1,0 +1,80 @@
+"""How fast they may come in: what is refused before anything is known of a peer.
+
+    a client's handshake    CONNECT_RATE of its address, NODE_CONNECT_RATE of the node
+    an HTTP request         MAX_REQUESTS at once
+
+Refused with 503 and no more: a flood must cost less to refuse than to make. Each refusal is
+counted; the audit log, which has a bound of its own, says from where.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sockets import audit, metrics
+from sockets.addresses import neighbourhood
+from sockets.conf import Conf
+from sockets.protocol.rate import Bucket, Buckets
+from sockets.types import AtDoor, Audit, Surface
+
+MAX_ADDRESSES: Final = 10_000
+"""Addresses whose rate is known."""
+
+_REASONS: Final = {
+    AtDoor.ADDRESS_RATE: "too many connections from this address",
+    AtDoor.NODE_RATE: "too many connections to this node",
+    AtDoor.REQUESTS: "too many requests at once",
+    AtDoor.SLOW: "the request did not come in time",
+    AtDoor.CROWDED: "too many connections without a request",
+    AtDoor.HEADER: "the request's head is too large",
+}
+
+
+class Door:
+    """Of one node. `clock`: monotonic seconds."""
+
+    def __init__(self, conf: Conf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        rate, burst = conf.connect_rate, conf.connect_burst
+        self._addresses = Buckets(rate=rate, burst=burst, most=MAX_ADDRESSES) if rate else None
+        rate, burst = conf.node_connect_rate, conf.node_connect_burst
+        self._node = Bucket(clock(), rate=rate, burst=burst) if rate else None
+        self._most = conf.max_requests
+        self._requests = 0
+
+    def refuses_handshake(self, host: str) -> bool:
+        """Whether there are too many of them now. `host` "": not known."""
+        now = self._clock()
+        if self._addresses and host and self._addresses.take(neighbourhood(host), now):
+            turned_away(AtDoor.ADDRESS_RATE, Surface.PUBLIC, host, 503)
+            return True
+        if self._node is not None and not self._node.take(now):
+            turned_away(AtDoor.NODE_RATE, Surface.PUBLIC, host, 503)
+            return True
+        return False
+
+    def begin_request(self, surface: Surface, host: str) -> bool:
+        """Whether there is room for one more; if so, `end_request` gives it back."""
+        if self._most and self._requests >= self._most:
+            turned_away(AtDoor.REQUESTS, surface, host, 503)
+            return False
+        self._requests += 1
+        return True
+
+    def end_request(self) -> None:
+        """One has been answered."""
+        self._requests -= 1
+
+
+def turned_away(why: AtDoor, surface: Surface, host: str, code: int | None = None) -> None:
+    """Count and record it. `code`: the HTTP status that the peer gets; None: it is cut."""
+    metrics.turned_away[why].inc()
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code="" if code is None else code,
+        reason=_REASONS[why],
+        address=host,
+    )

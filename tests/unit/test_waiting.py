@@ -1,0 +1,41 @@
+"""The waiting room: deadlines, and the oldest goes for the newest."""
+
+from __future__ import annotations
+
+from sockets.server.waiting import WaitingRoom
+
+
+def room_of(*names: str, most: int = 10) -> tuple[WaitingRoom, list[float]]:
+    now = [0.0]
+    room = WaitingRoom(most, lambda: now[0])
+    for name in names:
+        assert room.enter(name, 10) is None
+    return room, now
+
+
+def test_who_waits_too_long_is_told_once() -> None:
+    room, now = room_of("a", "b")
+    room.enter("c", 5)
+    now[0] = 9.9
+    assert list(room.overdue()) == ["c"]
+    now[0] = 10
+    assert list(room.overdue()) == ["a", "b"]
+    assert list(room.overdue()) == [] and len(room) == 0
+
+
+def test_whose_request_has_come_is_not_overdue() -> None:
+    room, now = room_of("a", "b")
+    room.leave("a")
+    room.leave("a")
+    assert "a" not in room and "b" in room
+    now[0] = 100
+    assert list(room.overdue()) == ["b"]
+
+
+def test_the_oldest_goes_for_the_newest() -> None:
+    room, _ = room_of("a", "b", "c", most=3)
+    assert room.enter("d", 10) == "a"
+    room.leave("b")
+    assert room.enter("e", 10) is None
+    assert room.enter("f", 10) == "c"
+    assert len(room) == 3
