@@ -252,6 +252,7 @@ INSTALLED_APPS = [
     "ninja",  # its page of the API's documents, without a foreign host
     # Not daphne: as an app it imports its reactor too early, and uvloop is lost.
     "sockets",
+    "gateway",
     *(["examples.image_converter"] if _DEMO else []),
 ]
 MIDDLEWARE = [

@@ -368,3 +368,5 @@ class Audit(StrEnum):
     UNBLOCKED = "unblocked"
     DISCONNECTED = "disconnected"  # by the application or an operator
     DRAINED = "drained"
+    SIGNED_IN = "signed_in"  # staff, at the admin
+    SIGN_IN_FAILED = "sign_in_failed"

@@ -12,12 +12,14 @@ from prometheus_client.metrics import MetricWrapperBase
 from sockets import api, metrics
 from sockets.codes import CloseCode, ErrorCode
 from sockets.protocol import messages
+from sockets.types import Audit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 PROTOCOL = (ROOT / "docs/reference/protocol.md").read_text()
 PYTHON_API = (ROOT / "docs/reference/python-api.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()
+AUDIT_LOG = (ROOT / "docs/audit-log.md").read_text()
 
 
 def server_types() -> set[str]:
@@ -54,6 +56,11 @@ def test_every_public_function_is_in_the_api_page() -> None:
     for name in set(api.__all__) - twins - {"user_group"}:
         assert f"`{name}(" in PYTHON_API, name
     assert "user_group" in PYTHON_API
+
+
+@pytest.mark.parametrize("event", list(Audit))
+def test_every_event_is_in_the_page_of_the_audit_log(event: Audit) -> None:
+    assert f"`{event.value}`" in AUDIT_LOG
 
 
 def test_every_metric_is_in_the_metrics_page() -> None:

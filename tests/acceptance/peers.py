@@ -93,9 +93,9 @@ async def client(gateway: Gateway, user: str, **params: str) -> Peer:
     return await client_at(gateway.client_url(user_id=user, **params))
 
 
-async def worker_at(url: str, key: str = WORKER_KEY) -> Peer:
+async def worker_at(url: str, key: str = WORKER_KEY, **options: Any) -> Peer:
     """A worker that is welcomed at this address."""
-    return await _peer(url, additional_headers={"Authorization": f"Bearer {key}"})
+    return await _peer(url, additional_headers={"Authorization": f"Bearer {key}"}, **options)
 
 
 async def worker(gateway: Gateway, key: str = WORKER_KEY, **params: str) -> Peer:

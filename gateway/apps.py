@@ -1,0 +1,35 @@
+"""The wiring as a Django app: who signs in at the admin is in the audit log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+
+from sockets import audit
+from sockets.types import Audit
+
+
+class GatewayConfig(AppConfig):
+    """Here and not in `sockets`: in another project users sign in too, and are none of ours."""
+
+    name = "gateway"
+
+    def ready(self) -> None:
+        user_logged_in.connect(_signed_in, dispatch_uid="gateway.signed_in")
+        user_login_failed.connect(_failed, dispatch_uid="gateway.sign_in_failed")
+
+
+def _signed_in(sender: Any, *, request: Any, user: Any, **_: Any) -> None:
+    audit.record(Audit.SIGNED_IN, username=user.get_username(), address=_address(request))
+
+
+def _failed(sender: Any, *, credentials: dict[str, Any], request: Any = None, **_: Any) -> None:
+    """Django has taken the password out of the credentials."""
+    name = str(credentials.get("username", ""))[:150]
+    audit.record(Audit.SIGN_IN_FAILED, username=name, address=_address(request))
+
+
+def _address(request: Any) -> str:
+    return str(getattr(request, "META", {}).get("REMOTE_ADDR") or "")

@@ -1,0 +1,297 @@
+"""The examples in deploy/, as they are but for names of files and ports, before a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.acceptance.conftest import SHORT
+from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running, wait_for
+from tests.acceptance.peers import Peer, client_at, refused, worker_at
+from tests.scale import SOAK
+
+PUBLIC, PRIVATE = "gateway.example.com", "gateway-admin.example.net"
+IDLE = 100.0 if SOAK else 3.0
+"""Seconds without a message; nginx's own default would cut after 60."""
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """For both names, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, PUBLIC)])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName(PUBLIC), x509.DNSName(PRIVATE)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = folder / "fullchain.pem", folder / "privkey.pem"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return chain, private
+
+
+def with_nginx(folder: Path, port: int, gateway: Gateway) -> list[str]:
+    chain, private = certificate(folder)
+    example = (ROOT / "deploy" / "nginx.conf").read_text()
+    changes = {
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/ssl/gateway/fullchain.pem": f"{chain}",
+        "/etc/ssl/gateway/privkey.pem": f"{private}",
+        "/var/log/nginx/gateway.log": f"{folder}/access.log",
+        "/var/log/nginx/gateway-error.log": f"{folder}/error.log",
+        "127.0.0.1:4000": f"127.0.0.1:{gateway.client_port}",
+        "127.0.0.1:4001": f"127.0.0.1:{gateway.worker_port}",
+    }
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/log;\n"
+        f"events {{}}\nhttp {{\n{folders}{replaced(example, changes)}}}\n"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    return [program, "-e", f"{folder}/log", "-c", f"{config}"]
+
+
+def with_caddy(folder: Path, port: int, gateway: Gateway) -> list[str]:
+    chain, private = certificate(folder)
+    example = (ROOT / "deploy" / "Caddyfile").read_text()
+    changes = {
+        f"{name} {{": f"{name}:{port} {{\n\tbind 127.0.0.1\n\ttls {chain} {private}\n"
+        for name in (PUBLIC, PRIVATE)
+    }
+    changes |= {
+        "127.0.0.1:4000": f"127.0.0.1:{gateway.client_port}",
+        "127.0.0.1:4001": f"127.0.0.1:{gateway.worker_port}",
+    }
+    config = folder / "Caddyfile"
+    options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+    config.write_text(options + replaced(example, changes))
+    program = shutil.which("caddy")
+    assert program, "no caddy on this machine: apt-get install caddy"
+    return [program, "run", "--adapter", "caddyfile", "--config", f"{config}"]
+
+
+def replaced(example: str, changes: dict[str, str]) -> str:
+    for old, new in changes.items():
+        assert old in example, f"the example has no {old!r} any more"
+        example = example.replace(old, new)
+    return example
+
+
+class Proxy:
+    """A proxy before a gateway; `port` is the one that both names are at."""
+
+    def __init__(self, gateway: Gateway, port: int, folder: Path, command: list[str]) -> None:
+        self.gateway = gateway
+        self.port = port
+        self.folder = folder
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={"PATH": os.environ["PATH"], "HOME": f"{self.folder}"},
+            )
+        wait_for(self._listens, "the proxy to listen")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)  # nginx has a worker
+        self._process.wait()
+        wait_for(lambda: not self._listens(), "the proxy to be gone")
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    # --- through it
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=f"{self.folder}/fullchain.pem")
+
+    def place(self, **more: Any) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": self.port, "ssl": self.tls()} | more
+
+    async def client(self, user: str, **more: Any) -> Peer:
+        return await client_at(self.url(user), **self.place(**more))
+
+    def url(self, user: str) -> str:
+        return f"wss://{PUBLIC}:{self.port}/?user_id={user}&token=in-the-query"
+
+    async def http(self, method: str, path: str, name: str = PRIVATE, **more: Any) -> Any:
+        headers = {"Host": f"{name}:{self.port}"} | more.pop("headers", {})
+        async with httpx.AsyncClient(verify=self.tls(), trust_env=False) as http:
+            request = http.build_request(
+                method, f"https://127.0.0.1:{self.port}{path}", headers=headers, **more
+            )
+            request.extensions["sni_hostname"] = name
+            return await http.send(request)
+
+
+@contextmanager
+def proxied(folder: Path, make: Callable[[Path, int, Gateway], list[str]]) -> Iterator[Proxy]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    origin = f"https://{PRIVATE}:{port}"
+    environment = SHORT | {
+        "CLIENT_SOCKET_URL": f"wss://{PUBLIC}:{port}",
+        "WORKER_SOCKET_URL": f"wss://{PRIVATE}:{port}",
+        "TRUSTED_PROXIES": "127.0.0.0/8",
+        "CSRF_TRUSTED_ORIGINS": origin,
+        "SECURE_COOKIES": "true",
+        "HSTS_SECONDS": "60",
+        "HEARTBEAT": "25" if SOAK else "1",
+        "PONG_TIMEOUT": "20",
+    }
+    with running(folder / "gateway", **environment) as gateway:
+        home = folder / "proxy"
+        home.mkdir()
+        proxy = Proxy(gateway, port, home, make(home, port, gateway))
+        proxy.start()
+        try:
+            yield proxy
+        finally:
+            proxy.stop()
+        assert "Traceback" not in gateway.log()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("make", [with_nginx, with_caddy])
+async def test_the_example_does_what_a_proxy_has_to(
+    tmp_path: Path, make: Callable[[Path, int, Gateway], list[str]]
+) -> None:
+    with proxied(tmp_path, make) as proxy:
+        await sockets_of_browsers(proxy)
+        await workers_and_backends(proxy)
+        await the_admin(proxy)
+        await a_restart(proxy)
+        logs = [file.read_text() for file in proxy.folder.iterdir() if file.is_file()]
+        assert not any("in-the-query" in log for log in logs)
+
+
+async def sockets_of_browsers(proxy: Proxy) -> None:
+    own = f"https://{PUBLIC}:{proxy.port}"
+    tab = await proxy.client("42", origin=own)
+    elsewhere = await proxy.client("far", local_addr=("127.0.0.77", 0))
+    forged = await proxy.client("forger", additional_headers={"X-Forwarded-For": "6.6.6.6"})
+    for user, address in (("far", "127.0.0.77"), ("forger", "127.0.0.1")):
+        answer = await proxy.http("GET", f"/api/v1/users/{user}", headers=KEY)
+        (session,) = answer.json()["sessions"]
+        assert re.fullmatch(rf"{re.escape(address)}(:\d+)?", session["address"])
+    with pytest.raises(Exception, match="403"):
+        await refused(proxy.url("42"), **proxy.place(origin="https://evil.example"))
+    for path in ("/admin/", "/metrics", "/api/v1/nodes"):
+        assert (await proxy.http("GET", path, PUBLIC)).status_code == 404
+    sdk = await proxy.http("GET", "/gateway.js", PUBLIC)
+    assert sdk.status_code == 200
+    assert sdk.headers["Strict-Transport-Security"] == "max-age=60"
+
+    listening = [asyncio.ensure_future(peer.receive(IDLE + 60)) for peer in (tab, elsewhere)]
+    await asyncio.sleep(IDLE)
+    assert not any(one.done() for one in listening)
+    for user in ("42", "far"):
+        await proxy.http(
+            "POST", f"/api/v1/users/{user}/messages", json={"event": "late"}, headers=KEY
+        )
+    assert [(await one)["event"] for one in listening] == ["late", "late"]
+    assert (await forged.ask(type="sessions"))["ok"]
+
+
+KEY = {"Authorization": f"Bearer {API_KEY}"}
+
+
+async def workers_and_backends(proxy: Proxy) -> None:
+    url = f"wss://{PRIVATE}:{proxy.port}/ws/worker/"
+    helper = await worker_at(url, WORKER_KEY, **proxy.place())
+    assert (await helper.ask(type="notify", user="42", event="e"))["ok"]
+    assert (await proxy.http("GET", "/readyz")).status_code == 200
+    assert (await proxy.http("GET", "/api/v1/nodes", headers=KEY)).status_code == 200
+    assert (await proxy.http("GET", "/api/v1/nodes")).status_code == 401
+
+
+async def the_admin(proxy: Proxy) -> None:
+    told = proxy.gateway.manage("devsetup").stderr
+    password = told.split("password: ")[1].split()[0]
+    page = await proxy.http("GET", "/admin/login/")
+    assert page.status_code == 200
+    assert all("Secure" in cookie for cookie in page.headers.get_list("set-cookie"))
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert token is not None
+    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token[1]}
+    origin = f"https://{PRIVATE}:{proxy.port}"
+    cookies = "; ".join(c.partition(";")[0] for c in page.headers.get_list("set-cookie"))
+    for given, status in ((form, 302), (form | {"password": "wrong"}, 200)):
+        answer = await proxy.http(
+            "POST",
+            "/admin/login/?next=/admin/",
+            data=given,
+            headers={"Cookie": cookies, "Origin": origin, "Referer": f"{origin}/admin/login/"},
+        )
+        assert answer.status_code == status
+    log = proxy.gateway.log()
+    assert re.search(r"signed_in .*'username': 'admin', 'address': '127.0.0.1'", log)
+    assert re.search(r"sign_in_failed .*'username': 'admin', 'address': '127.0.0.1'", log)
+    assert password not in log and "wrong" not in log
+
+
+async def a_restart(proxy: Proxy) -> None:
+    """What was sent meanwhile is there when the client is back."""
+    tab = await proxy.client("survivor")
+    await asyncio.to_thread(proxy.kill)
+    assert (await tab.closed())[0] == 1006
+    answer = httpx.post(  # noqa: ASYNC210
+        proxy.gateway.http("/api/v1/users/survivor/messages", private=True),
+        json={"event": "meanwhile"},
+        headers=KEY,
+        trust_env=False,
+    )
+    assert answer.status_code == 200
+    await asyncio.to_thread(proxy.start)
+    at = f"&epoch={tab.welcome['epoch']}&offset={tab.welcome['offset']}"
+    again = await client_at(proxy.url("survivor") + at, **proxy.place())
+    assert again.welcome["recovered"] is True
+    assert (await again.receive())["event"] == "meanwhile"
