@@ -36,7 +36,7 @@ from sockets.types import Audit, Credentials, Kind, SessionInfo
 
 logger = logging.getLogger(__name__)
 
-FRAMES_PER_TURN = 64
+FRAMES_PER_TURN = 4
 """Frames of one socket handled before the other sockets get their turn."""
 
 

@@ -40,6 +40,15 @@ logger = logging.getLogger(__name__)
 HURRIED_GRACE = 0.5
 """Seconds that are left to applications after a second signal."""
 
+BACKLOG = 1_024
+"""Connections that wait in the kernel; stock: 50, and the next one tries again a second later."""
+
+ACCEPTS = 4
+"""Connections accepted in one turn of the loop: the rest of a crowd comes after those who wait."""
+
+ACCEPT_PAUSE = 0.02
+"""Seconds until a crowd is looked at again."""
+
 CANCEL_GRACE = 2.0
 """Seconds that cancelled applications have for their `finally`."""
 
@@ -78,7 +87,7 @@ class GatewayServer(Server):
         super().__init__(
             application,
             endpoints=[
-                endpoint
+                f"{endpoint}:backlog={BACKLOG}"
                 for one in listeners
                 for endpoint in build_endpoint_description_strings(host=one.host, port=one.port)
             ],
@@ -103,6 +112,7 @@ class GatewayServer(Server):
         self._on_draining = on_draining
         self._on_stopped = on_stopped
         self._ports: list[Any] = []
+        self._accepting_paused = False
         self._hurry = asyncio.Event()
         self._stopping = False
         self._announcing: asyncio.Future[None] | None = None
@@ -148,6 +158,13 @@ class GatewayServer(Server):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)  # stock forgets it, and cannot stop listening
+        read = port.doRead
+
+        def accept_some() -> Any:
+            port.numberAccepts = ACCEPTS
+            return read()
+
+        port.doRead = accept_some  # Twisted takes more and more each time
 
     def listen_error(self, failure: Failure) -> None:
         """A port that cannot be had ends the process with 1; stock: 0."""
@@ -193,6 +210,23 @@ class GatewayServer(Server):
             if known is port:
                 return listener.surface
         return Surface.PUBLIC  # unknown never means private
+
+    def pause_accepting(self) -> None:
+        """Who comes waits in the kernel's queue until those who have come are read."""
+        if not self._accepting_paused:
+            self._accepting_paused = True
+            for port in self._ports:
+                port.stopReading()
+            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if self.waiting.full:
+            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting)
+            return
+        self._accepting_paused = False
+        for port in self._ports:
+            if port.connected:
+                port.startReading()
 
     # --- connections
 

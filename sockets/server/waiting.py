@@ -2,7 +2,8 @@
 
 Stock daphne waits a minute from the last byte, so that one byte a minute holds a connection for
 ever, and any number of them. Here whoever opens more than there is room for cuts the oldest, which
-are the attacker's own.
+are the attacker's own. A crowd that has just come has done nothing wrong: it waits in the kernel's
+queue until there is room.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ _TOO_LARGE: Final = (
 )
 
 
+PATIENCE: Final = 1.0
+"""Seconds that a connection has for itself, however many wait."""
+
+
 class WaitingRoom:
-    """`most`: channels in it. `clock`: monotonic seconds."""
+    """`most`: channels in it, for longer than PATIENCE. `clock`: monotonic seconds."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._clock = clock
-        self._deadlines: dict[Any, float] = {}  # oldest first
+        self._since: dict[Any, float] = {}  # oldest first
+        self._deadlines: dict[Any, float] = {}
 
     def __contains__(self, channel: object) -> bool:
         return channel in self._deadlines
@@ -39,24 +45,38 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._deadlines)
 
-    def enter(self, channel: Any, seconds: float) -> Any:
-        """Wait so long for its request, from now on; returns a channel that has to go for it."""
-        self._deadlines[channel] = self._clock() + seconds
-        if len(self._deadlines) <= self._most:
-            return None
-        oldest = next(iter(self._deadlines))
-        del self._deadlines[oldest]
-        return oldest
+    @property
+    def full(self) -> bool:
+        """Whether nobody more should be let in now."""
+        return len(self._deadlines) >= self._most and self._oldest() is None
+
+    def enter(self, channel: Any, seconds: float) -> list[Any]:
+        """Wait so long for its request, from now on; returns those that have to go for it."""
+        now = self._clock()
+        self._since[channel], self._deadlines[channel] = now, now + seconds
+        gone = []
+        while len(self._deadlines) > self._most and (oldest := self._oldest()) is not None:
+            self.leave(oldest)
+            gone.append(oldest)
+        return gone
 
     def leave(self, channel: object) -> None:
         """Its request is here, or it is gone."""
+        self._since.pop(channel, None)
         self._deadlines.pop(channel, None)
+
+    def _oldest(self) -> Any:
+        """The one that came first, if it has had its time."""
+        channel = next(iter(self._since), None)
+        if channel is None or self._clock() - self._since[channel] < PATIENCE:
+            return None
+        return channel
 
     def overdue(self) -> Iterator[Any]:
         """Those whose time is over; they are out."""
         now = self._clock()
         for channel in [c for c, deadline in self._deadlines.items() if deadline <= now]:
-            del self._deadlines[channel]
+            self.leave(channel)
             yield channel
 
 
@@ -107,8 +127,10 @@ class GatewayChannel(HTTPChannel):
 
     def _enter(self, more: float = 0) -> None:
         seconds = self.server.conf.handshake_timeout + more
-        if (oldest := self.server.waiting.enter(self, seconds)) is not None:
+        for oldest in self.server.waiting.enter(self, seconds):
             oldest.cut(AtDoor.CROWDED)
+        if self.server.waiting.full:
+            self.server.pause_accepting()
 
     def _refuse_head(self) -> None:
         turned_away(AtDoor.HEADER, self._surface, self._host, 431)

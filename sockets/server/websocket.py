@@ -29,13 +29,20 @@ from sockets.types import Kind, Surface
 logger = logging.getLogger(__name__)
 
 _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
+_CLOSING = Autobahn.STATE_CLOSING
+
+SLICE = 4_096
+"""Bytes of one socket that are parsed in one turn of the loop."""
+
+MAX_AFTER_CLOSE = 32 * 1024
+"""Bytes read behind our close frame, for the peer's: a flood costs as much to parse as ever."""
 
 
 class InboundQueue(asyncio.Queue[dict[str, Any]]):
     """What the application has not received yet; the socket is not read while it is long.
 
-    A cap that closes would cut honest bursts. One read of the socket is parsed whole, so the
-    queue may exceed `high` by the frames of 64 KiB.
+    A cap that closes would cut honest bursts. A slice of what was read is parsed whole, so the
+    queue may exceed `high` by the frames of SLICE bytes.
     """
 
     def __init__(self, protocol: GatewayWebSocket, high: int, low: int) -> None:
@@ -71,6 +78,10 @@ class GatewayWebSocket(WebSocketProtocol):
         self._closed_since: float | None = None
         self._writable: asyncio.Future[None] | None = None
         self._refusal: tuple[int, Any] = (0, ())
+        self._unparsed = bytearray()  # read, and for the next turns
+        self._slicing = False  # the next turn is ordered
+        self._after_close = 0  # bytes that came behind our close frame
+        self._deaf = False  # ... and there were too many
         self._pings: Bucket | None = None
         self._unanswered: bytes | None = None  # the newest ping, while the outbox is full
 
@@ -190,7 +201,46 @@ class GatewayWebSocket(WebSocketProtocol):
     # --- inbound
 
     def dataReceived(self, data: bytes) -> None:
-        self._dataReceived(data)  # the same, without the coloured strings of a debug line
+        if self.state == _CONNECTING or (len(data) <= SLICE and not self._unparsed):
+            self._parse(data)
+            return
+        self._unparsed += data
+        self.transport.pauseProducing()
+        self._next_slice()
+
+    def _next_slice(self) -> None:
+        """64 KiB may be two thousand frames: parsed at once they would stop everybody else, and
+        overfill the queue. One slice a turn, until the application wants no more."""
+        self._slicing = False
+        if self._paused_since is None:
+            piece = bytes(self._unparsed[:SLICE])
+            del self._unparsed[:SLICE]
+            self._parse(piece)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Parse what is left, else read the socket; unless nobody wants more now."""
+        transport = self.transport
+        if self._paused_since is not None or self._slicing or self._deaf:
+            return
+        if transport is None or not transport.connected:
+            self._unparsed.clear()
+        elif self._unparsed:
+            self._slicing = True
+            asyncio.get_running_loop().call_soon(self._next_slice)
+        else:
+            transport.resumeProducing()
+
+    def _parse(self, data: bytes) -> None:
+        if self.state == _CLOSING:
+            self._after_close += len(data)
+            if self._after_close > MAX_AFTER_CLOSE:
+                # Whoever goes on sending is not read: it has until CLOSE_TIMEOUT to read us.
+                self._deaf = True
+                self._unparsed.clear()
+                self.transport.pauseProducing()
+                return
+        self._dataReceived(data)  # autobahn's own, without the coloured strings of a debug line
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         # Frames that come while we close are not processed (RFC 6455 section 1.4).
@@ -250,8 +300,7 @@ class GatewayWebSocket(WebSocketProtocol):
         if self._paused_since is not None:
             self._paused_since = None
             metrics.PAUSED.dec()
-            if self.transport is not None and self.transport.connected:
-                self.transport.resumeProducing()
+            self._go_on()
 
     # --- closing
 
@@ -264,7 +313,7 @@ class GatewayWebSocket(WebSocketProtocol):
     def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
         """The first violation closes. At the second one autobahn would drop the connection: with
         data unread that is a reset, which takes our close frame away from the peer."""
-        if self.state != Autobahn.STATE_CLOSING:
+        if self.state != _CLOSING:
             super()._fail_connection(code, reason)
 
     def abort(self) -> None:

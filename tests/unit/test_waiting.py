@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sockets.server.waiting import WaitingRoom
+from sockets.server.waiting import PATIENCE, WaitingRoom
 
 
 def room_of(*names: str, most: int = 10) -> tuple[WaitingRoom, list[float]]:
     now = [0.0]
     room = WaitingRoom(most, lambda: now[0])
     for name in names:
-        assert room.enter(name, 10) is None
+        assert room.enter(name, 10) == []
     return room, now
 
 
@@ -33,9 +33,43 @@ def test_whose_request_has_come_is_not_overdue() -> None:
 
 
 def test_the_oldest_goes_for_the_newest() -> None:
-    room, _ = room_of("a", "b", "c", most=3)
-    assert room.enter("d", 10) == "a"
+    room, now = room_of("a", "b", "c", most=3)
+    now[0] = PATIENCE
+    assert not room.full
+    assert room.enter("d", 10) == ["a"]
     room.leave("b")
-    assert room.enter("e", 10) is None
-    assert room.enter("f", 10) == "c"
+    assert room.enter("e", 10) == []
+    assert room.enter("f", 10) == ["c"]
     assert len(room) == 3
+
+
+def test_a_crowd_that_has_just_come_is_not_cut() -> None:
+    room, now = room_of("a", "b", "c", most=3)
+    assert room.full
+    assert room.enter("d", 10) == [] and len(room) == 4
+    room.leave("b")
+    assert room.full
+    room.leave("c")
+    assert not room.full
+    assert room.enter("e", 10) == [] and room.full
+    now[0] = PATIENCE
+    assert not room.full and room.enter("f", 10) == ["a"]
+    assert len(room) == 3
+
+
+def test_as_many_go_as_there_are_too_many() -> None:
+    room, now = room_of("a", "b", "c", most=3)
+    for name in ("d", "e"):
+        room.enter(name, 10)
+    now[0] = PATIENCE
+    assert room.enter("f", 10) == ["a", "b", "c"]
+    assert len(room) == 3
+
+
+def test_whoever_enters_again_is_the_newest() -> None:
+    """As for the body, behind the head."""
+    room, now = room_of("a", "b", "c", most=3)
+    room.leave("a")
+    now[0] = PATIENCE
+    assert room.enter("a", 10) == []
+    assert room.enter("d", 10) == ["b"]
