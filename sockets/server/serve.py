@@ -43,6 +43,7 @@ def serve(
         node = await ensure_node(client_port=client, worker_port=worker)
         out.write(_banner(host, client, worker, node))
         out.flush()
+        _have_descriptors(conf)
         if ports_file is not None:
             _write_ports(ports_file, client, worker)
 
@@ -68,7 +69,6 @@ def serve(
         on_stopped=stop_node,
     )
     _tune_garbage_collection()
-    _have_descriptors(conf)
     server.run()
     if ports_file is not None:
         ports_file.unlink(missing_ok=True)
