@@ -304,3 +304,13 @@ async def test_requests_at_once(tmp_path: Path) -> None:
             await asyncio.gather(*slow)
             assert (await http.get("/api/v1/nodes")).status_code == 200
         assert turned_away(gateway, "requests") == 1
+
+
+def test_it_opens_as_many_files_as_it_may_and_says_if_they_are_too_few(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, MAX_SESSIONS="100000000") as gateway:
+        lines = Path(f"/proc/{gateway.pid}/limits").read_text().splitlines()
+        (files,) = [line.split()[3:5] for line in lines if line.startswith("Max open files")]
+        assert files[0] == files[1], "the soft limit is the hard one"
+        assert (
+            f"this process may open {files[0]} files, and MAX_SESSIONS=100000000" in gateway.log()
+        )
