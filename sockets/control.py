@@ -10,7 +10,7 @@ from sockets.codes import CloseCode
 from sockets.nodes.base import Nodes
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
-from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo
+from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo, SessionPlace
 
 ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
@@ -123,7 +123,39 @@ class Control:
                 answer = await self._presence.look_at(users, kind)
                 for one in answer.users.values():
                     found |= {s.id: s for s in one.sessions if node in (None, s.node)}
-        return sorted(found.values(), key=lambda info: (info.connected_at, info.id))[:limit]
+        return _by_age(found)[:limit]
+
+    async def page_of_sessions(
+        self, node: str | None, at: SessionPlace, limit: int
+    ) -> tuple[list[SessionInfo], SessionPlace | None]:
+        """About `limit` users' sessions behind a place, oldest first; the next place, or None.
+
+        Who is connected all the time is in one of the pages; somebody may be in two.
+        """
+        found: dict[str, SessionInfo] = {}
+        taken = 0
+        stops = [
+            (info, kind)
+            for info in await self._nodes.all()
+            for kind in Kind
+            if node in (None, info.name) and (info.name, kind.value) >= (at.node, at.kind)
+        ]
+        for number, (info, kind) in enumerate(stops):
+            place = at.place if (info.id, kind.value) == (at.life, at.kind) else ""
+            while True:
+                users, place = await self._nodes.charges_after(info.id, kind, place, limit)
+                answer = await self._presence.look_at(users, kind)
+                for one in answer.users.values():
+                    found |= {s.id: s for s in one.sessions if s.node == info.name}
+                taken += len(users)
+                if not place:
+                    break
+                if taken >= limit:
+                    return _by_age(found), SessionPlace(info.name, kind.value, info.id, place)
+            if taken >= limit and number + 1 < len(stops):
+                info, kind = stops[number + 1]
+                return _by_age(found), SessionPlace(info.name, kind.value, info.id)
+        return _by_age(found), None
 
     async def drain(self, node: str) -> bool:
         """Ask a node to send its clients away and end; whether it has heard."""
@@ -151,6 +183,10 @@ class Control:
             for session, client, outcome, sent_at, acked_at in answer["sessions"]
         }
         return [told.get(info.id) or _unanswered(info, epoch, offset) for info in infos]
+
+
+def _by_age(found: Mapping[str, SessionInfo]) -> list[SessionInfo]:
+    return sorted(found.values(), key=lambda info: (info.connected_at, info.id))
 
 
 def _unanswered(info: SessionInfo, epoch: str, offset: int) -> SessionDelivery:

@@ -91,6 +91,24 @@ class SessionInfo:
         return acked is not None and acked.epoch == epoch and acked.offset >= offset
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPlace:
+    """Where a walk over all sessions stands: at a kind of a node's life, behind `place`."""
+
+    node: str = ""
+    kind: str = ""
+    life: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Some of the live sessions, oldest first. `next`: the cursor of the rest; None: no more."""
+
+    sessions: list[SessionInfo]
+    next: str | None
+
+
 class PresenceState(StrEnum):
     """How a user stands."""
 

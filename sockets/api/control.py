@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from sockets import audit
 from sockets.codes import CloseCode
@@ -19,7 +22,7 @@ from sockets.node.core import Addresses
 from sockets.node.node import current_node
 from sockets.node.remote import remote
 from sockets.presence.revocation import USER, login, token
-from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo
+from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo, SessionPage, SessionPlace
 
 MAX_LISTED = 10_000
 """Sessions in one list."""
@@ -164,9 +167,37 @@ async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[S
 
     Where there are more, they are chosen at random. `limit`: 1 to 10,000.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-        raise InvalidMessage(f"limit is a number from 1 to {MAX_LISTED}")
+    _require_limit(limit)
     return await at_node(lambda core: core.control.sessions(node, limit))
+
+
+async def asession_page(
+    *, node: str | None = None, cursor: str | None = None, limit: int = 200
+) -> SessionPage:
+    """Live sessions of clients and workers, of one node or all, about `limit` users at a time.
+
+    `cursor`: the `next` of the page before. Whoever is connected all the while is in one of the
+    pages; somebody may be in two. `limit`: 1 to 10,000.
+    """
+    _require_limit(limit)
+    at = _place_of(cursor)
+    found, after = await at_node(lambda core: core.control.page_of_sessions(node, at, limit))
+    return SessionPage(found, None if after is None else _cursor_of(after))
+
+
+def _cursor_of(place: SessionPlace) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _place_of(cursor: str | None) -> SessionPlace:
+    """Raises InvalidMessage."""
+    if cursor is None:
+        return SessionPlace()
+    try:
+        raw = urlsafe_b64decode(f"{cursor}{'=' * (-len(cursor) % 4)}")
+        return msgspec.json.decode(raw, type=SessionPlace)
+    except (ValueError, TypeError):  # msgspec's errors are such
+        raise InvalidMessage("this is no cursor of a page of sessions: begin without") from None
 
 
 async def adrain_node(name: str) -> bool:
@@ -183,6 +214,12 @@ async def adrain_node(name: str) -> bool:
 
 def _audit(kind: Audit, done: Disconnected, **details: Any) -> None:
     audit.record(kind, **details, closed=done.closed, unconfirmed=done.unconfirmed)
+
+
+def _require_limit(limit: int) -> None:
+    """Raises InvalidMessage."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
+        raise InvalidMessage(f"limit is a number from 1 to {MAX_LISTED}")
 
 
 def _require_id(id: str) -> str:
@@ -258,6 +295,7 @@ disconnect_session = sync_face(adisconnect_session, patience=_close_patience)
 disconnect_sessions = sync_face(adisconnect_sessions, patience=_close_patience)
 nodes = sync_face(anodes)
 live_sessions = sync_face(alive_sessions)
+session_page = sync_face(asession_page)
 drain_node = sync_face(adrain_node)
 
 

@@ -265,9 +265,10 @@ class UnblockedOut(Schema):
 
 
 class SessionsOut(Schema):
-    """Oldest first."""
+    """A page, oldest first."""
 
     sessions: list[SessionOut]
+    next: str | None = Field(None, description="The `cursor` of the next page; null: the last one.")
 
 
 class NodeOut(Schema):

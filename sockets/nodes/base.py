@@ -66,5 +66,13 @@ class Nodes(Protocol):
     async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
         """Some of those that it must answer for; none when there are none."""
 
+    async def charges_after(
+        self, life: str, kind: Kind, place: str, count: int
+    ) -> tuple[list[str], str]:
+        """About `count` of them behind a place, and the next place; "" is the first, and the end.
+
+        Who is there all the time is found; nobody else surely is, and some may be found again.
+        """
+
     async def count_charges(self, life: str, kind: Kind) -> int:
         """How many they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -48,6 +49,13 @@ class MemoryNodes:
 
     async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
         return [user for of, user in self._charged if of is kind][:limit]
+
+    async def charges_after(
+        self, life: str, kind: Kind, place: str, count: int
+    ) -> tuple[list[str], str]:
+        behind = (user for of, user in self._charged if of is kind and user > place)
+        found = heapq.nsmallest(count, behind)
+        return found, found[-1] if len(found) == count else ""
 
     async def count_charges(self, life: str, kind: Kind) -> int:
         return sum(of is kind for of, _ in self._charged)

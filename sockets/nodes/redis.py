@@ -121,6 +121,17 @@ class RedisNodes:
             )
         return [user.decode() for user in found or ()]
 
+    async def charges_after(
+        self, life: str, kind: Kind, place: str, count: int
+    ) -> tuple[list[str], str]:
+        with translated():
+            cursor, found = await self._client.sscan(
+                self._calls.keys.charges(life, kind),
+                int(place) if place.isdecimal() and len(place) < 20 else 0,
+                count=count,
+            )
+        return [user.decode() for user in found], f"{cursor or ''}"
+
     async def count_charges(self, life: str, kind: Kind) -> int:
         with translated():
             count: int = await self._client.scard(  # type: ignore[misc]

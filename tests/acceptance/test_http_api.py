@@ -174,6 +174,19 @@ async def test_sessions_are_closed(shared_gateway: Gateway, http: httpx.AsyncCli
     assert gone.status_code == 404 and gone.headers["content-type"] == PROBLEM
 
 
+async def test_sessions_a_page_at_a_time(shared_gateway: Gateway, http: httpx.AsyncClient) -> None:
+    for number in range(5):
+        await client(shared_gateway, f"page-{number}")
+    seen: list[str] = []
+    page: dict[str, Any] = {"next": ""}
+    while page["next"] is not None:
+        asked = {"limit": 2} | ({"cursor": page["next"]} if page["next"] else {})
+        page = (await http.get("/sessions", params=asked)).json()
+        seen += [one["user"] for one in page["sessions"]]
+    assert {f"page-{number}" for number in range(5)} <= set(seen)
+    assert (await http.get("/sessions", params={"cursor": "none"})).status_code == 404
+
+
 async def test_tasks_and_nodes(shared_gateway: Gateway, http: httpx.AsyncClient) -> None:
     pool = new_id()
     none = await http.post("/tasks", json={"pool": pool, "event": "convert"})

@@ -80,6 +80,22 @@ async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: M
     assert await nodes.all() == []
 
 
+async def test_charges_are_walked_a_part_at_a_time(nodes: Nodes) -> None:
+    await begin(nodes, node("a"))
+    users = {f"user-{n}" for n in range(500)}
+    await nodes.charge("a:1", Kind.CLIENT, users)
+    await nodes.charge("a:1", Kind.WORKER, ["key"])
+    seen: set[str] = set()
+    place, parts = "", 0
+    while parts == 0 or place:
+        found, place = await nodes.charges_after("a:1", Kind.CLIENT, place, 50)
+        seen.update(found)
+        parts += 1
+    assert seen == users and parts > 3
+    found, _ = await nodes.charges_after("a:1", Kind.CLIENT, "no place", 50)
+    assert set(found) <= users
+
+
 async def test_charges_are_kept_until_they_are_discharged(nodes: Nodes) -> None:
     await begin(nodes, node("a"))
     await nodes.charge("a:1", Kind.CLIENT, ["한/국", "2", "3"])

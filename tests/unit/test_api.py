@@ -75,6 +75,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "disconnect_sessions": (["01ARZ3NDEKTSV4RRFFQ69G5FAV"],),
     "nodes": (),
     "live_sessions": (),
+    "session_page": (),
     "drain_node": ("none",),
     "assign_task": ("p", "e"),
     "cancel_task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
@@ -640,6 +641,25 @@ async def test_one_id_is_no_list_of_ids(node: Node) -> None:
 async def test_a_limit_that_is_none(node: Node, limit: Any) -> None:
     with pytest.raises(InvalidMessage, match="limit"):
         await api.alive_sessions(limit=limit)
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "e30x", "W10", 7, "eyJub2RlIjo3fQ", "가"])
+async def test_a_cursor_that_is_none(node: Node, cursor: Any) -> None:
+    with pytest.raises(InvalidMessage, match="cursor"):
+        await api.asession_page(cursor=cursor)
+
+
+async def test_all_sessions_a_page_at_a_time(node: Node) -> None:
+    made = {(await client(node, f"u{n % 20}")).info.id for n in range(30)}
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while pages == 0 or cursor:
+        page = await api.asession_page(cursor=cursor, limit=6)
+        seen += [info.id for info in page.sessions]
+        cursor, pages = page.next, pages + 1
+    assert sorted(seen) == sorted(made)
+    assert pages == 4
+    assert (await api.asession_page(node="elsewhere")).sessions == []
 
 
 async def test_a_session_is_named_in_any_case(node: Node) -> None:

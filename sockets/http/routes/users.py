@@ -13,15 +13,16 @@ from sockets.api import (
     ablock_user,
     adisconnect_session,
     adisconnect_user,
-    alive_sessions,
     apresence_of,
     apresence_of_users,
     arevoke,
+    asession_page,
     astream_position,
     aunblock_user,
 )
 from sockets.auth.scopes import ADMIN, PRESENCE
 from sockets.codes import CloseCode
+from sockets.exceptions import InvalidMessage
 from sockets.http.schemas import (
     BlockIn,
     DisconnectedOut,
@@ -143,11 +144,16 @@ async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
 async def sessions(
     request: HttpRequest,
     node: str | None = Query(None, description="Only those of this node."),
-    limit: int = Query(100, ge=1, le=1000),
+    cursor: str | None = Query(None, description="The `next` of the page before."),
+    limit: int = Query(100, ge=1, le=1000, description="Users in a page, about."),
 ) -> SessionsOut:
-    """At most `limit`, oldest first."""
-    found = await alive_sessions(node=node, limit=limit)
-    return SessionsOut(sessions=[SessionOut.of(info) for info in found])
+    """A page at a time. Who is connected all the while is in one of the pages; somebody may be in
+    two. 404: this is no cursor."""
+    try:
+        page = await asession_page(node=node, cursor=cursor, limit=limit)
+    except InvalidMessage as error:
+        raise HttpError(404, str(error)) from None
+    return SessionsOut(sessions=[SessionOut.of(info) for info in page.sessions], next=page.next)
 
 
 @router.delete(
