@@ -40,7 +40,7 @@ class GatewayRequest(WebRequest):
     channel: Any
     limit = 0  # bytes of its body
     _received = 0
-    _refused = False
+    refused = False  # for its body; what follows is thrown away
     _writable: asyncio.Future[None] | None = None
 
     # --- request
@@ -54,7 +54,7 @@ class GatewayRequest(WebRequest):
         super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
-        if self._refused:
+        if self.refused:
             return
         self._received += len(data)
         if self._received > self.limit:  # chunked: the length was not declared
@@ -64,7 +64,7 @@ class GatewayRequest(WebRequest):
 
     def _refuse(self) -> None:
         """Answer 413 now, and stop caring."""
-        self._refused = True
+        self.refused = True
         text = f"The body is larger than {self.limit} bytes.\n".encode()
         transport = self.channel.transport
         transport.write(_TOO_LARGE % (len(text), text))
@@ -72,7 +72,7 @@ class GatewayRequest(WebRequest):
         reactor.callLater(LINGER, transport.abortConnection)
 
     def process(self) -> Any:
-        if self._refused:
+        if self.refused:
             return None
         # Believed from any client in stock daphne.
         self.requestHeaders.removeHeader(b"daphne-root-path")

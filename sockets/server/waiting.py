@@ -114,6 +114,8 @@ class GatewayChannel(HTTPChannel):
         self._refuse_head()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
+        if self.requests and self.requests[-1].refused:
+            return  # it has its answer, which a reset would take away
         size, count = self._receivedHeaderSize, self._receivedHeaderCount
         if size > self.totalHeadersSize or count > self.maxHeaders:
             self._refuse_head()

@@ -286,6 +286,16 @@ def test_a_huge_body_to_a_404_is_cut_before_it_is_stored(
     assert not spooled
 
 
+def test_what_follows_a_refused_body_does_not_take_its_answer_away(
+    shared_gateway: Gateway,
+) -> None:
+    with socket.create_connection(("127.0.0.1", shared_gateway.client_port), timeout=10) as peer:
+        peer.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        peer.sendall(b"%x\r\n%s\r\n" % (100_000, b"x" * 100_000) + b"this is no chunk\r\n" * 9_000)
+        time.sleep(0.2)
+        assert peer.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_declared_huge_body_is_refused_before_a_byte_of_it(shared_gateway: Gateway) -> None:
     with socket.create_connection(("127.0.0.1", shared_gateway.client_port), timeout=10) as peer:
         peer.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n")
