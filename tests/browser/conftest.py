@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, wait_for
 
@@ -111,6 +111,15 @@ def example(data_dir: Path, *workers: str, **settings: str) -> Iterator[Site]:
         text = log.read_text(errors="replace")
         assert "Traceback" not in text, text
         assert "was destroyed" not in text, text
+
+
+async def log_in(page: Page, site: Site, path: str) -> None:
+    """As staff, at the admin; returns at this page of it."""
+    await page.goto(site.http(f"/admin/login/?next={path}", private=True))
+    await page.fill("#id_username", ADMIN)
+    await page.fill("#id_password", PASSWORD)
+    await page.click("[type=submit]")
+    await page.wait_for_url(f"**{path}")
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from tests.acceptance.gateway import API_KEY
-from tests.browser.conftest import ADMIN, PASSWORD, Site
+from tests.browser.conftest import ADMIN, Site, log_in
 from tests.browser.foreign import foreign_page
 from tests.browser.tab import Tab
 from tests.browser.watch import Watch
@@ -36,14 +36,6 @@ FRAME = """(url) => new Promise((resolve) => {
 async def visitor(browser: Browser) -> AsyncIterator[tuple[BrowserContext, Watch]]:
     context = await browser.new_context(viewport={"width": 1400, "height": 900})
     yield context, await Watch.over(context)
-
-
-async def log_in(page: Page, site: Site, path: str) -> None:
-    await page.goto(site.http(f"/admin/login/?next={path}", private=True))
-    await page.fill("#id_username", ADMIN)
-    await page.fill("#id_password", PASSWORD)
-    await page.click("[type=submit]")
-    await page.wait_for_url(f"**{path}")
 
 
 async def test_the_admin_works_under_its_policy(
