@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import get_args
@@ -61,6 +62,32 @@ def test_every_public_function_is_in_the_api_page() -> None:
 @pytest.mark.parametrize("event", list(Audit))
 def test_every_event_is_in_the_page_of_the_audit_log(event: Audit) -> None:
     assert f"`{event.value}`" in AUDIT_LOG
+
+
+def audited() -> dict[Audit, set[str]]:
+    """The members that the code gives to each event."""
+    found: dict[Audit, set[str]] = {}
+    for file in (*ROOT.glob("sockets/**/*.py"), *ROOT.glob("gateway/**/*.py")):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not (isinstance(call, ast.Call) and call.args):
+                continue
+            event = call.args[0]
+            if isinstance(event, ast.Attribute) and ast.unparse(event.value) == "Audit":
+                members = {keyword.arg for keyword in call.keywords if keyword.arg}
+                # This one has what came of it with all of its events.
+                if ast.unparse(call.func) == "_audit":
+                    members |= {"closed", "unconfirmed"}
+                found.setdefault(Audit[event.attr], set()).update(members)
+    return found
+
+
+def test_every_member_of_an_event_is_in_the_page_of_the_audit_log() -> None:
+    events = audited()
+    assert events.keys() == set(Audit)
+    for row in re.findall(r"^\| `[a-z_]+`.*", AUDIT_LOG, re.M):
+        named, _, told = row.strip("| ").split(" | ")
+        members = set[str]().union(*(events[Audit(name)] for name in re.findall(r"`(\w+)`", named)))
+        assert set(re.findall(r"`(\w+)`", told)) == members - {"by"}, named
 
 
 def test_every_metric_is_in_the_metrics_page() -> None:

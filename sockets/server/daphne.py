@@ -133,6 +133,8 @@ class GatewayServer(Server):
             # autobahn limits sends by the same options: what we send is limited by us.
             maxMessagePayloadSize=self.conf.max_frame_size,
             maxFramePayloadSize=self.conf.max_frame_size,
+            # As daphne has it; else "null" would be refused here, neither counted nor audited.
+            allowNullOrigin=True,
         )
 
         class BoundChannel(GatewayChannel):

@@ -179,6 +179,12 @@ def test_an_endless_origin_is_refused(shared_gateway: Gateway) -> None:
     assert "Traceback" not in shared_gateway.log()
 
 
+def test_an_origin_of_nowhere_is_refused_and_audited(shared_gateway: Gateway) -> None:
+    """That of sandboxed frames, and of pages from files."""
+    assert status_for(shared_gateway.client_port, "null") == 403
+    assert "'origin': 'null'" in shared_gateway.log()
+
+
 def test_a_refused_origin_is_in_the_audit_log(shared_gateway: Gateway) -> None:
     assert status_for(shared_gateway.client_port, "https://audited.example/" + "x" * 500) == 403
     (line,) = [text for text in shared_gateway.log().splitlines() if "audited.example" in text]

@@ -25,10 +25,13 @@ from cryptography.x509.oid import NameOID
 
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running, wait_for
-from tests.acceptance.peers import Peer, client_at, refused, worker_at
+from tests.acceptance.peers import V1, Peer, client_at, refused, worker_at
 from tests.scale import SOAK
 
 PUBLIC, PRIVATE = "gateway.example.com", "gateway-admin.example.net"
+SECRETS = ("in-the-query", "in-the-subprotocol", "in-the-cookie", "in-the-header")
+"""What no proxy may write into a log."""
+
 IDLE = 100.0 if SOAK else 3.0
 """Seconds without a message; nginx's own default would cut after 60."""
 
@@ -97,9 +100,9 @@ def with_caddy(folder: Path, port: int, gateway: Gateway) -> list[str]:
         "127.0.0.1:4000": f"127.0.0.1:{gateway.client_port}",
         "127.0.0.1:4001": f"127.0.0.1:{gateway.worker_port}",
     }
+    changes["{\n\tlog default"] = "{\n\tadmin off\n\tauto_https disable_redirects\n\tlog default"
     config = folder / "Caddyfile"
-    options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
-    config.write_text(options + replaced(example, changes))
+    config.write_text(replaced(example, changes))
     program = shutil.which("caddy")
     assert program, "no caddy on this machine: apt-get install caddy"
     return [program, "run", "--adapter", "caddyfile", "--config", f"{config}"]
@@ -160,7 +163,7 @@ class Proxy:
         return await client_at(self.url(user), **self.place(**more))
 
     def url(self, user: str) -> str:
-        return f"wss://{PUBLIC}:{self.port}/?user_id={user}&token=in-the-query"
+        return f"wss://{PUBLIC}:{self.port}/?user_id={user}&token={SECRETS[0]}"
 
     async def http(self, method: str, path: str, name: str = PRIVATE, **more: Any) -> Any:
         headers = {"Host": f"{name}:{self.port}"} | more.pop("headers", {})
@@ -209,8 +212,9 @@ async def test_the_example_does_what_a_proxy_has_to(
         await workers_and_backends(proxy)
         await the_admin(proxy)
         await a_restart(proxy)
-        logs = [file.read_text() for file in proxy.folder.iterdir() if file.is_file()]
-        assert not any("in-the-query" in log for log in logs)
+        await the_gateway_away(proxy)
+        logs = "".join(file.read_text() for file in proxy.folder.iterdir() if file.is_file())
+        assert not [secret for secret in SECRETS if secret in logs]
 
 
 async def sockets_of_browsers(proxy: Proxy) -> None:
@@ -295,3 +299,18 @@ async def a_restart(proxy: Proxy) -> None:
     again = await client_at(proxy.url("survivor") + at, **proxy.place())
     assert again.welcome["recovered"] is True
     assert (await again.receive())["event"] == "meanwhile"
+
+
+async def the_gateway_away(proxy: Proxy) -> None:
+    """Proxies have much to say then; who comes later is served as ever."""
+    _, subprotocol, cookie, header = SECRETS
+    assert await asyncio.to_thread(proxy.gateway.stop) == 0
+    more = proxy.place(additional_headers={"Cookie": f"sessionid={cookie}"})
+    with pytest.raises(Exception, match="502"):
+        await client_at(proxy.url("42"), subprotocols=[V1, f"gateway.bearer.{subprotocol}"], **more)
+    for name in (PUBLIC, PRIVATE):
+        path = f"/api/v1/nodes?token={SECRETS[0]}"
+        headers = {"Authorization": f"Bearer {header}"}
+        assert (await proxy.http("GET", path, name, headers=headers)).status_code == 502
+    await asyncio.to_thread(proxy.gateway.start)
+    assert (await proxy.client("42")).welcome["user"] == "42"
