@@ -30,7 +30,7 @@ COUNT = {
     "pings": scaled(10, 3),
     "deaf": scaled(50, 10),
 }
-ATTACK = 10.0 if SOAK else 3.0
+ATTACK = 10.0 if SOAK else 2.0
 """Seconds."""
 
 RATE = 20
@@ -115,7 +115,7 @@ def sessions(gateway: Gateway) -> float:
 @pytest.mark.parametrize("attack", list(COUNT))
 async def test_others_are_served_meanwhile(fortress: Gateway, attack: str) -> None:
     async with victim(fortress) as served:
-        quiet = await served.latencies(2)
+        quiet = await served.latencies(ATTACK / 2)
         size, files, live = fortress.rss(), descriptors(fortress), sessions(fortress)
         attacker = subprocess.Popen(  # noqa: ASYNC220 - a moment, before anything is measured
             [

@@ -302,7 +302,7 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
             f"http://127.0.0.1:{shared_gateway.worker_port}/api/v1/openapi.json",
             "--header",
             f"Authorization: Bearer {API_KEY}",
-            f"--max-examples={scaled(500, 12)}",
+            f"--max-examples={scaled(500, 8)}",
             "--exclude-checks=not_a_server_error",  # 503 says that no worker is there
             "--request-timeout=20",
             "--no-color",
