@@ -99,9 +99,10 @@ class KeyRing:
 
     async def find(self, secret: str, use: Use) -> Key | None:
         """The live key with this secret. Raises TryAgainLater: the database would know it."""
+        known = environment_key(secret, use, self._conf)
         id = id_in(secret)
-        if id is None:
-            return environment_key(secret, use, self._conf)
+        if known is not None or id is None:
+            return known
         if id not in self._keys:
             await self._read_anew()
             if self._away and id not in self._keys:

@@ -65,7 +65,8 @@ class Attack:
                 writer.write(HANDSHAKE.format(user="x").encode()[:60])
                 async with until(self.end):
                     await reader.read()
-                    self.seen["cut"] += 1
+            if time.monotonic() < self.end:
+                self.seen["cut"] += 1
             writer.close()
 
     async def drip(self, number: int) -> None:

@@ -98,6 +98,14 @@ async def test_a_new_key_is_known_at_once(database: Database, ring: KeyRing) -> 
     assert ring.is_live(key.id)
 
 
+async def test_a_key_of_the_environment_may_have_the_form_of_the_others(database: Database) -> None:
+    _, secret = new_key()
+    ring = database.ring(replace(CONF, worker_keys={"env": hash_of(secret)}))
+    assert await ring.find(secret, Use.WORKER) == Key("env", WORKERS)
+    assert database.reads == 0
+    ring.close()
+
+
 async def test_the_secret_counts_and_not_its_id_alone(database: Database, ring: KeyRing) -> None:
     key, secret = new_key()
     database.add(key)
