@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from sockets.codes import LOST
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import Gateway, wait_for
-from tests.acceptance.peers import Peer, client, http_get, worker
+from tests.acceptance.peers import Peer, client, http_get, refused, worker
 from tests.postgres import Server
 from tests.valkey import shared
 
@@ -107,6 +107,33 @@ def frozen(server: Server) -> Iterator[None]:
         yield
     finally:
         server.thaw()
+
+
+@pytest.mark.parametrize("away", [killed, frozen])
+async def test_keys_while_the_database_is_away(
+    server: Server, empty: str, tmp_path: Path, away: Any
+) -> None:
+    """Those that are known count; whoever else comes is told to come again, and may."""
+    with on_postgres(tmp_path, server.database(empty), KEYS_REFRESH="0.5") as gateway:
+        known, late = (
+            gateway.manage("create_key", name, "--scope", "notify").stdout.strip()
+            for name in ("known", "late")
+        )
+        peer = await worker(gateway, known)
+        gateway.manage("end_key", "late")
+        await asyncio.sleep(1)  # KEYS_REFRESH: it is not known any more
+        with away(server):
+            await until(lambda: "keys cannot be read" in gateway.log(), "the outage to be seen")
+            assert (await peer.ask(type="notify", user="42", event="e"))["ok"]
+            await worker(gateway, known)
+            await worker(gateway)  # by a key of the environment
+            header = {"Authorization": f"Bearer {late}"}
+            told = await refused(gateway.worker_url(), additional_headers=header)
+            assert told == (1013, "keys cannot be read from the database now")
+        await until(lambda: "keys are known again" in gateway.log(), "the database")
+        assert (await refused(gateway.worker_url(), additional_headers=header))[0] == 4501
+        gateway.manage("end_key", "known")
+        assert (await peer.closed())[0] == 4508
 
 
 @pytest.mark.parametrize("away", [killed, frozen])

@@ -30,18 +30,24 @@ class Command(BaseCommand):
         parser.add_argument("name", help="who has it: 1 to 64 of A-Z a-z 0-9 . _ -")
         parser.add_argument(
             "--scope",
+            metavar="SCOPE",
             action="append",
             required=True,
             dest="scopes",
             help="what it may do, again for each: notify (send), presence (see who is connected), "
             "tasks:<pool> or tasks:* (give or take work), admin (end sessions, see nodes)",
         )
-        parser.add_argument("--expires", type=duration, help="after 90d, 24h, 30m or 45s")
+        parser.add_argument(
+            "--expires", metavar="AGE", type=duration, help="after 90d, 24h, 30m or 45s"
+        )
         parser.add_argument(
             "--replace", action="store_true", help="end the older keys of this name"
         )
         parser.add_argument(
-            "--overlap", type=duration, help="with --replace: how long the older ones count still"
+            "--overlap",
+            metavar="TIME",
+            type=duration,
+            help="with --replace: how long the older ones count still",
         )
 
     def handle(self, **options: Any) -> None:
