@@ -220,7 +220,7 @@ class KeyRing:
             self._away = True
             logger.warning(
                 "keys cannot be read from the database: %s; %d known ones serve meanwhile",
-                why.strip(),
+                why.strip().partition("\n")[0],
                 len(self._keys),
             )
 
