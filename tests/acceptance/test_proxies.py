@@ -234,6 +234,8 @@ async def sockets_of_browsers(proxy: Proxy) -> None:
     assert sdk.status_code == 200
     assert sdk.headers["Strict-Transport-Security"] == "max-age=60"
 
+    assert (await forged.ask(type="sessions"))["ok"]
+    await forged.close()
     listening = [asyncio.ensure_future(peer.receive(IDLE + 60)) for peer in (tab, elsewhere)]
     await asyncio.sleep(IDLE)
     assert not any(one.done() for one in listening)
@@ -242,7 +244,6 @@ async def sockets_of_browsers(proxy: Proxy) -> None:
             "POST", f"/api/v1/users/{user}/messages", json={"event": "late"}, headers=KEY
         )
     assert [(await one)["event"] for one in listening] == ["late", "late"]
-    assert (await forged.ask(type="sessions"))["ok"]
 
 
 KEY = {"Authorization": f"Bearer {API_KEY}"}
