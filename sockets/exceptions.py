@@ -185,18 +185,24 @@ class GatewayUnavailable(GatewayError):
     """The state store did not answer in time.
 
     `outcome` "nothing": surely not done. "unknown": perhaps done; repeating the call with
-    `idempotency_key=error.id` cannot double it.
+    `idempotency_key=error.id` cannot double it. `detail`: what Redis itself said, for the log only.
     """
 
     close_code = CloseCode.TRY_AGAIN_LATER
     http_status = 503
 
     def __init__(
-        self, message: str, *, outcome: Literal["nothing", "unknown"] = "nothing", id: str = ""
+        self,
+        message: str,
+        *,
+        outcome: Literal["nothing", "unknown"] = "nothing",
+        id: str = "",
+        detail: str = "",
     ) -> None:
         super().__init__(message)
         self.outcome = outcome
         self.id = id
+        self.detail = detail
 
 
 class AlreadyRunning(GatewayError):

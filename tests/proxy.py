@@ -17,11 +17,15 @@ class Proxy:
         self.connections = 0
         self.open = asyncio.Event()
         self.open.set()
+        self.writers: set[asyncio.StreamWriter] = set()  # to those who came
+        self._backs: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.writers.add(writer)
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        self._backs.add(back)
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._pumps.add(task)
@@ -34,6 +38,8 @@ class Proxy:
                     await self.open.wait()
                     sink.write(data)
         finally:
+            self.writers.discard(sink)
+            self._backs.discard(sink)
             sink.close()
 
     async def close(self) -> None:
@@ -41,6 +47,9 @@ class Proxy:
             task.cancel()
         if self._pumps:
             await asyncio.wait(tuple(self._pumps))
+        for writer in self.writers | self._backs:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager

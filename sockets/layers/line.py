@@ -16,6 +16,7 @@ import hiredis
 from redis.exceptions import RedisError
 
 from sockets import metrics
+from sockets.redis.links import Links
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,14 @@ READ = 64 * 1024
 class Line:
     """One connection. `on_up`, `on_reply` and `on_down` must not await.
 
-    `down_because`: why the last attempt failed; None before the first, and while it is up.
+    It is made anew when `links` end: what is published to a replica reaches nobody, without an
+    error. `down_because`: why the last attempt failed; None before the first, and while it is up.
     """
 
     def __init__(
         self,
         pool: Any,
+        links: Links,
         name: str,
         *,
         on_up: Callable[[], None],
@@ -54,7 +57,9 @@ class Line:
         self._on_reply = on_reply
         self._on_down = on_down
         self._writer: asyncio.StreamWriter | None = None
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
+        links.listen(self._on_links_ended)
 
     def patience(self) -> float:
         """Seconds that waiting for a connection is worth it: none when it has been away long."""
@@ -62,16 +67,24 @@ class Line:
             return CONNECT_TIMEOUT
         return max(0.0, self.down_at + CONNECT_TIMEOUT - asyncio.get_running_loop().time())
 
-    def write(self, data: bytes) -> None:
-        """Only while it is up."""
+    def write(self, data: bytes) -> bool:
+        """Write while it is up. False: the peer has just cut it, and nothing was written."""
         assert self._writer is not None
+        if self._writer.is_closing():
+            return False  # uvloop's transport would raise
         self._writer.write(data)
+        return True
 
     def drop(self, why: str) -> None:
         """Cut the connection; another one follows."""
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.is_closing():
             logger.warning("Redis, %s: %s; connecting again", self._name, why)
             self._writer.transport.abort()
+
+    def _on_links_ended(self, why: str) -> None:
+        """In any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.drop, f"another connection says {why}")
 
     async def close(self) -> None:
         """For good."""

@@ -12,6 +12,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.layers.publisher import Publisher
 from sockets.layers.subscriber import Subscriber
 from sockets.redis import close_sentinels
+from sockets.redis.links import Links
 
 
 class Link:
@@ -24,6 +25,7 @@ class Link:
     def __init__(
         self,
         pool: Any,
+        links: Links,
         prefix: str,
         *,
         on_message: Callable[[str, bytes], None],
@@ -40,8 +42,8 @@ class Link:
         self._deliver = on_message
         self._interval = interval
         self._timeout = timeout
-        self.publisher = Publisher(pool)
-        self.subscriber = Subscriber(pool, self._on_message, on_ready)
+        self.publisher = Publisher(pool, links)
+        self.subscriber = Subscriber(pool, self._on_message, on_ready, links)
         self.subscriber.subscribe(self._canary)
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 

@@ -11,6 +11,7 @@ import hiredis
 from sockets import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.line import CONNECT_TIMEOUT, Line, pack
+from sockets.redis.links import Links
 
 PUBLISH_TIMEOUT = 5.0
 """Seconds that Redis gets to confirm a message."""
@@ -24,14 +25,19 @@ MAX_PUBLISHING_BYTES = 16 * 1024 * 1024
 class Publisher:
     """Publishes what one turn of the loop brings in one write. Belongs to one event loop."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, links: Links | None = None) -> None:
         self._queued: deque[tuple[bytes, asyncio.Future[None], float]] = deque()
         self._sent: deque[tuple[int, asyncio.Future[None], float]] = deque()
         self._bytes = 0
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self.line = Line(
-            pool, "publishing", on_up=self._flush, on_reply=self._on_reply, on_down=self._on_down
+            pool,
+            links or Links(),
+            "publishing",
+            on_up=self._flush,
+            on_reply=self._on_reply,
+            on_down=self._on_down,
         )
 
     def publish(self, channel: str, data: bytes) -> asyncio.Future[None]:
@@ -65,7 +71,8 @@ class Publisher:
         if not self.line.up or not self._queued:
             return
         now = self._loop.time()
-        self.line.write(b"".join(command for command, _, _ in self._queued))
+        if not self.line.write(b"".join(command for command, _, _ in self._queued)):
+            return  # they wait for the next connection
         self._sent.extend((len(command), future, now) for command, future, _ in self._queued)
         self._queued.clear()
 

@@ -90,7 +90,7 @@ class RedisLoopLayer(BaseChannelLayer):
         self.channel_capacity: Any = self.compile_capacities(channel_capacity or {})
         self.wire = wire
         self._hosts = hosts
-        self._canary = {"interval": canary_interval, "timeout": canary_timeout}
+        self._canary: dict[str, Any] = {"interval": canary_interval, "timeout": canary_timeout}
         self._join_timeout = join_timeout
         self._fanout = Fanout()
         self._groups: dict[str, str] = {}  # by Redis channel
@@ -230,7 +230,7 @@ class RedisLoopLayer(BaseChannelLayer):
         if not self._links:
             self._links = [
                 Link(
-                    layer_pool(host),
+                    *layer_pool(host),
                     self.wire.prefix,
                     on_message=self._on_message,
                     on_ready=self._on_ready,

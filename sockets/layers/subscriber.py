@@ -11,6 +11,7 @@ import hiredis
 
 from sockets import metrics
 from sockets.layers.line import Line, pack
+from sockets.redis.links import Links
 
 SUBSCRIBE_BATCH = 1_000
 """Channels in one SUBSCRIBE after a reconnection."""
@@ -28,6 +29,7 @@ class Subscriber:
         pool: Any,
         on_message: Callable[[str, bytes], None],
         on_ready: Callable[[bool], None],
+        links: Links | None = None,
     ) -> None:
         self._wanted: dict[str, bool] = {}  # whether it is in force
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -37,7 +39,12 @@ class Subscriber:
         self._on_message = on_message
         self._on_ready = on_ready
         self.line = Line(
-            pool, "listening", on_up=self._on_up, on_reply=self._on_reply, on_down=self._on_down
+            pool,
+            links or Links(),
+            "listening",
+            on_up=self._on_up,
+            on_reply=self._on_reply,
+            on_down=self._on_down,
         )
 
     @property

@@ -75,9 +75,10 @@ class StreamCalls:
 
     def appended(self, answer: list[Any]) -> Appended:
         """What append.lua answered."""
-        id, epoch, offset, duplicate, reach = answer
+        id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
-        return Appended(id.decode(), position, bool(duplicate), bool(self._publish), reach)
+        signalled = bool(self._publish and published)
+        return Appended(id.decode(), position, bool(duplicate), signalled, reach)
 
     def read(self, user: str, after: Position | None, limit: int) -> Call:
         """A call of read.lua."""
@@ -116,7 +117,7 @@ class RedisStreams:
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
-            with translated(some[0][1].id, writes=True):
+            with translated(some[0][1].id, writes=True, begun=bool(done)):
                 answers = await _APPEND.run_many(self._client, calls)
             done += map(self._calls.appended, answers)
         return done
@@ -160,7 +161,7 @@ class SyncRedisStreams:
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
-            with translated(some[0][1].id, writes=True):
+            with translated(some[0][1].id, writes=True, begun=bool(done)):
                 done += map(self._calls.appended, _APPEND.run_many_sync(self._client, calls))
         return done
 

@@ -195,9 +195,11 @@ async def test_repeating_an_unknown_append_never_doubles_it(server: Server) -> N
         assert await after(streams, Position(epoch, 0)) == [1]
 
 
-async def test_a_server_that_refuses_is_told_with_its_words(server: Server) -> None:
+async def test_a_server_that_refuses_is_told_in_our_words(server: Server) -> None:
+    """Its own are for the log: strangers are told what `str` says."""
     async with at(server) as (client, streams):
         await client.config_set("maxmemory", "1")
-        with pytest.raises(GatewayUnavailable, match="maxmemory") as caught:
+        with pytest.raises(GatewayUnavailable, match=r"\ARedis is out of memory\Z") as caught:
             await streams.append("u", entry())
         assert caught.value.outcome == "nothing"
+        assert "maxmemory" in caught.value.detail

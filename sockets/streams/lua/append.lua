@@ -5,7 +5,8 @@
 -- ARGV  7 id   8 body, a JSON object   9 more members of the entry, as ',"name":value…'
 --       10 collapse key, or ""   11 ttl in seconds, or ""   12 seconds that a receipt lasts
 --       13 channel to publish to, or ""   14 the start of what is published, in MessagePack
--- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live
+-- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live,
+--          0 if it was not published
 save() -- where memory is short this is refused, before anything has happened
 trim()
 local reach = redis.call('ZCOUNT', KEYS[5], string.format('(%.6f', now), '+inf')
@@ -15,7 +16,7 @@ for i = 6, #KEYS do
     local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
     if tonumber(till) > now and epoch == record.epoch then
       keep()
-      return { id, epoch, tonumber(offset), 1, reach }
+      return { id, epoch, tonumber(offset), 1, reach, 1 }
     end
   end
 end
@@ -48,8 +49,11 @@ local window = tonumber(ARGV[12])
 local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[7])
 for i = 6, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
 
+-- The stored message is the promise: where only this is refused, the call has succeeded.
+local published = 0
 if ARGV[13] ~= '' then
-  redis.call('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch') .. cmsgpack.pack(record.epoch)
-    .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
+  local heard = redis.pcall('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch')
+    .. cmsgpack.pack(record.epoch) .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
+  published = type(heard) == 'number' and 1 or 0
 end
-return { ARGV[7], record.epoch, offset, 0, reach }
+return { ARGV[7], record.epoch, offset, 0, reach, published }

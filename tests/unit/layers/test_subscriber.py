@@ -22,6 +22,9 @@ class Written:
     def __init__(self) -> None:
         self.commands: list[bytes] = []
 
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         self.commands.append(data.split(b"\r\n")[2])
 

@@ -1,0 +1,310 @@
+"""Clients of Redis, for one event loop or for threads, and what makes connections of the layer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from channels_redis.utils import create_pool
+from redis import BlockingConnectionPool as SyncBlockingConnectionPool
+from redis import Redis as SyncRedis
+from redis import RedisCluster as SyncRedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode, NodesManager
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import ExponentialBackoff
+from redis.cluster import ClusterNode as SyncClusterNode
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from redis.retry import Retry as SyncRetry
+from redis.sentinel import Sentinel as SyncSentinel
+from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
+
+from sockets.redis.errors import NotConnected, translated
+from sockets.redis.links import (
+    ASYNC,
+    SYNC,
+    LinkedConnection,
+    LinkedSentinelConnection,
+    Links,
+    SyncLinkedSentinelConnection,
+    links_to,
+    server_of,
+    server_of_host,
+    sync_class,
+)
+
+CONNECTIONS = 32
+"""Of one process to one server; more callers wait for a free one."""
+
+RETRIES = 3
+"""Of a call whose connection was cut."""
+
+CONNECT_TIMEOUT = 2.0
+CALL_TIMEOUT = 5.0
+"""Seconds for one command, and for a free connection."""
+
+
+class _Pool(BlockingConnectionPool):
+    """Its failures to connect are told apart: nothing was sent."""
+
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().get_connection(*args, **options)
+        except (ConnectionError, TimeoutError, OSError) as error:
+            raise NotConnected(str(error)) from error
+
+
+class _SyncPool(SyncBlockingConnectionPool):
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().get_connection(*args, **options)
+        except (ConnectionError, TimeoutError, OSError) as error:
+            raise NotConnected(str(error)) from error
+
+
+class _SentinelPool(SentinelConnectionPool, _Pool):
+    pass
+
+
+class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
+    pass
+
+
+def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
+    """A replica has done nothing of what it refused, so the call goes once more, over a new
+    connection; but what is published is never published twice."""
+    if args[0] == "PUBLISH":
+        raise error
+
+
+class _Client(Redis):
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **options)
+        except ReadOnlyError as error:
+            _may_repeat(error, args)
+        return await super().execute_command(*args, **options)
+
+
+class _SyncClient(SyncRedis):
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)
+        except ReadOnlyError as error:
+            _may_repeat(error, args)
+        return super().execute_command(*args, **options)
+
+
+class _Nodes(NodesManager):
+    """Closes what it had of a node that left the Cluster; redis-py's forgets it."""
+
+    def set_nodes(
+        self,
+        old: dict[str, ClusterNode],
+        new: dict[str, ClusterNode],
+        remove_old: bool = False,
+    ) -> None:
+        gone = [node for name, node in old.items() if remove_old and name not in new]
+        super().set_nodes(old, new, remove_old)
+        for node in gone:
+            task = asyncio.create_task(node.disconnect())
+            self._background_tasks.add(task)
+            task.add_done_callback(self._background_tasks.discard)
+
+
+class _ClusterClient(RedisCluster):
+    """A Cluster, found by any of the hosts that its URL names, at the start and later."""
+
+    def __init__(self, hosts: list[tuple[str, int]], links: Links, **options: Any) -> None:
+        super().__init__(
+            startup_nodes=[ClusterNode(host, port) for host, port in hosts],
+            dynamic_startup_nodes=False,
+            **options,
+        )
+        self.connection_kwargs |= {"connection_class": LinkedConnection, "links": links}
+        self.nodes_manager = _Nodes(
+            [ClusterNode(host, port, **self.connection_kwargs) for host, port in hosts],
+            options.get("require_full_coverage", True),
+            self.connection_kwargs,
+            dynamic_startup_nodes=False,
+        )
+        self.startup_nodes = list(self.nodes_manager.startup_nodes.values())
+
+
+def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
+    """A client of one event loop, for `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and
+    `redis+cluster://HOST:PORT,HOST:PORT`. Nothing is sent yet.
+    """
+    links = links_to(server_of(url))
+    if url.startswith(_CLUSTER):
+        # It has the calls of `Redis` that are used here, and no common type with it.
+        cluster = _ClusterClient(_hosts_of(url), links, **_cluster_options(url, call_timeout))
+        return cast(Redis, cluster)
+    options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
+    if (group := SentinelGroup.of(url)) is None:
+        pool = _Pool.from_url(url, links=links, **options)
+        pool.connection_class = ASYNC[pool.connection_class]
+        return _Client.from_pool(pool)
+    sentinel = Sentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    options |= {"connection_class": LinkedSentinelConnection, "links": links}
+    return _Client.from_pool(_SentinelPool(group.service, sentinel, **group.options, **options))
+
+
+def connect_sync(
+    url: str, *, call_timeout: float = CALL_TIMEOUT, retries: int = RETRIES
+) -> SyncRedis:
+    """A client for threads; after a fork each process has connections of its own.
+
+    `retries`: of a call that was cut off; 0 for what must not be done twice.
+    """
+    links = links_to(server_of(url))
+    if url.startswith(_CLUSTER):
+        first, *others = [SyncClusterNode(host, port) for host, port in _hosts_of(url)]
+        with translated():  # it asks for the slots at once
+            cluster = SyncRedisCluster(
+                url=f"redis://{first.host}:{first.port}",  # with one it takes our class
+                startup_nodes=others,
+                dynamic_startup_nodes=False,
+                connection_class=sync_class(links),
+                **_cluster_options(url, call_timeout),
+            )
+        return cast(SyncRedis, cluster)
+    options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
+    if (group := SentinelGroup.of(url)) is None:
+        pool = _SyncPool.from_url(url, links=links, **options)
+        pool.connection_class = SYNC[pool.connection_class]
+        return _SyncClient.from_pool(pool)
+    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    options |= {"connection_class": SyncLinkedSentinelConnection, "links": links}
+    return _SyncClient.from_pool(
+        _SyncSentinelPool(group.service, sentinel, **group.options, **options)
+    )
+
+
+_CLUSTER = "redis+cluster://"
+
+
+def _hosts_of(url: str) -> list[tuple[str, int]]:
+    """All hosts of a Cluster's URL; the rest of it is learnt from any of them."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    return [_host_and_port(host, "6379") for host in hosts.split(",")]
+
+
+def _cluster_options(url: str, call_timeout: float) -> dict[str, Any]:
+    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    login = {"username": unquote(user), "password": unquote(password)}
+    return {
+        **{name: value for name, value in login.items() if value},
+        "socket_timeout": call_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+    }
+
+
+async def close(client: Redis) -> None:
+    """Close its connections, those to sentinels too."""
+    await client.aclose()
+    await close_sentinels(getattr(client, "connection_pool", None))
+
+
+async def close_sentinels(pool: Any) -> None:
+    """A pool does not close what it asked for the master."""
+    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
+        for sentinel in manager.sentinels:
+            await sentinel.aclose()
+
+
+def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
+    """What makes connections of the channel layer, and the links to that server that they are part
+    of. `host`: as channels-redis writes one."""
+    links = links_to(server_of_host(host))
+    host = {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        "client_name": "gateway-layer",
+        "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
+        **host,
+    }
+    if (group := SentinelGroup.of(host.get("address", ""))) is not None:
+        del host["address"]
+        host |= {
+            "master_name": group.service,
+            "sentinels": group.hosts,
+            "sentinel_kwargs": group.sentinel_options,
+            **group.options,
+        }
+    return create_pool(host), links
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelGroup:
+    """`redis+sentinel://[user:password@]host[:port],host[:port]/db?service=name`, taken apart.
+
+    `sentinel_username` and `sentinel_password` in the query: for the sentinels themselves.
+    """
+
+    service: str
+    hosts: list[tuple[str, int]]
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """None for another kind of URL. Raises ValueError."""
+        if not url.startswith("redis+sentinel://"):
+            return None
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        login, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        given = {"username": unquote(user), "password": unquote(password)}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value}
+        options["db"] = _number(parts.path.strip("/") or "0")
+        sentinel_options: dict[str, Any] = {
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+        }
+        for name in ("username", "password"):
+            if value := query.get(f"sentinel_{name}"):
+                sentinel_options[name] = value
+        return cls(
+            query.get("service", "mymaster"),
+            [_host_and_port(host, "26379") for host in hosts.split(",")],
+            options,
+            sentinel_options,
+        )
+
+
+def _host_and_port(text: str, usual: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, usual
+    if not host:
+        raise ValueError("the URL names a server without a host")
+    return host.strip("[]"), _number(port)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():  # a badly quoted password ends up here: never shown
+        raise ValueError("the URL has a port or a database that is no number")
+    return int(text)
+
+
+_BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+
+# A call that was cut off is repeated: every script of ours knows a repetition. One that is not
+# answered in time is not: its caller has waited long enough.
+_CUT_OFF = (ConnectionError,)
+
+
+def _options(call_timeout: float) -> dict[str, Any]:
+    return {
+        "max_connections": CONNECTIONS,
+        "timeout": call_timeout,
+        "socket_timeout": call_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+    }

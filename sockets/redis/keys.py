@@ -1,0 +1,40 @@
+"""The names of keys; docs/reference/redis-keys.md documents them for everybody."""
+
+from __future__ import annotations
+
+from sockets.types import Kind
+
+
+class Keys:
+    """The names of keys. All of one user's share a hash slot, so that one script may touch them."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def user(self, user: str, name: str) -> str:
+        """`gw:{<user id>}:<name>`."""
+        # A tag that begins with its own end would be empty, and the keys in several slots.
+        tag = f"\\{user}" if user[0] in "}\\" else user
+        return f"{self._namespace}:{{{tag}}}:{name}"
+
+    def worker(self, name: str, what: str) -> str:
+        """`gw:worker:{<key name>}:<what>`: a worker's key may be called as a user is."""
+        return f"{self._namespace}:worker:{{{name}}}:{what}"
+
+    def nodes(self, what: str) -> str:
+        """`gw:nodes`, or a key beside it in its slot: `gw:{gw:nodes}:<what>`."""
+        name = f"{self._namespace}:nodes"
+        return f"{self._namespace}:{{{name}}}:{what}" if what else name
+
+    def charges(self, life: str, kind: Kind) -> str:
+        """`gw:node:<life>:users`, or `:workers`."""
+        return f"{self._namespace}:node:{life}:{'users' if kind is Kind.CLIENT else 'workers'}"
+
+    def tasks(self, what: str) -> str:
+        """`gw:{tasks}:<what>`: all of them in one slot, because choosing a worker is one step."""
+        return f"{self._namespace}:{{tasks}}:{what}"
+
+    def receipt(self, user: str, key: str) -> str:
+        """Of an idempotency key: written so that it cannot pass for another user's key."""
+        escaped = key.replace("%", "%25").replace("}", "%7D")
+        return self.user(user, f"idem:{escaped}")

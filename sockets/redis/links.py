@@ -1,0 +1,306 @@
+"""The connections of this process to one server, and when all of them have to be made again.
+
+After a fail-over the old primary goes on answering, as a replica: reads from it are stale, and what
+is published there reaches nobody, without an error. The first READONLY on any connection says so,
+and ends the others: pools, clients for threads, the lines of the channel layer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakMethod
+
+from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnection
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
+from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnixConnection
+from redis.asyncio.sentinel import SentinelManagedConnection as AsyncSentinelConnection
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    MasterDownError,
+    ReadOnlyError,
+    TimeoutError,
+)
+from redis.sentinel import SentinelManagedConnection
+
+from sockets.redis.errors import perhaps_done
+
+logger = logging.getLogger(__name__)
+
+AGAIN = 1.0
+"""Seconds within which a server that still takes no writes does not end all links once more."""
+
+_OVER = -1
+"""The generation of a connection that has to be made again whatever the others do."""
+
+_WRONG_SERVER = (ReadOnlyError, BusyLoadingError, MasterDownError)
+_CUT = (ConnectionError, TimeoutError, OSError)
+
+
+class Links:
+    """Of this process to one server; safe in any thread.
+
+    `generation`: a connection of an earlier one is made again before its next use.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._ended_at = -float("inf")
+        self._lock = threading.Lock()
+        self._listeners: list[WeakMethod[Callable[[str], None]]] = []
+
+    def listen(self, dropped: Callable[[str], None]) -> None:
+        """Call this bound method, in any thread, when all links have to be made again."""
+        with self._lock:
+            self._listeners = [known for known in self._listeners if known() is not None]
+            self._listeners.append(WeakMethod(dropped))
+
+    def end(self, why: str) -> None:
+        """All connections of before have to be made again."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._ended_at < AGAIN:
+                return
+            self._ended_at = now
+            self.generation += 1
+            listeners = [known() for known in self._listeners]
+        logger.warning("Redis takes no writes (%s): connecting anew, everywhere", why)
+        for dropped in listeners:
+            if dropped is not None:
+                dropped(why)
+
+
+_links: dict[str, Links] = {}
+_lock = threading.Lock()
+
+
+def links_to(server: str) -> Links:
+    """The links to a server, named as `server_of` and `server_of_host` do."""
+    with _lock:
+        return _links.setdefault(server, Links())
+
+
+def server_of(url: str) -> str:
+    """What of a URL tells servers apart: no password, no database."""
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2].lower()
+    if parts.scheme == "redis+sentinel":
+        service = parse_qs(parts.query).get("service", ["mymaster"])[0]
+        return f"{service}@{','.join(sorted(hosts.split(',')))}"
+    if parts.scheme == "unix":
+        return parts.path
+    if parts.scheme == "redis+cluster":
+        return ",".join(sorted(hosts.split(",")))
+    return hosts if ":" in hosts else f"{hosts}:6379"
+
+
+def server_of_host(host: dict[str, Any]) -> str:
+    """`server_of` for a host as channels-redis writes one."""
+    address = host.get("address")
+    if isinstance(address, str):
+        return server_of(address)
+    if "sentinels" in host:
+        hosts = sorted(f"{name}:{port}" for name, port in host["sentinels"])
+        return f"{host.get('master_name', 'mymaster')}@{','.join(hosts)}"
+    if isinstance(address, tuple | list):
+        host = dict(zip(("host", "port"), address, strict=False))
+    return f"{host.get('host', 'localhost')}:{host.get('port', 6379)}"
+
+
+class _Linked(AsyncAbstractConnection):
+    """A connection that is made again when its links have ended, and that knows what it lost."""
+
+    _reads_as: Any  # whose place in the order of classes `read_response` goes on from
+
+    def __init__(self, *, links: Links, **options: Any) -> None:
+        super().__init__(**options)
+        self._links = links
+        self._generation = links.generation
+        self._greets = False
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        self._generation = self._links.generation
+        self._greets = True  # what is lost now was no command of ours
+        try:
+            await super().on_connect_check_health(check_health)
+        finally:
+            self._greets = False
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        if self.is_connected and not self._greets and self._is_over():
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(command, check_health)
+
+    def _is_over(self) -> bool:
+        return self._generation != self._links.generation or self._is_closing()
+
+    def _is_closing(self) -> bool:
+        return self._writer is None or self._writer.transport.is_closing()
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        # Whoever reset the connection may have done it a moment ago. uvloop's transport would say
+        # so by a RuntimeError, and a connection that another task has closed has no writer.
+        if self._is_closing():
+            raise ConnectionError("the connection was closed before the command was written")
+        assert self._writer is not None
+        try:
+            self._writer.writelines(command)
+            await self._writer.drain()
+        except BaseException:
+            self._note_loss()
+            raise
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            # Past redis-py's own for Sentinel, which hides READONLY behind another error.
+            above: Any = super(self._reads_as, self)
+            return await above.read_response(*args, **options)
+        except _WRONG_SERVER as error:
+            self._leave(type(error).__name__)
+            raise
+        except BaseException as error:
+            if isinstance(error, _CUT) or not isinstance(error, Exception):
+                self._note_loss()
+            raise
+
+    def _leave(self, why: str) -> None:
+        # Not now: in a pipeline there are more answers to read.
+        self._generation = _OVER
+        self._links.end(why)
+
+    def _note_loss(self) -> None:
+        if not self._greets:
+            perhaps_done()
+
+
+_Linked._reads_as = _Linked
+
+
+class LinkedConnection(_Linked, AsyncConnection):
+    """Over TCP."""
+
+
+class LinkedSSLConnection(_Linked, AsyncSSLConnection):
+    """Over TLS."""
+
+
+class LinkedUnixConnection(_Linked, AsyncUnixConnection):
+    """Over a Unix socket."""
+
+
+class LinkedSentinelConnection(_Linked, AsyncSentinelConnection):
+    """To the primary that the sentinels name."""
+
+    _reads_as = AsyncSentinelConnection
+
+
+class _SyncLinked(AbstractConnection):
+    """`_Linked` for threads."""
+
+    _reads_as: Any
+
+    def __init__(self, *, links: Links, **options: Any) -> None:
+        super().__init__(**options)
+        self._links = links
+        self._generation = links.generation
+        self._greets = False
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        self._generation = self._links.generation
+        self._greets = True
+        try:
+            super().on_connect_check_health(check_health)
+        finally:
+            self._greets = False
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        sock: Any = self._sock
+        if sock is not None and not self._greets and self._generation != self._links.generation:
+            self.disconnect()
+            sock = None
+        if sock is None:
+            self.connect_check_health(check_health=False)
+        try:
+            super().send_packed_command(command, check_health)
+        except BaseException:
+            self._note_loss()
+            raise
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            above: Any = super(self._reads_as, self)
+            return above.read_response(*args, **options)
+        except _WRONG_SERVER as error:
+            self._leave(type(error).__name__)
+            raise
+        except BaseException as error:
+            if isinstance(error, _CUT) or not isinstance(error, Exception):
+                self._note_loss()
+            raise
+
+    def _leave(self, why: str) -> None:
+        # Not now: in a pipeline there are more answers to read.
+        self._generation = _OVER
+        self._links.end(why)
+
+    def _note_loss(self) -> None:
+        if not self._greets:
+            perhaps_done()
+
+
+_SyncLinked._reads_as = _SyncLinked
+
+
+class SyncLinkedConnection(_SyncLinked, Connection):
+    """Over TCP."""
+
+
+class SyncLinkedSSLConnection(_SyncLinked, SSLConnection):
+    """Over TLS."""
+
+
+class SyncLinkedUnixConnection(_SyncLinked, UnixDomainSocketConnection):
+    """Over a Unix socket."""
+
+
+class SyncLinkedSentinelConnection(_SyncLinked, SentinelManagedConnection):
+    """To the primary that the sentinels name."""
+
+    _reads_as = SentinelManagedConnection
+
+
+def sync_class(links: Links) -> type[SyncLinkedConnection]:
+    """`SyncLinkedConnection` with its links; a Cluster's client hands no options of ours on."""
+
+    class Bound(SyncLinkedConnection):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(links=links, **options)
+
+    return Bound
+
+
+ASYNC: dict[type, type] = {
+    AsyncConnection: LinkedConnection,
+    AsyncSSLConnection: LinkedSSLConnection,
+    AsyncUnixConnection: LinkedUnixConnection,
+}
+SYNC: dict[type, type] = {
+    Connection: SyncLinkedConnection,
+    SSLConnection: SyncLinkedSSLConnection,
+    UnixDomainSocketConnection: SyncLinkedUnixConnection,
+}
+"""redis-py's classes, as a URL chooses them, and ours."""
