@@ -22,6 +22,7 @@ from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
+from sockets.streams.told import Told, newest
 from sockets.tasks.base import Seat
 from sockets.tasks.dispatcher import Dispatcher
 from sockets.types import Kind, Page, Position, SessionInfo, Task
@@ -82,7 +83,8 @@ class Sessions:
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
-        page = await self._streams.read(user, position, PAGE)
+        told = newest(None if position is None else Told(position), room.told)
+        page = await self._streams.follow(user, position, PAGE, told)
         self._announce(session)
         return Opened(room, plan_opening(position, page, self._conf.recovery_limit), page)
 
@@ -147,7 +149,7 @@ class Sessions:
             self._events.closed(session.info, code, reason)
         # Each step is begun even if this is cancelled in the one before.
         try:
-            await self._undo("its groups", self._hub.leave(session))
+            await self._undo("its groups", self._leave_rooms(session))
         finally:
             try:
                 if session.info.kind is Kind.WORKER:
@@ -156,6 +158,15 @@ class Sessions:
             finally:
                 if session.arrived:
                     await self._undo("its lease", self._attendance.leave(session.info))
+
+    async def _leave_rooms(self, session: LocalSession) -> None:
+        mine = [room for room in session.rooms if room.reads_stream]
+        try:
+            await self._hub.leave(session)
+        finally:
+            for room in mine:
+                if self._hub.room(room.group) is None:
+                    self._streams.left(room.user, room.doubt or room.told)
 
     async def _undo(self, what: str, step: Awaitable[None]) -> None:
         """A step of a clean-up: what cannot be undone now ends by itself, and stops no other."""
@@ -187,8 +198,10 @@ class Sessions:
         await self._dispatcher.renew()
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
         for start in range(0, len(rooms), SLICE):
-            by_user = {room.user: room for room in rooms[start : start + SLICE]}
-            for user, head in (await self._streams.heads(by_user)).items():
+            # Asked anew for each slice, as above: whoever has left is none of ours any more.
+            by_user = {room.user: room for room in rooms[start : start + SLICE] if room.members}
+            told = {user: room.told for user, room in by_user.items() if room.told is not None}
+            for user, head in (await self._streams.heads(by_user, told)).items():
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
 

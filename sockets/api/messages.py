@@ -108,7 +108,7 @@ async def aread_stream(
     require_user_id(user_id)
 
     async def read(node: Core) -> Page:
-        of = (await node.streams.head(user_id)).epoch if epoch is None else epoch
+        of = (await node.streams.read(user_id, None, 0)).epoch if epoch is None else epoch
         return await node.streams.read(user_id, Position(of, offset), limit)
 
     return await at_node(read)
@@ -143,7 +143,7 @@ async def adelivery_of(
     require_user_id(user_id)
 
     async def ask(node: Core) -> list[SessionDelivery]:
-        chosen = (await node.streams.head(user_id)).epoch if epoch is None else epoch
+        chosen = (await node.streams.read(user_id, None, 0)).epoch if epoch is None else epoch
         return await node.control.delivery_of(user_id, chosen, offset)
 
     return await at_node(ask)

@@ -26,6 +26,7 @@ from sockets.protocol.messages import PositionMoved, Reset
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
 from sockets.streams.base import Streams
+from sockets.streams.told import Told
 from sockets.types import Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Delivery:
     def _write_durable(
         self, room: Room, body: bytes, exclude: str | None, epoch: str, offset: int
     ) -> None:
-        room.saw(epoch, offset)
+        room.saw(epoch, offset, body)
         frame = message_frame(body, offset=offset)
         written = 0
         gap = False
@@ -159,7 +160,7 @@ class Delivery:
             elif verdict is Live.BEHIND and not cursor.behind:
                 cursor.behind = gap = True
         metrics.delivered_live.inc(written)
-        if gap:
+        if gap or room.doubt is not None:
             self.wake(room)
 
     @staticmethod
@@ -182,6 +183,7 @@ class Delivery:
         Must follow the `welcome` without an await in between.
         """
         start = opening.start
+        room.learn(page)
         session.cursor = Cursor(start.epoch, start.offset)
         session.on_readable = partial(self.wake, room)
         self._feed(room, session, page, {})
@@ -195,14 +197,8 @@ class Delivery:
 
     def compare(self, room: Room, head: Position) -> None:
         """A renewal brought the head of the stream: whoever is not there reads what is missing."""
-        lagging = False
-        for session in room.members:
-            cursor = session.cursor
-            if cursor is not None and not cursor.behind:
-                # Ahead of it is no fault: the head was asked for a moment ago.
-                cursor.behind = cursor.epoch != head.epoch or cursor.offset < head.offset
-            lagging = lagging or _can_read(session)
-        if lagging:
+        _mark_lagging(room, head)
+        if any(map(_can_read, room.members)) or room.doubt is not None:
             self.wake(room)
 
     def wake(self, room: Room) -> None:
@@ -212,12 +208,14 @@ class Delivery:
 
     async def _catch_up(self, room: Room) -> None:
         try:
+            await self._dispel(room)
             while lagging := [s for s in room.members if _can_read(s)]:
                 epoch = lagging[0].cursor.epoch  # type: ignore[union-attr]
                 cursors = [s.cursor for s in lagging if s.cursor and s.cursor.epoch == epoch]
                 start = Position(epoch, min(cursor.offset for cursor in cursors))
                 seen = room.seen
-                page = await self._streams.read(room.user, start, PAGE)
+                page = await self._streams.follow(room.user, start, PAGE, room.told)
+                room.learn(page)
                 if seen is not None and seen is room.seen and seen.epoch == page.epoch:
                     # The append comes before its signal: what the stream does not have by now
                     # was never in it, and would be waited for in vain.
@@ -227,11 +225,23 @@ class Delivery:
                     if _can_read(session) and session.cursor and session.cursor.epoch == epoch:
                         self._feed(room, session, page, frames)
                 await asyncio.sleep(0)
+                await self._dispel(room)
         except GatewayUnavailable as error:
             # Nothing is lost: the next renewal compares with the head and wakes us again.
             logger.warning("cannot read a stream yet: %s", error)
         finally:
             room.reader = None
+
+    async def _dispel(self, room: Room) -> None:
+        """Ask the stream whether it still has what was told before."""
+        while (doubt := room.doubt) is not None:
+            heads = await self._streams.heads([room.user], {room.user: doubt})
+            head = heads[room.user]
+            if head.epoch != doubt.position.epoch:
+                room.told = Told(head)
+            if room.doubt is doubt:
+                room.doubt = None
+            _mark_lagging(room, head)
 
     def _feed(
         self, room: Room, session: LocalSession, page: Page, frames: dict[int, Frame]
@@ -258,6 +268,14 @@ class Delivery:
         told = Position(cursor.epoch, cursor.offset)
         if told.epoch == page.epoch and told.offset >= page.head:
             cursor.behind = room.is_ahead_of(told)
+
+
+def _mark_lagging(room: Room, head: Position) -> None:
+    for session in room.members:
+        cursor = session.cursor
+        if cursor is not None and not cursor.behind:
+            # Ahead of it is no fault: the head was asked for a moment ago.
+            cursor.behind = cursor.epoch != head.epoch or cursor.offset < head.offset
 
 
 def _can_read(session: LocalSession) -> bool:

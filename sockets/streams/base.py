@@ -7,11 +7,15 @@ offset that it removed. A collapse key keeps only its newest message. Time is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sockets.streams.told import Told
 from sockets.types import Page, Position
+
+ASKED_TTL = 600.0
+"""Seconds that a record lasts which was made because somebody asked for a position."""
 
 PAGE_BYTES = 256 * 1024
 """Of the bodies of one page: what a read may cost, however large messages may be."""
@@ -60,17 +64,34 @@ class Streams(Protocol):
         """Add many, of any users, in order; receipts in the same order."""
 
     async def head(self, user: str) -> Position:
-        """The position of the newest message; makes the record if there is none."""
+        """Return the position of the newest message, for somebody who comes back with it.
 
-    async def heads(self, users: Iterable[str]) -> dict[str, Position]:
-        """The heads of many users; each record made or extended, as by `head`."""
+        A record that is made for this lasts ASKED_TTL, unless a session or a message uses it.
+        """
 
     async def read(self, user: str, after: Position | None, limit: int) -> Page:
-        """At most `limit` entries behind `after`; none if `after` is None or of another epoch.
+        """Return at most `limit` entries after a position; none if it is None or of another epoch.
 
-        A page ends early, but not before its first entry, when its bodies pass PAGE_BYTES. Makes
-        the record if there is none.
+        A page ends early, but not before its first entry, when its bodies pass PAGE_BYTES. Changes
+        nothing; a user without a record has the epoch "".
         """
+
+    async def follow(
+        self, user: str, after: Position | None, limit: int, told: Told | None = None
+    ) -> Page:
+        """Do as `read` does for a session: the record is made if need be, and lasts.
+
+        `told`: the newest position that anybody here had been told before. Where the store turns
+        out to be before it, it went back in time, and the stream begins a new epoch.
+        """
+
+    async def heads(
+        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+    ) -> dict[str, Position]:
+        """Return the heads of many users who have sessions here; otherwise as `follow` does."""
+
+    def left(self, user: str, told: Told | None) -> None:
+        """The last session of this user here has gone; `told` as of `follow`."""
 
 
 class SyncStreams(Protocol):

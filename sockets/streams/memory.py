@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
+from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
+from sockets.streams.told import Told
 from sockets.types import Entry, Page, Position
 
 
@@ -37,8 +38,9 @@ class MemoryStreams:
     """The stream interface on dictionaries. Belongs to one event loop.
 
     `size` messages and `ttl` seconds are kept for each user; a record unused for `record_ttl`
-    goes, and beyond `max_users` the longest unused one (its user hears `reset` or
-    `recovered: false`, as after any loss). `idempotency_ttl` and at most `size` receipts a user.
+    goes. Beyond `max_users` those go first of which only a position was asked, then the longest
+    unused of users who are away, and never that of a user who has a session here. A record that is
+    made again has a new epoch. `idempotency_ttl` and at most `size` receipts a user.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class MemoryStreams:
         self._idempotency_ttl = idempotency_ttl
         self._max_users = max_users
         self._clock = clock
-        self._records: OrderedDict[str, _Record] = OrderedDict()  # longest unused first
+        # Each record is in one of them; the longest unused first.
+        self._here: OrderedDict[str, _Record] = OrderedDict()  # the user has a session
+        self._away: OrderedDict[str, _Record] = OrderedDict()
+        self._asked: OrderedDict[str, _Record] = OrderedDict()  # only for its position
 
     async def append(self, user: str, entry: NewEntry) -> Appended:
         now = self._clock()
-        record = self._record(user, now)
+        record = self._used(user, now)
         self._trim(record, now)
         for key in _receipt_keys(entry):
             if key in record.receipts:
@@ -93,45 +98,102 @@ class MemoryStreams:
         return [await self.append(user, entry) for user, entry in entries]
 
     async def head(self, user: str) -> Position:
-        record = self._record(user, self._clock())
+        now = self._clock()
+        record = self._find(user, now)
+        if record is None:
+            self._away.pop(user, None)  # it is over
+            record = self._asked[user] = self._new(now)
+            self._asked.move_to_end(user)
+        elif user in self._asked:
+            record.used_at = now
+            self._asked.move_to_end(user)
+        else:
+            record.used_at = max(record.used_at, now - self._record_ttl + ASKED_TTL)
         return Position(record.epoch, record.head)
-
-    async def heads(self, users: Iterable[str]) -> dict[str, Position]:
-        return {user: await self.head(user) for user in users}
 
     async def read(self, user: str, after: Position | None, limit: int) -> Page:
         now = self._clock()
-        record = self._record(user, now)
+        record = self._find(user, now)
+        return Page("", 0, 0, (), 0) if record is None else self._page(record, after, limit, now)
+
+    async def follow(
+        self, user: str, after: Position | None, limit: int, told: Told | None = None
+    ) -> Page:
+        """`told` is of no use: nothing in this process goes back in time."""
+        now = self._clock()
+        record = self._used(user, now, here=True)
         self._trim(record, now)
-        entries: list[Entry] = []
+        return self._page(record, after, limit, now)
+
+    async def heads(
+        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+    ) -> dict[str, Position]:
+        heads = {}
+        for user in users:
+            record = self._used(user, self._clock(), here=True)
+            heads[user] = Position(record.epoch, record.head)
+        return heads
+
+    def left(self, user: str, told: Told | None) -> None:
+        if (record := self._here.pop(user, None)) is not None:
+            record.used_at = self._clock()
+            self._away[user] = record
+
+    def _find(self, user: str, now: float) -> _Record | None:
+        """The record, if there is one that is not over."""
+        if user in self._here:
+            return self._here[user]
+        for records, ttl in ((self._away, self._record_ttl), (self._asked, ASKED_TTL)):
+            record = records.get(user)
+            if record is not None and now - record.used_at < ttl:
+                return record
+        return None
+
+    def _used(self, user: str, now: float, *, here: bool = False) -> _Record:
+        """The record of a user whom a message or a session concerns; made if need be."""
+        record = self._find(user, now) or self._new(now)
+        records = self._here if here or user in self._here else self._away
+        self._away.pop(user, None)
+        self._asked.pop(user, None)
+        record.used_at = now
+        records[user] = record
+        records.move_to_end(user)
+        return record
+
+    def _new(self, now: float) -> _Record:
+        self._forget_unused(now)
+        return _Record(secrets.token_hex(8), now)
+
+    def _forget_unused(self, now: float) -> None:
+        """Make space for one more record; the oldest are at the front, so this looks at few."""
+        for records, ttl in ((self._asked, ASKED_TTL), (self._away, self._record_ttl)):
+            while records:
+                count = len(self._here) + len(self._away) + len(self._asked)
+                oldest = next(iter(records.values()))
+                if count < self._max_users and now - oldest.used_at < ttl:
+                    break
+                records.popitem(last=False)
+
+    def _page(self, record: _Record, after: Position | None, limit: int, now: float) -> Page:
+        """What of the record is over is passed over here, and removed by `_trim`."""
+        kept = [(offset, one) for offset, one in record.kept.items() if now < one.expires_at]
+        floor, first = record.floor, 0
+        while first < len(kept) and (
+            len(kept) - first > self._size or now - kept[first][1].at >= self._ttl
+        ):
+            floor = max(floor, kept[first][0])
+            first += 1
         missing: list[Entry] = []
         if after is not None and after.epoch == record.epoch:
-            missing = [k.entry for offset, k in record.kept.items() if offset > after.offset]
+            missing = [one.entry for offset, one in kept[first:] if offset > after.offset]
+        entries: list[Entry] = []
         size = 0
         for entry in missing[:limit]:
             size += len(entry.body)
             if entries and size > PAGE_BYTES:
                 break
             entries.append(entry)
-        return Page(record.epoch, record.head, record.floor, tuple(entries), len(missing))
-
-    def _record(self, user: str, now: float) -> _Record:
-        record = self._records.get(user)
-        if record is None:
-            self._forget_unused(now)
-            record = self._records[user] = _Record(secrets.token_hex(8), now)
-        else:
-            record.used_at = now
-            self._records.move_to_end(user)
-        return record
-
-    def _forget_unused(self, now: float) -> None:
-        """Room for one more record; the oldest are at the front, so this looks at few."""
-        while self._records:
-            oldest = next(iter(self._records.values()))
-            if len(self._records) < self._max_users and now - oldest.used_at < self._record_ttl:
-                return
-            self._records.popitem(last=False)
+        return Page(record.epoch, record.head, floor, tuple(entries), len(missing))
 
     def _trim(self, record: _Record, now: float) -> None:
         """Retention: by count and age it raises the floor; by a message's own ttl it does not."""

@@ -8,7 +8,7 @@ id makes that harmless.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
+from sockets.streams.told import Told, ToldPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
 
 Publish = Callable[[str, NewEntry], tuple[str, bytes]]
@@ -24,16 +25,20 @@ Publish = Callable[[str, NewEntry], tuple[str, bytes]]
 the script adds the members `epoch` and `offset`, which the map's header must announce."""
 
 _APPEND = Script(__package__, "record", "append")
-_READ = Script(__package__, "record", "read")
+_LOOK = Script(__package__, "record", "look")
+_FOLLOW = Script(__package__, "record", "follow")
+_HEAD = Script(__package__, "record", "head")
 
 
 class StreamCalls:
-    """`size`, `ttl`, `record_ttl`, `idempotency_ttl`: as of MemoryStreams.
+    """The calls of the scripts, and what their answers mean.
+
+    `size`, `ttl`, `record_ttl`, `idempotency_ttl`: as of MemoryStreams.
 
     `durable`: the server never loses what it has acknowledged (REDIS_DURABILITY=always); else a
     server with another run id has forgotten something, and every stream begins a new epoch there.
     `publish`: where layer and streams share a server, None elsewhere. `clock`: for tests; None:
-    Redis' own.
+    Redis' own. `told`: what this process has been told, and tells each script.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class StreamCalls:
         self._publish = publish
         self._clock = clock
         self._settings = ("0" if durable else "1", record_ttl, size, ttl)
+        self.told = ToldPositions()
 
     def append(self, user: str, entry: NewEntry) -> Call:
         """A call of append.lua."""
@@ -63,7 +69,7 @@ class StreamCalls:
         extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
         given = {name: value for name, value in extra.items() if value is not None}
         return keys, [
-            *self._record_args(),
+            *self._record_args(self.told.get(user)),
             entry.id,
             entry.body,
             b"," + msgspec.json.encode(given)[1:-1] if given else b"",
@@ -73,32 +79,63 @@ class StreamCalls:
             *(self._publish(user, entry) if self._publish else ("", "")),
         ]
 
-    def appended(self, answer: list[Any]) -> Appended:
+    def appended(self, user: str, entry: NewEntry, answer: list[Any]) -> Appended:
         """What append.lua answered."""
         id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
+        self.told.note(user, Told(position, b"" if duplicate else mark_of(entry.body)))
         signalled = bool(self._publish and published)
         return Appended(id.decode(), position, bool(duplicate), signalled, reach)
 
-    def read(self, user: str, after: Position | None, limit: int) -> Call:
-        """A call of read.lua."""
+    def look(self, user: str, after: Position | None, limit: int) -> Call:
+        """A call of look.lua."""
+        return self._page_call(user, after, limit, None)
+
+    def follow(
+        self, user: str, after: Position | None = None, limit: int = 0, told: Told | None = None
+    ) -> Call:
+        """A call of follow.lua."""
+        return self._page_call(user, after, limit, newest(told, self.told.get(user)))
+
+    def _page_call(self, user: str, after: Position | None, limit: int, told: Told | None) -> Call:
         epoch, offset = (after.epoch, after.offset) if after else ("", 0)
-        return self._record_keys(user), [*self._record_args(), epoch, offset, limit, PAGE_BYTES]
+        args = [*self._record_args(told), epoch, offset, limit, PAGE_BYTES]
+        return self._record_keys(user), args
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
-        """What read.lua answered."""
+        """What look.lua answered."""
         epoch, head, floor, missing, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
         return Page(epoch.decode(), head, floor, entries, missing)
 
+    def followed(self, user: str, answer: list[Any]) -> Page:
+        """What follow.lua answered."""
+        page = self.page(answer)
+        self.told.note(user, Told.by(page))
+        return page
+
+    def head(self, user: str) -> Call:
+        """A call of head.lua."""
+        return self._record_keys(user), self._record_args(self.told.get(user))
+
+    def position(self, user: str, answer: list[Any]) -> Position:
+        """What head.lua answered."""
+        epoch, offset = answer
+        position = Position(epoch.decode(), offset)
+        self.told.note(user, Told(position))
+        return position
+
     def _record_keys(self, user: str) -> list[str]:
         return [self._keys.user(user, n) for n in ("meta", "stream", "collapse", "expiring")]
 
-    def _record_args(self) -> list[Any]:
+    def _record_args(self, told: Told | None) -> list[Any]:
         now = "" if self._clock is None else repr(self._clock())
-        return [now, secrets.token_hex(8), *self._settings]
+        epoch, offset, mark = (
+            ("", 0, b"") if told is None else (told.position.epoch, told.position.offset, told.mark)
+        )
+        return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark]
 
 
 class RedisStreams:
@@ -111,7 +148,7 @@ class RedisStreams:
     async def append(self, user: str, entry: NewEntry) -> Appended:
         with translated(entry.id, writes=True):
             answer = await _APPEND.run(self._client, self._calls.append(user, entry))
-        return self._calls.appended(answer)
+        return self._calls.appended(user, entry, answer)
 
     async def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
         done: list[Appended] = []
@@ -119,28 +156,44 @@ class RedisStreams:
             calls = [self._calls.append(user, entry) for user, entry in some]
             with translated(some[0][1].id, writes=True, begun=bool(done)):
                 answers = await _APPEND.run_many(self._client, calls)
-            done += map(self._calls.appended, answers)
+            done += _all_appended(self._calls, some, answers)
         return done
 
     async def head(self, user: str) -> Position:
-        page = await self.read(user, None, 0)
-        return Position(page.epoch, page.head)
-
-    async def heads(self, users: Iterable[str]) -> dict[str, Position]:
-        heads: dict[str, Position] = {}
-        for some in batches(list(dict.fromkeys(users))):
-            with translated():
-                answers = await _READ.run_many(
-                    self._client, [self._calls.read(user, None, 0) for user in some]
-                )
-            for user, page in zip(some, map(self._calls.page, answers), strict=True):
-                heads[user] = Position(page.epoch, page.head)
-        return heads
+        with translated():
+            answer = await _HEAD.run(self._client, self._calls.head(user))
+        return self._calls.position(user, answer)
 
     async def read(self, user: str, after: Position | None, limit: int) -> Page:
         with translated():
-            answer = await _READ.run(self._client, self._calls.read(user, after, limit))
+            answer = await _LOOK.run(self._client, self._calls.look(user, after, limit))
         return self._calls.page(answer)
+
+    async def follow(
+        self, user: str, after: Position | None, limit: int, told: Told | None = None
+    ) -> Page:
+        with translated():
+            call = self._calls.follow(user, after, limit, told)
+            answer = await _FOLLOW.run(self._client, call)
+        return self._calls.followed(user, answer)
+
+    async def heads(
+        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+    ) -> dict[str, Position]:
+        told = told or {}
+        heads: dict[str, Position] = {}
+        for some in batches(list(dict.fromkeys(users))):
+            calls = [self._calls.follow(user, told=told.get(user)) for user in some]
+            with translated():
+                answers = await _FOLLOW.run_many(self._client, calls)
+            for user, answer in zip(some, answers, strict=True):
+                page = self._calls.followed(user, answer)
+                heads[user] = Position(page.epoch, page.head)
+        return heads
+
+    def left(self, user: str, told: Told | None) -> None:
+        if told is not None:
+            self._calls.told.note(user, told)
 
 
 class SyncRedisStreams:
@@ -154,7 +207,7 @@ class SyncRedisStreams:
         """As of RedisStreams."""
         with translated(entry.id, writes=True):
             answer = _APPEND.run_sync(self._client, self._calls.append(user, entry))
-        return self._calls.appended(answer)
+        return self._calls.appended(user, entry, answer)
 
     def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
         """As of RedisStreams."""
@@ -162,15 +215,24 @@ class SyncRedisStreams:
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
             with translated(some[0][1].id, writes=True, begun=bool(done)):
-                done += map(self._calls.appended, _APPEND.run_many_sync(self._client, calls))
+                answers = _APPEND.run_many_sync(self._client, calls)
+            done += _all_appended(self._calls, some, answers)
         return done
 
     def head(self, user: str) -> Position:
         """As of RedisStreams."""
         with translated():
-            answer = _READ.run_sync(self._client, self._calls.read(user, None, 0))
-        page = self._calls.page(answer)
-        return Position(page.epoch, page.head)
+            answer = _HEAD.run_sync(self._client, self._calls.head(user))
+        return self._calls.position(user, answer)
+
+
+def _all_appended(
+    calls: StreamCalls, entries: Sequence[tuple[str, NewEntry]], answers: Sequence[list[Any]]
+) -> list[Appended]:
+    return [
+        calls.appended(user, entry, answer)
+        for (user, entry), answer in zip(entries, answers, strict=True)
+    ]
 
 
 def _entry(offset: int, member: bytes) -> Entry:

@@ -16,7 +16,7 @@ import pytest
 
 from sockets.ids import new_id
 from sockets.redis import Keys, connect
-from sockets.streams.base import PAGE_BYTES, Appended, NewEntry, Streams
+from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry, Streams
 from sockets.streams.memory import MemoryStreams
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Page, Position
@@ -80,8 +80,12 @@ async def append(streams: Streams, user: str = "u", count: int = 1, **given: Any
 
 
 async def after(streams: Streams, offset: int, user: str = "u", limit: int = 100) -> Page:
+    """As a session gets it; whoever only asks must get the same."""
     epoch = (await streams.head(user)).epoch
-    return await streams.read(user, Position(epoch, offset), limit)
+    looked = await streams.read(user, Position(epoch, offset), limit)
+    followed = await streams.follow(user, Position(epoch, offset), limit)
+    assert looked == followed
+    return followed
 
 
 def offsets(page: Page) -> list[int]:
@@ -113,14 +117,35 @@ async def test_any_user_id_has_a_stream(streams: Streams, user: str) -> None:
     assert (await append(streams, "another")).position.offset == 1
 
 
-async def test_asking_makes_the_record(streams: Streams) -> None:
+async def test_a_session_or_a_position_makes_the_record(streams: Streams) -> None:
     first = await streams.head("u")
     assert first.offset == 0 and first.epoch
     assert await streams.head("u") == first
     assert await streams.heads(["u", "v"]) == {"u": first, "v": await streams.head("v")}
-    page = await streams.read("w", None, 5)
+    page = await streams.follow("w", None, 5)
     assert (page.head, page.floor, page.entries, page.missing) == (0, 0, (), 0)
-    assert (await streams.head("w")).epoch == page.epoch
+    assert (await streams.head("w")).epoch == page.epoch != ""
+
+
+async def test_a_read_makes_nothing(streams: Streams) -> None:
+    for after in (None, Position("e", 0), Position("", 0)):
+        page = await streams.read("u", after, 5)
+        assert page == Page("", 0, 0, (), 0)
+    assert page.complete
+
+
+async def test_a_read_changes_nothing(streams: Streams, clock: MovedClock) -> None:
+    """What is over is passed over, and still there for the next append to remove."""
+    await append(streams)
+    await append(streams, ttl=10.0)
+    await append(streams, count=2)
+    for passed, visible, floor in ((11, [1, 3, 4], 0), (90, [], 4), (1, [], 4)):
+        clock.advance(passed)
+        page = await after(streams, 0)
+        assert (offsets(page), page.floor, page.missing) == (visible, floor, len(visible))
+        followed = await streams.read("u", None, 0)
+        assert (followed.head, followed.floor) == (4, floor)
+    assert (await append(streams)).position.offset == 5
 
 
 async def test_an_append_answers_for_what_it_was_given(streams: Streams) -> None:
@@ -343,23 +368,64 @@ async def test_a_receipt_outlives_its_message(streams: Streams) -> None:
 
 
 async def test_use_extends_a_record(streams: Streams, clock: MovedClock) -> None:
-    first = await streams.head("u")
+    first = await append(streams)
     for use in range(4):
         clock.advance(900)
-        await streams.head(f"new-{use}")  # somebody else's record is made: the moment of cleaning
+        await append(streams, f"new-{use}")  # somebody's record is made: the moment of cleaning
         if use % 2:
             await streams.heads(["u"])
         else:
-            await streams.read("u", None, 1)
-        await streams.heads([f"new-{use}"])  # so that `u` is the longest unused again
-    assert (await streams.head("u")).epoch == first.epoch
+            await streams.follow("u", None, 1)
+        streams.left("u", None)
+        await append(streams, f"new-{use}")  # so that `u` is the longest unused again
+    assert (await streams.head("u")).epoch == first.position.epoch
+
+
+async def test_a_position_that_was_asked_for_is_good_for_ten_minutes(
+    streams: Streams, clock: MovedClock
+) -> None:
+    """Whoever comes back with it misses nothing, and has to reload nothing."""
+    first = await streams.head("u")
+    clock.advance(ASKED_TTL - 1)
+    assert await streams.head("u") == first, "asked again: ten minutes more"
+    clock.advance(ASKED_TTL - 1)
+    assert (await streams.read("u", first, 10)).epoch == first.epoch
+    clock.advance(2)
+    assert (await streams.read("u", first, 10)).epoch == "", "nobody used it"
+
+
+@pytest.mark.parametrize("use", ["a message", "a session"])
+async def test_a_position_that_is_used_has_a_record_that_lasts(
+    streams: Streams, clock: MovedClock, use: str
+) -> None:
+    first = await streams.head("u")
+    clock.advance(ASKED_TTL - 1)
+    if use == "a message":
+        assert (await append(streams)).position == Position(first.epoch, 1)
+    else:
+        assert (await streams.follow("u", first, 10)).epoch == first.epoch
+        streams.left("u", None)
+    clock.advance(OPTIONS["record_ttl"] - 2)
+    assert (await streams.read("u", first, 10)).epoch == first.epoch
+
+
+async def test_asking_for_a_position_keeps_a_record_that_is_about_to_end(
+    streams: Streams, clock: MovedClock
+) -> None:
+    first = await append(streams)
+    clock.advance(OPTIONS["record_ttl"] - 1)
+    assert (await streams.head("u")).epoch == first.position.epoch
+    clock.advance(ASKED_TTL - 1)
+    assert (await streams.read("u", None, 0)).epoch == first.position.epoch
+    clock.advance(2)
+    assert (await streams.read("u", None, 0)).epoch == ""
 
 
 async def test_a_record_that_nobody_used_goes(streams: Streams, clock: MovedClock) -> None:
     first = await append(streams)
     clock.advance(1_001)
     await streams.head("new")
-    page = await streams.read("u", first.position, 10)
+    page = await streams.follow("u", first.position, 10)
     assert page.epoch != first.position.epoch
     assert (page.head, page.entries) == (0, ())
 
@@ -368,9 +434,33 @@ async def test_the_longest_unused_users_make_room_in_memory(clock: MovedClock) -
     """Then every position of that user is of a lost epoch."""
     async with memory(clock, max_users=3) as streams:
         kept = {user: (await append(streams, user)).position for user in ("a", "b", "c")}
-        await streams.head("a")
+        kept["a"] = (await append(streams, "a")).position
         await append(streams, "d")
         assert await streams.head("a") == kept["a"]
         assert await streams.head("c") == kept["c"]
-        lost = await streams.read("b", kept["b"], 10)
+        lost = await streams.follow("b", kept["b"], 10)
         assert lost.epoch != kept["b"].epoch and lost.head == 0
+
+
+async def test_nobody_makes_room_in_memory_for_those_who_only_ask(clock: MovedClock) -> None:
+    """First go the records of which a position was asked, then those of users who are away; never
+    that of a user who has a session here."""
+    async with memory(clock, max_users=3) as streams:
+        here = (await streams.follow("here", None, 0)).epoch
+        away = (await append(streams, "away")).position
+        for n in range(50):
+            await streams.read(f"read-{n}", None, 10)
+            await streams.head(f"asked-{n}")
+        assert (await streams.read("away", None, 0)).epoch == away.epoch
+        await append(streams, "one")
+        await append(streams, "two")
+        assert (await streams.read("away", None, 0)).epoch == ""
+        for n in range(5):
+            await streams.follow(f"more-{n}", None, 0)
+        assert (await streams.read("here", None, 0)).epoch == here
+        for n in range(5):  # more than may be remembered, but they are connected
+            assert (await streams.read(f"more-{n}", None, 0)).epoch
+        assert (await streams.read("two", None, 0)).epoch == ""
+        streams.left("here", None)
+        await append(streams, "three")
+        assert (await streams.read("here", None, 0)).epoch == ""

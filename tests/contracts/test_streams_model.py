@@ -114,7 +114,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(offset=st.integers(0, 30), limit=st.integers(1, 7))
     def read(self, offset: int, limit: int) -> None:
-        page: Page = self.run(self.streams.read("u", Position(self.epoch, offset), limit))
+        looked: Page = self.run(self.streams.read("u", Position(self.epoch, offset), limit))
+        page: Page = self.run(self.streams.follow("u", Position(self.epoch, offset), limit))
+        assert looked == page, "whoever only asks is told the same"
         visible = [one.offset for one in self.model.kept if one.offset > offset]
         assert [one.offset for one in page.entries] == visible[:limit]
         assert page.missing == len(visible)

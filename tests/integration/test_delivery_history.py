@@ -189,7 +189,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def lose_the_store(self) -> None:
-        self.house.streams._records.clear()
+        self.house.streams._here.clear()
+        self.house.streams._away.clear()
 
     @rule(which=st.sampled_from([0, 1, 2]), room=st.sampled_from([0, 1, 2, PLENTY]))
     def outbox(self, which: int, room: int) -> None:

@@ -368,7 +368,7 @@ class House:
 
     async def listen(self, room: Room, session: LocalSession, position: Position | None) -> None:
         """Let a session that is in the room begin to read, as its consumer does."""
-        page = await self.streams.read(room.user, position, PAGE)
+        page = await self.streams.follow(room.user, position, PAGE)
         opening = plan_opening(position, page, self.conf.recovery_limit)
         self.delivery.begin(room, session, opening, page)
 

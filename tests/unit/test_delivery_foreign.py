@@ -103,7 +103,7 @@ async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
     one = await house.open()
     epoch = (await house.streams.head("42")).epoch
     reads = 0
-    read = house.streams.read
+    read = house.streams.follow
 
     async def counting(*args: Any) -> Any:
         nonlocal reads
@@ -111,7 +111,7 @@ async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
         assert reads < 20, "the reader reads for ever"
         return await read(*args)
 
-    monkeypatch.setattr(house.streams, "read", counting)
+    monkeypatch.setattr(house.streams, "follow", counting)
     await house.layer.group_send(user_group("42"), signal(epoch, 999, "from nowhere"))
     await house.settle()
     await house.notifier.notify("42", "next", None)

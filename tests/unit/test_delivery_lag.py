@@ -163,7 +163,7 @@ async def test_the_stream_is_read_once_for_all_who_are_behind(
     sessions = [await house.open() for _ in range(5)]
     await append_unheard(house, "lost")
     reads = 0
-    read = house.streams.read
+    read = house.streams.follow
 
     async def counting(*args: Any) -> Any:
         nonlocal reads
@@ -171,7 +171,7 @@ async def test_the_stream_is_read_once_for_all_who_are_behind(
         await asyncio.sleep(0)  # as a store on the network does
         return await read(*args)
 
-    monkeypatch.setattr(house.streams, "read", counting)
+    monkeypatch.setattr(house.streams, "follow", counting)
     await house.notifier.notify("42", "heard", None)
     house.delivery.compare(house.room_of(), await house.streams.head("42"))
     await house.settle()
@@ -220,7 +220,7 @@ async def test_a_late_signal_does_not_hide_a_newer_one(monkeypatch: pytest.Monke
     house = House()
     one = await house.open()
     at = await append_unheard(house, "a", "b")
-    read = house.streams.read
+    read = house.streams.follow
     first = True
 
     async def slow(*args: Any) -> Any:
@@ -234,7 +234,7 @@ async def test_a_late_signal_does_not_hide_a_newer_one(monkeypatch: pytest.Monke
                 await house.layer.group_send(user_group("42"), signal(at.epoch, offset, event))
         return page
 
-    monkeypatch.setattr(house.streams, "read", slow)
+    monkeypatch.setattr(house.streams, "follow", slow)
     await house.layer.group_send(user_group("42"), signal(at.epoch, 2, "b"))
     await house.settle()
     assert outbox_of(one).events == ["a", "b", "c"]
@@ -244,7 +244,7 @@ async def test_a_lost_store_is_told_to_everybody() -> None:
     house = House()
     one, two = await house.open(), await house.open()
     await house.notifier.notify("42", "before", None)
-    house.streams._records.clear()
+    house.streams._here.clear()
     await house.notifier.notify("42", "after", None)
     await house.settle()
     head = await house.streams.head("42")
@@ -270,17 +270,17 @@ async def test_a_store_that_is_away_is_asked_again_at_the_next_comparison(
 ) -> None:
     house = House()
     one = await house.open()
-    read = house.streams.read
+    read = house.streams.follow
 
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("away")
 
-    monkeypatch.setattr(house.streams, "read", away)
+    monkeypatch.setattr(house.streams, "follow", away)
     head = await append_unheard(house, "a")
     house.delivery.compare(house.room_of(), head)
     await house.settle()
     assert outbox_of(one).events == [] and "away" in caplog.text
-    monkeypatch.setattr(house.streams, "read", read)
+    monkeypatch.setattr(house.streams, "follow", read)
     house.delivery.compare(house.room_of(), head)
     await house.settle()
     assert outbox_of(one).events == ["a"]

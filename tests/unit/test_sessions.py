@@ -62,14 +62,14 @@ async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.Monke
 
     spy(one.layer, "group_add_sink")
     spy(one.presence, "register")
-    spy(one.streams, "read")
+    spy(one.streams, "follow")
     session = local_session()
     await one.sessions.open_client(session, None)
     assert order == [
         f"group_add_sink {user_group('42')}",
         f"group_add_sink {CLIENTS}",
         "register",
-        "read",
+        "follow",
     ]
     assert one.hub.get(session.info.id) is session
     assert one.recorder.opened == [session.info.id]
@@ -348,7 +348,7 @@ async def test_a_session_that_never_opened_can_be_closed() -> None:
     assert one.recorder.closed == []
 
 
-@pytest.mark.parametrize("where", ["group_add_sink", "register", "read"])
+@pytest.mark.parametrize("where", ["group_add_sink", "register", "follow"])
 async def test_an_open_that_fails_leaves_nothing_after_close(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,41 +2,42 @@
 --
 -- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
 --       7 (or none) that of the caller's idempotency key
--- ARGV  7 id   8 body, a JSON object   9 more members of the entry, as ',"name":value…'
---       10 collapse key, or ""   11 ttl in seconds, or ""   12 seconds that a receipt lasts
---       13 channel to publish to, or ""   14 the start of what is published, in MessagePack
+-- ARGV  10 id   11 body, a JSON object   12 more members of the entry, as ',"name":value…'
+--       13 collapse key, or ""   14 ttl in seconds, or ""   15 seconds that a receipt lasts
+--       16 channel to publish to, or ""   17 the start of what is published, in MessagePack
 -- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live,
 --          0 if it was not published
+open()
 save() -- where memory is short this is refused, before anything has happened
 trim()
-local reach = redis.call('ZCOUNT', KEYS[5], string.format('(%.6f', now), '+inf')
+local reach = redis.call('ZCOUNT', KEYS[5], '(' .. text(now), '+inf')
 for i = 6, #KEYS do
   local receipt = redis.call('GET', KEYS[i])
   if receipt then
     local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
-    if tonumber(till) > now and epoch == record.epoch then
+    if tonumber(till) > now and (epoch == record.epoch or epoch == record.was) then
       keep()
-      return { id, epoch, tonumber(offset), 1, reach, 1 }
+      return { id, record.epoch, tonumber(offset), 1, reach, 1 }
     end
   end
 end
 
 local offset = record.offset + 1
 record.offset = offset
-local collapse, ttl = ARGV[10], tonumber(ARGV[11])
+local collapse, ttl = ARGV[13], tonumber(ARGV[14])
 if collapse ~= '' then
   local replaced = redis.call('HGET', COLLAPSE, 'k:' .. collapse)
   if replaced then drop(replaced) end
   redis.call('HSET', COLLAPSE, 'k:' .. collapse, offset, 'o:' .. offset, collapse)
 end
-local tail = ARGV[9]
+local tail = ARGV[12]
 if ttl then
-  local ends = string.format('%.6f', now + ttl)
+  local ends = text(now + ttl)
   redis.call('ZADD', EXPIRING, ends, offset)
   tail = tail .. ',"expires_at":' .. ends
 end
-tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[8])
-redis.call('ZADD', STREAM, offset, string.sub(ARGV[8], 1, -2) .. tail)
+tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[11])
+redis.call('ZADD', STREAM, offset, string.sub(ARGV[11], 1, -2) .. tail)
 trim()
 save()
 keep()
@@ -45,15 +46,15 @@ redis.call('EXPIRE', STREAM, expire)
 if collapse ~= '' then redis.call('EXPIRE', COLLAPSE, expire) end
 if ttl then redis.call('EXPIRE', EXPIRING, expire) end
 
-local window = tonumber(ARGV[12])
-local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[7])
+local window = tonumber(ARGV[15])
+local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[10])
 for i = 6, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
 
 -- The stored message is the promise: where only this is refused, the call has succeeded.
 local published = 0
-if ARGV[13] ~= '' then
-  local heard = redis.pcall('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch')
+if ARGV[16] ~= '' then
+  local heard = redis.pcall('PUBLISH', ARGV[16], ARGV[17] .. cmsgpack.pack('epoch')
     .. cmsgpack.pack(record.epoch) .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
   published = type(heard) == 'number' and 1 or 0
 end
-return { ARGV[7], record.epoch, offset, 0, reach, published }
+return { ARGV[10], record.epoch, offset, 0, reach, published }

@@ -1,12 +1,17 @@
--- Put in front of append.lua and read.lua: one user's record, opened and trimmed.
+-- Put in front of append.lua, follow.lua, head.lua and look.lua: one user's record. It is opened by
+-- `open`, or only looked at after `load`, which writes nothing.
 --
--- KEYS  1 meta (HASH: epoch, offset, floor, run, used, kept)   2 stream (ZSET: offset -> entry)
+-- KEYS  1 meta (HASH: epoch, offset, floor, run, used, kept, and where they apply: asked, was)
+--       2 stream (ZSET: offset -> entry)
 --       3 collapse (HASH: k:<key> -> offset, o:<offset> -> key)   4 expiring (ZSET: end -> offset)
 -- ARGV  1 now, seconds ("": this server's clock)   2 an epoch, if one has to be begun
 --       3 "1": a server with another run id has forgotten something   4 seconds that a record lasts
 --       5 messages kept   6 seconds that they are kept
+--       7 the epoch that the caller had been told, or ""   8 the highest offset of it
+--       9 how the entry at that offset begins, or "": not known
 local META, STREAM, COLLAPSE, EXPIRING = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local RECORD_TTL, SIZE, TTL = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ASKED_TTL = 600 -- seconds that a record lasts which only a position was asked of
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -20,29 +25,66 @@ if ARGV[3] == '1' then
   run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
-local record = {}
-do
-  local found = redis.call('HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept')
-  local stale = not found[1] or found[4] ~= run or now - found[5] >= RECORD_TTL
-  if stale then
-    -- HSET first: where memory is short it refuses, and then nothing has happened yet.
-    redis.call('HSET', META, 'epoch', ARGV[2], 'run', run)
-    redis.call('DEL', STREAM, COLLAPSE, EXPIRING)
-    record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false }
-  else
-    record = {
-      epoch = found[1],
-      offset = tonumber(found[2]),
-      floor = tonumber(found[3]),
-      used = tonumber(found[5]),
-      kept = tonumber(found[6]),
-    }
-    if record.kept > 0 and redis.call('EXISTS', STREAM) == 0 then
-      -- It ended by itself, or somebody deleted it: what was in it cannot be told any more.
-      redis.call('DEL', COLLAPSE, EXPIRING)
-      record.floor = record.offset
-    end
+local function text(seconds) return string.format('%.6f', seconds) end
+
+-- A node of an earlier version extends a record that has not been used for this long: what is
+-- written as `used` of an asked record is so old that it does.
+local LAG = RECORD_TTL / 100 + 1
+
+local record
+local function load()
+  local found = redis.call(
+    'HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept', 'asked', 'was')
+  if not found[1] or found[4] ~= run then return end
+  local used = tonumber(found[5])
+  local asked = found[7] and found[7] == found[5]
+  if now - used >= (asked and LAG + ASKED_TTL or RECORD_TTL) then return end
+  record = {
+    epoch = found[1],
+    offset = tonumber(found[2]),
+    floor = tonumber(found[3]),
+    used = used,
+    kept = tonumber(found[6]),
+    asked = asked,
+    was = found[8],
+  }
+  if record.kept > 0 and redis.call('EXISTS', STREAM) == 0 then
+    -- It ended by itself, or somebody deleted it: what was in it cannot be told any more.
+    record.floor, record.ended = record.offset, true
   end
+end
+
+-- Whether this server is behind what the caller had been told before it asked: an older append-only
+-- file, a replica that lagged and took over. Or it has gone on since, with other messages.
+local function went_back()
+  if record.epoch ~= ARGV[7] then return false end
+  local told = tonumber(ARGV[8])
+  if record.offset < told then return true end
+  local head = ARGV[9]
+  if head == '' then return false end
+  local entry = redis.call('ZRANGEBYSCORE', STREAM, told, told)[1]
+  return entry ~= nil and string.sub(entry, 1, 7) == string.sub(head, 1, 7)
+    and string.sub(entry, 1, #head) ~= head
+end
+
+local function begin()
+  -- HSET first: where memory is short it refuses, and then nothing has happened yet.
+  redis.call('HSET', META, 'epoch', ARGV[2], 'run', run, 'offset', 0, 'floor', 0, 'kept', 0)
+  redis.call('HDEL', META, 'was', 'asked', 'used')
+  redis.call('DEL', STREAM, COLLAPSE, EXPIRING)
+  record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false }
+end
+
+local function open()
+  load()
+  if not record then
+    begin()
+  elseif went_back() then
+    -- Stored before anybody is told. What is kept stays; every position of before is lost.
+    record.was, record.epoch = record.epoch, ARGV[2]
+    redis.call('HSET', META, 'epoch', record.epoch, 'was', record.was)
+  end
+  if record.ended then redis.call('DEL', COLLAPSE, EXPIRING) end
 end
 
 local function save()
@@ -56,16 +98,17 @@ local function drop(offset)
   if key then redis.call('HDEL', COLLAPSE, 'o:' .. offset, 'k:' .. key) end
 end
 
+local function at(entry) return tonumber(string.match(entry, ',"at":([%d.]+),"size":%d+}$')) end
+
 -- By count and age, which raise the floor; by a message's own ttl, which does not.
 local function trim()
-  for _, offset in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', string.format('%.6f', now))) do
+  for _, offset in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do
     drop(offset)
   end
   local count = redis.call('ZCARD', STREAM)
   while count > 0 do
     local oldest = redis.call('ZRANGE', STREAM, 0, 0, 'WITHSCORES')
-    local at = tonumber(string.match(oldest[1], ',"at":([%d.]+),"size":%d+}$'))
-    if count <= SIZE and now - at < TTL then break end
+    if count <= SIZE and now - at(oldest[1]) < TTL then break end
     record.floor = tonumber(oldest[2])
     drop(oldest[2])
     count = count - 1
@@ -78,8 +121,64 @@ end
 
 -- The record's own end is put off once in a while; entries end with their retention.
 local function keep()
-  if not record.used or now - record.used >= RECORD_TTL / 100 then
-    redis.call('HSET', META, 'used', string.format('%.6f', now))
+  if not record.used or record.asked or now - record.used >= RECORD_TTL / 100 then
+    redis.call('HSET', META, 'used', text(now))
+    if record.asked then redis.call('HDEL', META, 'asked') end
     redis.call('EXPIRE', META, math.ceil(RECORD_TTL))
   end
+end
+
+-- Somebody takes the position along: it has to be good for a while, and no longer.
+local function keep_asked()
+  if record.asked or not record.used then
+    local used = text(now - LAG)
+    redis.call('HSET', META, 'used', used, 'asked', used)
+    redis.call('EXPIRE', META, ASKED_TTL)
+  elseif now - record.used > RECORD_TTL - ASKED_TTL then
+    redis.call('HSET', META, 'used', text(now - RECORD_TTL + ASKED_TTL))
+    redis.call('EXPIRE', META, ASKED_TTL)
+  end
+end
+
+-- The head, and entries after a position: what of them is over is passed over, not removed.
+local function page(epoch, offset, limit, room)
+  if not record then return { '', 0, 0, 0 } end
+  local found = { record.epoch, record.offset, record.floor, 0 }
+  if epoch ~= record.epoch then return found end
+  local gone = {}
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do
+    gone[one] = true
+  end
+  local count, first = redis.call('ZCARD', STREAM), 0
+  for _ in pairs(gone) do count = count - 1 end
+  while true do
+    local oldest = redis.call('ZRANGE', STREAM, first, first, 'WITHSCORES')
+    if #oldest == 0 then break end
+    if not gone[oldest[2]] then
+      if count <= SIZE and now - at(oldest[1]) < TTL then break end
+      found[3] = math.max(found[3], tonumber(oldest[2]))
+      count = count - 1
+    end
+    first = first + 1
+  end
+  local after = '(' .. math.max(found[3], tonumber(offset))
+  local missing = redis.call('ZCOUNT', STREAM, after, '+inf')
+  for one in pairs(gone) do
+    if tonumber(one) > found[3] and tonumber(one) > tonumber(offset) then missing = missing - 1 end
+  end
+  found[4] = missing
+  local place = 0
+  while limit > 0 and #found < 4 + 2 * limit do
+    local some = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', place, limit)
+    for i = 1, #some, 2 do
+      if not gone[some[i + 1]] and #found < 4 + 2 * limit then
+        room = room - #some[i]
+        if #found > 4 and room < 0 then return found end
+        found[#found + 1], found[#found + 2] = some[i], some[i + 1]
+      end
+    end
+    if #some < 2 * limit then break end
+    place = place + limit
+  end
+  return found
 end

@@ -126,7 +126,7 @@ async def test_a_store_that_is_away_is_try_again_later(
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("the state store does not answer")
 
-    monkeypatch.setattr(MemoryStreams, "read", away)
+    monkeypatch.setattr(MemoryStreams, "follow", away)
     tab = client()
     assert (await tab.connect())[0]
     assert await tab.closed() == (1013, "the state store does not answer")
@@ -169,7 +169,7 @@ class Gate:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [("layer", "group_add_sink"), ("presence", "register"), ("streams", "read")],
+    [("layer", "group_add_sink"), ("presence", "register"), ("streams", "follow")],
 )
 async def test_cancelled_in_the_middle_of_opening_leaves_nothing(
     node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch, owner: str, name: str

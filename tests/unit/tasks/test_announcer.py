@@ -118,7 +118,7 @@ async def test_a_task_of_nobody_is_told_to_nobody(heard: list[Task]) -> None:
         one.announcer.ended(ended(state, user=None))
     await one.announcer.finish(5)
     assert sorted(task.state for task in heard) == sorted(FINAL)
-    assert not one.streams._records
+    assert not (one.streams._here or one.streams._away or one.streams._asked)
 
 
 async def test_the_end_replaces_the_progress() -> None:

@@ -1,0 +1,7 @@
+-- `look.lua` for a session: the record is made if need be, and lasts. Behind record.lua.
+--
+-- ARGV, Returns: as of look.lua
+open()
+trim()
+keep()
+return page(ARGV[10], ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]))

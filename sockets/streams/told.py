@@ -1,0 +1,78 @@
+"""What a process has been told of its users' streams, so that it notices a store that went back.
+
+A server that comes back with an older append-only file, or a replica that lagged and took over,
+has forgotten messages that were acknowledged, and gives their offsets to other messages. Nothing
+in the store shows that; only whoever had been told more can know.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Self
+
+from sockets.types import Page, Position
+
+MEMORY = 20_000
+"""Users of whom a process remembers it, beside those who are connected to it."""
+
+_START = b'{"id":"'
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The newest position that somebody was told of a stream.
+
+    `mark`: how the message at that offset begins, which holds its id; b"": not known.
+    """
+
+    position: Position
+    mark: bytes = b""
+
+    @classmethod
+    def by(cls, page: Page) -> Self:
+        """What a page tells of the head of its stream."""
+        position = Position(page.epoch, page.head)
+        if page.entries and page.entries[-1].offset == page.head:
+            return cls(position, mark_of(page.entries[-1].body))
+        return cls(position)
+
+
+def mark_of(body: bytes) -> bytes:
+    """The start of a message's JSON up to the end of its id; b"" where it begins otherwise."""
+    if not body.startswith(_START):
+        return b""
+    end = body.find(b'"', len(_START))
+    return body[: end + 1] if end > 0 else b""
+
+
+def newest(one: Told | None, other: Told | None) -> Told | None:
+    """The later of two in the same epoch, or the first of two in different ones."""
+    if one is None or other is None:
+        return one or other
+    if one.position.epoch != other.position.epoch or one.position.offset > other.position.offset:
+        return one
+    if one.position.offset < other.position.offset:
+        return other
+    return one if one.mark else other
+
+
+class ToldPositions:
+    """The newest of each user, of those that were told last. Safe in threads."""
+
+    def __init__(self, size: int = MEMORY) -> None:
+        self._size = size
+        self._told: OrderedDict[str, Told] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, user: str) -> Told | None:
+        """What the user's stream was told to be; None: not that we remember."""
+        return self._told.get(user)
+
+    def note(self, user: str, told: Told) -> None:
+        """This was told now. An earlier offset of the same epoch changes nothing."""
+        with self._lock:
+            self._told[user] = newest(told, self._told.pop(user, None)) or told
+            if len(self._told) > self._size:
+                self._told.popitem(last=False)
