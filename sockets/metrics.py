@@ -195,3 +195,14 @@ WEBHOOKS_PENDING: Final = Gauge(
 )
 dropped_webhook: Final = DROPPED.labels("webhook")
 dropped_audit: Final = DROPPED.labels("audit")
+
+BROKEN_PROMISES: Final = Gauge(
+    "gateway_redis_promise_broken",
+    "Whether the Redis server is set up against a promise of the gateway (1), by promise.",
+    ["promise"],
+)
+
+
+def show_promise(name: str, broken: bool) -> None:
+    """Whether this promise is broken now."""
+    BROKEN_PROMISES.labels(name).set(broken)

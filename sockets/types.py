@@ -5,6 +5,7 @@ Times are seconds since the Unix epoch (float), as `time.time()` gives them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -388,3 +389,22 @@ class Audit(StrEnum):
     DRAINED = "drained"
     SIGNED_IN = "signed_in"  # staff, at the admin
     SIGN_IN_FAILED = "sign_in_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """Of how many servers that hold users' keys how many took writes now."""
+
+    total: int = 1
+    refusing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What of the server's set-up breaks a promise of the gateway, by the promise's name.
+
+    `unknown`: what could not be looked at, because the gateway's user lacks the right.
+    """
+
+    broken: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sockets import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose, is_repeated, require_user_id, require_user_ids, signal
 from sockets.exceptions import GatewayUnavailable
@@ -106,6 +107,7 @@ class SyncNotifier:
             try:
                 self._publish(signals)
             except GatewayUnavailable as error:
+                metrics.LAYER_UNSENT.inc(len(signals))
                 logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
         return [
             Receipt(

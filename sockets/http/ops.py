@@ -16,20 +16,26 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when new connections are welcome here; else 503, and why.
+    """200 when a newcomer would be welcomed and a durable message kept; else 503, and why.
 
-    503 before the start, while it drains, and while Redis is away (live sockets stay then).
+    503 before the start, while it drains, and while Redis does not do its work (live sockets stay
+    then). Of a Cluster it says how many shards take no writes.
     """
     # Late, so that asking for health does not build a node in a process that has none.
     from sockets.node.node import current_node
 
     node = current_node()
     reason = "it is starting or stopping" if node is None else node.unready_because
-    return JsonResponse(
-        {"status": "ready"} if reason is None else {"status": "not ready", "reason": reason},
-        status=200 if reason is None else 503,
-        headers={"Cache-Control": "no-store"},
+    body: dict[str, object] = {"status": "ready"}
+    if reason is not None:
+        body = {"status": "not ready", "reason": reason}
+    elif node is not None and (shards := node.readiness.shards).refusing:
+        body["shards"] = {"total": shards.total, "refusing": shards.refusing}
+    response = JsonResponse(
+        body, status=200 if reason is None else 503, headers={"Cache-Control": "no-store"}
     )
+    response._has_been_logged = True  # type: ignore[attr-defined]  # by the node, once: no error
+    return response
 
 
 @require_safe

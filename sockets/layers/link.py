@@ -82,18 +82,31 @@ class Link:
 
     def _look_at_canary(self, now: float) -> None:
         line, sung_at = self.publisher.line, self._sung_at
-        if sung_at is None or (self._heard_canary and now - sung_at >= self._interval):
+        heard = self._heard_canary or self._is_refused()
+        if sung_at is None or (heard and now - sung_at >= self._interval):
             self._sung_at = now
             self._heard_canary = False
             self._song = self._sing()
         elif self._song is not None and not self._song.done() and now - sung_at >= self._timeout:
             self._sung_at = None
             line.drop("it says nothing")
+        elif self._is_refused():
+            pass  # a connection made anew would be refused as well; readiness says so
         elif not self._heard_canary and now - sung_at >= 3 * self._timeout:
             # Both lines live, but what is published does not come: are they on two servers?
             self._sung_at = None
             for one in (line, self.subscriber.line):
                 one.drop("messages do not come through")
+
+    def _is_refused(self) -> bool:
+        """Whether Redis said of the last canary that it may not be published."""
+        song = self._song
+        return (
+            song is not None
+            and song.done()
+            and not song.cancelled()
+            and song.exception() is not None
+        )
 
     def _sing(self) -> asyncio.Future[None] | None:
         try:

@@ -19,18 +19,34 @@ from sockets.streams.base import Streams, SyncStreams
 from sockets.streams.memory import MemoryStreams
 from sockets.tasks.base import TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
+from sockets.types import Promises, Shards
 
 
 async def _nothing() -> None:
-    """There is nothing to check, or to close."""
+    """There is nothing to close."""
+
+
+def _never(listener: Callable[[], None]) -> None:
+    """No call fails here."""
+
+
+async def _one_shard() -> Shards:
+    """This process is the store."""
+    return Shards()
+
+
+async def _no_promises() -> Promises:
+    """Nobody can set it up wrongly."""
+    return Promises()
 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
     """The state of the gateway, for one event loop.
 
-    `check`: raises GatewayUnavailable, or MisconfiguredRedis where the store cannot keep its
-    promises. `close`: to be called at the end, on the same loop.
+    `shards`: tries whether the store does its work. `promises`: looks at whether it is set up for
+    what the gateway promises. Both raise GatewayUnavailable. `close`: to be called at the end, on
+    the same loop. `listen_to_failures`: has a bound method called when a call has failed.
     """
 
     layer: Layer
@@ -38,7 +54,9 @@ class Backends:
     presence: Presence
     nodes: Nodes
     tasks: TaskRecords
-    check: Callable[[], Awaitable[None]] = _nothing
+    shards: Callable[[], Awaitable[Shards]] = _one_shard
+    promises: Callable[[], Awaitable[Promises]] = _no_promises
+    listen_to_failures: Callable[[Callable[[], None]], None] = _never
     close: Callable[[], Awaitable[None]] = _nothing
 
 

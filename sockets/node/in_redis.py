@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any
 
 from channels.layers import get_channel_layer
-from redis.asyncio import Redis
 
 from sockets.conf import Conf
 from sockets.delivery.compose import signal
 from sockets.delivery.sync import SyncNotifier
-from sockets.exceptions import MisconfiguredRedis
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
 from sockets.node.backends import Backends, SyncBackends, session_limit, task_options
@@ -21,11 +19,11 @@ from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync, translated
 from sockets.redis import close as close_client
+from sockets.redis.errors import listen_to_failures
+from sockets.redis.probe import RedisProbe
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import Publish, RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
-
-_DURABLE = {"appendfsync": "always", "appendonly": "yes"}
 
 
 def redis_backends(conf: Conf) -> Backends:
@@ -34,6 +32,9 @@ def redis_backends(conf: Conf) -> Backends:
     client = connect(conf.redis_url)
     keys = Keys(conf.namespace)
     nodes = RedisNodes(client, _node_calls(conf))
+    # Where the layer has servers of its own, its canary tries them.
+    channel = f"{layer.wire.prefix}__probe__" if _together(conf, layer.wire) else ""
+    probe = RedisProbe(client, keys, channel=channel, durable=conf.redis_durable)
 
     async def close() -> None:
         await layer.close()
@@ -45,7 +46,9 @@ def redis_backends(conf: Conf) -> Backends:
         presence=RedisPresence(client, _presence_calls(conf), warm=nodes.warm),
         nodes=nodes,
         tasks=RedisTaskRecords(client, keys, seat_ttl=conf.lease_ttl, **task_options(conf)),
-        check=partial(_check, conf, client),
+        shards=probe.shards,
+        promises=probe.promises,
+        listen_to_failures=listen_to_failures,
         close=close,
     )
 
@@ -81,8 +84,6 @@ def _node_calls(conf: Conf) -> NodeCalls:
 
 
 def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
-    # Where layer and streams are two servers, the signal follows the append.
-    together = not conf.layer_redis_urls and wire.scriptable
     return StreamCalls(
         Keys(conf.namespace),
         size=conf.history_size,
@@ -90,8 +91,13 @@ def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
         record_ttl=conf.record_ttl,
         idempotency_ttl=conf.idempotency_ttl,
         durable=conf.redis_durable,
-        publish=_publish(wire) if together else None,
+        publish=_publish(wire) if _together(conf, wire) else None,
     )
+
+
+def _together(conf: Conf, wire: Wire) -> bool:
+    """Whether one script appends and publishes. Else the layer message follows the append."""
+    return not conf.layer_redis_urls and wire.scriptable
 
 
 def _publish(wire: Wire) -> Publish:
@@ -118,27 +124,3 @@ class _Publisher:
             for pipe in pipes:
                 if len(pipe):
                     pipe.execute()
-
-
-def _of_each_server(info: dict[str, Any], field: str) -> set[str]:
-    """A Cluster answers by node."""
-    if field in info:
-        return {info[field]}
-    return {one[field] for one in info.values() if isinstance(one, dict) and field in one}
-
-
-async def _check(conf: Conf, client: Redis) -> None:
-    with translated():
-        policies = _of_each_server(await client.info("memory"), "maxmemory_policy")
-        persistence = await client.config_get("append*") if conf.redis_durable else {}
-    for policy in policies - {"noeviction"}:
-        raise MisconfiguredRedis(
-            f"the server at REDIS_URL may throw away keys (maxmemory-policy is {policy}), "
-            "messages and presence among them: set it to noeviction"
-        )
-    if conf.redis_durable and not _DURABLE.items() <= persistence.items():
-        raise MisconfiguredRedis(
-            "REDIS_DURABILITY=always says that nothing acknowledged is lost, and the server at "
-            "REDIS_URL does not write each command to disk first: set appendonly yes and "
-            "appendfsync always there, or leave REDIS_DURABILITY out"
-        )

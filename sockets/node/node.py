@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from sockets import __version__
+from sockets import __version__, metrics
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
@@ -21,13 +21,14 @@ from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
 from sockets.door import Door
 from sockets.events import Events
-from sockets.exceptions import GatewayUnavailable
+from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis
 from sockets.layers.fanout import Message
 from sockets.layers.groups import user_group
 from sockets.node.core import Addresses, Core
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
 from sockets.node.lock import NodeLock
+from sockets.node.readiness import PromiseWatch, Readiness
 from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
@@ -94,6 +95,12 @@ class Node(Core):
             reborn=self.sessions.reopen_rows,
         )
         self.renewal = Renewal(conf, self._renew)
+        self.readiness = Readiness(
+            try_store=self.state.shards,
+            connected=lambda: self.layer.connected,
+            interval=conf.lease_renew,
+        )
+        self._promises = PromiseWatch(self.state.promises, metrics.show_promise)
         self.reaper = Reaper(
             nodes=self.nodes,
             attendance=self.attendance,
@@ -127,11 +134,7 @@ class Node(Core):
             return "draining"
         if not self._started:
             return "it is starting or stopping"
-        if not self.layer.connected:
-            return "the channel layer is not connected to Redis"
-        if not self.renewal.succeeded:
-            return "Redis does not answer"
-        return None
+        return self.readiness.because
 
     async def start(self) -> None:
         """Raises AlreadyRunning when another process has this place, MisconfiguredRedis.
@@ -143,6 +146,7 @@ class Node(Core):
             await self._check()
             await self._listen()
             await self._register()
+            await self.readiness.try_once()
             # Not before: it closes the open rows of this name, which may be a living node's.
             self.recorder.start(
                 client_url=self.addresses.client_socket_url,
@@ -161,6 +165,9 @@ class Node(Core):
             raise
         self.spawn(beat(self.conf, self.hub))
         self.spawn(self.renewal.run())
+        self.spawn(self.readiness.run())
+        self.spawn(self._promises.run())
+        self.state.listen_to_failures(self.readiness.suspect)
         self.spawn(self.dispatcher.watch())
         self.spawn(self.events.run())
         if self.webhooks is not None:
@@ -174,11 +181,16 @@ class Node(Core):
         self.renewal.hurry()  # the others should see at once that it is ready
 
     async def _check(self) -> None:
+        """Raises MisconfiguredRedis."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                await self.state.check()
+                found = await self.state.promises()
         except (GatewayUnavailable, TimeoutError) as error:
-            logger.warning("starting without Redis: %s", str(error) or "it does not answer")
+            logger.warning("starting without Redis: %s", _why(error))
+            return
+        for text in found.broken.values():
+            raise MisconfiguredRedis(text)
+        self._promises.note(found)
 
     async def _listen(self) -> None:
         """Join this node's own group: now, or when the bus has come."""
@@ -204,7 +216,7 @@ class Node(Core):
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await self.registration.begin()
         except (GatewayUnavailable, TimeoutError) as error:
-            logger.warning("not registered yet: %s", str(error) or "Redis does not answer")
+            logger.warning("not registered yet: %s", _why(error))
             self.renewal.failed()
 
     async def lag(self) -> None:
@@ -263,6 +275,7 @@ class Node(Core):
         self.recorder.node_seen(time.time())
         await self.registration.beat()
         await self.sessions.renew()
+        self.readiness.registered()
 
     def _close_those_of_ended_keys(self) -> None:
         for session in self.hub:
@@ -284,6 +297,13 @@ class Node(Core):
             outcome, sent_at = self.delivery.outcome(session, epoch, offset)
             rows.append((info.id, info.client_id, outcome, sent_at, acked_at))
         self.spawn(self.bus.answer(message, sessions=rows))
+
+
+def _why(error: GatewayUnavailable | TimeoutError) -> str:
+    """For the log: in our words, and in Redis' own where it has said something."""
+    if isinstance(error, TimeoutError):
+        return "Redis does not answer"
+    return f"{error} ({error.detail})" if error.detail else str(error)
 
 
 def _webhooks(conf: Conf) -> Webhooks | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sockets.conf import Conf
-from sockets.exceptions import GatewayError
+from sockets.exceptions import GatewayError, GatewayUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,9 @@ class Renewal:
             await self._renew()
         except GatewayError as error:
             if self.succeeded or str(error) != self._problem:
-                logger.warning("leases cannot be renewed, streams not compared: %s", error)
+                logger.warning(
+                    "leases cannot be renewed, streams not compared: %s%s", error, _detail_of(error)
+                )
             self.succeeded, self._problem = False, str(error)
         except Exception:
             logger.exception("a renewal failed; the next one follows")
@@ -89,3 +91,8 @@ class Renewal:
                 logger.info("leases are renewed and streams compared again")
             self.succeeded = True
             self._last = began
+
+
+def _detail_of(error: GatewayError) -> str:
+    detail = error.detail if isinstance(error, GatewayUnavailable) else ""
+    return f" ({detail})" if detail else ""

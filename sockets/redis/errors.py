@@ -5,9 +5,10 @@ What Redis itself says goes into the log (`detail`), never to a stranger.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from weakref import WeakMethod
 
 from redis.exceptions import (
     AuthenticationError,
@@ -79,6 +80,15 @@ def perhaps_done() -> None:
         attempt.perhaps_done = True
 
 
+_listeners: list[WeakMethod[Callable[[], None]]] = []
+
+
+def listen_to_failures(listener: Callable[[], None]) -> None:
+    """Call this bound method, in any thread, whenever a call has failed."""
+    _listeners[:] = [known for known in _listeners if known() is not None]
+    _listeners.append(WeakMethod(listener))
+
+
 def words_for(error: BaseException) -> str:
     """Why Redis did not do it: one of the texts above."""
     if isinstance(error, NotConnected):
@@ -124,6 +134,9 @@ def translated(id: str = "", *, writes: bool = False, begun: bool = False) -> It
     try:
         yield
     except FAILURES as error:
+        for known in _listeners:
+            if (listener := known()) is not None:
+                listener()
         perhaps = attempt.perhaps_done or str(error).startswith(PARTLY)
         raise GatewayUnavailable(
             words_for(error),

@@ -26,6 +26,10 @@ class Keys:
         name = f"{self._namespace}:nodes"
         return f"{self._namespace}:{{{name}}}:{what}" if what else name
 
+    def probe(self, number: int) -> str:
+        """A key that no id can name: the tags of ids that begin with `\\` go on otherwise."""
+        return f"{self._namespace}:{{\\probe-{number}}}:probe"
+
     def charges(self, life: str, kind: Kind) -> str:
         """`gw:node:<life>:users`, or `:workers`."""
         return f"{self._namespace}:node:{life}:{'users' if kind is Kind.CLIENT else 'workers'}"

@@ -4,7 +4,7 @@ local wrote = false
 local READS = {
   EXISTS = 1, GET = 1, HEXISTS = 1, HGET = 1, HGETALL = 1, HKEYS = 1, HLEN = 1, HMGET = 1, INFO = 1,
   LINDEX = 1, LLEN = 1, LRANGE = 1, PTTL = 1, SCARD = 1, SISMEMBER = 1, SMEMBERS = 1, TIME = 1,
-  TTL = 1, ZCARD = 1, ZCOUNT = 1, ZRANGE = 1, ZRANGEBYSCORE = 1, ZREVRANGEBYSCORE = 1, ZSCORE = 1,
+  TTL = 1, TYPE = 1, ZCARD = 1, ZCOUNT = 1, ZRANGE = 1, ZRANGEBYSCORE = 1, ZREVRANGEBYSCORE = 1, ZSCORE = 1,
 }
 local redis = setmetatable({
   call = function(name, ...)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
 
 from gateway import views
-from sockets.types import Surface
+from sockets.types import Shards, Surface
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 ADMIN_FILE = "/static/admin/css/base.css"
@@ -89,7 +89,11 @@ async def test_readyz_is_503_without_a_node(monkeypatch: pytest.MonkeyPatch) -> 
     for current, status, reason in (
         (None, 503, "it is starting or stopping"),
         (SimpleNamespace(unready_because="Redis does not answer"), 503, "Redis does not answer"),
-        (SimpleNamespace(unready_because=None), 200, None),
+        (
+            SimpleNamespace(unready_because=None, readiness=SimpleNamespace(shards=Shards())),
+            200,
+            None,
+        ),
     ):
         monkeypatch.setattr(node, "current_node", lambda current=current: current)
         response = await get("/readyz", PRIVATE)
