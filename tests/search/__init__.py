@@ -1,0 +1,1 @@
+"""A seeded search for faults: real processes, drawn schedules, counted promises."""
