@@ -10,12 +10,14 @@ import shutil
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from tests.acceptance.gateway import ROOT
 from tests.search.faults import ALL, RULES
 from tests.search.oracle import Violation
+from tests.search.record import Record
 from tests.search.run import Result, Run
 from tests.search.schedule import Schedule, draw
 from tests.search.shrink import shrink
@@ -198,7 +200,15 @@ def _keep(folder: Path, schedule: Schedule, result: Result) -> None:
         for w in result.record.windows
     ]
     kept = {"violations": found, "faults": windows, "figures": result.figures}
+    (folder / "record.json").write_text(json.dumps(_plain(result.record), indent=1) + "\n")
     (folder / "violations.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """All that was seen, but the logs and the streams."""
+    found = asdict(replace(record, logs={}, streams={}, windows=[]))
+    found["calls"] = list(found["calls"].values())
+    return found
 
 
 def _few(violations: list[Violation]) -> list[Violation]:

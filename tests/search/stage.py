@@ -23,7 +23,7 @@ SPACE = 6 << 20
 """Bytes of the small file system of a node."""
 
 ENVIRONMENT = {
-    "DJANGO_SETTINGS_MODULE": "tests.acceptance.task_settings",
+    "DJANGO_SETTINGS_MODULE": "tests.search.settings",
     "LEASE_TTL": f"{LEASE}",
     "LEASE_RENEW": f"{RENEW}",
     "PRESENCE_GRACE": f"{GRACE}",
@@ -136,6 +136,7 @@ class Stage:
             "REDIS_URL": self.url(number),
             "REDIS_DURABILITY": self.setting.durability,
             "API_SERVER_URL": f"http://127.0.0.1:{self.api.port}",
+            "SEARCH_ENDED": str(self.ended(number)),
         }
         node = Gateway(folder, **more)
         node.log_path = self.folder / f"node-{number}.log"
@@ -150,6 +151,10 @@ class Stage:
                 "FAKETIME_CACHE_DURATION": "1",
             }
         return node
+
+    def ended(self, number: int) -> Path:
+        """Where a node's receivers write down the ends of tasks."""
+        return self.folder / f"ended-{number}.jsonl"
 
     def clock_file(self, number: int) -> Path:
         """Holds how far the clock of a node is off."""
@@ -169,6 +174,4 @@ class Stage:
             await asyncio.to_thread(node.kill)
         await self._open.aclose()
         for folder in self._mounted:
-            for file in folder.glob("ended.jsonl"):
-                shutil.copy(file, folder.parent / f"{folder.name}-{file.name}")
             _unmount(folder)
