@@ -74,14 +74,15 @@ class TaskRecords(Protocol):
         """Lay a task before a live worker of its pool that has a free place.
 
         The least loaded, of those the longest idle, none of `passed_over`. Makes the record the
-        first time. None: nobody is free, or the task is not to be offered any more (`get` tells).
+        first time. None: nobody is free, or the task is not to be offered any more, or there is
+        another task with this id (`get` tells).
         """
 
     async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
         """Take an offer back; None if it does not stand any more (accepted, cancelled, …)."""
 
-    async def drop(self, task_id: str) -> bool:
-        """Forget a task that nobody took; False if that is not so."""
+    async def drop(self, task: Task) -> bool:
+        """Forget a task that nobody took; False if that is not so, or it is another task."""
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
         """The worker begins; None if this offer does not stand, or stands with another."""

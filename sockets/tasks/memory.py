@@ -10,6 +10,7 @@ from typing import Any
 
 from sockets.ids import new_id
 from sockets.tasks.base import Offer, Seat
+from sockets.tasks.repetition import is_repetition
 from sockets.types import PoolLoad, Task, TaskState
 
 
@@ -124,6 +125,8 @@ class MemoryTaskRecords:
         record = self._live.setdefault(task.id, _Record(task, self._offer_deadline()))
         if record.offer is not None or record.task.state is not TaskState.OFFERED:
             return None
+        if not is_repetition(task, record.task):
+            return None
         free = [
             worker
             for name, worker in self._workers.items()
@@ -150,11 +153,13 @@ class MemoryTaskRecords:
         self._take_back(record)
         return record.task
 
-    async def drop(self, task_id: str) -> bool:
-        record = self._live.get(task_id)
+    async def drop(self, task: Task) -> bool:
+        record = self._live.get(task.id)
         if record is None or record.offer or record.task.state is not TaskState.OFFERED:
             return False
-        del self._live[task_id]
+        if not is_repetition(task, record.task):
+            return False
+        del self._live[task.id]
         return True
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:

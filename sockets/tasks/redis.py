@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
@@ -46,6 +46,23 @@ class _Spec(msgspec.Struct, omit_defaults=True):
     created: float
     user: str | None = None
     progress_to_user: bool = True
+    request: str = ""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        return cls(
+            task.pool,
+            task.event,
+            task.node,
+            task.timeout,
+            task.created,
+            task.user,
+            task.progress_to_user,
+            task.request,
+        )
+
+    def written(self) -> bytes:
+        return msgspec.json.encode(self)
 
 
 class RedisTaskRecords:
@@ -108,24 +125,15 @@ class RedisTaskRecords:
     # --- tasks
 
     async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
-        spec = _Spec(
-            task.pool,
-            task.event,
-            task.node,
-            task.timeout,
-            task.created,
-            task.user,
-            task.progress_to_user,
-        )
-        written = msgspec.json.encode(spec)
+        written = _Spec.of(task).written()
         found = await self._run("offer", task.id, task.pool, written, new_id(), *passed_over)
         return _offer(found) if found else None
 
     async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
         return _task(await self._run("withdraw", task_id, offer_id))
 
-    async def drop(self, task_id: str) -> bool:
-        return bool(await self._run("drop", task_id))
+    async def drop(self, task: Task) -> bool:
+        return bool(await self._run("drop", task.id, _Spec.of(task).written()))
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
         return _task(await self._run("accept", task_id, offer_id, worker, new_id()))
@@ -206,4 +214,5 @@ def _task(row: list[bytes] | None) -> Task | None:
         ended=float(ended) if ended else None,
         result=msgspec.json.decode(result) if result else None,
         error=error.decode(),
+        request=spec.request,
     )

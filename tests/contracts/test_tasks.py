@@ -429,10 +429,10 @@ async def test_a_task_that_nobody_took_is_dropped_once(records: TaskRecords) -> 
     offer = await offered(records, withdrawn)
     await records.withdraw(withdrawn.id, offer.id)
     for one in (never, withdrawn):
-        assert await records.drop(one.id) is True
-        assert await records.drop(one.id) is False
+        assert await records.drop(one) is True
+        assert await records.drop(one) is False
         assert await records.get(one.id) is None
-    assert await records.drop("unknown") is False
+    assert await records.drop(task()) is False
 
 
 async def test_a_task_that_somebody_has_is_not_dropped(records: TaskRecords) -> None:
@@ -441,8 +441,42 @@ async def test_a_task_that_somebody_has_is_not_dropped(records: TaskRecords) -> 
     await records.end(ended.id, TaskState.DONE, worker="k/w")
     for one in (offer.task, begun, ended):
         before = await records.get(one.id)
-        assert await records.drop(one.id) is False
+        assert await records.drop(one) is False
         assert await records.get(one.id) == before
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"request": "another"},
+    *({"request": ""} | one for one in ({"pool": "q"}, {"event": "f"}, {"user": "43"})),
+    *({"request": ""} | one for one in ({"progress_to_user": False}, {"timeout": 1.0})),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_another_task_of_its_id_leaves_a_task_alone(
+    records: TaskRecords, other: dict[str, Any]
+) -> None:
+    for pool in "pq":
+        await records.take_seat(seat(f"k/{pool}", pools=(pool,), capacity=3))
+    first = task(request="one", user="42")
+    assert await records.offer(first, {"k/p", "k/q"}) is None, "it lies on nobody's table"
+    another = replace(first, **other)
+    assert await records.offer(another, ()) is None
+    assert await records.drop(another) is False
+    found = await records.get(first.id)
+    assert found == first and found.request == "one"
+    again = replace(first, node="elsewhere", created=NOON + 1)
+    assert (await offered(records, again)).task == replace(first, worker="k/p")
+
+
+async def test_a_record_without_a_hash_is_compared_by_what_it_has(records: TaskRecords) -> None:
+    """It was made by a node of the version before."""
+    await records.take_seat(seat(capacity=3))
+    old = task(user="42")
+    assert await records.offer(old, {"k/w"}) is None
+    assert await records.offer(replace(old, request="new", event="f"), ()) is None
+    assert await records.drop(replace(old, request="new", event="f")) is False
+    assert (await offered(records, replace(old, request="new"))).task == replace(old, worker="k/w")
 
 
 # --- the end
@@ -544,7 +578,7 @@ async def test_leaving_withdraws_what_was_offered_and_says_what(records: TaskRec
     assert await records.leave_seat("k/w", there.session) == []
     for offer in (one, two):
         assert await records.accept(offer.task.id, offer.id, "k/w") is None
-        assert await records.drop(offer.task.id) is True
+        assert await records.drop(offer.task) is True
     assert await state_of(records, begun) is TaskState.RUNNING
 
 

@@ -19,7 +19,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
     StoredMessage,
 )
-from sockets.http.security import ApiKey
+from sockets.http.security import ApiKey, holds
 from sockets.types import Entry, Notification
 
 router = Router(tags=["Messages"])
@@ -51,7 +51,7 @@ async def notify(
         idempotency_key=_key_of(message, key),
         exclude_client=message.exclude_client,
     )
-    return ReceiptOut.of(receipt)
+    return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
 @router.post(
@@ -70,7 +70,8 @@ async def notify_batch(
         for index, one in enumerate(batch.messages)
     ]
     receipts = await anotify_batch(many)
-    return ReceiptsOut(receipts=[ReceiptOut.of(receipt) for receipt in receipts])
+    seen = holds(request, PRESENCE)
+    return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
 
 
 @router.post(
@@ -78,7 +79,8 @@ async def notify_batch(
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
-    return ReceiptOut.of(await abroadcast(message.event, message.data))
+    receipt = await abroadcast(message.event, message.data)
+    return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
 @router.get(

@@ -38,6 +38,14 @@ local function task(id)
   return { id, unpack(found) }
 end
 
+-- Whether two specs ask for the same, as is_repetition() in repetition.py.
+local function same_request(one, other)
+  one, other = cjson.decode(one), cjson.decode(other)
+  if one.request and other.request then return one.request == other.request end
+  return one.pool == other.pool and one.event == other.event and one.user == other.user
+    and one.progress_to_user == other.progress_to_user and one.timeout == other.timeout
+end
+
 local function forget(id)
   redis.call('DEL', task_key(id))
   redis.call('ZREM', ENDED, id)
