@@ -269,6 +269,10 @@ class Keys:
         escaped = key.replace("%", "%25").replace("}", "%7D")
         return self.user(user, f"idem:{escaped}")
 
+    def own_receipt(self, user: str, name: str) -> str:
+        """Of a message whose key the gateway makes: no caller's key is written so."""
+        return self.user(user, f"own:{name}")
+
 
 # redis-py's own root does not have all: a Cluster with no node left is something else.
 _FAILURES = (RedisError, RedisClusterException, OSError)

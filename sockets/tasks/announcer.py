@@ -53,7 +53,8 @@ class Announcer:
     async def tell_user(
         self, task: Task, event: str, *, once: str | None = None, **members: Any
     ) -> None:
-        """Durable; each message of a task replaces the one before. `once`: an idempotency key."""
+        """Durable; each message of a task replaces the one before. `once`: a name that this message
+        has, so that it is sent once; no caller's idempotency key can be the same."""
         if task.user is not None:
             await self._notifier.notify(
                 task.user,
@@ -61,6 +62,7 @@ class Announcer:
                 {"task": task.id, **members},
                 collapse_key=f"task:{task.id}",
                 idempotency_key=once,
+                own_key=once,
             )
 
     def ended(self, task: Task) -> None:

@@ -1,7 +1,8 @@
 -- Add one message at the head of a user's stream, and publish it. Behind record.lua.
 --
 -- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
---       7 (or none) that of the caller's idempotency key
+--       7 (or none) that of the caller's idempotency key, or of the gateway's own
+--       8 (or none) with the gateway's own: that by which the version before knows the message
 -- ARGV  7 id   8 body, a JSON object   9 more members of the entry, as ',"name":value…'
 --       10 collapse key, or ""   11 ttl in seconds, or ""   12 seconds that a receipt lasts
 --       13 channel to publish to, or ""   14 the start of what is published, in MessagePack
@@ -9,14 +10,25 @@
 save() -- where memory is short this is refused, before anything has happened
 trim()
 local reach = redis.call('ZCOUNT', KEYS[5], string.format('(%.6f', now), '+inf')
+
+-- A receipt is "<end> <epoch> <offset> <id>". The end has a seventh digit, which the version before
+-- reads as a part of the number and never writes: MINE, or FOR_OLD where a caller's key could have
+-- the same name, and only a node of the version before may find it.
+local MINE, FOR_OLD = '1', '2'
+local function receipt_at(key)
+  local receipt = redis.call('GET', key)
+  if not receipt then return nil end
+  local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
+  if tonumber(till) <= now or epoch ~= record.epoch then return nil end
+  return { id, epoch, tonumber(offset), 1, reach }, string.match(till, '%.%d%d%d%d%d%d(%d)$')
+end
+
 for i = 6, #KEYS do
-  local receipt = redis.call('GET', KEYS[i])
-  if receipt then
-    local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
-    if tonumber(till) > now and epoch == record.epoch then
-      keep()
-      return { id, epoch, tonumber(offset), 1, reach }
-    end
+  local found, mark = receipt_at(KEYS[i])
+  -- Under the name of before counts what a node of before has written, and nothing of our own.
+  if found and mark ~= FOR_OLD and not (i == 8 and mark) then
+    keep()
+    return found
   end
 end
 
@@ -45,8 +57,14 @@ if collapse ~= '' then redis.call('EXPIRE', COLLAPSE, expire) end
 if ttl then redis.call('EXPIRE', EXPIRING, expire) end
 
 local window = tonumber(ARGV[12])
-local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[7])
-for i = 6, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
+for i = 6, #KEYS do
+  -- A caller's own receipt stays where it is.
+  if i < 8 or not receipt_at(KEYS[i]) then
+    local receipt = string.format('%.6f%s %s %d %s', now + window, i < 8 and MINE or FOR_OLD,
+      record.epoch, offset, ARGV[7])
+    redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window))
+  end
+end
 
 if ARGV[13] ~= '' then
   redis.call('PUBLISH', ARGV[13], ARGV[14] .. cmsgpack.pack('epoch') .. cmsgpack.pack(record.epoch)
