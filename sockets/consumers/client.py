@@ -13,7 +13,7 @@ from django.db import close_old_connections
 
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer, PeerGone
-from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
+from sockets.exceptions import BadFrame, BadRequest, GatewayUnavailable, TryAgainLater, Unauthorized
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_client, encode, from_json
 from sockets.protocol.messages import (
@@ -148,7 +148,10 @@ class ClientConsumer(GatewayConsumer):
             meta = self.credentials.meta
             work = partial(_tell_django, info.user, info.client_id, send.event, decoded, meta)
             # Awaited: a client that sends faster than Django code takes is read more slowly.
-            await asyncio.get_running_loop().run_in_executor(self.node.executor, work)
+            if not await self.node.receivers.messages.submit(info.user, work):
+                raise GatewayUnavailable(
+                    "the application takes no more messages now: wait, send it again"
+                )
 
     async def _on_refresh(self, refresh: Refresh) -> None:
         try:

@@ -68,7 +68,9 @@ class Node(Core):
         )
         self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
         self.webhooks = _webhooks(conf)
-        self.events = Events(executor=self.executor, webhooks=self.webhooks, hooked=conf.webhooks)
+        self.events = Events(
+            receivers=self.receivers.presence, webhooks=self.webhooks, hooked=conf.webhooks
+        )
         self.attendance = Attendance(
             presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
         )
@@ -162,7 +164,6 @@ class Node(Core):
         self.spawn(beat(self.conf, self.hub))
         self.spawn(self.renewal.run())
         self.spawn(self.dispatcher.watch())
-        self.spawn(self.events.run())
         if self.webhooks is not None:
             self.spawn(self.webhooks.run())
         if self.client_auth.published is not None:
