@@ -45,7 +45,7 @@ class ReceiverPool:
         self, name: str, threads: int, executor: Executor | None = None, *, at_once: int = 1
     ) -> None:
         self._executor = executor or ThreadPoolExecutor(
-            threads, thread_name_prefix=f"gateway-{name}"
+            threads, thread_name_prefix=f"gateway-signal-{name}"
         )
         self._free = threads
         self._queues: dict[str, deque[_Job]] = {}  # none is empty

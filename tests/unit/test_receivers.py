@@ -76,7 +76,9 @@ async def test_users_take_turns_and_each_keeps_its_order(pool: ReceiverPool, gat
     for user, names in (("a", "12345"), ("b", "12"), ("c", "1")):
         assert [name[1] for name in gate.begun if name[0] == user] == list(names)
     assert gate.begun.index("c1") == 2, "not behind what others have waiting"
-    assert gate.most == 2 and all(name.startswith("gateway-messages") for name in gate.threads)
+    assert gate.most == 2 and all(
+        name.startswith("gateway-signal-messages") for name in gate.threads
+    )
 
 
 async def test_a_user_has_one_job_at_work(pool: ReceiverPool, gate: Gate) -> None:
