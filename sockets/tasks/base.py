@@ -39,6 +39,10 @@ class Offer:
     seat: Seat
 
 
+UNANNOUNCED_FOR_EACH = 10
+"""Ends that wait to be announced, for each of `history`; then the oldest is forgotten, counted."""
+
+
 class TaskRecords(Protocol):
     """All tasks and all seats. Any method may raise GatewayUnavailable."""
 
@@ -111,7 +115,8 @@ class TaskRecords(Protocol):
         """
 
     async def announced(self, task_id: str) -> None:
-        """Whoever has to hear of the task's end has heard of it."""
+        """Whoever has to hear of the task's end has heard of it; until then it is kept beside those
+        that are remembered, however long ago it ended."""
 
     async def get(self, task_id: str) -> Task | None:
         """The task, live or ended a while ago."""

@@ -8,7 +8,7 @@ Cluster one node carries it. Each script is safe when it is run again because it
     gw:{tasks}:task:<id>  HASH   spec (JSON), state, worker, started, ended, result (JSON), error, …
     gw:{tasks}:held:<w>   SET    the tasks of a worker
     gw:{tasks}:pool:<p>   SET    the seated workers of a pool
-    gw:{tasks}:idle, :deadlines, :ended, :unsaid    ZSET
+    gw:{tasks}:idle, :deadlines, :ended, :unsaid, :unannounced    ZSET
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Self
 import msgspec
 from redis.asyncio import Redis
 
+from sockets import metrics
 from sockets.ids import new_id
 from sockets.redis import Keys, Script, batches, translated
 from sockets.tasks.base import Offer, Seat
@@ -28,7 +29,10 @@ from sockets.types import PoolLoad, Task, TaskState
 ANNOUNCE_WITHIN = 30.0
 """Seconds after which another node announces the end of a task, if that has not been done."""
 
-_PARTS = ("workers", "seats", "idle", "deadlines", "ended", "unsaid", "task:", "held:", "pool:")
+_PARTS = (
+    *("workers", "seats", "idle", "deadlines", "ended", "unsaid", "task:", "held:", "pool:"),
+    "unannounced",
+)
 _NAMES = (
     *("take_seat", "leave_seat", "renew_seats", "seats", "seat_of", "offer", "withdraw", "drop"),
     *("accept", "extend", "finish", "overdue", "get", "announced"),
@@ -153,10 +157,14 @@ class RedisTaskRecords:
         written = b"" if result is None else msgspec.json.encode(result)
         holder = "" if worker is None else f"={worker}"
         args = (task_id, state.value, holder, written, error, new_id())
-        return _task(await self._run("finish", *args))
+        dropped, ended = await self._run("finish", *args) or (0, None)
+        metrics.dropped_unannounced.inc(dropped)
+        return _task(ended)
 
     async def overdue(self) -> list[Task]:
-        return _tasks(await self._run("overdue"))
+        dropped, found = await self._run("overdue")
+        metrics.dropped_unannounced.inc(dropped)
+        return _tasks(found)
 
     async def announced(self, task_id: str) -> None:
         await self._run("announced", task_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sockets import metrics
 from sockets.ids import new_id
 from sockets.redis import Keys, connect
 from sockets.tasks.base import Offer, TaskRecords
@@ -55,8 +56,13 @@ def clock() -> MovedClock:
 
 
 @pytest.fixture(params=list(RECORDS.values()), ids=list(RECORDS))
-async def records(request: pytest.FixtureRequest, clock: MovedClock) -> AsyncIterator[TaskRecords]:
-    make: Make = request.param
+def make(request: pytest.FixtureRequest) -> Make:
+    chosen: Make = request.param
+    return chosen
+
+
+@pytest.fixture
+async def records(make: Make, clock: MovedClock) -> AsyncIterator[TaskRecords]:
     async with make(clock) as made:
         yield made
 
@@ -842,10 +848,73 @@ async def test_so_many_ended_tasks_are_remembered_and_no_more(
     for _ in range(OPTIONS["history"] + 3):
         one = await running(records)
         await records.end(one.id, TaskState.DONE, worker="k/w")
+        await records.announced(one.id)
         ended.append(one)
         clock.advance(0.5)
     known = [one for one in ended if await records.get(one.id)]
     assert known == ended[3:], "the latest"
+
+
+HISTORY = OPTIONS["history"]
+
+
+async def end_many(records: TaskRecords, clock: MovedClock, count: int) -> list[Task]:
+    """Nobody announces them."""
+    await records.take_seat(seat())
+    ended = []
+    for _ in range(count):
+        ended.append(await running(records))
+        await records.end(ended[-1].id, TaskState.DONE, worker="k/w")
+        clock.advance(0.1)
+    return ended
+
+
+async def test_an_end_is_not_forgotten_before_it_is_announced(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    ended = await end_many(records, clock, 3 * HISTORY)
+    assert [await state_of(records, one) for one in ended] == [TaskState.DONE] * 3 * HISTORY
+    for one in ended:
+        assert await records.offer(one, ()) is None, "it has ended"
+        await records.announced(one.id)
+        await records.announced(one.id)
+    known = [one for one in ended if await records.get(one.id)]
+    assert known == ended[-HISTORY:], "the latest that was announced"
+
+
+async def test_unannounced_ends_take_no_place_of_those_that_are_remembered(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    first, *others = await end_many(records, clock, 4 * HISTORY)
+    await records.announced(first.id)
+    await end_many(records, clock, 4 * HISTORY)
+    assert await state_of(records, first) is TaskState.DONE
+    assert await records.overdue() == []
+    assert await state_of(records, others[0]) is TaskState.DONE
+
+
+async def test_so_many_ends_wait_to_be_announced_and_no_more(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    before = metrics.dropped_unannounced._value.get()
+    ended = await end_many(records, clock, 10 * HISTORY + 3)
+    known = [one for one in ended if await records.get(one.id)]
+    assert known == ended[3:], "the oldest went"
+    assert metrics.dropped_unannounced._value.get() == before + 3
+    for one in ended:
+        await records.announced(one.id)
+    assert [one for one in ended if await records.get(one.id)] == ended[-HISTORY:]
+    assert metrics.dropped_unannounced._value.get() == before + 3
+
+
+async def test_what_is_lost_many_at_a_time_is_counted_too(make: Make, clock: MovedClock) -> None:
+    before = metrics.dropped_unannounced._value.get()
+    async with make(clock, history=1) as records:
+        for _ in range(13):
+            await records.offer(task(), ())
+        clock.advance(OFFER_TTL + 1)
+        assert len(await records.overdue()) == 13, "all are told, who hears of them now"
+    assert metrics.dropped_unannounced._value.get() == before + 3
 
 
 async def test_many_who_came_and_went_leave_nothing(
