@@ -72,7 +72,7 @@ class WorkerConsumer(GatewayConsumer):
         held = await self.node.sessions.open_worker(session, pools, capacity)
         # A key of the same name may hold other scopes: its tasks are not this one's to see.
         mine = [task.id for task in held if scopes.may_use(task.pool, self.credentials.scopes)]
-        self._not_mine = {task.id for task in held}.difference(mine)
+        session.hidden_tasks = frozenset(task.id for task in held).difference(mine)
         self.outbox.write(
             encode(
                 WorkerWelcome(
@@ -119,7 +119,7 @@ class WorkerConsumer(GatewayConsumer):
 
     async def _on_task(self, message: TaskMessage) -> None:
         worker, dispatcher = self._name, self.node.dispatcher
-        if message.task in self._not_mine:
+        if message.task in self.session.hidden_tasks:
             raise _task_lost(message.task)
         match message:
             case Accept(task, offer):

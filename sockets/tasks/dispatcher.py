@@ -317,8 +317,11 @@ class Dispatcher:
                 if verdict is not None and not verdict.done():
                     verdict.set_result(message["accepted"])
             case "task.stop":
-                frame = encode(TaskCancel(message["task"], message["reason"]))
-                self._write(message["session"], frame)
+                session = self._hub.get(message["session"])
+                if session is not None and message["task"] not in session.hidden_tasks:
+                    self._write(
+                        session.info.id, encode(TaskCancel(message["task"], message["reason"]))
+                    )
             case other:
                 raise ValueError(f"type {other!r} is not for a node")
 

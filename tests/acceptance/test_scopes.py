@@ -246,6 +246,19 @@ async def test_a_key_of_the_same_name_gets_the_tasks_of_its_own_scopes_only(plac
         assert [one["error"]["code"] for one in told] == ["task_lost"] * 2
     found = await call(place, API_KEY, "GET", f"/tasks/{first}")
     assert found.json()["state"] == "running"
+    for task in (first, second):
+        assert (await call(place, API_KEY, "DELETE", f"/tasks/{task}")).json()["cancelled"]
+    stopped = await taken.receive()
+    assert (stopped["type"], stopped["task"]) == ("task.cancel", second), "of the other, no word"
+
+
+async def test_a_task_out_of_a_keys_scopes_waits_for_a_key_that_has_them(place: Gateway) -> None:
+    id = new_id()
+    wide = create(place, "two-scopes", "tasks:first", "tasks:second")
+    narrow = create(place, "two-scopes", "tasks:second")
+    holder = await worker(place, wide, pools="first,second", capacity="2", worker_id=id)
+    first, second = [await assign(place, holder, body(pool=pool)) for pool in ("first", "second")]
+    taken = await worker(place, narrow, pools="second", worker_id=id)
     assert (await taken.ask(type="done", task=second))["ok"]
     back = await worker(place, wide, pools="first", worker_id=id)
     assert back.welcome["tasks"] == [first]
