@@ -33,6 +33,7 @@ MAX_OF_USER = 1_000
 class _Job:
     work: Callable[[], object]
     done: asyncio.Future[bool]
+    on_begin: Callable[[], None] | None
     since: float = field(default_factory=time.monotonic)
 
 
@@ -58,13 +59,16 @@ class ReceiverPool:
         self._pending = metrics.receivers_waiting[name]
         self._dropped = metrics.dropped_receivers[name]
 
-    def submit(self, user: str, work: Callable[[], object]) -> asyncio.Future[bool]:
+    def submit(
+        self, user: str, work: Callable[[], object], on_begin: Callable[[], None] | None = None
+    ) -> asyncio.Future[bool]:
         """Run `work` in a thread when it is the user's turn; it must not raise.
 
-        The future is True when the work was done, False when it was dropped: there was no space, or
-        the pool is closed. Cancelling it takes back work that has not begun.
+        `on_begin` is called on the loop when that is. The future is True when the work was done,
+        False when it was dropped: there was no space, or the pool is closed. Cancelling it takes
+        back work that has not begun.
         """
-        job = _Job(work, asyncio.get_running_loop().create_future())
+        job = _Job(work, asyncio.get_running_loop().create_future(), on_begin)
         self._make_space(user)
         self._queues.setdefault(user, deque()).append(job)
         self._count(1)
@@ -132,6 +136,8 @@ class ReceiverPool:
         except RuntimeError:  # the node ends, and its threads take no more
             self._resolve(job, done=False)
             return
+        if job.on_begin is not None:
+            job.on_begin()
         self._wait.observe(time.monotonic() - job.since)
         self._free -= 1
         self._at_work[user] = self._at_work.get(user, 0) + 1

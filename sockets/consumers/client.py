@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -147,11 +148,23 @@ class ClientConsumer(GatewayConsumer):
         if heard:
             meta = self.credentials.meta
             work = partial(_tell_django, info.user, info.client_id, send.event, decoded, meta)
-            # Awaited: a client that sends faster than Django code takes is read more slowly.
-            if not await self.node.receivers.messages.submit(info.user, work):
-                raise GatewayUnavailable(
-                    "the application takes no more messages now: wait, send it again"
-                )
+            await self._tell(work)
+
+    async def _tell(self, work: Callable[[], None]) -> None:
+        """Wait until receivers have heard it: a client that sends faster than Django code takes is
+        read more slowly. That others keep it waiting is not held against its pong."""
+        connection = self.session.connection
+
+        def begin() -> None:
+            connection.release(time.monotonic())
+
+        connection.hold(time.monotonic())
+        try:
+            done = await self.node.receivers.messages.submit(self.session.info.user, work, begin)
+        finally:
+            begin()
+        if not done:
+            raise GatewayUnavailable("the application takes no more messages now: send it later")
 
     async def _on_refresh(self, refresh: Refresh) -> None:
         try:

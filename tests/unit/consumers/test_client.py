@@ -14,8 +14,10 @@ import jwt
 import pytest
 
 from sockets import signals
+from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import worker_group
+from sockets.node.heartbeat import look_at
 from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.protocol.frames import Frame
@@ -402,3 +404,34 @@ async def test_where_the_application_takes_no_more_the_client_is_told(
             release.set()
         assert [(await tabs[n].frame())["ok"] for n in (0, 2)] == [True, True]
     assert begun == ["e0", "e2"]
+
+
+async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
+    node: Node, client: MakePeer
+) -> None:
+    release, begun = threading.Event(), list[str]()
+
+    def hang(sender: object, user: str, **_: Any) -> None:
+        begun.append(user)
+        release.wait(20)
+
+    with receivers(client_message=hang):
+        try:
+            tabs = [client(f"user_id=u{n}") for n in range(5)]
+            for tab in tabs:
+                await tab.opened()
+            for n, tab in enumerate(tabs):
+                await tab.write(type="send", event="e", ref="sent")
+                await until(lambda n=n: len(begun) + node.receivers.messages._waiting == n + 1)
+            sessions = {session.info.user: session for session in node.hub}
+            busy, waits = sessions[begun[0]], sessions["u4"]
+            for session in (busy, waits):
+                look_at(session, time.monotonic() + 30, time.time())
+            for tab in (tabs[int(begun[0][1])], tabs[4]):
+                assert (await tab.frame())["type"] == "ping"
+            for session in (busy, waits):
+                look_at(session, time.monotonic() + 300, time.time())
+            assert (busy.close_code, waits.close_code) == (CloseCode.NO_PONG, None)
+        finally:
+            release.set()
+        assert (await tabs[4].frame())["ok"]
