@@ -185,6 +185,9 @@ GATEWAY: dict[str, Any] = {
     "task_grace": _env.seconds("TASK_GRACE", _default.task_grace),
     "task_keep": _env.seconds("TASK_KEEP", _default.task_keep),
     "task_history": _env.integer("TASK_HISTORY", _default.task_history),  # ended tasks
+    "message_threads": _env.integer("MESSAGE_THREADS", _default.message_threads),
+    "presence_threads": _env.integer("PRESENCE_THREADS", _default.presence_threads),
+    "task_threads": _env.integer("TASK_THREADS", _default.task_threads),
     "redis_url": _REDIS_URL,
     "layer_redis_urls": _LAYER_REDIS_URLS,
     "namespace": _NAMESPACE,

@@ -115,6 +115,11 @@ class Conf:
     task_keep: float = 3600.0  # that an ended task can be asked for ...
     task_history: int = 1_000  # ... and how many of them
 
+    # Threads of Django's receivers; each may hold a database connection.
+    message_threads: int = 4  # of client_message
+    presence_threads: int = 4  # of who comes and goes
+    task_threads: int = 4  # of ends of tasks
+
     # Redis: "" is memory mode.
     redis_url: str = field(default="", repr=False)
     layer_redis_urls: tuple[str, ...] = field(default=(), repr=False)  # (): the same server

@@ -1,6 +1,6 @@
 """Who comes and goes, told to Django's receivers and to the API server.
 
-    online, offline, opened, closed -> queue -> receivers, in threads -> webhooks -> `done`
+    online, offline, opened, closed -> the user's line -> receivers -> webhooks -> `done`
 
 A change of presence is told at least once: its `done` is called when everybody has heard it, and
 what is not done comes again, to the API server alone. Sessions are told once at most.
@@ -13,10 +13,9 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
-from concurrent.futures import Executor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from django.db import close_old_connections
@@ -24,23 +23,20 @@ from django.dispatch import Signal
 
 from sockets import metrics, signals
 from sockets.codes import LOST, CloseCode
-from sockets.types import PresenceChange, SessionInfo
+from sockets.receivers import ReceiverPool
+from sockets.types import Kind, PresenceChange, SessionInfo
 
 logger = logging.getLogger(__name__)
 
-MAX_EVENTS = 10_000
-"""Events that wait for Django's receivers; and in each lane behind those that are slow."""
+MAX_OF_USER = 1_000
+"""Events of one user that wait to be told; what comes then is dropped, and a change comes again."""
 
 MAX_HEARD = 50_000
 """Changes that receivers have heard, and that are not told them again while they come back for the
 API server's sake."""
 
-BATCH = 500
-LANES = 4
-"""Threads that run receivers; the events of one user always take the same one."""
-
 RECEIVERS_TIMEOUT = 10.0
-"""Seconds that receivers get for a batch before the next one begins beside them."""
+"""Seconds that receivers get for an event before the API server is told beside them."""
 
 Done = Callable[[bool], None]
 
@@ -51,20 +47,16 @@ class Sender(Protocol):
     def put(self, event: dict[str, Any], done: Done | None = None) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Event:
+    """`user`: whose turn it is. `ready`: receivers have heard it, or had their time."""
+
     name: str
     user: str
     members: dict[str, Any]
     done: Done | None = None
-
-
-@dataclass(slots=True)
-class _Lane:
-    """`events` wait for the end of `job`."""
-
-    events: deque[_Event] = field(default_factory=deque)
-    job: asyncio.Future[None] | None = None
+    ready: bool = True
+    timer: asyncio.TimerHandle | None = None
 
 
 _SIGNALS: dict[str, Signal] = {
@@ -92,19 +84,18 @@ class Events:
     def __init__(
         self,
         *,
-        executor: Executor,
+        receivers: ReceiverPool,
         webhooks: Sender | None = None,
         hooked: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._executor = executor
+        self._receivers = receivers
         self._webhooks = webhooks
         self._hooked = frozenset(hooked)
         self._clock = clock
-        self._queue: deque[_Event] = deque()
-        self._lanes = [_Lane() for _ in range(LANES)]
+        self._lines: dict[str, deque[_Event]] = {}  # by user; none is empty
         self._heard: OrderedDict[str, None] = OrderedDict()  # ids of changes
-        self._filled = asyncio.Event()
+        self._complained_at = -inf
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -126,43 +117,32 @@ class Events:
 
     def opened(self, info: SessionInfo) -> None:
         """A session is welcome."""
-        self._put(_Event("session_opened", info.user, {"session": info}))
+        self._put(_Event("session_opened", _turn_of(info), {"session": info}))
 
     def closed(self, info: SessionInfo, code: int, reason: str) -> None:
         """A session is gone."""
         members = {"session": info, "code": code, "reason": reason, "cause": cause_of(code)}
-        self._put(_Event("session_closed", info.user, members))
+        self._put(_Event("session_closed", _turn_of(info), members))
 
     def _put(self, event: _Event) -> None:
         if not self.wanted(event.name):
             if event.done is not None:
                 event.done(True)
             return
-        if len(self._queue) >= MAX_EVENTS:
-            self._drop(self._queue.popleft())
-        self._queue.append(event)
-        self._idle.clear()
-        self._filled.set()
-
-    @staticmethod
-    def _drop(event: _Event) -> None:
-        metrics.dropped_events.inc()
-        if event.done is not None:
-            event.done(False)
+        heard = not _SIGNALS[event.name].has_listeners() or self._was_heard(event)
+        line = self._lines.get(event.user)
+        if heard and line is None:
+            self._to_webhook(event)
+        elif line is not None and len(line) >= MAX_OF_USER:
+            metrics.dropped_events.inc()
+            self._not_told(event)
+        else:
+            self._lines.setdefault(event.user, deque()).append(event)
+            self._idle.clear()
+            if not heard:
+                self._to_receivers(event)
 
     # --- telling it
-
-    async def run(self) -> None:
-        """For ever."""
-        while True:
-            await self._filled.wait()
-            some = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            await self._to_receivers(some)
-            for event in some:
-                self._to_webhook(event)
-            if not self._queue:
-                self._filled.clear()
-                self._idle.set()
 
     async def finish(self, grace: float) -> None:
         """Wait until what has happened was told to the receivers and handed to the webhooks."""
@@ -170,38 +150,52 @@ class Events:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("%d events were not told in %g s", len(self._queue), grace)
+            left = sum(map(len, self._lines.values()))
+            logger.warning("%d events were not told in %g s", left, grace)
 
-    async def _to_receivers(self, events: list[_Event]) -> None:
-        for event in events:
-            if _SIGNALS[event.name].has_listeners() and not self._was_heard(event):
-                lane = self._lanes[hash(event.user) % LANES]
-                if len(lane.events) >= MAX_EVENTS:
-                    lane.events.popleft()
-                    metrics.dropped_events.inc()
-                lane.events.append(event)
-        for lane in self._lanes:
-            self._start(lane)
-        if running := [lane.job for lane in self._lanes if lane.job is not None]:
-            _, late = await asyncio.wait(running, timeout=RECEIVERS_TIMEOUT)
-            if late:
-                logger.error("receivers of presence signals take over %g s", RECEIVERS_TIMEOUT)
-
-    def _start(self, lane: _Lane) -> None:
-        """One job of a lane at a time: receivers that hang take one thread, not all."""
-        if lane.job is not None or not lane.events:
-            return
-        some = list(lane.events)
-        lane.events.clear()
+    def _to_receivers(self, event: _Event) -> None:
+        event.ready = False
         loop = asyncio.get_running_loop()
-        lane.job = loop.run_in_executor(self._executor, _tell_django, some)
-        lane.job.add_done_callback(partial(self._ended, lane))
+        event.timer = loop.call_later(RECEIVERS_TIMEOUT, self._late, event)
+        work = self._receivers.submit(event.user, partial(_tell_django, event))
+        work.add_done_callback(partial(self._told, event))
 
-    def _ended(self, lane: _Lane, job: asyncio.Future[None]) -> None:
-        lane.job = None
-        if not job.cancelled():
-            with suppress(RuntimeError):  # the node ends, and its threads take no more
-                self._start(lane)
+    def _told(self, event: _Event, work: asyncio.Future[bool]) -> None:
+        if event.ready:
+            return  # it was late, and has been handed on
+        if event.timer is not None:
+            event.timer.cancel()
+        if work.result() or event.done is None:
+            event.ready = True
+        else:
+            self._lines[event.user].remove(event)
+            self._not_told(event)
+        self._advance(event.user)
+
+    def _late(self, event: _Event) -> None:
+        now = time.monotonic()
+        if now - self._complained_at >= RECEIVERS_TIMEOUT:
+            self._complained_at = now
+            logger.error("receivers of presence signals take over %g s", RECEIVERS_TIMEOUT)
+        event.ready = True
+        self._advance(event.user)
+
+    def _advance(self, user: str) -> None:
+        """Hand on what is ready, in the order of what happened to the user."""
+        line = self._lines[user]
+        while line and line[0].ready:
+            self._to_webhook(line.popleft())
+        if not line:
+            del self._lines[user]
+        if not self._lines:
+            self._idle.set()
+
+    def _not_told(self, event: _Event) -> None:
+        """It was dropped; a change comes again, and is told the receivers then."""
+        if event.done is None:
+            return
+        self._heard.pop(event.members["change"].id, None)
+        event.done(False)
 
     def _was_heard(self, event: _Event) -> bool:
         """Whether receivers were told this before; from now on they were.
@@ -225,14 +219,18 @@ class Events:
             event.done(True)
 
 
-def _tell_django(events: list[_Event]) -> None:
+def _turn_of(info: SessionInfo) -> str:
+    """Whose turn it is: a user's, or one worker's, because many have one key."""
+    return info.user if info.kind is Kind.CLIENT else f"worker:{info.user}/{info.client_id}"
+
+
+def _tell_django(event: _Event) -> None:
     """In a thread."""
-    for event in events:
+    close_old_connections()
+    try:
+        _SIGNALS[event.name].send_robust(Events, **event.members)  # Django logs what fails
+    finally:
         close_old_connections()
-        try:
-            _SIGNALS[event.name].send_robust(Events, **event.members)  # Django logs what fails
-        finally:
-            close_old_connections()
 
 
 def _body(event: _Event, now: float) -> dict[str, Any]:

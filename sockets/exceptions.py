@@ -16,6 +16,7 @@
     │   └── MessageTooLarge
     ├── TooManyRequests         the HTTP API: `retry_after` says when to come again
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
+    ├── TaskIdTaken             another task has this `task_id`
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
     ├── AlreadyRunning          another process has this one's place
@@ -179,6 +180,22 @@ class NoWorkerAvailable(GatewayError):
             more = ", …" if len(others) > _MAX_TOLD else ""
             text += f"; other pools: {', '.join(others[:_MAX_TOLD])}{more}"
         return text
+
+
+class TaskIdTaken(GatewayError):
+    """Another task has this `task_id`: of another pool, or asked for with other arguments.
+
+    It says nothing about that task, which may be none of the caller's business.
+    """
+
+    close_code = CloseCode.BAD_REQUEST
+    http_status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another task has this task_id: give each task a new ULID, and repeat a call only with "
+            "the pool, event, user, data and options that it had the first time"
+        )
 
 
 class GatewayUnavailable(GatewayError):

@@ -54,6 +54,7 @@ class LocalSession:
     `cursor` None: not reading a stream (a worker, or a client that is still opening).
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
     `missed`: ephemeral messages dropped since the last frame that said so.
+    `hidden_tasks`: of a worker, those that it holds and its key has no scope for.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class LocalSession:
         "connection",
         "cursor",
         "early",
+        "hidden_tasks",
         "info",
         "missed",
         "on_readable",
@@ -90,6 +92,7 @@ class LocalSession:
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
         self.attached: set[str] = set()
+        self.hidden_tasks: frozenset[str] = frozenset()
         self.rooms: list[Room] = []
         self.close_code: int | None = None
         self.close_reason = ""

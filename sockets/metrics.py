@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from sockets.codes import ABNORMAL, CloseCode
 from sockets.types import AtDoor, Audit, Kind, TaskState
@@ -84,13 +84,34 @@ DROPPED: Final = Counter(
     "What was given up at a bound: ephemeral messages of a slow session, messages of a full "
     "channel-layer queue, session rows that the database did not take, presence events that nobody "
     "took in time (events), or that the API server did not get (webhook), lines of the audit log "
-    "above its rate (audit).",
+    "above its rate (audit), clients' messages and ends of tasks that Django's receivers did not "
+    "take in time (client_messages, task_ends), ends of tasks that nobody announced (unannounced).",
     ["what"],
 )
 dropped_ephemeral: Final = DROPPED.labels("ephemeral")
 dropped_layer: Final = DROPPED.labels("layer")
 dropped_recorder: Final = DROPPED.labels("recorder")
 dropped_events: Final = DROPPED.labels("events")
+dropped_unannounced: Final = DROPPED.labels("unannounced")
+dropped_receivers: Final = {
+    "messages": DROPPED.labels("client_messages"),
+    "presence": dropped_events,
+    "tasks": DROPPED.labels("task_ends"),
+}
+
+RECEIVER_WAIT: Final = Histogram(
+    "gateway_receiver_wait_seconds",
+    "What waited for a thread of Django's receivers: clients' messages (messages), who comes and "
+    "goes (presence), ends of tasks (tasks).",
+    ["pool"],
+    buckets=(0.01, 0.1, 1, 5, 10, 30, 60),
+)
+receiver_wait: Final = {pool: RECEIVER_WAIT.labels(pool) for pool in dropped_receivers}
+
+RECEIVERS_WAITING: Final = Gauge(
+    "gateway_receivers_waiting", "What waits now for a thread of Django's receivers.", ["pool"]
+)
+receivers_waiting: Final = {pool: RECEIVERS_WAITING.labels(pool) for pool in dropped_receivers}
 
 LOCAL_ONLY: Final = Counter(
     "gateway_local_only",

@@ -8,7 +8,8 @@ client_message = Signal()
 """A client's `send`: `user` (id), `client` (its ULID), `event` (str), `data` (decoded JSON),
 `meta` (what its token, or the API server, says for server code only).
 
-Receivers run in a thread of the gateway's own, in order for one client. What they raise is logged.
+Receivers run in a thread of the gateway's own, one message of a user at a time and in order for one
+client. What they raise is logged.
 """
 
 # The end of a task, each with `task` (sockets.types.Task): one of these is sent, once. Receivers

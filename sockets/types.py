@@ -331,7 +331,8 @@ class Task:
 
     `worker`: "<key name>/<worker id>" of who holds it, or did at its end; "" if nobody.
     `node`: who assigns it. `timeout`: seconds that it may run without a sign of life.
-    `result`: what `done` brought, decoded; `error`: what `failed` or `release` said.
+    `result`: what `done` brought, decoded; `error`: what `failed` or `release` said. `request`: a
+    hash of what was asked for, by which a repetition is known; "" of a version that kept none.
     """
 
     id: str
@@ -348,6 +349,7 @@ class Task:
     ended: float | None = None
     result: Any = None
     error: str = ""
+    request: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,14 +88,17 @@ async def anotify_users(
     )
 
 
-async def anotify_batch(notifications: Iterable[Notification]) -> list[Receipt]:
+async def anotify_batch(
+    notifications: Iterable[Notification], *, idempotency_key: str | None = None
+) -> list[Receipt]:
     """Each to its user, with its own event, data and options, in one round trip to the store.
 
     Nothing is sent if one of them is wrong. Where the outcome is unknown, repeating the call is
-    safe only for those that have an `idempotency_key`.
+    safe only for those that have an `idempotency_key`; that of the call stands for all durable ones
+    without one of their own, each by its place in the batch.
     """
     chosen = list(notifications)
-    return await at_node(lambda node: node.notifier.notify_batch(chosen))
+    return await at_node(lambda node: node.notifier.notify_batch(chosen, idempotency_key))
 
 
 async def aread_stream(

@@ -26,7 +26,8 @@ async def aassign_task(
     `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
     `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
     be silent before it is lost (default: TASK_TIMEOUT). `task_id`: a ULID of yours, so that you can
-    store it first; repeating a call with it returns the task that there is.
+    store it first. Repeating a call with the same `task_id` and arguments (`data` is compared as
+    JSON) returns the task that there is; with other arguments it raises TaskIdTaken.
     """
     if task_id is not None:
         task_id = _require_ulid(task_id)

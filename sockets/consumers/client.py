@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from django.db import close_old_connections
 
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer, PeerGone
-from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
+from sockets.exceptions import BadFrame, BadRequest, GatewayUnavailable, TryAgainLater, Unauthorized
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_client, encode, from_json
 from sockets.protocol.messages import (
@@ -147,8 +148,23 @@ class ClientConsumer(GatewayConsumer):
         if heard:
             meta = self.credentials.meta
             work = partial(_tell_django, info.user, info.client_id, send.event, decoded, meta)
-            # Awaited: a client that sends faster than Django code takes is read more slowly.
-            await asyncio.get_running_loop().run_in_executor(self.node.executor, work)
+            await self._tell(work)
+
+    async def _tell(self, work: Callable[[], None]) -> None:
+        """Wait until receivers have heard it: a client that sends faster than Django code takes is
+        read more slowly. That others keep it waiting is not held against its pong."""
+        connection = self.session.connection
+
+        def begin() -> None:
+            connection.release(time.monotonic())
+
+        connection.hold(time.monotonic())
+        try:
+            done = await self.node.receivers.messages.submit(self.session.info.user, work, begin)
+        finally:
+            begin()
+        if not done:
+            raise GatewayUnavailable("the application takes no more messages now: send it later")
 
     async def _on_refresh(self, refresh: Refresh) -> None:
         try:

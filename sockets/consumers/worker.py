@@ -70,6 +70,9 @@ class WorkerConsumer(GatewayConsumer):
         capacity = _capacity(params.get("capacity", "1"))
         self._name = worker_name(session.info)
         held = await self.node.sessions.open_worker(session, pools, capacity)
+        # A key of the same name may hold other scopes: its tasks are not this one's to see.
+        mine = [task.id for task in held if scopes.may_use(task.pool, self.credentials.scopes)]
+        session.hidden_tasks = frozenset(task.id for task in held).difference(mine)
         self.outbox.write(
             encode(
                 WorkerWelcome(
@@ -79,7 +82,7 @@ class WorkerConsumer(GatewayConsumer):
                     node=self.node.name,
                     heartbeat=self.heartbeat,
                     limits=self.limits,
-                    tasks=[task.id for task in held],
+                    tasks=mine,
                 )
             )
         )
@@ -116,6 +119,8 @@ class WorkerConsumer(GatewayConsumer):
 
     async def _on_task(self, message: TaskMessage) -> None:
         worker, dispatcher = self._name, self.node.dispatcher
+        if message.task in self.session.hidden_tasks:
+            raise _task_lost(message.task)
         match message:
             case Accept(task, offer):
                 held = await dispatcher.accept(worker, task, offer)
@@ -130,7 +135,7 @@ class WorkerConsumer(GatewayConsumer):
             case Release(task, error):
                 held = await dispatcher.end(worker, task, TaskState.RELEASED, error=error)
         if not held:
-            raise BadFrame(ErrorCode.TASK_LOST, f"task {message.task} is not this worker's")
+            raise _task_lost(message.task)
         await self.reply(message.ref)
 
     async def _on_notify(self, notify: Notify) -> None:
@@ -183,6 +188,10 @@ class WorkerConsumer(GatewayConsumer):
                 for info in infos
             ],
         )
+
+
+def _task_lost(task_id: str) -> BadFrame:
+    return BadFrame(ErrorCode.TASK_LOST, f"task {task_id} is not this worker's")
 
 
 def _pools(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 from sockets.exceptions import InvalidMessage, MessageTooLarge
@@ -14,6 +15,9 @@ from sockets.protocol.codec import to_json
 from sockets.protocol.messages import Body
 from sockets.streams.base import Appended, NewEntry
 from sockets.types import Position
+
+MAX_KEY = 255
+"""Characters of an idempotency or collapse key."""
 
 
 def compose(
@@ -28,10 +32,12 @@ def compose(
     collapse_key: str | None = None,
     idempotency_key: str | None = None,
     exclude_client: str | None = None,
+    own_key: str | None = None,
 ) -> NewEntry:
     """A notification, ready to be appended (`durable`) or to be published only.
 
-    `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome.
+    `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome. `own_key`:
+    as of NewEntry, beside an `idempotency_key`.
     """
     require_event(event)
     _check_options(durable, ttl, collapse_key, idempotency_key)
@@ -41,7 +47,16 @@ def compose(
         exclude_client = parse_ulid(exclude_client) or exclude_client
     id = id or new_id()
     body = encode_json(Body(id, event, data, round(now, 3)), limit)
-    return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event)
+    return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event, own_key)
+
+
+def batch_keys(key: str, place: int) -> tuple[str, str]:
+    """Return what a message of a batch is known by: as of the version before, and our own.
+
+    The version before cut long keys, and its names are those of keys that callers may have too.
+    """
+    whole = sha256(key.encode()).hexdigest()
+    return f"{key}:{place}"[-MAX_KEY:], f"batch:{whole}:{place}"
 
 
 def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
@@ -108,5 +123,13 @@ def _check_options(
         if name == "ttl":
             if not isinstance(value, int | float) or not value > 0:
                 raise InvalidMessage("ttl is a number of seconds above 0")
-        elif not isinstance(value, str) or not 1 <= len(value) <= 255:
-            raise InvalidMessage(f"{name} is a string of 1 to 255 characters")
+        else:
+            require_key(name, value)
+
+
+def require_key(name: str, value: object) -> None:
+    """Raises InvalidMessage for what is no idempotency or collapse key."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY:
+        raise InvalidMessage(f"{name} is a string of 1 to {MAX_KEY} characters")
+    if not is_user_id(value):  # as of ids: 4 bytes for each character at most
+        raise InvalidMessage(f"{name} has a character that UTF-8 does not have")

@@ -9,7 +9,15 @@ from typing import Any
 
 from sockets import metrics
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, is_repeated, require_user_id, require_user_ids, signal
+from sockets.delivery.compose import (
+    batch_keys,
+    compose,
+    is_repeated,
+    require_key,
+    require_user_id,
+    require_user_ids,
+    signal,
+)
 from sockets.exceptions import GatewayUnavailable, InvalidMessage
 from sockets.hub import Layer
 from sockets.layers.groups import CLIENTS, user_group
@@ -76,9 +84,16 @@ class Notifier:
         by_user = dict(zip(chosen, receipts, strict=True))
         return [by_user[user] for user in named]
 
-    async def notify_batch(self, many: Sequence[Notification]) -> list[Receipt]:
-        """Each to its user, in order; nothing is sent if one of them is wrong."""
-        entries = [self._entry(index, one) for index, one in enumerate(many)]
+    async def notify_batch(
+        self, many: Sequence[Notification], idempotency_key: str | None = None
+    ) -> list[Receipt]:
+        """Each to its user, in order; nothing is sent if one of them is wrong.
+
+        `idempotency_key` stands for all durable ones without one of their own, each by its place.
+        """
+        if idempotency_key is not None:
+            require_key("idempotency_key", idempotency_key)
+        entries = [self._entry(index, one, idempotency_key) for index, one in enumerate(many)]
         durable = [index for index, one in enumerate(many) if one.durable]
         done = await self._streams.append_many(
             [(many[index].user_id, entries[index]) for index in durable]
@@ -92,7 +107,10 @@ class Notifier:
                 receipts[index] = await self._publish(one.user_id, entries[index])
         return [receipts[index] for index in range(len(many))]
 
-    def _entry(self, index: int, one: Notification) -> NewEntry:
+    def _entry(self, index: int, one: Notification, of_all: str | None) -> NewEntry:
+        key, own_key = one.idempotency_key, None
+        if key is None and of_all is not None and one.durable:
+            key, own_key = batch_keys(of_all, index)
         try:
             require_user_id(one.user_id)
             return self._compose(
@@ -101,7 +119,8 @@ class Notifier:
                 durable=one.durable,
                 ttl=one.ttl,
                 collapse_key=one.collapse_key,
-                idempotency_key=one.idempotency_key,
+                idempotency_key=key,
+                own_key=own_key,
                 exclude_client=one.exclude_client,
             )
         except InvalidMessage as error:

@@ -48,8 +48,10 @@ class _Api(NinjaAPI):
             for operation in operations.values():
                 operation["security"] = [{ApiKey.__name__: [scopes[operation["operationId"]]]}]
                 for status, description in _ERRORS.items():
-                    answer = {"description": description, "content": content}
-                    operation["responses"].setdefault(status, answer)
+                    operation["responses"].setdefault(status, {"description": description})
+                for status, answer in operation["responses"].items():
+                    if int(status) >= 400:
+                        answer["content"] = content
         return document
 
     def create_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -97,16 +97,18 @@ class ReceiptOut(Schema):
     epoch: str | None = None
     offset: int | None = None
     duplicate: bool = False
-    reach: int = Field(0, description="The user's live sessions just then.")
+    reach: int | None = Field(
+        0, description="The user's live sessions just then; null for a key without `presence`."
+    )
 
     @classmethod
-    def of(cls, receipt: Receipt) -> ReceiptOut:
+    def of(cls, receipt: Receipt, *, with_reach: bool) -> ReceiptOut:
         return cls(
             id=receipt.id,
             epoch=receipt.epoch,
             offset=receipt.offset,
             duplicate=receipt.duplicate,
-            reach=receipt.reach,
+            reach=receipt.reach if with_reach else None,
         )
 
 

@@ -58,6 +58,11 @@ class ApiKey(HttpBearer):
         return f"{TASKS}<pool>" if self.scope == TASKS else self.scope
 
 
+def holds(request: HttpRequest, scope: str) -> bool:
+    """Whether the request's key holds this scope beside the one that its route needs."""
+    return scope in request.auth.scopes  # type: ignore[attr-defined]  # set by ninja
+
+
 def may_use_pool(request: HttpRequest, pool: str) -> bool:
     """Whether the request's key holds the tasks of this pool."""
     return may_use(pool, request.auth.scopes)  # type: ignore[attr-defined]  # set by ninja

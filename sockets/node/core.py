@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,13 +15,11 @@ from sockets.delivery import Notifier
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub
 from sockets.node.backends import backends
+from sockets.receivers import Receivers
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
 
 logger = logging.getLogger(__name__)
-
-SIGNAL_THREADS = 4
-"""Threads for Django signal receivers: never the one that all database work shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Core:
         self.conf = conf
         self.name = conf.node_name
         self.loop = asyncio.get_running_loop()
-        self.executor = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="gateway-signal")
+        self.receivers = Receivers(conf)
         self.state = backends(conf)
         self.layer = self.state.layer
         self.streams = self.state.streams
@@ -72,7 +69,7 @@ class Core:
         self.announcer = Announcer(
             records=self.tasks,
             notifier=self.notifier,
-            executor=self.executor,
+            receivers=self.receivers.tasks,
             signal=self.bus.tell,
         )
         self.dispatcher = Dispatcher(
@@ -111,4 +108,4 @@ class Core:
                 await self.state.close()
         except (TimeoutError, GatewayUnavailable) as error:
             logger.warning("the state store was not left in order: %s", str(error) or "too slow")
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.receivers.close()

@@ -69,7 +69,9 @@ class Node(Core):
         )
         self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
         self.webhooks = _webhooks(conf)
-        self.events = Events(executor=self.executor, webhooks=self.webhooks, hooked=conf.webhooks)
+        self.events = Events(
+            receivers=self.receivers.presence, webhooks=self.webhooks, hooked=conf.webhooks
+        )
         self.attendance = Attendance(
             presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
         )
@@ -169,7 +171,6 @@ class Node(Core):
         self.spawn(self._promises.run())
         self.state.listen_to_failures(self.readiness.suspect)
         self.spawn(self.dispatcher.watch())
-        self.spawn(self.events.run())
         if self.webhooks is not None:
             self.spawn(self.webhooks.run())
         if self.client_auth.published is not None:

@@ -54,6 +54,7 @@ class Connection:
         "_buckets",
         "_drained",
         "_heartbeat",
+        "_held_since",
         "_next_ping",
         "_pong_timeout",
         "_pong_until",
@@ -78,6 +79,7 @@ class Connection:
         self._slow_timeout = slow_timeout
         self._next_ping = None if heartbeat is None else now + heartbeat
         self._pong_until: float | None = None
+        self._held_since: float | None = None
         self._stalled_since: float | None = None
         self._drained = 0
         self._bad_frames = 0
@@ -98,11 +100,21 @@ class Connection:
             return Close(CloseCode.TOKEN_EXPIRED, "token expired: reconnect with a new one")
         if self._pong_until is not None:
             # While frames wait and drain, the pong may stand behind a reply that waits for room.
-            if now >= self._pong_until and not waiting:
+            if now >= self._pong_until and not waiting and self._held_since is None:
                 return Close(CloseCode.NO_PONG, "no pong")
         elif self._next_ping is not None and now >= self._next_ping:
             return SEND_PING
         return None
+
+    def hold(self, now: float) -> None:
+        """The peer is not read while it waits for others: its pong may wait too."""
+        self._held_since = now
+
+    def release(self, now: float) -> None:
+        """It is read again: the time that it was held does not count."""
+        if self._held_since is not None and self._pong_until is not None:
+            self._pong_until += now - self._held_since
+        self._held_since = None
 
     def excuse(self, seconds: float) -> None:
         """This side was not there so long: the peer's answers may wait to be read."""

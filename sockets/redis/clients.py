@@ -98,8 +98,25 @@ class _SyncClient(SyncRedis):
         return super().execute_command(*args, **options)
 
 
+class _Node(ClusterNode):
+    """Takes a connection back that has failed, too; redis-py's forgets it."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        connection = self.acquire_connection()
+        try:
+            await self.disconnect_if_needed(connection)
+            await connection.send_packed_command(connection.pack_command(*args), False)
+            return await self.parse_response(connection, args[0], **options)
+        finally:
+            self.release(connection)
+
+
 class _Nodes(NodesManager):
-    """Closes what it had of a node that left the Cluster; redis-py's forgets it."""
+    """Keeps one object for each node, and closes what it had of one that left the Cluster.
+
+    redis-py's makes new ones each time that it looks for the Cluster, uses those for the slots, and
+    closes others.
+    """
 
     def set_nodes(
         self,
@@ -108,11 +125,19 @@ class _Nodes(NodesManager):
         remove_old: bool = False,
     ) -> None:
         gone = [node for name, node in old.items() if remove_old and name not in new]
+        for name, node in new.items():
+            new[name] = kept = old.get(name) or self._made(node)
+            kept.server_type = node.server_type
+        for nodes in {id(nodes): nodes for nodes in self.slots_cache.values()}.values():
+            nodes[:] = [new.get(node.name, node) for node in nodes]
         super().set_nodes(old, new, remove_old)
         for node in gone:
             task = asyncio.create_task(node.disconnect())
             self._background_tasks.add(task)
             task.add_done_callback(self._background_tasks.discard)
+
+    def _made(self, node: ClusterNode) -> _Node:
+        return _Node(node.host, node.port, node.server_type, **self.connection_kwargs)
 
 
 class _ClusterClient(RedisCluster):
@@ -126,7 +151,7 @@ class _ClusterClient(RedisCluster):
         )
         self.connection_kwargs |= {"connection_class": LinkedConnection, "links": links}
         self.nodes_manager = _Nodes(
-            [ClusterNode(host, port, **self.connection_kwargs) for host, port in hosts],
+            [_Node(host, port, **self.connection_kwargs) for host, port in hosts],
             options.get("require_full_coverage", True),
             self.connection_kwargs,
             dynamic_startup_nodes=False,

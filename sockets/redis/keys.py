@@ -42,3 +42,7 @@ class Keys:
         """Of an idempotency key: written so that it cannot pass for another user's key."""
         escaped = key.replace("%", "%25").replace("}", "%7D")
         return self.user(user, f"idem:{escaped}")
+
+    def own_receipt(self, user: str, name: str) -> str:
+        """Of a message whose key the gateway makes: no caller's key is written so."""
+        return self.user(user, f"own:{name}")

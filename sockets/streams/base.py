@@ -26,8 +26,10 @@ class NewEntry:
     """A message on its way into a stream.
 
     `id` is made before the first attempt: appending the same id again (within the idempotency
-    window, as `idempotency_key` does too) returns the first receipt. `ttl`: seconds; None: as
-    long as retention. `event`: the body's, for whoever publishes the entry.
+    window, as `idempotency_key` does too) returns the first receipt. `own_key`: the same for a
+    message whose key the gateway makes, in a space that no caller's key can name; then
+    `idempotency_key` is what the version before called it. `ttl`: seconds; None: as long as
+    retention. `event`: the body's, for whoever publishes the entry.
     """
 
     id: str
@@ -37,6 +39,7 @@ class NewEntry:
     idempotency_key: str | None = None
     exclude_client: str | None = None
     event: str = ""
+    own_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

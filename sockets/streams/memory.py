@@ -13,6 +13,8 @@ from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
 from sockets.streams.told import Told
 from sockets.types import Entry, Page, Position
 
+_ReceiptKey = str | tuple[str, str]
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -31,7 +33,7 @@ class _Record:
     kept: OrderedDict[int, _Kept] = field(default_factory=OrderedDict)  # by offset, ascending
     collapse: dict[str, int] = field(default_factory=dict)  # key -> its live offset
     expires_next: float = inf  # no message's own ttl ends before
-    receipts: OrderedDict[str, tuple[float, Appended]] = field(default_factory=OrderedDict)
+    receipts: OrderedDict[_ReceiptKey, tuple[float, Appended]] = field(default_factory=OrderedDict)
 
 
 class MemoryStreams:
@@ -221,10 +223,12 @@ class MemoryStreams:
             record.collapse.pop(kept.collapse_key, None)
 
 
-def _receipt_keys(entry: NewEntry) -> tuple[str, ...]:
+def _receipt_keys(entry: NewEntry) -> tuple[_ReceiptKey, ...]:
     """A message's own id guards its retries, the caller's key the caller's.
 
-    One space for both: after an unknown outcome the id may come back as the key.
+    One space for both: after an unknown outcome the id may come back as the key. What the gateway
+    makes has another one: a tuple is no string.
     """
-    own = entry.id
-    return (own,) if entry.idempotency_key is None else (own, entry.idempotency_key)
+    if entry.own_key is not None:
+        return entry.id, ("own", entry.own_key)
+    return (entry.id,) if entry.idempotency_key is None else (entry.id, entry.idempotency_key)

@@ -64,7 +64,10 @@ class StreamCalls:
         """A call of append.lua."""
         keys = [*self._record_keys(user), self._keys.user(user, "sessions")]
         keys.append(self._keys.receipt(user, entry.id))
-        if entry.idempotency_key is not None and entry.idempotency_key != entry.id:
+        if entry.own_key is not None:
+            keys.append(self._keys.own_receipt(user, entry.own_key))
+            keys.append(self._keys.receipt(user, entry.idempotency_key or entry.own_key))
+        elif entry.idempotency_key is not None and entry.idempotency_key != entry.id:
             keys.append(self._keys.receipt(user, entry.idempotency_key))
         extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
         given = {name: value for name, value in extra.items() if value is not None}

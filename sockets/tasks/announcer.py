@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Protocol
 
 from django.db import close_old_connections
@@ -12,6 +12,7 @@ from django.db import close_old_connections
 from sockets import metrics, signals
 from sockets.delivery import Notifier
 from sockets.exceptions import GatewayUnavailable
+from sockets.receivers import ReceiverPool
 from sockets.tasks.base import TaskRecords
 from sockets.types import Task, TaskState
 
@@ -39,21 +40,27 @@ class SignalNode(Protocol):
 
 
 class Announcer:
-    """Belongs to the node's event loop. `executor`: where Django's receivers run."""
+    """Belongs to the node's event loop. `receivers`: where Django's run."""
 
     def __init__(
-        self, *, records: TaskRecords, notifier: Notifier, executor: Executor, signal: SignalNode
+        self,
+        *,
+        records: TaskRecords,
+        notifier: Notifier,
+        receivers: ReceiverPool,
+        signal: SignalNode,
     ) -> None:
         self._records = records
         self._notifier = notifier
-        self._executor = executor
+        self._receivers = receivers
         self._signal = signal
         self._running: set[asyncio.Task[None]] = set()
 
     async def tell_user(
         self, task: Task, event: str, *, once: str | None = None, **members: Any
     ) -> None:
-        """Durable; each message of a task replaces the one before. `once`: an idempotency key."""
+        """Durable; each message of a task replaces the one before. `once`: a name that this message
+        has, so that it is sent once; no caller's idempotency key can be the same."""
         if task.user is not None:
             await self._notifier.notify(
                 task.user,
@@ -61,6 +68,7 @@ class Announcer:
                 {"task": task.id, **members},
                 collapse_key=f"task:{task.id}",
                 idempotency_key=once,
+                own_key=once,
             )
 
     def ended(self, task: Task) -> None:
@@ -135,7 +143,8 @@ class Announcer:
     async def _tell_django(self, task: Task) -> None:
         if not _SIGNALS[task.state].has_listeners(Task):
             return
-        work = asyncio.get_running_loop().run_in_executor(self._executor, _run_receivers, task)
+        # A task of nobody is nobody's in the order of turns too: each stands for itself.
+        work = self._receivers.submit(task.user or f"task:{task.id}", partial(_run_receivers, task))
         done, _ = await asyncio.wait({work}, timeout=RECEIVERS_TIMEOUT)
         if not done:
             logger.warning(

@@ -39,6 +39,10 @@ class Offer:
     seat: Seat
 
 
+UNANNOUNCED_FOR_EACH = 10
+"""Ends that wait to be announced, for each of `history`; then the oldest is forgotten, counted."""
+
+
 class TaskRecords(Protocol):
     """All tasks and all seats. Any method may raise GatewayUnavailable."""
 
@@ -74,14 +78,15 @@ class TaskRecords(Protocol):
         """Lay a task before a live worker of its pool that has a free place.
 
         The least loaded, of those the longest idle, none of `passed_over`. Makes the record the
-        first time. None: nobody is free, or the task is not to be offered any more (`get` tells).
+        first time. None: nobody is free, or the task is not to be offered any more, or there is
+        another task with this id (`get` tells).
         """
 
     async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
         """Take an offer back; None if it does not stand any more (accepted, cancelled, …)."""
 
-    async def drop(self, task_id: str) -> bool:
-        """Forget a task that nobody took; False if that is not so."""
+    async def drop(self, task: Task) -> bool:
+        """Forget a task that nobody took; False if that is not so, or it is another task."""
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
         """The worker begins; None if this offer does not stand, or stands with another."""
@@ -110,7 +115,8 @@ class TaskRecords(Protocol):
         """
 
     async def announced(self, task_id: str) -> None:
-        """Whoever has to hear of the task's end has heard of it."""
+        """Whoever has to hear of the task's end has heard of it; until then it is kept beside those
+        that are remembered, however long ago it ended."""
 
     async def get(self, task_id: str) -> Task | None:
         """The task, live or ended a while ago."""

@@ -23,24 +23,23 @@ from sockets.conf import Conf
 from sockets.delivery import encode_json, require_event, require_user_id
 from sockets.exceptions import (
     GatewayUnavailable,
-    InvalidMessage,
     NoWorkerAvailable,
+    TaskIdTaken,
 )
 from sockets.hub import MAX_EARLY, Hub
-from sockets.ids import is_pool, new_id
+from sockets.ids import new_id
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, from_json, to_json
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import OfferedTask, TaskCancel
 from sockets.protocol.outbox import Write
 from sockets.tasks.announcer import Announcer, SignalNode
+from sockets.tasks.arguments import require_pool, require_timeout
 from sockets.tasks.base import Offer, Seat, TaskRecords
+from sockets.tasks.repetition import is_repetition, request_hash
 from sockets.types import PoolLoad, Task, TaskState
 
 logger = logging.getLogger(__name__)
-
-MAX_TIMEOUT = 30 * 24 * 3600
-"""Seconds that a task may be allowed to be silent."""
 
 _ROUND_A_RESULT = 512
 """Bytes of a `task.done` message that are not the result."""
@@ -85,40 +84,48 @@ class Dispatcher:
     ) -> Task:
         """Find a worker that takes the task; returns it as it is then (running, or ended already).
 
-        `id`: if there is such a task, it is returned. Raises NoWorkerAvailable, InvalidMessage,
-        MessageTooLarge, GatewayUnavailable.
+        `id`: if there is a task that was asked for in the same way, it is returned. Raises
+        TaskIdTaken, NoWorkerAvailable, InvalidMessage, MessageTooLarge, GatewayUnavailable.
         """
         require_pool(pool)
         require_event(event)
         if user_id is not None:
             require_user_id(user_id)
-        if timeout is None:
-            timeout = self._conf.task_timeout
-        elif (
-            isinstance(timeout, bool)
-            or not isinstance(timeout, int | float)
-            or not 0 < timeout <= MAX_TIMEOUT
-        ):
-            raise InvalidMessage("timeout is a number of seconds above 0, and at most 30 days")
+        require_timeout(timeout)
         encoded = encode_json(data, self._conf.max_message_size)
-        if id is not None and (known := await self._records.get(id)):
-            return known
         task = Task(
             id=id or new_id(),
             pool=pool,
             event=event,
             node=self._conf.node_name,
-            timeout=float(timeout),
+            timeout=self._conf.task_timeout if timeout is None else float(timeout),
             created=self._clock(),
             user=user_id,
             progress_to_user=bool(progress_to_user),
+            request=request_hash(
+                pool=pool,
+                event=event,
+                user=user_id,
+                progress_to_user=bool(progress_to_user),
+                timeout=timeout,
+                data=encoded,
+            ),
         )
+        if id is not None and (known := await self._known(task)) is not None:
+            return known
         try:
             return await self._assign(task, encoded)
         except (asyncio.CancelledError, GatewayUnavailable):
             # Whoever asked will never know that it runs.
-            self._spawn(self._abandon(task.id))
+            self._spawn(self._abandon(task))
             raise
+
+    async def _known(self, asked: Task) -> Task | None:
+        """Return the task that a repeated call asks for. Raises TaskIdTaken, GatewayUnavailable."""
+        known = await self._records.get(asked.id)
+        if known is not None and not is_repetition(asked, known):
+            raise TaskIdTaken
+        return known
 
     async def _assign(self, task: Task, data: bytes) -> Task:
         loop = asyncio.get_running_loop()
@@ -131,9 +138,9 @@ class Dispatcher:
             asked.add(offer.seat.worker)
             if await self._lay_before(offer, data):
                 break
-        dropped = await self._records.drop(task.id)
+        dropped = await self._records.drop(task)
         # Not dropped: it is taken, or has ended, or only the answer was lost.
-        if not dropped and (known := await self._records.get(task.id)) is not None:
+        if not dropped and (known := await self._known(task)) is not None:
             return known
         metrics.offers["unassigned"].inc()
         raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
@@ -179,9 +186,12 @@ class Dispatcher:
         await self._announcer.room()
         return True
 
-    async def _abandon(self, task_id: str) -> None:
-        if not await self._records.drop(task_id):
-            await self.cancel(task_id)
+    async def _abandon(self, task: Task) -> None:
+        if await self._records.drop(task):
+            return
+        known = await self._records.get(task.id)
+        if known is not None and is_repetition(task, known):
+            await self.cancel(task.id)
 
     async def get(self, task_id: str) -> Task | None:
         """The task; None if it never was, or ended too long ago."""
@@ -307,8 +317,11 @@ class Dispatcher:
                 if verdict is not None and not verdict.done():
                     verdict.set_result(message["accepted"])
             case "task.stop":
-                frame = encode(TaskCancel(message["task"], message["reason"]))
-                self._write(message["session"], frame)
+                session = self._hub.get(message["session"])
+                if session is not None and message["task"] not in session.hidden_tasks:
+                    self._write(
+                        session.info.id, encode(TaskCancel(message["task"], message["reason"]))
+                    )
             case other:
                 raise ValueError(f"type {other!r} is not for a node")
 
@@ -327,9 +340,3 @@ class Dispatcher:
 
     async def _give_verdict(self, node: str, offer_id: str, *, accepted: bool) -> None:
         await self._signal(node, type="task.verdict", offer=offer_id, accepted=accepted)
-
-
-def require_pool(pool: str) -> None:
-    """Raises InvalidMessage."""
-    if not is_pool(pool):
-        raise InvalidMessage("a pool's name is 1 to 64 of A-Z a-z 0-9 . _ -")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sockets import metrics
 from sockets.ids import new_id
-from sockets.tasks.base import Offer, Seat
+from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat
+from sockets.tasks.repetition import is_repetition
 from sockets.types import PoolLoad, Task, TaskState
 
 
@@ -65,6 +67,8 @@ class MemoryTaskRecords:
         self._wall = wall
         self._workers: dict[str, _Worker] = {}
         self._live: dict[str, _Record] = {}
+        # With the end of the time that they are remembered.
+        self._unannounced: OrderedDict[str, tuple[Task, float]] = OrderedDict()
         self._ended: OrderedDict[str, tuple[Task, float]] = OrderedDict()
 
     # --- workers
@@ -119,10 +123,12 @@ class MemoryTaskRecords:
     # --- tasks
 
     async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
-        if task.id in self._ended:
+        if task.id in self._ended or task.id in self._unannounced:
             return None
         record = self._live.setdefault(task.id, _Record(task, self._offer_deadline()))
         if record.offer is not None or record.task.state is not TaskState.OFFERED:
+            return None
+        if not is_repetition(task, record.task):
             return None
         free = [
             worker
@@ -150,11 +156,13 @@ class MemoryTaskRecords:
         self._take_back(record)
         return record.task
 
-    async def drop(self, task_id: str) -> bool:
-        record = self._live.get(task_id)
+    async def drop(self, task: Task) -> bool:
+        record = self._live.get(task.id)
         if record is None or record.offer or record.task.state is not TaskState.OFFERED:
             return False
-        del self._live[task_id]
+        if not is_repetition(task, record.task):
+            return False
+        del self._live[task.id]
         return True
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
@@ -195,14 +203,16 @@ class MemoryTaskRecords:
         return [self._end(record, TaskState.LOST) for record in late]
 
     async def announced(self, task_id: str) -> None:
-        """Who announces lives as long as these records."""
+        if (ended := self._unannounced.pop(task_id, None)) is not None:
+            self._ended[task_id] = ended
+            self._forget_old()
 
     async def get(self, task_id: str) -> Task | None:
         self._forget_old()
         if record := self._live.get(task_id):
             return record.task
-        task, _ = self._ended.get(task_id, (None, 0.0))
-        return task
+        ended = self._ended.get(task_id) or self._unannounced.get(task_id)
+        return ended[0] if ended and ended[1] > self._clock() else None
 
     async def close(self) -> list[Task]:
         return [self._end(record, TaskState.LOST) for record in list(self._live.values())]
@@ -244,7 +254,7 @@ class MemoryTaskRecords:
         self._let_go(record)
         del self._live[record.task.id]
         task = replace(record.task, state=state, ended=self._wall(), result=result, error=error)
-        self._ended[task.id] = task, self._clock() + self._keep
+        self._unannounced[task.id] = task, self._clock() + self._keep
         self._forget_old()
         return task
 
@@ -254,6 +264,9 @@ class MemoryTaskRecords:
             del self._workers[name]
 
     def _forget_old(self) -> None:
+        while len(self._unannounced) > UNANNOUNCED_FOR_EACH * self._history:
+            self._unannounced.popitem(last=False)
+            metrics.dropped_unannounced.inc()
         now = self._clock()
         while self._ended:
             id, (_, until) = next(iter(self._ended.items()))

@@ -8,18 +8,19 @@ Cluster one node carries it. Each script is safe when it is run again because it
     gw:{tasks}:task:<id>  HASH   spec (JSON), state, worker, started, ended, result (JSON), error, …
     gw:{tasks}:held:<w>   SET    the tasks of a worker
     gw:{tasks}:pool:<p>   SET    the seated workers of a pool
-    gw:{tasks}:idle, :deadlines, :ended, :unsaid    ZSET
+    gw:{tasks}:idle, :deadlines, :ended, :unsaid, :unannounced    ZSET
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
 
+from sockets import metrics
 from sockets.ids import new_id
 from sockets.redis import Keys, Script, batches, translated
 from sockets.tasks.base import Offer, Seat
@@ -28,7 +29,10 @@ from sockets.types import PoolLoad, Task, TaskState
 ANNOUNCE_WITHIN = 30.0
 """Seconds after which another node announces the end of a task, if that has not been done."""
 
-_PARTS = ("workers", "seats", "idle", "deadlines", "ended", "unsaid", "task:", "held:", "pool:")
+_PARTS = (
+    *("workers", "seats", "idle", "deadlines", "ended", "unsaid", "task:", "held:", "pool:"),
+    "unannounced",
+)
 _NAMES = (
     *("take_seat", "leave_seat", "renew_seats", "seats", "seat_of", "offer", "withdraw", "drop"),
     *("accept", "extend", "finish", "overdue", "get", "announced"),
@@ -46,6 +50,23 @@ class _Spec(msgspec.Struct, omit_defaults=True):
     created: float
     user: str | None = None
     progress_to_user: bool = True
+    request: str = ""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        return cls(
+            task.pool,
+            task.event,
+            task.node,
+            task.timeout,
+            task.created,
+            task.user,
+            task.progress_to_user,
+            task.request,
+        )
+
+    def written(self) -> bytes:
+        return msgspec.json.encode(self)
 
 
 class RedisTaskRecords:
@@ -108,24 +129,15 @@ class RedisTaskRecords:
     # --- tasks
 
     async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
-        spec = _Spec(
-            task.pool,
-            task.event,
-            task.node,
-            task.timeout,
-            task.created,
-            task.user,
-            task.progress_to_user,
-        )
-        written = msgspec.json.encode(spec)
+        written = _Spec.of(task).written()
         found = await self._run("offer", task.id, task.pool, written, new_id(), *passed_over)
         return _offer(found) if found else None
 
     async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
         return _task(await self._run("withdraw", task_id, offer_id))
 
-    async def drop(self, task_id: str) -> bool:
-        return bool(await self._run("drop", task_id))
+    async def drop(self, task: Task) -> bool:
+        return bool(await self._run("drop", task.id, _Spec.of(task).written()))
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
         return _task(await self._run("accept", task_id, offer_id, worker, new_id()))
@@ -145,10 +157,14 @@ class RedisTaskRecords:
         written = b"" if result is None else msgspec.json.encode(result)
         holder = "" if worker is None else f"={worker}"
         args = (task_id, state.value, holder, written, error, new_id())
-        return _task(await self._run("finish", *args))
+        dropped, ended = await self._run("finish", *args) or (0, None)
+        metrics.dropped_unannounced.inc(dropped)
+        return _task(ended)
 
     async def overdue(self) -> list[Task]:
-        return _tasks(await self._run("overdue"))
+        dropped, found = await self._run("overdue")
+        metrics.dropped_unannounced.inc(dropped)
+        return _tasks(found)
 
     async def announced(self, task_id: str) -> None:
         await self._run("announced", task_id)
@@ -206,4 +222,5 @@ def _task(row: list[bytes] | None) -> Task | None:
         ended=float(ended) if ended else None,
         result=msgspec.json.decode(result) if result else None,
         error=error.decode(),
+        request=spec.request,
     )

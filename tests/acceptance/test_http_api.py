@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -117,6 +118,44 @@ async def test_a_batch_of_a_thousand_in_order(http: httpx.AsyncClient) -> None:
         read += page["messages"]
         offset = page["next"]
     assert [one["data"] for one in read] == list(range(999))
+
+
+LONG = "k" * 254
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+async def test_a_batch_and_a_message_of_similar_keys_are_both_sent(
+    http: httpx.AsyncClient, batch_first: bool
+) -> None:
+    user, key = new_id(), new_id()
+
+    async def batch(key: str, *events: str) -> list[Any]:
+        many = {"messages": [{"user": user, "event": event} for event in events]}
+        answer = await http.post("/messages/batch", json=many, headers={"Idempotency-Key": key})
+        return list(answer.json()["receipts"])
+
+    async def single(key: str) -> Any:
+        headers = {"Idempotency-Key": key}
+        return (
+            await http.post(path(user, "/messages"), json={"event": "e"}, headers=headers)
+        ).json()
+
+    calls = [
+        partial(batch, key, "a", "b"),
+        partial(single, f"{key}:0"),
+        partial(single, f"{key}:1"),
+    ]
+    calls += [partial(batch, first + LONG, "c") for first in "xy"]
+    calls += [partial(batch, f"{key}:0", "d"), partial(single, f"{key}:0:0")]
+    if not batch_first:
+        calls.reverse()
+    first = [await call() for call in calls]
+    again = [await call() for call in calls]
+    receipts = [one for each in first for one in (each if isinstance(each, list) else [each])]
+    assert sorted(one["offset"] for one in receipts) == list(range(1, 9)), "all were sent"
+    assert not any(one["duplicate"] for one in receipts)
+    repeated = [one for each in again for one in (each if isinstance(each, list) else [each])]
+    assert repeated == [one | {"duplicate": True} for one in receipts]
 
 
 async def test_one_that_is_wrong_stops_the_batch(http: httpx.AsyncClient) -> None:

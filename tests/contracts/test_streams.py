@@ -343,6 +343,37 @@ async def test_an_id_repeated_as_a_key_is_the_same_message(streams: Streams) -> 
     assert (await streams.head("u")).offset == 1
 
 
+@pytest.mark.parametrize("own_first", [True, False])
+async def test_a_key_of_the_gateways_own_is_no_callers(streams: Streams, own_first: bool) -> None:
+    """Also where the version before gave both the same name."""
+    own = {"idempotency_key": "job:0", "own_key": "batch:ab:0"}
+    kinds: list[dict[str, Any]] = [
+        own,
+        {"idempotency_key": "job:0"},
+        own | {"own_key": "batch:cd:0"},
+        {"idempotency_key": "batch:ab:0"},
+        {"idempotency_key": "own:batch:ab:0"},
+    ]
+    if not own_first:
+        kinds.reverse()
+    first = [await streams.append("u", entry(**kind)) for kind in kinds]
+    assert [one.position.offset for one in first] == [1, 2, 3, 4, 5]
+    again = [await streams.append("u", entry(**kind)) for kind in kinds]
+    assert [(one.id, one.duplicate) for one in again] == [(one.id, True) for one in first]
+
+
+async def test_keys_of_the_gateways_own_end_with_the_window(
+    streams: Streams, clock: MovedClock
+) -> None:
+    own = {"idempotency_key": "k", "own_key": "o"}
+    await streams.append("u", entry(**own))
+    clock.advance(30)
+    single = await streams.append("u", entry(idempotency_key="k"))
+    clock.advance(20)
+    assert not (await streams.append("u", entry(**own))).duplicate
+    assert (await streams.append("u", entry(idempotency_key="k"))).id == single.id
+
+
 async def test_after_the_window_it_is_a_new_message(streams: Streams, clock: MovedClock) -> None:
     await streams.append("u", entry(idempotency_key="k"))
     clock.advance(51)

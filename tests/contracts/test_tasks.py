@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sockets import metrics
 from sockets.ids import new_id
 from sockets.redis import Keys, connect
 from sockets.tasks.base import Offer, TaskRecords
@@ -55,8 +56,13 @@ def clock() -> MovedClock:
 
 
 @pytest.fixture(params=list(RECORDS.values()), ids=list(RECORDS))
-async def records(request: pytest.FixtureRequest, clock: MovedClock) -> AsyncIterator[TaskRecords]:
-    make: Make = request.param
+def make(request: pytest.FixtureRequest) -> Make:
+    chosen: Make = request.param
+    return chosen
+
+
+@pytest.fixture
+async def records(make: Make, clock: MovedClock) -> AsyncIterator[TaskRecords]:
     async with make(clock) as made:
         yield made
 
@@ -429,10 +435,10 @@ async def test_a_task_that_nobody_took_is_dropped_once(records: TaskRecords) -> 
     offer = await offered(records, withdrawn)
     await records.withdraw(withdrawn.id, offer.id)
     for one in (never, withdrawn):
-        assert await records.drop(one.id) is True
-        assert await records.drop(one.id) is False
+        assert await records.drop(one) is True
+        assert await records.drop(one) is False
         assert await records.get(one.id) is None
-    assert await records.drop("unknown") is False
+    assert await records.drop(task()) is False
 
 
 async def test_a_task_that_somebody_has_is_not_dropped(records: TaskRecords) -> None:
@@ -441,8 +447,42 @@ async def test_a_task_that_somebody_has_is_not_dropped(records: TaskRecords) -> 
     await records.end(ended.id, TaskState.DONE, worker="k/w")
     for one in (offer.task, begun, ended):
         before = await records.get(one.id)
-        assert await records.drop(one.id) is False
+        assert await records.drop(one) is False
         assert await records.get(one.id) == before
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"request": "another"},
+    *({"request": ""} | one for one in ({"pool": "q"}, {"event": "f"}, {"user": "43"})),
+    *({"request": ""} | one for one in ({"progress_to_user": False}, {"timeout": 1.0})),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_another_task_of_its_id_leaves_a_task_alone(
+    records: TaskRecords, other: dict[str, Any]
+) -> None:
+    for pool in "pq":
+        await records.take_seat(seat(f"k/{pool}", pools=(pool,), capacity=3))
+    first = task(request="one", user="42")
+    assert await records.offer(first, {"k/p", "k/q"}) is None, "it lies on nobody's table"
+    another = replace(first, **other)
+    assert await records.offer(another, ()) is None
+    assert await records.drop(another) is False
+    found = await records.get(first.id)
+    assert found == first and found.request == "one"
+    again = replace(first, node="elsewhere", created=NOON + 1)
+    assert (await offered(records, again)).task == replace(first, worker="k/p")
+
+
+async def test_a_record_without_a_hash_is_compared_by_what_it_has(records: TaskRecords) -> None:
+    """It was made by a node of the version before."""
+    await records.take_seat(seat(capacity=3))
+    old = task(user="42")
+    assert await records.offer(old, {"k/w"}) is None
+    assert await records.offer(replace(old, request="new", event="f"), ()) is None
+    assert await records.drop(replace(old, request="new", event="f")) is False
+    assert (await offered(records, replace(old, request="new"))).task == replace(old, worker="k/w")
 
 
 # --- the end
@@ -544,7 +584,7 @@ async def test_leaving_withdraws_what_was_offered_and_says_what(records: TaskRec
     assert await records.leave_seat("k/w", there.session) == []
     for offer in (one, two):
         assert await records.accept(offer.task.id, offer.id, "k/w") is None
-        assert await records.drop(offer.task.id) is True
+        assert await records.drop(offer.task) is True
     assert await state_of(records, begun) is TaskState.RUNNING
 
 
@@ -808,10 +848,73 @@ async def test_so_many_ended_tasks_are_remembered_and_no_more(
     for _ in range(OPTIONS["history"] + 3):
         one = await running(records)
         await records.end(one.id, TaskState.DONE, worker="k/w")
+        await records.announced(one.id)
         ended.append(one)
         clock.advance(0.5)
     known = [one for one in ended if await records.get(one.id)]
     assert known == ended[3:], "the latest"
+
+
+HISTORY = OPTIONS["history"]
+
+
+async def end_many(records: TaskRecords, clock: MovedClock, count: int) -> list[Task]:
+    """Nobody announces them."""
+    await records.take_seat(seat())
+    ended = []
+    for _ in range(count):
+        ended.append(await running(records))
+        await records.end(ended[-1].id, TaskState.DONE, worker="k/w")
+        clock.advance(0.1)
+    return ended
+
+
+async def test_an_end_is_not_forgotten_before_it_is_announced(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    ended = await end_many(records, clock, 3 * HISTORY)
+    assert [await state_of(records, one) for one in ended] == [TaskState.DONE] * 3 * HISTORY
+    for one in ended:
+        assert await records.offer(one, ()) is None, "it has ended"
+        await records.announced(one.id)
+        await records.announced(one.id)
+    known = [one for one in ended if await records.get(one.id)]
+    assert known == ended[-HISTORY:], "the latest that was announced"
+
+
+async def test_unannounced_ends_take_no_place_of_those_that_are_remembered(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    first, *others = await end_many(records, clock, 4 * HISTORY)
+    await records.announced(first.id)
+    await end_many(records, clock, 4 * HISTORY)
+    assert await state_of(records, first) is TaskState.DONE
+    assert await records.overdue() == []
+    assert await state_of(records, others[0]) is TaskState.DONE
+
+
+async def test_so_many_ends_wait_to_be_announced_and_no_more(
+    records: TaskRecords, clock: MovedClock
+) -> None:
+    before = metrics.dropped_unannounced._value.get()
+    ended = await end_many(records, clock, 10 * HISTORY + 3)
+    known = [one for one in ended if await records.get(one.id)]
+    assert known == ended[3:], "the oldest went"
+    assert metrics.dropped_unannounced._value.get() == before + 3
+    for one in ended:
+        await records.announced(one.id)
+    assert [one for one in ended if await records.get(one.id)] == ended[-HISTORY:]
+    assert metrics.dropped_unannounced._value.get() == before + 3
+
+
+async def test_what_is_lost_many_at_a_time_is_counted_too(make: Make, clock: MovedClock) -> None:
+    before = metrics.dropped_unannounced._value.get()
+    async with make(clock, history=1) as records:
+        for _ in range(13):
+            await records.offer(task(), ())
+        clock.advance(OFFER_TTL + 1)
+        assert len(await records.overdue()) == 13, "all are told, who hears of them now"
+    assert metrics.dropped_unannounced._value.get() == before + 3
 
 
 async def test_many_who_came_and_went_leave_nothing(

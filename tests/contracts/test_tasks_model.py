@@ -242,7 +242,7 @@ class Histories(RuleBasedStateMachine):
         one = self.tasks[n % len(self.tasks)]
         live = self.model.live.get(one.id)
         expected = live is not None and live.holder is None
-        assert self.run(self.records.drop(one.id)) is expected
+        assert self.run(self.records.drop(one)) is expected
         if expected:
             del self.model.live[one.id]
             self.tasks.remove(one)

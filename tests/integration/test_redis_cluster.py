@@ -141,8 +141,6 @@ async def test_the_registry_of_nodes(url: str) -> None:
         await client.aclose()
 
 
-# redis-py forgets the nodes that it cannot reach, and does not close what it had of them.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_when_a_shard_is_away_the_answer_says_so() -> None:
     with cluster() as (url, servers):
         client, keys = connect(url), Keys(f"t{new_id()}")

@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
@@ -17,7 +18,8 @@ from redis import Redis as SyncRedis
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
-from sockets.redis import Keys, connect, connect_sync
+from sockets.layers.redis import RedisChannelLayer
+from sockets.redis import Keys, close, connect, connect_sync
 from sockets.redis import clients as redis_clients
 from sockets.redis.errors import DISK, FULL, PARTLY, REPLICA, RIGHTS
 from sockets.redis.links import links_to, server_of
@@ -25,8 +27,10 @@ from sockets.redis.scripts import Script
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from tests.acceptance.gateway import wait_for
+from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
 from tests.proxy import Proxy, proxy
+from tests.unit.doubles import until_told
 from tests.valkey import Server
 
 
@@ -56,6 +60,17 @@ def entry() -> NewEntry:
 def stored(admin: SyncRedis, user: str = "u") -> list[str]:
     members = admin.zrange(f"gw:{{{user}}}:stream", 0, -1)
     return [json.loads(member)["id"] for member in members]  # type: ignore[union-attr]
+
+
+@contextmanager
+def sized(messages: int) -> Iterator[None]:
+    """So many messages are kept for each user."""
+    before = SETTINGS["size"]
+    SETTINGS["size"] = messages
+    try:
+        yield
+    finally:
+        SETTINGS["size"] = before
 
 
 async def refused(call: Coroutine[Any, Any, Any]) -> GatewayUnavailable:
@@ -108,18 +123,59 @@ def test_a_link_that_is_reset_under_load_is_no_error_of_ours(
     server: Server, admin: SyncRedis
 ) -> None:
     """On uvloop a write to a transport that was reset raises RuntimeError."""
-    SETTINGS_SIZE = SETTINGS["size"]
-    SETTINGS["size"] = 1_000_000
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            done, failed, connections = runner.run(_hammer(server))
-    finally:
-        SETTINGS["size"] = SETTINGS_SIZE
+    with sized(1_000_000), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        done, failed, connections = runner.run(_hammer(server))
     assert connections > 60 and len(done) > 200
     kept = stored(admin)
     assert len(kept) == len(set(kept)), "none is doubled"
     assert {one.id for one in done} <= set(kept), "none that was acknowledged is missing"
     assert not {one.id for one, outcome in failed if outcome == "nothing"} & set(kept)
+
+
+async def _hammer_a_cluster(url: str, servers: list[Server]) -> tuple[set[str], set[str]]:
+    """Ids that were acknowledged, and those of which it was said that nothing was done."""
+    client = connect(url)
+    streams = streams_of(client)
+    done: set[str] = set()
+    nothing: set[str] = set()
+    over = asyncio.Event()
+
+    async def one(user: str) -> None:
+        while not over.is_set():
+            sent = entry()
+            try:
+                await streams.append(user, sent)
+                done.add(sent.id)
+            except GatewayUnavailable as error:
+                if error.outcome == "nothing":
+                    nothing.add(sent.id)
+                await asyncio.sleep(0.01)
+
+    async def cut() -> None:
+        for _ in range(40):
+            await asyncio.sleep(0.02)
+            for server in servers:
+                server.ask(b"CLIENT KILL TYPE normal")
+        over.set()
+
+    await asyncio.gather(cut(), *(one(f"u{n % 8}") for n in range(16)))
+    await close(client)
+    return done, nothing
+
+
+def test_links_to_a_cluster_that_are_cut_under_load_are_no_error_of_ours() -> None:
+    """redis-py closes a connection that another task is about to write to."""
+    with cluster() as (url, servers), sized(1_000_000):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            done, nothing = runner.run(_hammer_a_cluster(url, servers))
+        kept: list[str] = []
+        for server in servers:
+            admin = SyncRedis(port=server.port)
+            for key in admin.keys("gw:*:stream"):  # type: ignore[union-attr]
+                kept += [json.loads(one)["id"] for one in admin.zrange(key, 0, -1)]  # type: ignore[union-attr]
+            admin.close()
+    assert len(done) > 100 and done <= set(kept)
+    assert len(kept) == len(set(kept)) and not nothing & set(kept)
 
 
 # --- what is refused
@@ -278,6 +334,38 @@ async def test_the_first_readonly_ends_every_link_and_the_call_goes_once_more(
             sync.close()
             await client.aclose()
             new.stop()
+
+
+async def test_the_layer_leaves_a_demoted_server_too(server: Server, admin: SyncRedis) -> None:
+    """What is published and listened to there gives no error at all."""
+    new = Server()
+    async with proxy(server.port) as through:
+        url = f"redis://127.0.0.1:{through.port}/0"
+        client, layer = connect(url), RedisChannelLayer(hosts=[url])
+        heard: list[Any] = []
+        gaps: list[int] = []
+        try:
+            layer_here: Any = layer
+            layer_here.add_gap_listener(lambda: gaps.append(1))
+            await layer_here.group_add_sink("g", heard.append)
+            await streams_of(client).append("u", entry())
+            admin.replicaof("127.0.0.1", str(new.port))
+            through.target = new.port
+            await streams_of(client).append("u", entry())
+            await until_told(lambda: _done(bool(gaps) and layer_here.connected))
+            subscribed = b"asgi__group__g"
+            assert subscribed in new.ask(b"PUBSUB CHANNELS *")
+            assert subscribed not in server.ask(b"PUBSUB CHANNELS *")
+            await layer.group_send("g", {"type": "t"})
+            await until_told(lambda: _done(bool(heard)))
+        finally:
+            await layer_here.close()
+            await client.aclose()
+            new.stop()
+
+
+async def _done(so: bool) -> bool:
+    return so
 
 
 def _evals(server: Server) -> bytes:

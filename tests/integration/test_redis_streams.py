@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from sockets.delivery.compose import batch_keys
 from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
 from sockets.redis import BATCH, Keys, connect
@@ -203,3 +204,88 @@ async def test_a_server_that_refuses_is_told_in_our_words(server: Server) -> Non
             await streams.append("u", entry())
         assert caught.value.outcome == "nothing"
         assert "maxmemory" in caught.value.detail
+
+
+# What append.lua of the version before does with receipts: KEYS are the receipts, ARGV the epoch,
+# the id, the offset.
+OF_BEFORE = """
+local now = tonumber(redis.call('TIME')[1])
+for i = 1, #KEYS do
+  local receipt = redis.call('GET', KEYS[i])
+  if receipt then
+    local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
+    if tonumber(till) > now and epoch == ARGV[1] then return { id, tonumber(offset), 1 } end
+  end
+end
+local receipt = string.format('%.6f %s %d %s', now + 50, ARGV[1], ARGV[3], ARGV[2])
+for i = 1, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', 50) end
+return { ARGV[2], tonumber(ARGV[3]), 0 }
+"""
+
+LONG = "k" * 255
+BATCHES = [("job:0", "job", 0), (f"{LONG}:12"[-255:], LONG, 12)]
+
+
+@pytest.fixture
+def before(client: Redis, keys: Keys, streams: RedisStreams) -> Any:
+    """A node of the version before sends a message with this key; whose id, and 1 if repeated."""
+
+    async def append(key: str) -> tuple[str, int]:
+        id, epoch = new_id(), (await streams.head("u")).epoch
+        receipts = [keys.receipt("u", id), keys.receipt("u", key)]
+        answer = await client.eval(OF_BEFORE, 2, *receipts, epoch, id, 99)  # type: ignore[misc]
+        return answer[0].decode(), answer[2]
+
+    return append
+
+
+async def appended(streams: RedisStreams, **given: str) -> tuple[str, int]:
+    done = await streams.append("u", entry(**given))
+    return done.id, int(done.duplicate)
+
+
+@pytest.mark.parametrize(("name", "key", "place"), BATCHES)
+async def test_a_batch_repeated_at_a_node_of_another_version_is_known(
+    streams: RedisStreams, before: Any, name: str, key: str, place: int
+) -> None:
+    legacy, own = batch_keys(key, place)
+    assert legacy == name
+    first, _ = await appended(streams, idempotency_key=legacy, own_key=own)
+    assert await before(name) == (first, 1)
+    assert await appended(streams, idempotency_key=legacy, own_key=own) == (first, 1)
+
+
+@pytest.mark.parametrize(("name", "key", "place"), BATCHES)
+async def test_a_batch_of_a_node_of_the_version_before_is_known_here(
+    streams: RedisStreams, before: Any, name: str, key: str, place: int
+) -> None:
+    legacy, own = batch_keys(key, place)
+    first, _ = await before(name)
+    assert await appended(streams, idempotency_key=legacy, own_key=own) == (first, 1)
+
+
+async def test_single_keys_are_known_by_both_versions(streams: RedisStreams, before: Any) -> None:
+    first, _ = await appended(streams, idempotency_key="a")
+    assert await before("a") == (first, 1)
+    first, _ = await before("b")
+    assert await appended(streams, idempotency_key="b") == (first, 1)
+
+
+async def test_what_is_written_for_the_version_before_takes_no_callers_receipt(
+    streams: RedisStreams, before: Any
+) -> None:
+    legacy, own = batch_keys("job", 0)
+    single, _ = await appended(streams, idempotency_key=legacy)
+    batch, _ = await appended(streams, idempotency_key=legacy, own_key=own)
+    assert single != batch
+    assert await before(legacy) == (single, 1), "it was there first"
+    assert await appended(streams, idempotency_key=legacy) == (single, 1)
+    assert await appended(streams, idempotency_key=legacy, own_key=own) == (batch, 1)
+
+
+async def test_no_name_of_a_receipt_is_anothers(keys: Keys) -> None:
+    _, own = batch_keys("job", 0)
+    assert keys.own_receipt("u", own) not in {
+        keys.receipt("u", key) for key in ("job:0", own, f"own:{own}", f"}}:own:{own}")
+    }
+    assert len({batch_keys(f"{n}{'k' * 254}", 0)[1] for n in range(10)}) == 10, "keys count in full"

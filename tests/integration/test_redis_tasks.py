@@ -171,6 +171,88 @@ async def test_an_end_that_nobody_announced_is_announced_by_another(
     assert await dead.overdue() == []
 
 
+async def ended_by_the_dead(dead: RedisTaskRecords, count: int) -> list[str]:
+    await dead.take_seat(seat())
+    ids = []
+    for _ in range(count):
+        one = await begun(dead)
+        await dead.end(one.id, TaskState.DONE, worker=one.worker)
+        ids.append(one.id)
+    return ids
+
+
+async def test_all_that_a_dead_node_had_not_announced_is_announced_by_another(
+    node: Make, clock: MovedClock
+) -> None:
+    """Many more than are remembered, and longer ago than they are remembered."""
+    ids = await ended_by_the_dead(node(), 3 * SETTINGS["history"])
+    clock.advance(SETTINGS["keep"] + 1)
+    alive = node()
+    assert await alive.get(ids[0]) is None, "too long ago to be asked for"
+    found: list[str] = []
+    while told := await alive.overdue():
+        found += [one.id for one in told]
+        for one in told:
+            await alive.announced(one.id)
+    assert found == ids
+
+
+class OfBefore:
+    """A node of the version before, as far as it ends and announces tasks."""
+
+    def __init__(self, client: Redis, records: RedisTaskRecords, clock: MovedClock) -> None:
+        self.client, self.clock = client, clock
+        names = ("workers", "seats", "idle", "deadlines", "ended", "unsaid", "task")
+        self.keys = dict(zip(names, records._keys, strict=False))
+
+    async def end(self, one: Task) -> None:
+        now, task = self.clock(), f"{self.keys['task']}{one.id}"
+        await self.client.hset(task, mapping={"state": "done", "ended": f"{now:.6f}"})  # type: ignore[misc]
+        await self.client.zrem(self.keys["deadlines"], one.id)
+        await self.client.zadd(self.keys["ended"], {one.id: now + SETTINGS["keep"]})
+        await self.client.zadd(self.keys["unsaid"], {one.id: now + SETTINGS["announce_within"]})
+
+    async def announced(self, id: str) -> None:
+        await self.client.zrem(self.keys["unsaid"], id)
+
+
+async def test_ends_of_a_node_of_the_version_before_are_not_forgotten_here(
+    node: Make, clock: MovedClock, client: Redis
+) -> None:
+    records, count = node(), 2 * SETTINGS["history"]
+    old = OfBefore(client, records, clock)
+    await records.take_seat(seat(capacity=1_000))
+    tasks = [await begun(records) for _ in range(count)]
+    for one in tasks:
+        await old.end(one)
+        clock.advance(0.01)
+    assert await records.overdue() == []
+    clock.advance(SETTINGS["announce_within"])
+    found = [one.id for one in await records.overdue()]
+    assert found == [one.id for one in tasks]
+    for id in found:
+        await records.announced(id)
+    assert [one.id for one in tasks if await records.get(one.id)] == found[-SETTINGS["history"] :]
+
+
+async def test_what_a_node_of_the_version_before_announces_is_forgotten_in_time(
+    node: Make, clock: MovedClock, client: Redis
+) -> None:
+    records = node()
+    old = OfBefore(client, records, clock)
+    ids = await ended_by_the_dead(records, 3)
+    for id in ids:
+        await old.announced(id)
+    clock.advance(SETTINGS["announce_within"] + 1)
+    assert await records.overdue() == [], "it was announced"
+    assert [one.state for id in ids if (one := await records.get(id))] == [TaskState.DONE] * 3
+    clock.advance(SETTINGS["keep"])
+    assert await records.overdue() == []
+    prefix = records._keys[0].partition("{")[0]
+    left = {key.decode().removeprefix(prefix) for key in await client.keys(f"{prefix}*")}
+    assert not [key for key in left if ":task:" in key or "ended" in key or "announced" in key]
+
+
 async def test_so_much_is_swept_at_a_time(node: Make, clock: MovedClock) -> None:
     records = node()
     for _ in range(130):

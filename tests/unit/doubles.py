@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from hashlib import sha256
@@ -39,6 +39,7 @@ from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
+from sockets.receivers import ReceiverPool
 from sockets.sessions import Sessions
 from sockets.streams.memory import MemoryStreams
 from sockets.tasks.announcer import Announcer
@@ -278,7 +279,7 @@ class House:
         self.announcer = Announcer(
             records=self.records,
             notifier=self.notifier,
-            executor=executor or ThreadPoolExecutor(4),
+            receivers=ReceiverPool("tasks", 4, executor, at_once=3),
             signal=self.bus.tell,
         )
         self.dispatcher = Dispatcher(
@@ -290,7 +291,7 @@ class House:
             spawn=self.spawn,
             clock=self.clock,
         )
-        self.events = Events(executor=executor or ThreadPoolExecutor(4), clock=self.clock)
+        self.events = Events(receivers=ReceiverPool("presence", 4, executor), clock=self.clock)
         self.attendance = Attendance(
             presence=self.presence,
             nodes=self.nodes,

@@ -9,6 +9,7 @@ import pytest
 from sockets import metrics
 from sockets.delivery import delivery as delivery_module
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
+from sockets.types import Notification
 from tests.unit.doubles import (
     NOON,
     FailingLayer,
@@ -100,6 +101,32 @@ async def test_a_repeated_key_is_told_nobody_twice() -> None:
     assert metrics.notifications[True]._value.get() == before + 1
 
 
+async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
+    house = House()
+    many = [
+        Notification("42", "a"),
+        Notification("42", "now", durable=False),
+        Notification("42", "b", idempotency_key="own"),
+        Notification("42", "c"),
+    ]
+    notifier = house.notifier
+    first = await notifier.notify_batch(many, "job")
+    singles = [await notifier.notify("42", "e", 1, idempotency_key=f"job:{n}") for n in range(4)]
+    assert [one.duplicate for one in singles] == [False] * 4
+    again = await notifier.notify_batch(many, "job")
+    assert [one.id for one in again if one.duplicate] == [first[n].id for n in (0, 2, 3)]
+    assert (await notifier.notify("42", "e", 1, idempotency_key="own")).id == first[2].id
+    assert (await house.streams.head("42")).offset == 7
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, 5, "\ud800"], ids=ascii)
+async def test_a_batch_with_a_key_that_is_none_sends_nothing(key: Any) -> None:
+    house = House()
+    with pytest.raises(InvalidMessage, match="idempotency_key"):
+        await house.notifier.notify_batch([Notification("42", "a")], key)
+    assert (await house.streams.head("42")).offset == 0
+
+
 async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails() -> None:
     """State first, signal second: a lost signal is repaired by the next renewal (rules 1 and 9).
 
@@ -162,6 +189,8 @@ async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
         ({"collapse_key": "k" * 256}, "collapse_key"),
         ({"collapse_key": 5}, "collapse_key"),
         ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "\ud800"}, "idempotency_key has a character"),
+        ({"collapse_key": "k\udfff"}, "collapse_key has a character"),
         ({"exclude_client": 5}, "exclude_client"),
         ({"durable": False, "ttl": 5}, "ttl needs durable=True"),
         ({"durable": False, "collapse_key": "k"}, "collapse_key needs durable=True"),

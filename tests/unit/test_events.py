@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +13,11 @@ from django.dispatch import Signal
 
 from sockets import events as events_module
 from sockets import metrics, signals
+from sockets import receivers as receivers_module
 from sockets.codes import LOST, CloseCode
 from sockets.events import Events, cause_of
-from sockets.types import PresenceChange
+from sockets.receivers import ReceiverPool
+from sockets.types import Kind, PresenceChange, SessionInfo
 from tests.unit.doubles import NOON, info, until
 
 ALL = (
@@ -64,9 +64,10 @@ def sender() -> NotingSender:
 
 
 @pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as made:
-        yield made
+def pool() -> Iterator[ReceiverPool]:
+    made = ReceiverPool("presence", 4)
+    yield made
+    made.close()
 
 
 def change(user: str = "42", online: bool = True, generation: int = 7) -> PresenceChange:
@@ -75,13 +76,11 @@ def change(user: str = "42", online: bool = True, generation: int = 7) -> Presen
 
 async def run(events: Events) -> None:
     """Until nothing waits."""
-    task = asyncio.ensure_future(events.run())
     await events.finish(5)
-    task.cancel()
 
 
-async def test_receivers_hear_everything_in_order(executor: ThreadPoolExecutor) -> None:
-    events = Events(executor=executor)
+async def test_receivers_hear_everything_in_order(pool: ReceiverPool) -> None:
+    events = Events(receivers=pool)
     done: list[bool] = []
     one = info("42")
     with heard(*ALL) as told:
@@ -99,11 +98,8 @@ async def test_receivers_hear_everything_in_order(executor: ThreadPoolExecutor) 
     assert done == [True, True]
 
 
-async def test_one_users_events_stay_in_order_over_many_batches(
-    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events_module, "BATCH", 3)
-    events = Events(executor=executor)
+async def test_one_users_events_stay_in_order(pool: ReceiverPool) -> None:
+    events = Events(receivers=pool)
     with heard(signals.user_online) as told:
         for generation in range(50):
             events.changed(change(f"u{generation % 5}", True, generation), lambda ok: None)
@@ -114,10 +110,10 @@ async def test_one_users_events_stay_in_order_over_many_batches(
 
 
 async def test_what_comes_again_for_the_api_server_is_not_told_receivers_again(
-    executor: ThreadPoolExecutor, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
+    pool: ReceiverPool, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events_module, "MAX_HEARD", 3)
-    events = Events(executor=executor, webhooks=sender, hooked=["user_online"])
+    events = Events(receivers=pool, webhooks=sender, hooked=["user_online"])
     with heard(signals.user_online, signals.user_offline) as told:
         for online in (True, True, True, False):
             events.changed(change(online=online, generation=8 - online), lambda ok: None)
@@ -134,8 +130,8 @@ async def test_what_comes_again_for_the_api_server_is_not_told_receivers_again(
     assert heard_then == [20, 21, 22, 23, 24, 20], "a bounded memory"
 
 
-async def test_where_nobody_listens_it_is_done_at_once(executor: ThreadPoolExecutor) -> None:
-    events = Events(executor=executor)
+async def test_where_nobody_listens_it_is_done_at_once(pool: ReceiverPool) -> None:
+    events = Events(receivers=pool)
     done: list[bool] = []
     assert not events.changes_wanted
     events.changed(change(), done.append)
@@ -145,10 +141,10 @@ async def test_where_nobody_listens_it_is_done_at_once(executor: ThreadPoolExecu
 
 
 async def test_webhooks_get_what_was_chosen_and_say_when_it_is_done(
-    executor: ThreadPoolExecutor, sender: NotingSender
+    pool: ReceiverPool, sender: NotingSender
 ) -> None:
     events = Events(
-        executor=executor,
+        receivers=pool,
         webhooks=sender,
         hooked=("user_online", "session_closed"),
         clock=lambda: 5.0,
@@ -187,12 +183,12 @@ async def test_webhooks_get_what_was_chosen_and_say_when_it_is_done(
 
 
 async def test_a_receiver_that_fails_stops_nobody(
-    executor: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+    pool: ReceiverPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(sender: object, **_: Any) -> None:
         raise RuntimeError("a bug in a receiver")
 
-    events = Events(executor=executor)
+    events = Events(receivers=pool)
     done: list[bool] = []
     signals.user_online.connect(fail)
     try:
@@ -206,92 +202,162 @@ async def test_a_receiver_that_fails_stops_nobody(
     assert caplog.text.count("RuntimeError: a bug in a receiver") == 2
 
 
-async def test_a_receiver_that_hangs_does_not_stop_the_others_for_ever(
-    executor: ThreadPoolExecutor,
+@contextmanager
+def hanging(*names: str) -> Iterator[tuple[list[tuple[str, int]], threading.Event]]:
+    """A receiver that hangs for these users until it is released; what it has told."""
+    release, told = threading.Event(), list[tuple[str, int]]()
+
+    def hang(sender: object, change: PresenceChange, **_: Any) -> None:
+        if change.user in names:
+            release.wait(10)
+        told.append((change.user, change.generation))
+
+    signals.user_online.connect(hang)
+    try:
+        yield told, release
+    finally:
+        release.set()
+        signals.user_online.disconnect(hang)
+
+
+async def test_a_receiver_that_hangs_delays_nobody_else(
+    pool: ReceiverPool, sender: NotingSender, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = Events(receivers=pool, webhooks=sender, hooked=["user_online", "user_offline"])
+    done: list[tuple[str, bool]] = []
+
+    def changed(user: str, **given: Any) -> None:
+        events.changed(change(user, **given), lambda ok: done.append((user, ok)))
+
+    with hanging("hangs") as (told, release):
+        for generation in range(20):
+            changed("hangs", generation=generation)
+        changed("hangs", online=False, generation=20)
+        for user in "abcdef":
+            changed(user)
+        await until(lambda: len(told) == 6)
+        assert {user for user, _ in told} == set("abcdef")
+        await until(lambda: len(sender.events) == 6)
+        assert {event["user"] for event in sender.events} == set("abcdef"), "receivers hear first"
+        release.set()
+        await run(events)
+    assert [event["generation"] for event in sender.events[6:]] == list(range(21)), "in order"
+    assert [generation for _, generation in told[6:]] == list(range(20))
+
+
+async def test_after_some_time_the_api_server_is_told_beside_a_receiver(
+    pool: ReceiverPool,
+    sender: NotingSender,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(events_module, "RECEIVERS_TIMEOUT", 0.05)
-    release, told = threading.Event(), []
-
-    def hang(sender: object, change: PresenceChange, **_: Any) -> None:
-        if change.user == "hangs":
-            release.wait(10)
-        told.append(change.user)
-
-    events = Events(executor=executor)
-    signals.user_online.connect(hang)
-    running = asyncio.ensure_future(events.run())
-    try:
-        events.changed(change("hangs"), lambda ok: None)
-        others = [f"u{n}" for n in range(8) if hash(f"u{n}") % 4 != hash("hangs") % 4]
-        for user in others:
-            events.changed(change(user), lambda ok: None)
-        await until(lambda: set(told) == set(others))
-        await events.finish(5)
-        assert "take over 0.05 s" in caplog.text
-    finally:
-        release.set()
-        signals.user_online.disconnect(hang)
-        running.cancel()
-
-
-async def test_receivers_that_hang_keep_one_thread_and_a_bounded_queue(
-    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events_module, "RECEIVERS_TIMEOUT", 0.01)
-    monkeypatch.setattr(events_module, "MAX_EVENTS", 5)
-    release, told = threading.Event(), []
-
-    def hang(sender: object, change: PresenceChange, **_: Any) -> None:
-        if change.user == "hangs":
-            release.wait(10)
-        told.append((change.user, change.generation))
-
-    events = Events(executor=executor)
-    signals.user_online.connect(hang)
-    before = metrics.dropped_events._value.get()
-    running = asyncio.ensure_future(events.run())
-    other = next(f"u{n}" for n in range(99) if hash(f"u{n}") % 4 != hash("hangs") % 4)
-    try:
-        for generation in range(10):
+    events = Events(receivers=pool, webhooks=sender, hooked=["user_online", "user_offline"])
+    with hanging("hangs") as (told, release):
+        for generation in range(3):
             events.changed(change("hangs", generation=generation), lambda ok: None)
-            await events.finish(5)
-        events.changed(change(other), lambda ok: None)
-        await until(lambda: told == [(other, 7)])
-        assert metrics.dropped_events._value.get() == before + 4
+        events.changed(change("hangs", online=False, generation=3), lambda ok: None)
+        await run(events)
+        assert [event["generation"] for event in sender.events] == [0, 1, 2, 3]
+        assert told == [] and "take over 0.05 s" in caplog.text
+        assert caplog.text.count("take over") == 1, "once for all that are late"
         release.set()
-        await until(lambda: len(told) == 7)
-        assert [generation for _, generation in told[1:]] == [0, 5, 6, 7, 8, 9], "in order"
+        await until(lambda: len(told) == 3)
+    assert len(sender.events) == 4, "once"
+
+
+async def test_receivers_that_hang_have_a_bounded_queue(
+    pool: ReceiverPool, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that found no space is said to be untold, and told when it comes again."""
+    monkeypatch.setattr(receivers_module, "MAX_OF_USER", 5)
+    events = Events(receivers=pool, webhooks=sender, hooked=["user_online"])
+    before = metrics.dropped_events._value.get()
+    done: dict[int, bool] = {}
+
+    def changed(generation: int) -> None:
+        events.changed(
+            change("hangs", generation=generation),
+            lambda ok: done.__setitem__(generation, ok),
+        )
+
+    with hanging("hangs") as (told, release):
+        for generation in range(10):
+            changed(generation)
+        await until(lambda: len(done) == 4)
+        assert done == dict.fromkeys(range(1, 5), False), "the first is at work"
+        assert metrics.dropped_events._value.get() == before + 4
+        changed(1)
+        await until(lambda: 5 in done)
+        release.set()
+        await run(events)
+    assert [generation for _, generation in told] == [0, 6, 7, 8, 9, 1]
+    assert [event["generation"] for event in sender.events] == [0, 6, 7, 8, 9, 1]
+
+
+async def test_a_line_of_one_user_has_an_end(
+    pool: ReceiverPool, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of events that no receiver wants, behind one that hangs."""
+    monkeypatch.setattr(events_module, "MAX_OF_USER", 3)
+    events = Events(receivers=pool, webhooks=sender, hooked=["user_offline", "session_opened"])
+    before = metrics.dropped_events._value.get()
+    done: list[bool] = []
+    with hanging("hangs") as (_, release):
+        events.changed(change("hangs"), done.append)
+        for generation in range(5):
+            events.changed(change("hangs", online=False, generation=generation), done.append)
+        events.opened(info("hangs"))
+        events.changed(change("other", online=False), done.append)
+        assert done == [False] * 3
+        assert metrics.dropped_events._value.get() == before + 4
+        assert [event["user"] for event in sender.events] == ["other"]
+        release.set()
+        await run(events)
+    assert [event["user"] for event in sender.events] == ["other", "hangs", "hangs"]
+
+
+async def test_workers_of_one_key_do_not_wait_for_each_other(pool: ReceiverPool) -> None:
+    release, told = threading.Event(), list[str]()
+    first, second = info("key", kind=Kind.WORKER), info("key", kind=Kind.WORKER)
+
+    def hang(sender: object, session: SessionInfo, **_: Any) -> None:
+        if session is first:
+            release.wait(10)
+        told.append(session.id)
+
+    events = Events(receivers=pool)
+    signals.session_opened.connect(hang)
+    try:
+        for one in (first, second):
+            events.opened(one)
+        await until(lambda: told == [second.id])
+        release.set()
+        await run(events)
     finally:
         release.set()
-        signals.user_online.disconnect(hang)
-        running.cancel()
-
-
-async def test_what_has_no_room_is_dropped_counted_and_told(
-    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events_module, "MAX_EVENTS", 2)
-    events = Events(executor=executor)
-    before = metrics.dropped_events._value.get()
-    done: list[tuple[str, bool]] = []
-    with heard(signals.user_online):
-        for user in "abc":
-            events.changed(change(user), lambda ok, user=user: done.append((user, ok)))
-        await run(events)
-    assert done == [("a", False), ("b", True), ("c", True)], "the oldest goes"
-    assert metrics.dropped_events._value.get() == before + 1
+        signals.session_opened.disconnect(hang)
+    assert told == [second.id, first.id]
 
 
 async def test_the_end_waits_no_longer_than_it_may(
-    executor: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+    pool: ReceiverPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    events = Events(executor=executor)
-    with heard(signals.user_online):
+    events = Events(receivers=pool)
+    with hanging("42"):
         events.changed(change(), lambda ok: None)
-        await events.finish(0.02)  # nobody runs it
+        await events.finish(0.02)
     assert "1 events were not told" in caplog.text
+
+
+async def test_a_pool_that_is_closed_leaves_changes_untold(pool: ReceiverPool) -> None:
+    events = Events(receivers=pool)
+    done: list[bool] = []
+    pool.close()
+    with heard(signals.user_online):
+        events.changed(change(), done.append)
+        await run(events)
+    assert done == [False]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
+    BatchMessageIn,
     BroadcastIn,
     Key,
     MessageIn,
@@ -19,7 +20,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
     StoredMessage,
 )
-from sockets.http.security import ApiKey
+from sockets.http.security import ApiKey, holds
 from sockets.types import Entry, Notification
 
 router = Router(tags=["Messages"])
@@ -51,7 +52,7 @@ async def notify(
         idempotency_key=_key_of(message, key),
         exclude_client=message.exclude_client,
     )
-    return ReceiptOut.of(receipt)
+    return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
 @router.post(
@@ -65,12 +66,10 @@ async def notify_batch(
 ) -> ReceiptsOut:
     """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
     repeated."""
-    many = [
-        _notification(one.user, one, _key_of(one, key, index))
-        for index, one in enumerate(batch.messages)
-    ]
-    receipts = await anotify_batch(many)
-    return ReceiptsOut(receipts=[ReceiptOut.of(receipt) for receipt in receipts])
+    many = [_notification(one) for one in batch.messages]
+    receipts = await anotify_batch(many, idempotency_key=key)
+    seen = holds(request, PRESENCE)
+    return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
 
 
 @router.post(
@@ -78,7 +77,8 @@ async def notify_batch(
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
-    return ReceiptOut.of(await abroadcast(message.event, message.data))
+    receipt = await abroadcast(message.event, message.data)
+    return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
 @router.get(
@@ -110,21 +110,21 @@ def _stored(entry: Entry) -> StoredMessage:
     return StoredMessage(offset=entry.offset, **msgspec.json.decode(entry.body))
 
 
-def _notification(user: str, message: MessageIn, key: str | None) -> Notification:
+def _notification(message: BatchMessageIn) -> Notification:
     return Notification(
-        user,
+        message.user,
         message.event,
         message.data,
         message.durable,
         message.ttl,
         message.collapse_key,
-        key,
+        message.idempotency_key,
         message.exclude_client,
     )
 
 
-def _key_of(message: MessageIn, header: str | None, index: int | None = None) -> str | None:
-    """The message's own goes before the header's, which is one for all of a batch."""
-    if message.idempotency_key is not None or header is None or not message.durable:
+def _key_of(message: MessageIn, header: str | None) -> str | None:
+    """The message's own goes before the header's."""
+    if message.idempotency_key is not None or not message.durable:
         return message.idempotency_key
-    return header if index is None else f"{header}:{index}"[-255:]
+    return header

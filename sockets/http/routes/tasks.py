@@ -8,7 +8,7 @@ from ninja.errors import HttpError
 
 from sockets.api import aassign_task, acancel_task, anodes, atask
 from sockets.auth.scopes import ADMIN, TASKS
-from sockets.exceptions import Forbidden
+from sockets.exceptions import Forbidden, NoWorkerAvailable
 from sockets.http.schemas import CancelledOut, NodeOut, NodesOut, TaskIn, TaskOut
 from sockets.http.security import ApiKey, may_use_pool
 from sockets.types import Task
@@ -22,20 +22,27 @@ router = Router()
     auth=ApiKey(TASKS),
     tags=["Tasks"],
     summary="Give work to one live worker",
+    openapi_extra={"responses": {"409": {"description": "Another task has this `task_id`."}}},
 )
 async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
-    """Answers when a worker has accepted; 503 with the pools' load when none is free."""
+    """Answers when a worker has accepted; 503 with the load of the key's pools when none is free.
+    A repetition with the same `task_id` and body gets the task that there is."""
     if not may_use_pool(request, task.pool):
         raise Forbidden(f"this key has no scope tasks:{task.pool}")
-    made = await aassign_task(
-        task.pool,
-        task.event,
-        task.data,
-        user_id=task.user,
-        progress_to_user=task.progress_to_user,
-        timeout=task.timeout,
-        task_id=task.task_id,
-    )
+    try:
+        made = await aassign_task(
+            task.pool,
+            task.event,
+            task.data,
+            user_id=task.user,
+            progress_to_user=task.progress_to_user,
+            timeout=task.timeout,
+            task_id=task.task_id,
+        )
+    except NoWorkerAvailable as error:
+        # Other pools are none of this key's business: not their names, not how full they are.
+        seen = [load for load in error.pools if may_use_pool(request, load.pool)]
+        raise NoWorkerAvailable(error.pool, seen, error.asked) from None
     return 201, TaskOut.of(made)
 
 

@@ -1,7 +1,8 @@
 -- Add one message at the head of a user's stream, and publish it. Behind record.lua.
 --
 -- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
---       7 (or none) that of the caller's idempotency key
+--       7 (or none) that of the caller's idempotency key, or of the gateway's own
+--       8 (or none) with the gateway's own: that by which the version before knows the message
 -- ARGV  10 id   11 body, a JSON object   12 more members of the entry, as ',"name":value…'
 --       13 collapse key, or ""   14 ttl in seconds, or ""   15 seconds that a receipt lasts
 --       16 channel to publish to, or ""   17 the start of what is published, in MessagePack
@@ -11,14 +12,26 @@ open()
 save() -- where memory is short this is refused, before anything has happened
 trim()
 local reach = redis.call('ZCOUNT', KEYS[5], '(' .. text(now), '+inf')
+
+-- A receipt is "<end> <epoch> <offset> <id>". The end has a seventh digit, which the version before
+-- reads as a part of the number and never writes: MINE, or FOR_OLD where a caller's key could have
+-- the same name, and only a node of the version before may find it.
+local MINE, FOR_OLD = '1', '2'
+local function receipt_at(key)
+  local receipt = redis.call('GET', key)
+  if not receipt then return nil end
+  local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
+  if tonumber(till) <= now or (epoch ~= record.epoch and epoch ~= record.was) then return nil end
+  local found = { id, record.epoch, tonumber(offset), 1, reach, 1 }
+  return found, string.match(till, '%.%d%d%d%d%d%d(%d)$')
+end
+
 for i = 6, #KEYS do
-  local receipt = redis.call('GET', KEYS[i])
-  if receipt then
-    local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
-    if tonumber(till) > now and (epoch == record.epoch or epoch == record.was) then
-      keep()
-      return { id, record.epoch, tonumber(offset), 1, reach, 1 }
-    end
+  local found, mark = receipt_at(KEYS[i])
+  -- Under the name of before counts what a node of before has written, and nothing of our own.
+  if found and mark ~= FOR_OLD and not (i == 8 and mark) then
+    keep()
+    return found
   end
 end
 
@@ -47,8 +60,14 @@ if collapse ~= '' then redis.call('EXPIRE', COLLAPSE, expire) end
 if ttl then redis.call('EXPIRE', EXPIRING, expire) end
 
 local window = tonumber(ARGV[15])
-local receipt = string.format('%.6f %s %d %s', now + window, record.epoch, offset, ARGV[10])
-for i = 6, #KEYS do redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window)) end
+for i = 6, #KEYS do
+  -- A caller's own receipt stays where it is.
+  if i < 8 or not receipt_at(KEYS[i]) then
+    local receipt = string.format('%.6f%s %s %d %s', now + window, i < 8 and MINE or FOR_OLD,
+      record.epoch, offset, ARGV[10])
+    redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window))
+  end
+end
 
 -- The stored message is the promise: where only this is refused, the call has succeeded.
 local published = 0

@@ -1,2 +1,4 @@
 -- ARGV  8 task
-return redis.call('ZREM', UNSAID, ARGV[8])
+remember(ARGV[8])
+forget_old()
+return 1

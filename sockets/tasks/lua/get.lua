@@ -1,4 +1,4 @@
 -- ARGV  8 task
-local until_ = redis.call('ZSCORE', ENDED, ARGV[8])
-if until_ and tonumber(until_) <= now then return false end
+local ended = tonumber(get(ARGV[8], 'ended'))
+if ended and ended + KEEP <= now then return false end -- it may be kept to be announced
 return task(ARGV[8])

@@ -3,14 +3,14 @@
 sweep_seats()
 local id, pool = ARGV[8], ARGV[9]
 if redis.call('ZSCORE', ENDED, id) then return false end
-local found = redis.call('HMGET', task_key(id), 'state', 'offer', 'seat')
+local found = redis.call('HMGET', task_key(id), 'state', 'offer', 'seat', 'spec')
 if not found[1] then
   redis.call('HSET', task_key(id), 'spec', ARGV[10], 'state', 'offered', 'worker', '',
     'deadline', text(now + OFFER_TTL))
   watch(id)
 elseif found[2] == ARGV[11] then
   return { ARGV[11], found[3], task(id) } -- asked again, because the answer was lost
-elseif found[2] or found[1] ~= 'offered' then
+elseif found[2] or found[1] ~= 'offered' or not same_request(found[4], ARGV[10]) then
   return false
 end
 local passed_over = {}

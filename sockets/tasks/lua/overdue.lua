@@ -1,16 +1,24 @@
--- Returns  the tasks that are lost now, and those that ended elsewhere and were not announced
-forget_old()
+-- Returns  how many ends were forgotten that nobody has announced; the tasks that are lost now, and
+--          those that ended elsewhere and were not announced
+local dropped = forget_old()
 sweep_seats()
 local found = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNSAID, '-inf', text(now), 'LIMIT', 0, MANY)) do
   redis.call('ZADD', UNSAID, text(now + SAY), id)
   found[#found + 1] = task(id)
 end
+-- A node of the version before has announced these, and left them where they are.
+local late = text(now - SAY)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNANNOUNCED, '-inf', late, 'LIMIT', 0, MANY)) do
+  if not redis.call('ZSCORE', UNSAID, id) then remember(id) end
+end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', text(now), 'LIMIT', 0, MANY)) do
   if get(id, 'state') then
-    found[#found + 1] = finish(id, 'lost', '', '', '')
+    local ended, more = finish(id, 'lost', '', '', '')
+    found[#found + 1] = ended
+    dropped = dropped + more
   else
     redis.call('ZREM', DEADLINES, id)
   end
 end
-return found
+return { dropped, found }

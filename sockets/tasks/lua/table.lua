@@ -6,15 +6,18 @@
 --       6 unsaid (ZSET: ended task -> when somebody else must announce it)
 --       7 the start of a task's key (HASH)   8 of a worker's (SET: the tasks it holds)
 --       9 of a pool's (SET: its seated workers)
+--       10 unannounced (ZSET: ended task -> when it ended); from here it goes to `ended`
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that an offer stands
 --       3 that a worker may be away   4 that an ended task is remembered   5 how many of them
 --       6 seconds that a seat's lease lasts   7 that an announcement may take
 -- A task's hash: spec (JSON: what never changes), state, worker, started, ended, result (JSON),
 -- error; offer, seat (JSON) while one stands; accepted, deadline, away_until, call.
 local WORKERS, SEATS, IDLE, DEADLINES, ENDED, UNSAID = unpack(KEYS, 1, 6)
+local UNANNOUNCED = KEYS[10]
 local OFFER_TTL, GRACE, KEEP = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local HISTORY, SEAT_TTL, SAY = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local MANY = 100 -- of what a sweep ends; the rest is the next one's
+local UNANNOUNCED_FOR_EACH = 10 -- of the ended tasks that are remembered: as in base.py
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -38,20 +41,58 @@ local function task(id)
   return { id, unpack(found) }
 end
 
+-- Whether two specs ask for the same, as is_repetition() in repetition.py.
+local function same_request(one, other)
+  one, other = cjson.decode(one), cjson.decode(other)
+  if one.request and other.request then return one.request == other.request end
+  return one.pool == other.pool and one.event == other.event and one.user == other.user
+    and one.progress_to_user == other.progress_to_user and one.timeout == other.timeout
+end
+
 local function forget(id)
   redis.call('DEL', task_key(id))
   redis.call('ZREM', ENDED, id)
   redis.call('ZREM', UNSAID, id)
+  redis.call('ZREM', UNANNOUNCED, id)
 end
 
+-- The end is announced: it is remembered until KEEP is over, and among HISTORY others.
+local function remember(id)
+  redis.call('ZREM', UNSAID, id)
+  redis.call('ZREM', UNANNOUNCED, id)
+  local ended = tonumber(get(id, 'ended'))
+  if ended then redis.call('ZADD', ENDED, text(ended + KEEP), id) end
+end
+
+-- A node of the version before has put the end into `ended` before it was announced.
+local function forget_if_announced(id)
+  local ended = get(id, 'ended')
+  if ended and redis.call('ZSCORE', UNSAID, id) then
+    redis.call('ZREM', ENDED, id)
+    redis.call('ZADD', UNANNOUNCED, ended, id)
+  else
+    forget(id)
+  end
+end
+
+-- Returns how many were forgotten that nobody has announced.
 local function forget_old()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', ENDED, '-inf', text(now), 'LIMIT', 0, MANY)) do
-    forget(id)
+    forget_if_announced(id)
   end
   local more = redis.call('ZCARD', ENDED) - HISTORY
   if more > 0 then
-    for _, id in ipairs(redis.call('ZRANGE', ENDED, 0, more - 1)) do forget(id) end
+    for _, id in ipairs(redis.call('ZRANGE', ENDED, 0, more - 1)) do forget_if_announced(id) end
   end
+  local dropped = 0
+  more = redis.call('ZCARD', UNANNOUNCED) - UNANNOUNCED_FOR_EACH * HISTORY
+  if more > 0 then
+    for _, id in ipairs(redis.call('ZRANGE', UNANNOUNCED, 0, more - 1)) do
+      if redis.call('ZSCORE', UNSAID, id) then dropped = dropped + 1 end
+      forget(id)
+    end
+  end
+  return dropped
 end
 
 local function forget_if_done_with(worker)
@@ -90,11 +131,10 @@ local function finish(id, state, result, error, call)
   redis.call('HDEL', task_key(id), 'offer', 'seat', 'away_until')
   redis.call('HSET', task_key(id), 'state', state, 'ended', text(now), 'result', result,
     'error', error, 'call', call)
-  redis.call('ZADD', ENDED, text(now + KEEP), id)
+  redis.call('ZADD', UNANNOUNCED, text(now), id)
   redis.call('ZADD', UNSAID, text(now + SAY), id)
   local ended = task(id)
-  forget_old()
-  return ended
+  return ended, forget_old()
 end
 
 -- The seat is empty: what was offered there is withdrawn, what runs has to be come back for.

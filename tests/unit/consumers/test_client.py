@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 
+from sockets import signals
+from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import worker_group
+from sockets.node.heartbeat import look_at
 from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.signals import client_message
-from sockets.types import Position
+from sockets.types import Position, PresenceChange, Task
 from tests.unit.consumers.conftest import Peer
-from tests.unit.doubles import JWT_SECRET
+from tests.unit.doubles import JWT_SECRET, until
 
 MakePeer = Callable[..., Peer]
 
@@ -305,3 +310,128 @@ async def test_a_full_outbox_stops_the_reading_of_requests(
     monkeypatch.setattr(session.outbox, "write", write)
     session.drained()
     assert [(await tab.frame())["ref"] for _ in range(2)] == [1, 2]
+
+
+@contextmanager
+def receivers(**chosen: Any) -> Iterator[None]:
+    """These functions hear these signals."""
+    for name, receiver in chosen.items():
+        getattr(signals, name).connect(receiver)
+    try:
+        yield
+    finally:
+        for name, receiver in chosen.items():
+            getattr(signals, name).disconnect(receiver)
+
+
+@pytest.mark.parametrize("users", [1, 60])
+async def test_messages_that_hang_delay_no_presence_and_no_task(
+    node: Node, client: MakePeer, worker: MakePeer, users: int
+) -> None:
+    release, begun = threading.Event(), list[str]()
+    told: list[str] = []
+
+    def hang(sender: object, user: str, **_: Any) -> None:
+        begun.append(user)
+        release.wait(20)
+
+    def online(sender: object, change: PresenceChange, **_: Any) -> None:
+        told.append(change.user)
+
+    def done(sender: object, task: Task, **_: Any) -> None:
+        told.append(task.id)
+
+    with receivers(client_message=hang, user_online=online, task_done=done):
+        try:
+            tabs = [client(f"user_id=u{n % users}") for n in range(60)]
+            for tab in tabs:
+                await tab.opened()
+                await tab.write(type="send", event="e", ref="sent")
+            await until(lambda: len(begun) == min(users, 4))
+            bystander = client("user_id=other")
+            await bystander.opened()
+            await until(lambda: "other" in told)
+            crew = worker("pools=p")
+            await crew.opened()
+            assigning = asyncio.ensure_future(node.dispatcher.assign("p", "e", None, user_id="u0"))
+            offer = await crew.frame()
+            assert (await crew.ask(type="accept", task=offer["task"], offer=offer["offer"]))["ok"]
+            assert (await crew.ask(type="done", task=(await assigning).id))["ok"]
+            await until(lambda: offer["task"] in told)
+            assert len(begun) == min(users, 4), "they hang still"
+            if users == 1:
+                assert (await bystander.ask(type="ack", epoch="e", offset=0))["ok"]
+                await bystander.write(type="send", event="e", ref="sent")
+                await until(lambda: "other" in begun)
+        finally:
+            release.set()
+        for tab in tabs:
+            replies = [frame async for frame in frames_until(tab, "reply")]
+            assert replies[-1]["ok"], "and all are heard in the end"
+    assert len(begun) == 60 + (users == 1)
+
+
+async def frames_until(peer: Peer, kind: str) -> AsyncIterator[dict[str, Any]]:
+    while True:
+        frame = await peer.frame()
+        yield frame
+        if frame["type"] == kind:
+            return
+
+
+async def test_where_the_application_takes_no_more_the_client_is_told(
+    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sockets.receivers.MAX_OF_USER", 1)
+    release, begun = threading.Event(), list[str]()
+
+    def hang(sender: object, event: str, **_: Any) -> None:
+        begun.append(event)
+        release.wait(20)
+
+    with receivers(client_message=hang):
+        try:
+            tabs = [client() for _ in range(3)]
+            for n, tab in enumerate(tabs):
+                await tab.opened()
+                await tab.write(type="send", event=f"e{n}", ref="sent")
+                await until(
+                    lambda n=n: len(begun) == 1 and node.receivers.messages._waiting >= n % 2
+                )
+            refused = await tabs[1].frame()
+            assert (refused["ok"], refused["error"]["code"]) == (False, "unavailable")
+        finally:
+            release.set()
+        assert [(await tabs[n].frame())["ok"] for n in (0, 2)] == [True, True]
+    assert begun == ["e0", "e2"]
+
+
+async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
+    node: Node, client: MakePeer
+) -> None:
+    release, begun = threading.Event(), list[str]()
+
+    def hang(sender: object, user: str, **_: Any) -> None:
+        begun.append(user)
+        release.wait(20)
+
+    with receivers(client_message=hang):
+        try:
+            tabs = [client(f"user_id=u{n}") for n in range(5)]
+            for tab in tabs:
+                await tab.opened()
+            for n, tab in enumerate(tabs):
+                await tab.write(type="send", event="e", ref="sent")
+                await until(lambda n=n: len(begun) + node.receivers.messages._waiting == n + 1)
+            sessions = {session.info.user: session for session in node.hub}
+            busy, waits = sessions[begun[0]], sessions["u4"]
+            for session in (busy, waits):
+                look_at(session, time.monotonic() + 30, time.time())
+            for tab in (tabs[int(begun[0][1])], tabs[4]):
+                assert (await tab.frame())["type"] == "ping"
+            for session in (busy, waits):
+                look_at(session, time.monotonic() + 300, time.time())
+            assert (busy.close_code, waits.close_code) == (CloseCode.NO_PONG, None)
+        finally:
+            release.set()
+        assert (await tabs[4].frame())["ok"]

@@ -81,6 +81,36 @@ def test_a_pong_may_stand_behind_a_reply_that_waits_for_room() -> None:
     assert due(peer, 60, drained=60) is CloseCode.NO_PONG
 
 
+def test_a_peer_that_is_not_read_owes_no_pong() -> None:
+    """It waits for others; the time does not count, what was left of its patience does."""
+    peer = connection()
+    peer.ping_sent(25)
+    peer.hold(30)
+    assert due(peer, 300) is None
+    peer.release(300)
+    peer.release(400)
+    assert due(peer, 304.9) is None
+    assert due(peer, 305) is CloseCode.NO_PONG
+
+
+def test_a_ping_that_is_sent_while_a_peer_is_not_read_is_answered_later() -> None:
+    peer = connection()
+    peer.hold(10)
+    assert due(peer, 25) is SEND_PING
+    peer.ping_sent(25)
+    peer.release(100)
+    assert due(peer, 109) is None
+    peer.pong()
+    assert due(peer, 500) is SEND_PING
+
+
+def test_to_be_held_excuses_no_slow_reader() -> None:
+    peer = connection()
+    peer.hold(0)
+    assert due(peer, 1, waiting=5) is None
+    assert due(peer, 11, waiting=5) is CloseCode.SLOW_CONSUMER
+
+
 def test_an_unasked_pong_neither_harms_nor_helps_later() -> None:
     peer = connection()
     peer.pong()

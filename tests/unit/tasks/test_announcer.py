@@ -121,6 +121,18 @@ async def test_a_task_of_nobody_is_told_to_nobody(heard: list[Task]) -> None:
     assert not (one.streams._here or one.streams._away or one.streams._asked)
 
 
+async def test_no_key_of_a_caller_keeps_an_end_from_the_user() -> None:
+    one = await house()
+    tab = await one.open("42")
+    end = ended(TaskState.DONE)
+    for key in (f"task:{end.id}:done", f"own:task:{end.id}:done"):
+        await one.notifier.notify("42", "e", None, idempotency_key=key)
+    one.announcer.ended(end)
+    one.announcer.ended(end)
+    await one.announcer.finish(5)
+    assert outbox_of(tab).events == ["e", "e", "task.done"]
+
+
 async def test_the_end_replaces_the_progress() -> None:
     one = await house()
     end = ended(TaskState.DONE)

@@ -17,6 +17,7 @@ from sockets.exceptions import (
     InvalidMessage,
     MessageTooLarge,
     NoWorkerAvailable,
+    TaskIdTaken,
 )
 from sockets.hub import MAX_EARLY, LocalSession
 from sockets.ids import new_id
@@ -124,6 +125,89 @@ async def test_the_caller_may_name_the_task_and_repeat_the_call() -> None:
     assert len(crew.told("a")) == 1
     assert await one.dispatcher.end("w/a", id, TaskState.DONE)
     assert (await one.dispatcher.assign("p", "e", None, id=id)).state is TaskState.DONE
+
+
+CHANGED: list[dict[str, Any]] = [
+    {"pool": "q"},
+    {"event": "f"},
+    {"data": {"n": 2}},
+    {"data": None},
+    {"user_id": "43"},
+    {"user_id": None},
+    {"progress_to_user": False},
+    {"timeout": 9},
+    {"timeout": None},
+]
+
+
+@pytest.mark.parametrize("where", ["offered", "running", "ended"])
+async def test_another_task_of_the_same_id_is_refused_and_the_first_goes_on(where: str) -> None:
+    one = await house(task_accept_timeout=LONG)
+    crew = Crew(one)
+    await crew.hire("a", "is silent" if where == "offered" else "accepts", pools=("p", "q"))
+    asked: dict[str, Any] = {"pool": "p", "event": "e", "data": {"n": 1}, "user_id": "42"}
+    asked |= {"id": new_id(), "timeout": 7}
+
+    async def assign(**given: Any) -> Task:
+        given = asked | given
+        return await one.dispatcher.assign(
+            given.pop("pool"), given.pop("event"), given.pop("data"), **given
+        )
+
+    first = asyncio.ensure_future(assign())
+    await until(lambda: crew.asked and (where == "offered" or first.done()))
+    if where == "ended":
+        assert await one.dispatcher.end("w/a", asked["id"], TaskState.DONE, result=Raw(b"7"))
+    before = await one.dispatcher.get(asked["id"])
+    texts = set()
+    for given in CHANGED:
+        with pytest.raises(TaskIdTaken) as refused:
+            await assign(**given)
+        texts.add(str(refused.value))
+    assert len(texts) == 1, "the same words, whatever differs"
+    assert await assign(data={"n": 1.0}, timeout=7.0) == before, "a repetition"
+    await one.settle()
+    assert await one.dispatcher.get(asked["id"]) == before
+    first.cancel()
+    await asyncio.wait({first})
+    await one.settle()
+
+
+async def test_a_call_of_another_task_that_fails_on_the_way_takes_no_task_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The id was free when it was asked for, and is somebody else's when the store goes away."""
+    one = await house()
+    crew = Crew(one)
+    await crew.hire("a")
+    id = new_id()
+    offer = one.records.offer
+
+    async def taken_meanwhile(task: Task, passed_over: Any) -> Any:
+        monkeypatch.setattr(one.records, "offer", offer)
+        await one.dispatcher.assign("p", "first", None, id=id)
+        raise GatewayUnavailable("the store is away")
+
+    monkeypatch.setattr(one.records, "offer", taken_meanwhile)
+    with pytest.raises(GatewayUnavailable):
+        await one.dispatcher.assign("q", "second", None, id=id)
+    await one.settle()
+    found = await one.dispatcher.get(id)
+    assert found is not None and (found.event, found.state) == ("first", TaskState.RUNNING)
+
+
+async def test_of_two_tasks_of_one_id_at_once_one_is_refused() -> None:
+    one = await house(task_accept_timeout=LONG)
+    crew = Crew(one)
+    await crew.hire("a", pools=("p",))
+    await crew.hire("b", pools=("q",))
+    id = new_id()
+    results = await asyncio.gather(
+        *(one.dispatcher.assign(pool, "e", None, id=id) for pool in "pq"), return_exceptions=True
+    )
+    (made,) = [result for result in results if isinstance(result, Task)]
+    assert sum(isinstance(result, TaskIdTaken) for result in results) == 1
+    assert len(crew.asked) == 1 and made.pool == ("p" if crew.asked == ["a"] else "q")
 
 
 async def test_a_named_task_that_nobody_took_may_be_tried_again() -> None:
@@ -456,10 +540,10 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
         drop = one.records.drop
         results = iter([GatewayUnavailable("the store is away")])
 
-        async def fails_once(task_id: str) -> bool:
+        async def fails_once(task: Task) -> bool:
             for error in results:
                 raise error
-            return await drop(task_id)
+            return await drop(task)
 
         monkeypatch.setattr(one.records, "drop", fails_once)
     with pytest.raises(GatewayUnavailable):
@@ -496,7 +580,7 @@ async def test_a_caller_that_goes_takes_its_task_with_it(
     if conduct == "accepts":
         never = asyncio.Event()
 
-        async def gated(task_id: str) -> bool:
+        async def gated(task: Task) -> bool:
             monkeypatch.undo()
             await never.wait()
             raise AssertionError

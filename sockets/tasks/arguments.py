@@ -1,0 +1,27 @@
+"""Checks of what a caller says of a task. All raise InvalidMessage."""
+
+from __future__ import annotations
+
+from sockets.exceptions import InvalidMessage
+from sockets.ids import is_pool
+
+MAX_TIMEOUT = 30 * 24 * 3600
+"""Seconds that a task may be allowed to be silent."""
+
+
+def require_pool(pool: str) -> None:
+    """Raise unless this names a pool."""
+    if not is_pool(pool):
+        raise InvalidMessage("a pool's name is 1 to 64 of A-Z a-z 0-9 . _ -")
+
+
+def require_timeout(timeout: float | None) -> None:
+    """Raise unless this is None or a number of seconds that a task may be silent."""
+    if timeout is None:
+        return
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, int | float)
+        or not 0 < timeout <= MAX_TIMEOUT
+    ):
+        raise InvalidMessage("timeout is a number of seconds above 0, and at most 30 days")
