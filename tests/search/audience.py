@@ -16,6 +16,7 @@ from sockets.ids import new_id
 from tests.acceptance.gateway import Gateway
 from tests.search.link import reset
 from tests.search.record import Heard
+from tests.search.stage import PROVES
 
 PATIENCE = 12.0
 """Seconds of silence after which a client gives its socket up: three heartbeats."""
@@ -72,6 +73,7 @@ class Tab:
                 self.url(),
                 subprotocols=["gateway.v1"],  # type: ignore[list-item]
                 open_timeout=PATIENCE,
+                additional_headers={PROVES: self.user} if self.heard.proxied else None,
                 ping_interval=None,
                 close_timeout=0.5,
                 proxy=None,
@@ -140,7 +142,7 @@ class Tab:
             self._wrong("a position was not taken", f"{self.epoch} {self.offset}")
         if frame["recovered"] is not True:
             if self.epoch:
-                self.heard.told.append(time.time())
+                self._told(frame)
             self.epoch, self.offset = frame["epoch"], frame["offset"]
         elif (frame["epoch"], frame["offset"]) != (self.epoch, self.offset):
             text = f"at {frame['epoch']} {frame['offset']}, not {self.epoch} {self.offset}"
@@ -149,6 +151,7 @@ class Tab:
     def _told(self, frame: dict[str, Any]) -> None:
         self.heard.told.append(time.time())
         self.epoch, self.offset = frame["epoch"], frame["offset"]
+        self._ids.clear()  # what was lost may be sent again
 
     def _message(self, frame: dict[str, Any]) -> None:
         if frame.get("prev", frame["offset"] - 1) != self.offset:
@@ -159,7 +162,7 @@ class Tab:
             end = (time.time(), frame["data"]["task"], frame["event"].removeprefix("task."))
             self.heard.task_ends.append(end)
         elif frame["event"] == "e":
-            if frame["id"] in self._ids and not self.heard.told:
+            if frame["id"] in self._ids:
                 self._wrong("a message twice", f"{frame['id']} at {frame['offset']}")
             self._ids.add(frame["id"])
             self.heard.messages.append((time.time(), frame["data"]["n"]))

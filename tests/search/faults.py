@@ -25,6 +25,8 @@ class May(StrEnum):
     """A live user is told as offline."""
     REWOUND = "rewound"
     """What the store knew of presence and tasks is gone: generations, tasks, charges."""
+    UNPROVEN = "unproven"
+    """1013 for a client of whom the API server is asked who it is."""
     TASK_LOST = "task lost"
     """A running task is lost, or none can be given."""
 
@@ -92,9 +94,10 @@ RULES: dict[str, Rule] = {
     "client-move": Rule("client", (0, 0), frozenset({May.CUT})),
     "client-pause": Rule("client", (1, 6), frozenset({May.SILENT, May.CUT})),
     "client-storm": Rule("node", (0, 0), frozenset({May.CUT})),
-    "api-errors": Rule("api", (1, 6), frozenset()),
-    "api-silence": Rule("api", (1, 6), frozenset()),
-    "api-hangs-up": Rule("api", (1, 6), frozenset()),
+    "api-errors": Rule("api", (1, 6), frozenset({May.UNPROVEN})),
+    "api-redirects": Rule("api", (1, 6), frozenset({May.UNPROVEN}), weight=1),
+    "api-silence": Rule("api", (1, 6), frozenset({May.UNPROVEN})),
+    "api-hangs-up": Rule("api", (1, 6), frozenset({May.UNPROVEN})),
 }
 
 EXCLUSIVE = {"link": 1, "node": 1, "redis": 1, "api": 1, "client": 3}

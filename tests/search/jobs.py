@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketE
 
 from sockets.ids import new_id
 from tests.acceptance.gateway import ROOT, WORKER_KEY
-from tests.search.record import Job, Probe, Record
+from tests.search.record import Job, Probe, Question, Record
 from tests.search.senders import Http
 from tests.search.stage import Stage
 
@@ -101,6 +101,20 @@ async def probe(stage: Stage, record: Record, node: int) -> None:
             ready = await _ready(stage, client, node)
             record.probes.append(Probe(at, node, ready, code))
             await asyncio.sleep(EVERY)
+
+
+async def ask(stage: Stage, http: Http, record: Record, dice: random.Random) -> None:
+    """For ever: ask some node about the presence of some user."""
+    while True:
+        await asyncio.sleep(EVERY / 3)
+        user, node = f"u{dice.randrange(stage.setting.users)}", dice.randrange(len(stage.nodes))
+        began = time.time()
+        try:
+            found = await http.request(node, "GET", f"/users/{user}")
+        except httpx.HTTPError:
+            continue
+        state = found.json()["state"] if found.status_code == 200 else f"HTTP {found.status_code}"
+        record.questions.append(Question(began, time.time(), node, user, state))
 
 
 async def _ready(stage: Stage, client: httpx.AsyncClient, node: int) -> int:

@@ -52,6 +52,7 @@ def judge(record: Record) -> list[Violation]:
         *_deliveries(record),
         *_readiness(record),
         *_presence(record),
+        *_questions(record),
         *_tasks(record),
         *_logs(record),
     ]
@@ -102,6 +103,8 @@ def _sessions(record: Record) -> Iterator[Violation]:
                 yield Violation("told that messages are lost, without cause", one.name, at)
         for at, node, code in one.closes:
             may = CLOSES.get(code)
+            if may and code == 1013 and one.proxied:
+                may |= {May.UNPROVEN}
             if may is None or not record.allowed(may, at):
                 yield Violation(f"closed {code} without cause", f"{one.name} at node {node}", at)
 
@@ -164,14 +167,37 @@ def _presence(record: Record) -> Iterator[Violation]:
 
 def _offline_of_the_living(record: Record, user: str, at: float) -> Iterator[Violation]:
     """`at` is the decision's time by Redis' clock, which is this machine's."""
-    if record.allowed({May.OFFLINE, May.REWOUND}, at):
-        return
+    if live := _live(record, user, at, at):
+        yield Violation("offline told of a live user", live, at)
+
+
+def _live(record: Record, user: str, began: float, ended: float) -> str:
+    """Which session of the user was live all that time, and a little before and after; else "".
+
+    Also where a fault lets a live user seem offline.
+    """
+    if record.allowed({May.OFFLINE, May.REWOUND}, began, ended):
+        return ""
     for one in _of(record, user):
-        for began, ended, node in one.lives:
-            if began < at - 0.5 and ended > at + 0.5:
-                text = f"{one.name} was live at node {node} since {at - began:.1f} s"
-                yield Violation("offline told of a live user", text, at)
-                return
+        for since, until, node in one.lives:
+            if since < began - 0.5 and until > ended + 0.5:
+                return f"{one.name} was live at node {node} since {began - since:.1f} s"
+    return ""
+
+
+def _questions(record: Record) -> Iterator[Violation]:
+    """A live user is not offline, and the question is no error."""
+    for one in record.questions:
+        if one.state.startswith("HTTP 5") and one.state != "HTTP 503":
+            yield Violation("wrong answer", f"presence of {one.user}: {one.state}", one.ended)
+        elif one.state == "HTTP 503":
+            excuses = (May.REFUSED, May.UNKNOWN, May.CUT, May.CLOSED)
+            if not record.allowed(excuses, one.began, one.ended):
+                text = f"{one.user} at node {one.node}"
+                yield Violation("presence refused without cause", text, one.ended)
+        elif one.state == "offline" and (live := _live(record, one.user, one.began, one.ended)):
+            text = f"by node {one.node}: {live}"
+            yield Violation("offline answered of a live user", text, one.ended)
 
 
 def _tasks(record: Record) -> Iterator[Violation]:

@@ -58,6 +58,8 @@ class Heard:
 
     name: str
     user: str
+    proxied: bool = False
+    """The API server is asked who it is."""
     messages: list[tuple[float, int]] = field(default_factory=list)
     """When, and the number of the message."""
     told: list[float] = field(default_factory=list)
@@ -93,6 +95,17 @@ class Probe:
 
 
 @dataclass
+class Question:
+    """What a node said of a user's presence, between two moments."""
+
+    began: float
+    ended: float
+    node: int
+    user: str
+    state: str
+
+
+@dataclass
 class Record:
     """All of one run."""
 
@@ -109,6 +122,7 @@ class Record:
     ends: list[dict[str, Any]] = field(default_factory=list)
     """Tasks as the receivers of the signals were given them."""
     probes: list[Probe] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     notes: list[tuple[float, str, str]] = field(default_factory=list)
     """What the runner itself found: when, kind, text."""

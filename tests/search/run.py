@@ -20,6 +20,7 @@ from tests.search.record import Record, Window
 from tests.search.schedule import Fault, Schedule
 from tests.search.senders import Senders
 from tests.search.stage import GRACE, LEASE, TASK_TIMEOUT, Stage
+from tests.unit.api_server import Request
 
 REACH = 15.0
 """Seconds that a message may take to reach a session that is there, with nothing in its way."""
@@ -81,6 +82,7 @@ class Run:
         self._go(self._senders.run())
         if not self._quick:
             self._go(jobs.assign(stage, self._senders.http, self._record, self._dice))
+            self._go(jobs.ask(stage, self._senders.http, self._record, self._dice))
             for number in range(setting.nodes):
                 self._go(jobs.probe(stage, self._record, number))
         for number, step in enumerate(self._schedule.steps, 1):
@@ -96,6 +98,8 @@ class Run:
                 self._tabs.append(Tab(f"u{user}/{n}", f"u{user}", nodes, node))
         for n in range(0 if self._quick else setting.visitors):
             self._visitors.append(Visitor(f"v{n}", f"v{n}", nodes, n % setting.nodes))
+        for visitor in self._visitors[1::2]:
+            visitor.heard.proxied = True
         for tab in (*self._tabs, *self._visitors):
             self._record.heard.append(tab.heard)
             self._go(tab.run())
@@ -217,7 +221,7 @@ class Run:
     def _hear(self) -> None:
         events: dict[tuple[str, str], dict[str, Any]] = {}
         for request in self._stage.api.requests:
-            for event in request.events:
+            for event in _events(request):
                 events.setdefault((event["id"], event["type"]), event)
         self._record.events = list(events.values())
 
@@ -262,6 +266,10 @@ class Run:
             "tasks": sum(job.status == 201 for job in record.jobs),
             "probes": len(record.probes),
         }
+
+
+def _events(request: Request) -> list[dict[str, Any]]:
+    return request.events if request.line.startswith("POST") else []
 
 
 def _readyz(port: int) -> tuple[int, str]:

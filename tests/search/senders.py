@@ -95,7 +95,8 @@ class Socket:
             async with asyncio.timeout(ANSWER):
                 socket = await self._socket(node)
                 await socket.send(json.dumps(frame))
-                return await waiting
+                answer: Answer = await waiting
+                return answer
         except (OSError, WebSocketException, TimeoutError, EOFError):
             return {"outcome": "no answer"}
         finally:

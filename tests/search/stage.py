@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -14,11 +15,13 @@ from tests.search.faults import ONE
 from tests.search.link import Link, link
 from tests.search.schedule import Setting
 from tests.search.stores import Store
-from tests.unit.api_server import SECRET, ApiServer, api_server
+from tests.unit.api_server import SECRET, ApiServer, Request, api_server, status
 
 LEASE, RENEW, GRACE = 4.0, 1.0, 1.5
 TASK_TIMEOUT = 8.0
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+PROVES = "X-Visitor"
+"""The header of clients of whom the API server is asked; it names the user."""
 SPACE = 6 << 20
 """Bytes of the small file system of a node."""
 
@@ -43,6 +46,10 @@ ENVIRONMENT = {
     "WEBHOOKS": "user_online,user_offline",
     "WEBHOOK_SECRET": SECRET,
     "WEBHOOK_TIMEOUT": "2",
+    "AUTH": "proxy,insecure",
+    "AUTH_PROXY_HEADERS": PROVES.lower(),
+    "AUTH_PROXY_CACHE": "1",
+    "AUTH_PROXY_TIMEOUT": "2",
 }
 
 
@@ -81,6 +88,12 @@ def _unmount(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
 
 
+async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+    """The API server's answer when it is well: it takes events, and knows its visitors."""
+    body = json.dumps({"user": request.headers.get(PROVES.lower())}).encode()
+    await status(200, body=body)(request, writer)
+
+
 class Stage:
     """Enter it to start everything. `clock`, `small`: clocks can be moved, disks be filled."""
 
@@ -109,6 +122,7 @@ class Stage:
         self.store = await asyncio.to_thread(Store, self.setting.store)
         self._open.callback(self.store.stop)
         self.api = await self._open.enter_async_context(api_server())
+        self.api.answer = answer
         for number in range(self.setting.nodes + 1):
             if self.setting.store == ONE:
                 port = self.store.servers[0].port

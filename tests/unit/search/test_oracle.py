@@ -8,7 +8,7 @@ import pytest
 
 from tests.search.faults import May
 from tests.search.oracle import LIE, judge
-from tests.search.record import Call, Heard, Job, Probe, Record, Window
+from tests.search.record import Call, Heard, Job, Probe, Question, Record, Window
 
 FAULT = Window("a fault", 0, frozenset(), 5, began=100, ended=110)
 
@@ -147,6 +147,38 @@ def test_offline_is_not_told_of_the_living() -> None:
     record.events += [event("offline", 2, 105), event("online", 3, 106)]
     assert kinds(record) == ["offline told of a live user"]
     allow(record, May.OFFLINE)
+    assert kinds(record) == []
+
+
+def test_offline_is_not_answered_of_the_living() -> None:
+    record = sound()
+    record.questions = [
+        Question(105, 106, 0, "u0", "connected"),
+        Question(105, 106, 0, "u0", "offline"),
+        Question(89, 91, 0, "u0", "offline"),  # it had just come
+        Question(105, 106, 0, "nobody", "offline"),
+    ]
+    assert kinds(record) == ["offline answered of a live user"]
+    allow(record, May.OFFLINE)
+    assert kinds(record) == []
+
+
+def test_a_question_is_refused_with_cause_only() -> None:
+    record = sound()
+    record.questions = [Question(105, 106, 0, "u0", "HTTP 503")]
+    assert kinds(record) == ["presence refused without cause"]
+    allow(record, May.REFUSED)
+    assert kinds(record) == []
+    record.questions[0].state = "HTTP 500"
+    assert kinds(record) == ["wrong answer"]
+
+
+def test_the_api_server_excuses_only_those_who_need_it() -> None:
+    record = sound()
+    allow(record, May.UNPROVEN)
+    record.heard[0].closes.append((105, 0, 1013))
+    assert kinds(record) == ["closed 1013 without cause"]
+    record.heard[0].proxied = True
     assert kinds(record) == []
 
 
