@@ -75,7 +75,7 @@ RULES: dict[str, Rule] = {
     "freeze-primary": Rule("redis", (1, 5), FORGOTTEN, stores=frozenset({SENTINEL}), weight=4),
     "oom": Rule("redis", (1, 8), OUTAGE),
     "misconf": Rule("redis", (1, 6), OUTAGE),
-    "no-publish": Rule("redis", (1, 5), OUTAGE),
+    "no-publish": Rule("redis", (1, 5), frozenset({May.TASK_LOST})),  # the stream is the promise
     "no-hset": Rule("redis", (1, 5), OUTAGE),
     "no-zadd": Rule("redis", (1, 5), OUTAGE),
     "no-evalsha": Rule("redis", (1, 5), OUTAGE),
@@ -99,6 +99,16 @@ RULES: dict[str, Rule] = {
     "api-silence": Rule("api", (1, 6), frozenset({May.UNPROVEN})),
     "api-hangs-up": Rule("api", (1, 6), frozenset({May.UNPROVEN})),
 }
+
+RESTARTS = frozenset({"kill-redis", "rollback", "kill-primary"})
+"""Kinds after which a server of durability `usual` may begin new streams."""
+
+
+def allowed(kind: str, durability: str) -> frozenset[May]:
+    """What a fault of this kind allows, where Redis keeps this much."""
+    more = {May.RESET} if durability == "usual" and kind in RESTARTS else set()
+    return RULES[kind].may | more
+
 
 EXCLUSIVE = {"link": 1, "node": 1, "redis": 1, "api": 1, "client": 3}
 """How many faults of a step may hit targets of a sort at a time."""

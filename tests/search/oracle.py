@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from tests.search.faults import May
 from tests.search.record import Heard, Record
@@ -156,13 +157,27 @@ def _presence(record: Record) -> Iterator[Violation]:
                 if before[1] == after[1]:
                     text = f"{user}: {after[1]} twice, generations {before[0]} and {after[0]}"
                     yield Violation("presence does not alternate", text, after[2])
-        if user in record.truth and (told[-1][1] == "user_online") != record.truth[user]:
-            what = "connected" if record.truth[user] else "away"
-            text = f"{user} is {what}, and the last word was {told[-1][1]}"
-            yield Violation("presence is not true at the end", text, told[-1][2])
     for user, here in record.truth.items():
         if here and user not in by_user:
             yield Violation("online was never told", user)
+        elif not is_told(record, user):
+            what = "connected" if here else "away"
+            text = f"{user} is {what}, and the last word was the opposite"
+            yield Violation("presence is not true at the end", text, by_user[user][-1][2])
+
+
+def is_told(record: Record, user: str) -> bool:
+    """Whether the last event of a user says what is true.
+
+    The last is the one with the greatest generation; where the store has forgotten generations,
+    the one that was decided last may be meant too.
+    """
+    told = [event for event in record.events if event["user"] == user]
+    word = "user_online" if record.truth[user] else "user_offline"
+    if not told:
+        return not record.truth[user]
+    orders = ["generation", "at"] if record.ever(May.REWOUND) else ["generation"]
+    return any(max(told, key=itemgetter(order))["type"] == word for order in orders)
 
 
 def _offline_of_the_living(record: Record, user: str, at: float) -> Iterator[Violation]:

@@ -14,8 +14,8 @@ from typing import Any
 from tests.search import jobs
 from tests.search.acts import Acts
 from tests.search.audience import Tab, Visitor
-from tests.search.faults import RULES
-from tests.search.oracle import Violation, judge
+from tests.search.faults import RULES, May, allowed
+from tests.search.oracle import Violation, is_told, judge
 from tests.search.record import Record, Window
 from tests.search.schedule import Fault, Schedule
 from tests.search.senders import Senders
@@ -115,7 +115,8 @@ class Run:
     async def _do(self, fault: Fault) -> None:
         await asyncio.sleep(fault.after)
         rule = RULES[fault.kind]
-        window = Window(fault.kind, fault.target, rule.may, rule.back, time.time())
+        may = allowed(fault.kind, self._schedule.setting.durability)
+        window = Window(fault.kind, fault.target, may, rule.back, time.time())
         self._record.windows.append(window)
         try:
             async with self._acts.act(fault):
@@ -214,7 +215,9 @@ class Run:
         self._record.truth = {v.user: bool(v.stay) for v in self._visitors}
         self._record.truth |= {tab.user: True for tab in self._tabs}
         await self._until(self._presence_is_told, LEASE + GRACE + 20)
-        await self._until(self._tasks_are_told, ANNOUNCE + TASK_TIMEOUT)
+        # Of tasks that the store has forgotten nobody will ever be told.
+        patience = LEASE if self._record.ever(May.REWOUND) else ANNOUNCE
+        await self._until(self._tasks_are_told, patience + TASK_TIMEOUT)
         self._hear()
         await self._look()
 
@@ -227,11 +230,7 @@ class Run:
 
     def _presence_is_told(self) -> bool:
         self._hear()
-        last = {event["user"]: event["type"] for event in self._record.events}
-        return all(
-            last.get(user, "user_offline") == ("user_online" if here else "user_offline")
-            for user, here in self._record.truth.items()
-        )
+        return all(is_told(self._record, user) for user in self._record.truth)
 
     def _tasks_are_told(self) -> bool:
         told = {end["id"] for end in jobs.ends(self._stage)}
