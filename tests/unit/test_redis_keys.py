@@ -65,8 +65,19 @@ def own_keys(keys: Keys, lives: Iterable[str], ids: Iterable[str]) -> Iterator[t
 labels = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
 namespaces = st.sampled_from(["gw", "g", "tasks", "nodes", "worker", "node", "gw.a", "a"]) | labels
 pieces = st.sampled_from(
-    ["{", "}", "\\", ":", "gw", "nodes", "gw:nodes", "tasks", "worker", "node", "info", "ended"]
-    + [
+    [
+        "{",
+        "}",
+        "\\",
+        ":",
+        "gw",
+        "nodes",
+        "gw:nodes",
+        "tasks",
+        "worker",
+        "node",
+        "info",
+        "ended",
         ":sessions",
         "}:info",
         "}:ended:x",
