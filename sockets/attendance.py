@@ -20,6 +20,7 @@ from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.nodes.base import Nodes
 from sockets.presence.base import Effects, Fenced, Presence, Registered
+from sockets.presence.doubt import CATCH_UP, SILENCE
 from sockets.types import Kind, NodeInfo, PresenceChange, SessionInfo
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ TICK = 0.5
 BATCH = 500
 TOLD_TIMEOUT = 10.0
 """Seconds to tell what a dead node had not; then somebody tries again later."""
-
-SILENCE = 0.6
-"""Of a lease: whoever was silent for so long, and not only late, has been out of touch."""
 
 Key = tuple[Kind, str]
 
@@ -62,6 +60,7 @@ class Attendance:
         self._beaten = -float("inf")
         self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
+        self._patient_until = 0.0  # the others may not have renewed yet
         self._here: Counter[Key] = Counter()
         self._due: dict[Key, float] = {}  # when to settle
         self._untold: dict[str, set[int]] = {}  # generations that are being announced
@@ -121,6 +120,8 @@ class Attendance:
         now = self._clock()
         if now - self._beaten > SILENCE * self._lease:
             self._back_at = now
+            if self._beaten > -float("inf"):  # else it has only begun
+                self._patient_until = now + CATCH_UP * self._lease
         self._beaten = now
         self._warm_until = now + warm
 
@@ -128,7 +129,7 @@ class Attendance:
     def just_back(self) -> bool:
         """Whether this node was out of touch a moment ago. Perhaps the store was: then the others
         come back as well, and one that seems to be dead may only be the second to do so."""
-        return self._clock() - self._back_at < self._lease / 4
+        return self._clock() - self._back_at < CATCH_UP * self._lease
 
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""
@@ -174,7 +175,7 @@ class Attendance:
     async def _settle(self, kind: Kind, users: list[str]) -> None:
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
-            warm = max(0.0, self._warm_until - self._clock())
+            warm = max(0.0, max(self._warm_until, self._patient_until) - self._clock())
             # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
             due = {(kind, user): self._due.pop((kind, user)) for user in some}
             # A renewal that Redis carried out late leaves a lease of nobody: it is waited for too.

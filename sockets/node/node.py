@@ -32,10 +32,11 @@ from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
 from sockets.node.requests import Requests
+from sockets.presence.doubt import Doubt
 from sockets.protocol.rate import Bucket
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
-from sockets.types import Kind, NodeInfo
+from sockets.types import Kind, NodeInfo, SessionInfo
 from sockets.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class Node(Core):
             state=lambda: self.unready_because or "ready",
             reborn=self.sessions.reopen_rows,
         )
+        self.doubt = Doubt(conf.lease_ttl, self._present)
+        self.presence.believe(self.doubt)
         self.renewal = Renewal(conf, self._renew)
         self.reaper = Reaper(
             nodes=self.nodes,
@@ -261,8 +264,13 @@ class Node(Core):
 
     async def _renew(self) -> None:
         self.recorder.node_seen(time.time())
-        await self.registration.beat()
-        await self.sessions.renew()
+        with self.doubt.watching():
+            await self.registration.beat()
+            await self.sessions.renew()
+
+    def _present(self, user: str) -> tuple[SessionInfo, ...]:
+        room = self.hub.room(user_group(user))
+        return tuple(one.info for one in (room.members if room else ()) if one.present)
 
     def _close_those_of_ended_keys(self) -> None:
         for session in self.hub:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sockets.exceptions import Refused
+from sockets.presence.doubt import Doubt
 from sockets.types import Kind, PresenceAnswer, PresenceChange, SessionInfo, UserPresence
 
 AFTERLIFE = 600.0
@@ -97,6 +98,9 @@ class Presence(Protocol):
     nobody wants to hear of changes.
     """
 
+    def believe(self, doubt: Doubt) -> None:
+        """From now on the node that asks knows better while its leases cannot be renewed."""
+
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         """Begin a lease.
 
@@ -170,10 +174,13 @@ class Presence(Protocol):
         """`look` for many. Raises GatewayUnavailable only if nobody at all answered."""
 
     async def is_online(self, user: str) -> bool:
-        """Whether the user has a live client session."""
+        """Whether the user has a live client session.
+
+        Raises GatewayUnavailable too where there is doubt, and none is at this node.
+        """
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        """The user's live client sessions, oldest first."""
+        """The user's live client sessions, oldest first; raises as `is_online` does."""
 
 
 class SyncPresence(Protocol):

@@ -21,6 +21,7 @@ from sockets.presence.base import (
     Limit,
     Registered,
 )
+from sockets.presence.doubt import Doubt
 from sockets.presence.revocation import REVOKED, Revocations, names_of
 from sockets.types import (
     Kind,
@@ -101,6 +102,9 @@ class MemoryPresence:
         self._sweep_revoked_at = _MIN_SWEEP
 
     # --- the interface
+
+    def believe(self, doubt: Doubt) -> None:
+        pass  # a dictionary takes every renewal
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         user = self._purged(info.kind, info.user)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, Registered
 from sockets.presence.calls import (
     COUNT,
@@ -27,6 +28,7 @@ from sockets.presence.calls import (
     PresenceCalls,
     join,
 )
+from sockets.presence.doubt import Doubt
 from sockets.redis import batches, translated
 from sockets.types import (
     Kind,
@@ -50,6 +52,10 @@ class RedisPresence:
         self._client = client
         self._calls = calls
         self._warm = warm
+        self._doubt: Doubt | None = None
+
+    def believe(self, doubt: Doubt) -> None:
+        self._doubt = doubt
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         with translated(writes=True):
@@ -123,10 +129,20 @@ class RedisPresence:
                 await SAID.run_many(self._client, some)
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
+        return (await self._looked(user, kind))[1]
+
+    async def _looked(self, user: str, kind: Kind) -> tuple[UserPresence, UserPresence]:
+        """By the leases alone, and as this node knows it."""
         with translated():
             answer = await LOOK.run(self._client, self._calls.look(kind, user))
         warm = await self._warm() if self._calls.depends_on_warmth(answer) else 0.0
-        return self._calls.presence(kind, user, answer, warm)
+        by_leases = self._calls.presence(kind, user, answer, warm)
+        return by_leases, self._corrected(by_leases, kind, answer)
+
+    def _corrected(self, found: UserPresence, kind: Kind, answer: object) -> UserPresence:
+        if self._doubt is None or kind is not Kind.CLIENT:
+            return found
+        return self._doubt.corrected(found, self._calls.depends_on_warmth(answer))
 
     async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
         chosen = list(dict.fromkeys(users))
@@ -137,15 +153,28 @@ class RedisPresence:
         with translated():
             _raise_if_all_failed(answers)
         warm = await self._warm() if any(map(self._calls.depends_on_warmth, answers)) else 0.0
-        return _answer(self._calls, kind, chosen, answers, warm)
+        known = _answer(self._calls, kind, chosen, answers, warm).users
+        found = [
+            self._corrected(known[user], kind, answer)
+            for user, answer in zip(chosen, answers, strict=True)
+        ]
+        return PresenceAnswer({one.user: one for one in found})
 
     async def is_online(self, user: str) -> bool:
         with translated():
             count: int = await COUNT.run(self._client, self._calls.count(user))
-        return count > 0
+        if count > 0 or self._doubt is None or not self._doubt.active:
+            return count > 0
+        return bool(await self.sessions_of(user))
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        return list((await self.look(user)).sessions)
+        by_leases, known = await self._looked(user, Kind.CLIENT)
+        here = self._doubt.here(user) if self._doubt is not None else ()
+        if known is not by_leases and not here:
+            raise GatewayUnavailable(
+                "Redis does not renew leases: whether this user is connected cannot be known now"
+            )
+        return list(known.sessions or here)
 
 
 class SyncRedisPresence:

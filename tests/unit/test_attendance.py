@@ -593,3 +593,27 @@ async def test_rows_of_a_name_that_lives_again_are_left_alone(cluster: Cluster) 
     buried: list[str] = []
     assert await cluster.reaper(b, lambda info, at: buried.append(info.id)).reap() == 1
     assert buried == []
+
+
+async def test_whoever_could_not_renew_waits_for_the_others(cluster: Cluster) -> None:
+    """Nearly a lease long nothing could be written. At a the user's grace ran out meanwhile; at b
+    they are still there, and b will say so with its next renewal."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    at_a, at_b = info("42"), info("42")
+    await b.arrive(at_b)
+    cluster.clock.advance(LEASE / 3)
+    await cluster.beat("a", a)
+    await a.arrive(at_a)
+    cluster.clock.advance(LEASE * 2 / 3 + 1)
+    await a.leave(at_a)  # b's lease has run out: the grace begins
+    cluster.clock.advance(GRACE + 1)
+    await cluster.beat("a", a)
+    await a.tick()
+    assert cluster.events["a"].told == ["4099 42"], "not offline"
+    await cluster.beat("b", b)
+    await b.renew([at_b])
+    cluster.clock.advance(LEASE / 4 + 1)
+    await cluster.beat("a", a)
+    await a.tick()
+    assert (await cluster.presence.look("42")).state == PresenceState.CONNECTED
+    assert "-42" not in cluster.events["a"].told + cluster.events["b"].told
