@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sockets.auth.handshake import Handshake
@@ -17,6 +18,7 @@ from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, TryAgainLater, Unauthorized
+from sockets.presence.base import Presence
 from sockets.types import Credentials
 
 if TYPE_CHECKING:
@@ -114,7 +116,18 @@ class ClientAuth:
     async def _insecure(self, handshake: Handshake, token: str | None) -> Credentials | None:
         """Development: whoever says so is that user."""
         user = handshake.user_id()
-        return None if user is None else Credentials(user, "insecure", issued_at=time.time())
+        if user is None:
+            return None
+        return Credentials(user, "insecure", issued_at=time.time(), asked=time.monotonic())
+
+
+async def dated(credentials: Credentials, presence: Presence) -> Credentials:
+    """With the date of the proof by the clock that revocations are dated by. It may be a moment too
+    early, never too late. Raises GatewayUnavailable."""
+    if credentials.asked is None:
+        return credentials
+    now = await presence.now(credentials.subject)
+    return replace(credentials, issued_at=now - (time.monotonic() - credentials.asked))
 
 
 def _django_sessions(conf: Conf) -> DjangoSessions:

@@ -109,7 +109,7 @@ class DjangoSessions:
             close_old_connections()
 
     def _read(self, key: str) -> Credentials:
-        asked_at = time.time()
+        asked_at, asked = time.time(), time.monotonic()
         rows = Session.objects.using(self._database).filter(session_key=key)
         row = rows.filter(expire_date__gt=timezone.now()).first()
         if row is None:
@@ -121,6 +121,7 @@ class DjangoSessions:
             row.expire_date.timestamp(),
             asked_at,
             sid=login_id(key, self._secret),
+            asked=asked,
         )
 
     def _decoded(self, data: str) -> dict[str, Any]:

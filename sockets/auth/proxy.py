@@ -19,6 +19,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import httpx
@@ -167,7 +168,7 @@ class ApiServer:
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=32).digest()
 
     async def _ask(self, key: bytes, headers: Mapping[str, str]) -> Credentials:
-        asked_at = time.time()
+        asked_at, asked = time.time(), time.monotonic()
         try:
             answer = await fetch(
                 self._client, "GET", self._url, timeout=self._timeout, headers=headers
@@ -183,7 +184,7 @@ class ApiServer:
             raise TryAgainLater(_AWAY) from None
         if self._breaker.worked():
             logger.info("the API server says again who clients are")
-        credentials = _credentials(told, asked_at)
+        credentials = replace(_credentials(told, asked_at), asked=asked)
         self._keep(key, credentials)
         return credentials
 

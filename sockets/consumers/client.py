@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.db import close_old_connections
 
+from sockets.auth.clients import dated
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer, PeerGone
 from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
@@ -39,11 +39,11 @@ class ClientConsumer(GatewayConsumer):
 
     async def authenticate(self) -> Credentials:
         auth = self.node.client_auth
-        if self.handshake.params.get("auth") != "frame":
-            return await auth.authenticate(self.handshake)
-        with auth.seat():
-            token = await self._first_frame()
-        return await auth.authenticate(self.handshake, token)
+        token = None
+        if self.handshake.params.get("auth") == "frame":
+            with auth.seat():
+                token = await self._first_frame()
+        return await dated(await auth.authenticate(self.handshake, token), self.node.presence)
 
     async def _first_frame(self) -> str:
         """The token of `connect`. Raises Unauthorized, BadRequest, PeerGone."""
@@ -127,7 +127,7 @@ class ClientConsumer(GatewayConsumer):
             return
         if not session.info.has_acked(ack.epoch, ack.offset):
             position = Position(ack.epoch, ack.offset)
-            session.info = replace(session.info, acked=position, acked_at=time.time())
+            session.info = replace(session.info, acked=position, acked_at=self.node.store_time())
 
     async def _on_send(self, send: Send) -> None:
         info = self.session.info
@@ -152,7 +152,8 @@ class ClientConsumer(GatewayConsumer):
 
     async def _on_refresh(self, refresh: Refresh) -> None:
         try:
-            credentials = await self.node.client_auth.refresh(self.handshake, refresh.token)
+            found = await self.node.client_auth.refresh(self.handshake, refresh.token)
+            credentials = await dated(found, self.node.presence)
         except Unauthorized as error:
             raise BadFrame(ErrorCode.UNAUTHORIZED, str(error)) from None
         except TryAgainLater as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
@@ -16,6 +15,7 @@ from sockets import __version__
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
+from sockets.clock import StoreClock
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
@@ -56,6 +56,7 @@ class Node(Core):
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
+        self.store_time = StoreClock()
         self.client_auth = ClientAuth(conf)
         self.door = Door(conf)
         # Each lives as long as a session of its user.
@@ -66,10 +67,18 @@ class Node(Core):
             queue_size=conf.recorder_queue,
             interval=conf.recorder_interval,
             live=self.hub.ids,
+            clock=self.store_time,
         )
-        self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
+        self.delivery = Delivery(
+            conf=conf, streams=self.streams, spawn=self.spawn, clock=self.store_time
+        )
         self.webhooks = _webhooks(conf)
-        self.events = Events(executor=self.executor, webhooks=self.webhooks, hooked=conf.webhooks)
+        self.events = Events(
+            executor=self.executor,
+            webhooks=self.webhooks,
+            hooked=conf.webhooks,
+            clock=self.store_time,
+        )
         self.attendance = Attendance(
             presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
         )
@@ -83,6 +92,7 @@ class Node(Core):
             recorder=self.recorder,
             control=self.control,
             dispatcher=self.dispatcher,
+            clock=self.store_time,
         )
         self.registration = Registration(
             conf=conf,
@@ -93,6 +103,7 @@ class Node(Core):
             addresses=self.addresses,
             state=lambda: self.unready_because or "ready",
             reborn=self.sessions.reopen_rows,
+            heard=self.store_time.heard,
         )
         self.doubt = Doubt(conf.lease_ttl, self._present)
         self.presence.believe(self.doubt)
@@ -102,6 +113,7 @@ class Node(Core):
             attendance=self.attendance,
             lease=conf.lease_ttl,
             buried=self._close_rows_of,
+            clock=self.store_time,
         )
         self.requests = Requests(
             bus=self.bus,
@@ -263,7 +275,7 @@ class Node(Core):
             logger.warning("the other nodes were not told of the end: %s", str(error) or "too slow")
 
     async def _renew(self) -> None:
-        self.recorder.node_seen(time.time())
+        self.recorder.node_seen(self.store_time())
         with self.doubt.watching():
             await self.registration.beat()
             await self.sessions.renew()

@@ -19,7 +19,7 @@ from sockets.exceptions import AlreadyRunning
 from sockets.hub import Hub
 from sockets.ids import new_id
 from sockets.node.core import Addresses
-from sockets.nodes.base import Nodes
+from sockets.nodes.base import Beat, Nodes
 from sockets.types import Kind, NodeInfo
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Registration:
     """Belongs to the node's event loop. Methods may raise GatewayUnavailable.
 
     `state`: "ready", or why not. `reborn`: called when others had taken this node for dead.
+    `heard`: told the store's time, and when it was asked for by this node's clock.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Registration:
         addresses: Addresses,
         state: Callable[[], str],
         reborn: Callable[[], None],
+        heard: Callable[[float, float], None] = lambda now, asked: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._conf = conf
@@ -57,6 +59,7 @@ class Registration:
         self._addresses = addresses
         self._state = state
         self._reborn = reborn
+        self._heard = heard
         self._clock = clock
         self._started = time.time()
         self._beaten = clock()
@@ -104,7 +107,7 @@ class Registration:
     async def _go_on(self) -> bool:
         """False: this life is over."""
         silent = self._clock() - self._beaten
-        beat = await self._nodes.beat(self.describe(), begin=False, silent=silent)
+        beat = await self._beat(begin=False, silent=silent)
         if not beat.alive:
             logger.warning(
                 "after %.0f s without a sign of life this node was taken for dead, or Redis forgot "
@@ -120,11 +123,18 @@ class Registration:
     async def _begin(self) -> None:
         """May be repeated: the answer of an attempt that succeeded may have been lost."""
         silent = self._clock() - self._beaten
-        beat = await self._nodes.beat(self.describe(), begin=True, silent=silent)
+        beat = await self._beat(begin=True, silent=silent)
         self._began = True
         self._beaten = self._clock()
         self._attendance.beaten(beat.warm)
         await self._attendance.begin(self.life)
+
+    async def _beat(self, *, begin: bool, silent: float) -> Beat:
+        asked = self._clock()
+        beat = await self._nodes.beat(self.describe(), begin=begin, silent=silent)
+        if beat.now is not None:
+            self._heard(beat.now, asked)
+        return beat
 
     async def end(self) -> None:
         """This node ends in good order."""

@@ -22,11 +22,12 @@ class Beat:
     """What a node learns when it renews its lease.
 
     `alive`: false when this life is over: it was claimed by another node, or the store forgot it.
-    `warm`: seconds for which nobody may be declared offline.
+    `warm`: seconds for which nobody may be declared offline. `now`: the store's time.
     """
 
     alive: bool
     warm: float = 0.0
+    now: float | None = None
 
 
 class Nodes(Protocol):

@@ -64,8 +64,8 @@ class RedisNodes:
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
         written = msgspec.json.encode(info)
         args = (info.id, written, "1" if begin else "", silent, self._calls.warmup)
-        alive, warm = await self._run(_BEAT, *args)
-        return Beat(bool(alive), float(warm))
+        alive, warm, now = await self._run(_BEAT, *args)
+        return Beat(bool(alive), float(warm), float(now))
 
     async def leave(self, life: str) -> None:
         left = [await self.count_charges(life, kind) for kind in Kind]

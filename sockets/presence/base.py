@@ -136,8 +136,12 @@ class Presence(Protocol):
         They are out from now on; a node that does not hear of it finds them fenced.
         """
 
-    async def block(self, user: str, seconds: float | None) -> None:
-        """Let no session of this user register, for so long or for ever; `end` closes the live."""
+    async def now(self, user: str) -> float:
+        """What time it is: the clock that all moments of this user are compared by."""
+
+    async def block(self, user: str, until: float | None) -> None:
+        """Let no session of this user register, until a moment (seconds since the epoch, by the
+        store's clock) or for ever; `end` closes the live."""
 
     async def unblock(self, user: str) -> bool:
         """Whether the user was blocked."""

@@ -16,9 +16,11 @@ from redis.asyncio import Redis
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, Registered
 from sockets.presence.calls import (
+    BLOCK,
     COUNT,
     END,
     LOOK,
+    NOW,
     REGISTER,
     RELEASE,
     RENEW,
@@ -91,10 +93,13 @@ class RedisPresence:
             answer = await END.run(self._client, call)
         return self._calls.ended(user, answer)
 
-    async def block(self, user: str, seconds: float | None) -> None:
+    async def now(self, user: str) -> float:
+        with translated():
+            return float(await NOW.run(self._client, self._calls.now(user)))
+
+    async def block(self, user: str, until: float | None) -> None:
         with translated(writes=True):
-            ms = None if seconds is None else max(1, round(seconds * 1000))
-            await self._client.set(self._calls.block_key(user), "1", px=ms)
+            await BLOCK.run(self._client, self._calls.block(user, until))
 
     async def unblock(self, user: str) -> bool:
         with translated(writes=True):
