@@ -164,6 +164,11 @@ class Conf:
                 f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
                 "use 1 to 64 of A-Z a-z 0-9 . _ -"
             )
+        if "~" in self.node_name:
+            yield (
+                f"NODE_NAME: {self.node_name!r} has a ~, with which a node is named whose name "
+                "another process has taken; choose one without"
+            )
         if self.lease_ttl < 2 * self.lease_renew:
             yield (
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "

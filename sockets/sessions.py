@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sockets import metrics
 from sockets.attendance import Attendance
@@ -60,6 +60,7 @@ class Sessions:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
+        self._node = conf.node_name
         self._hub = hub
         self._streams = streams
         self._attendance = attendance
@@ -111,6 +112,8 @@ class Sessions:
         most = self._conf.sessions_per_address
         if most and self._hub.neighbours(session) >= most:
             raise TryAgainLater("too many sessions from this address")
+        if session.info.node != self._node:  # it was renamed while this one proved who it is
+            session.info = replace(session.info, node=self._node)
         self._hub.add(session)
         metrics.sessions[session.info.kind].inc()
         self._recorder.session_opened(session.info)
@@ -199,6 +202,12 @@ class Sessions:
                 self._fence(fenced)
             if session.closed:
                 await self._attendance.leave_again(session.info)
+
+    def rename(self, node: str) -> None:
+        """This node is called so now: leases and rows say it when they are written next."""
+        self._node = node
+        for session in self._hub:
+            session.info = replace(session.info, node=node)
 
     def reopen_rows(self) -> None:
         """Others took this node for dead, and closed the rows of its sessions as lost."""

@@ -44,7 +44,7 @@ class Addresses:
 class Core:
     """State, and who acts on it. Belongs to the loop that it is made on.
 
-    `conf.node_name` is what other processes call this one.
+    `name` is what other processes call this one: `conf.node_name`, until it has to take another.
     """
 
     def __init__(self, conf: Conf) -> None:
@@ -85,6 +85,12 @@ class Core:
         )
         self.bus.handlers["task"] = self.dispatcher.on_node_message
         self._spawned: set[asyncio.Task[None]] = set()
+
+    async def rename(self, name: str) -> None:
+        """Be called so by other processes. May be repeated. Raises GatewayUnavailable."""
+        await self.bus.rename(name)
+        self.dispatcher.rename(name)
+        self.name = name
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task: kept, logged when it fails, cancelled at stop."""

@@ -11,7 +11,7 @@ import logging
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from sockets import __version__
+from sockets import __version__, metrics
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
@@ -104,6 +104,7 @@ class Node(Core):
             state=lambda: self.unready_because or "ready",
             reborn=self.sessions.reopen_rows,
             heard=self.store_time.heard,
+            renamed=self.rename,
         )
         self.doubt = Doubt(conf.lease_ttl, self._present)
         self.presence.believe(self.doubt)
@@ -129,6 +130,7 @@ class Node(Core):
         self.layer.add_gap_listener(self.renewal.hurry)
         self._started = self._draining = False
         self._lock = NodeLock(conf)
+        metrics.name_node(conf.node_name)
 
     @property
     def ready(self) -> bool:
@@ -275,10 +277,18 @@ class Node(Core):
             logger.warning("the other nodes were not told of the end: %s", str(error) or "too slow")
 
     async def _renew(self) -> None:
-        self.recorder.node_seen(self.store_time())
         with self.doubt.watching():
-            await self.registration.beat()
+            try:
+                await self.registration.beat()
+            finally:  # by then it is known under which name
+                self.recorder.node_seen(self.store_time())
             await self.sessions.renew()
+
+    async def rename(self, name: str) -> None:
+        await super().rename(name)
+        self.sessions.rename(name)
+        self.recorder.rename(name)
+        metrics.name_node(name)
 
     def _present(self, user: str) -> tuple[SessionInfo, ...]:
         room = self.hub.room(user_group(user))

@@ -63,7 +63,7 @@ class RedisNodes:
 
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
         written = msgspec.json.encode(info)
-        args = (info.id, written, "1" if begin else "", silent, self._calls.warmup)
+        args = (info.id, written, "1" if begin else "", silent, self._calls.warmup, info.name)
         alive, warm, now = await self._run(_BEAT, *args)
         return Beat(bool(alive), float(warm), float(now))
 

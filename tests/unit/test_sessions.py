@@ -460,3 +460,16 @@ async def test_count_by_kind() -> None:
     await one.open()
     await one.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
     assert {kind: one.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}
+
+
+async def test_a_node_that_takes_another_name_tells_it_with_every_session() -> None:
+    house = House()
+    early = await house.open("42")
+    helper = await house.open_worker("p")
+    house.sessions.rename("here~1234")
+    house.dispatcher.rename("here~1234")
+    late = await house.open("7")  # it was made with the former name
+    assert {one.info.node for one in (early, helper, late)} == {"here~1234"}
+    await house.sessions.renew()
+    for user in ("42", "7"):
+        assert [one.node for one in await house.presence.sessions_of(user)] == ["here~1234"]
