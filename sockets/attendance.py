@@ -19,7 +19,7 @@ from sockets.codes import LOST
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.nodes.base import Nodes
-from sockets.presence.base import Effects, Fenced, Presence, Registered
+from sockets.presence.base import Effects, Fenced, PartlyRenewed, Presence, Registered
 from sockets.presence.doubt import CATCH_UP, SILENCE
 from sockets.types import Kind, NodeInfo, PresenceChange, SessionInfo
 
@@ -106,8 +106,12 @@ class Attendance:
             raise
 
     async def renew(self, infos: Sequence[SessionInfo]) -> tuple[Fenced, ...]:
-        """These are still here; returns those that must be closed."""
-        effects = await self._presence.renew(infos, self._by)
+        """These are still here; returns those that must be closed. Raises PartlyRenewed too."""
+        try:
+            effects = await self._presence.renew(infos, self._by)
+        except PartlyRenewed as error:
+            self._heed(error.effects)
+            raise
         self._heed(effects)
         return effects.fenced
 
@@ -187,10 +191,12 @@ class Attendance:
             except BaseException:
                 self._due = due | self._due
                 raise
+            waiting = {key: at for key, at in due.items() if key[1] not in settled}
+            self._due = waiting | self._due
             for user, effects in settled.items():
                 # While somebody is here nothing has to be waited for: they will leave.
                 self._heed(effects, None if (kind, user) in self._here else (kind, user))
-            self._perhaps_idle.update(due)
+            self._perhaps_idle.update(due.keys() - waiting.keys())
 
     async def _say_told(self) -> None:
         told, self._told = self._told, []

@@ -18,7 +18,7 @@ from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import Hub, LocalSession, Room
 from sockets.layers.groups import CLIENTS, user_group
-from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced
+from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
@@ -170,9 +170,12 @@ class Sessions:
     async def renew(self) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers.
 
-        Raises GatewayUnavailable; what was done until then stays done.
+        Raises GatewayUnavailable; what was done until then stays done. Where only a shard of a
+        Cluster does not take it, all others are renewed before that is raised.
         """
         sessions = list(self._hub)
+        partly: PartlyRenewed | None = None
+        began = time.monotonic()
         for start in range(0, len(sessions), SLICE):
             # Asked anew for each slice: meanwhile sockets close. A session that is closing must
             # not fence the one that replaced it, one that still opens has no lease yet.
@@ -181,12 +184,21 @@ class Sessions:
                 for session in sessions[start : start + SLICE]
                 if session.present and session.close_code is None
             ]
-            for fenced in await self._attendance.renew([session.info for session in some]):
+            try:
+                ended = await self._attendance.renew([session.info for session in some])
+            except PartlyRenewed as error:
+                if time.monotonic() - began > self._conf.lease_renew:
+                    raise  # it costs so long that the next round should begin
+                partly, ended = error, error.effects.fenced
+            for fenced in ended:
                 self._fence(fenced)
             for session in some:
                 if session.closed:
                     await self._attendance.leave_again(session.info)
             await asyncio.sleep(0)
+        if partly is not None:
+            await self._dispatcher.renew()
+            raise partly
         await self._dispatcher.renew()
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
         for start in range(0, len(rooms), SLICE):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockets.exceptions import Refused
+from sockets.exceptions import GatewayUnavailable, Refused
 from sockets.presence.doubt import Doubt
 from sockets.types import Kind, PresenceAnswer, PresenceChange, SessionInfo, UserPresence
 
@@ -91,6 +91,14 @@ class Registered:
     evicted: tuple[SessionInfo, ...] = ()
 
 
+class PartlyRenewed(GatewayUnavailable):
+    """A shard of a Cluster did not take its renewals. `effects`: of those that were done."""
+
+    def __init__(self, text: str, effects: Effects) -> None:
+        super().__init__(text, outcome="unknown")
+        self.effects = effects
+
+
 class Presence(Protocol):
     """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
@@ -112,7 +120,8 @@ class Presence(Protocol):
 
         A lease that ran out (a frozen process) begins anew, unless its client id has another
         session by now, or the user was blocked, or is at the limit. Also fenced is whose proof was
-        revoked: by a token that came after the revocation was heard of, say.
+        revoked: by a token that came after the revocation was heard of, say. Raises PartlyRenewed
+        too, on a Cluster.
         """
 
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
@@ -165,7 +174,8 @@ class Presence(Protocol):
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
         renews no lease of these users any more; whoever has one of it that still runs must be
-        settled when that has run out.
+        settled when that has run out. Left out of the answer is whose shard of a Cluster does not
+        take it now.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

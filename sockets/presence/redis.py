@@ -9,12 +9,13 @@ replaced is fenced.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, cast
 
 from redis import Redis as SyncRedis
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from sockets.exceptions import GatewayUnavailable
-from sockets.presence.base import Effects, Registered
+from sockets.presence.base import Effects, PartlyRenewed, Registered
 from sockets.presence.calls import (
     BLOCK,
     COUNT,
@@ -65,13 +66,27 @@ class RedisPresence:
         return self._calls.registered(info, answer)
 
     async def renew(self, infos: Sequence[SessionInfo], by: str = "") -> Effects:
-        found = []
+        found, failed = [], None
         for some in batches(self._calls.renew(infos, by)):
-            with translated(writes=True):
-                answers = await RENEW.run_many(self._client, [call for _, _, call in some])
+            answers = await RENEW.run_each(self._client, [call for _, _, call in some])
             for (kind, user, _), answer in zip(some, answers, strict=True):
-                found.append(self._calls.renewed(kind, user, answer))
+                if isinstance(answer, Exception):
+                    failed = failed or answer
+                else:
+                    found.append(self._calls.renewed(kind, user, answer))
+        if failed is not None:
+            self._raise_partly(failed, join(found))
         return join(found)
+
+    def _raise_partly(self, failed: Exception, effects: Effects) -> NoReturn:
+        """Where there are several servers, the others go on."""
+        try:
+            with translated(writes=True):
+                raise failed
+        except GatewayUnavailable as error:
+            if isinstance(cast(object, self._client), RedisCluster):
+                raise PartlyRenewed(str(error), effects) from error
+            raise
 
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
         with translated(writes=True):
@@ -121,11 +136,13 @@ class RedisPresence:
     ) -> dict[str, Effects]:
         settled: dict[str, Effects] = {}
         for some in batches(list(dict.fromkeys(users))):
+            calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
+            answers = await SETTLE.run_each(self._client, calls)
             with translated(writes=True):
-                calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
-                answers = await SETTLE.run_many(self._client, calls)
+                _raise_if_all_failed(answers)
             for user, answer in zip(some, answers, strict=True):
-                settled[user] = self._calls.effects(kind, user, answer)
+                if not isinstance(answer, Exception):
+                    settled[user] = self._calls.effects(kind, user, answer)
         return settled
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

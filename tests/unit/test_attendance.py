@@ -617,3 +617,27 @@ async def test_whoever_could_not_renew_waits_for_the_others(cluster: Cluster) ->
     await a.tick()
     assert (await cluster.presence.look("42")).state == PresenceState.CONNECTED
     assert "-42" not in cluster.events["a"].told + cluster.events["b"].told
+
+
+async def test_who_cannot_be_settled_now_is_due_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Cluster: a shard is away, and the users of the others do not wait for it."""
+    a = await cluster.node("a")
+    for user in ("away", "42"):
+        await a.arrive(one := info(user))
+        await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    settle = cluster.presence.settle
+
+    async def partly(users: list[str], by: str = "", **options: Any) -> dict[str, Any]:
+        return await settle([user for user in users if user != "away"], by, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.presence, "settle", partly)
+        await a.tick()
+    assert cluster.events["a"].told == ["+away", "+42", "-42"]
+    await a.tick()
+    assert cluster.events["a"].told[-1] == "-away"
+    await a.tick()
+    assert await cluster.charged("a") == set()
