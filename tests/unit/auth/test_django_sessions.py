@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -69,6 +70,7 @@ async def test_whoever_is_signed_in(auth: DjangoSessions, user: User, store: Ses
     assert (found.subject, found.method, found.sid) == (str(user.pk), "session", login_id(key))
     assert found.expires_at is not None and found.issued_at is not None
     assert found.expires_at - found.issued_at > 13 * 24 * 3600
+    assert found.asked is not None and 0 <= time.monotonic() - found.asked < 60
     assert await auth.ask(hand(None)) is None
     assert await auth.ask(hand(key, name="gateway_admin_session")) is None
 

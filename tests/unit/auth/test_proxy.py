@@ -57,6 +57,9 @@ async def test_it_says_who_this_is() -> None:
         assert (found.meta, found.sid) == ([1], "s1")
         assert found.issued_at is not None and abs(found.issued_at - time.time()) < 60
         assert found.expires_at == found.issued_at + 60
+        assert found.asked is not None and 0 <= time.monotonic() - found.asked < 60
+        again = await auth.ask(hand(**{"x-other": "o"}), "t0k3n")
+        assert again is not None and again.asked == found.asked, "it counts from the question"
         (request,) = server.requests
         assert request.line.startswith("GET /gateway/auth ")
         assert request.headers["cookie"] == "sessionid=s"
