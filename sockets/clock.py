@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+Now = Callable[[], Awaitable[float]]
+"""Asks the state store what time it is. May raise GatewayUnavailable."""
 
 _START = time.time() - time.monotonic()
 

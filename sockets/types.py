@@ -41,11 +41,11 @@ class Credentials:
     """Who a handshake proved to be.
 
     `subject` is the user id of a client, the key's name of a worker.
-    `expires_at` None: the proof has no end. `issued_at` None: nobody knows, and any revocation hits
-    it. `sid`: the id of a login, `jti`: that of a token, "" for none; both can be revoked. `info`:
-    JSON that presence shows; `meta`: JSON for server code only. `scopes`: what a worker may do.
-    `asked`: where the proof has no date of its own, when it was asked for, by `time.monotonic()`:
-    the state store dates it (`dated`), so that it can be compared with a revocation.
+    `expires_at` None: the proof has no end. `issued_at`: by a token's issuer, else by the state
+    store, read before anybody was asked: whatever is revoked after that hits it. None: nobody
+    knows, and any revocation hits it. `sid`: the id of a login, `jti`: that of a token, "" for
+    none; both can be revoked. `info`: JSON that presence shows; `meta`: JSON for server code only.
+    `scopes`: what a worker may do.
     """
 
     subject: str
@@ -57,7 +57,6 @@ class Credentials:
     info: Any = field(default=None, hash=False)
     meta: Any = field(default=None, hash=False, repr=False)
     scopes: frozenset[str] = frozenset()
-    asked: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ async def _revoked(
     async def revoke(node: Core) -> Disconnected:
         at = before
         if at is not None:
-            now = await node.presence.now(user_id)
+            now = await node.presence.now()
             if at > now + CLOCK_SKEW and not far_is_now:
                 raise InvalidMessage("before is in the future: to keep somebody out use block_user")
             # By the same clock as what is proved from now on: that must not be refused.

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import close_old_connections
 
-from sockets.auth.clients import dated
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer, PeerGone
 from sockets.exceptions import BadFrame, BadRequest, TryAgainLater, Unauthorized
@@ -43,7 +42,7 @@ class ClientConsumer(GatewayConsumer):
         if self.handshake.params.get("auth") == "frame":
             with auth.seat():
                 token = await self._first_frame()
-        return await dated(await auth.authenticate(self.handshake, token), self.node.presence)
+        return await auth.authenticate(self.handshake, token)
 
     async def _first_frame(self) -> str:
         """The token of `connect`. Raises Unauthorized, BadRequest, PeerGone."""
@@ -152,8 +151,7 @@ class ClientConsumer(GatewayConsumer):
 
     async def _on_refresh(self, refresh: Refresh) -> None:
         try:
-            found = await self.node.client_auth.refresh(self.handshake, refresh.token)
-            credentials = await dated(found, self.node.presence)
+            credentials = await self.node.client_auth.refresh(self.handshake, refresh.token)
         except Unauthorized as error:
             raise BadFrame(ErrorCode.UNAUTHORIZED, str(error)) from None
         except TryAgainLater as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.bus import Bus
+from sockets.clock import StoreClock
 from sockets.conf import Conf
 from sockets.control import Control
 from sockets.delivery import Notifier
@@ -51,6 +52,7 @@ class Core:
         self.conf = conf
         self.name = conf.node_name
         self.loop = asyncio.get_running_loop()
+        self.store_time = StoreClock()
         self.executor = ThreadPoolExecutor(SIGNAL_THREADS, thread_name_prefix="gateway-signal")
         self.state = backends(conf)
         self.layer = self.state.layer
@@ -82,6 +84,7 @@ class Core:
             announcer=self.announcer,
             signal=self.bus.tell,
             spawn=self.spawn,
+            clock=self.store_time,
         )
         self.bus.handlers["task"] = self.dispatcher.on_node_message
         self._spawned: set[asyncio.Task[None]] = set()

@@ -15,7 +15,6 @@ from sockets import __version__, metrics
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
-from sockets.clock import StoreClock
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
@@ -56,8 +55,7 @@ class Node(Core):
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
-        self.store_time = StoreClock()
-        self.client_auth = ClientAuth(conf)
+        self.client_auth = ClientAuth(conf, self.presence.now)
         self.door = Door(conf)
         # Each lives as long as a session of its user.
         self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()

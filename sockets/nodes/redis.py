@@ -151,4 +151,6 @@ def warm_sync(client: SyncRedis, calls: NodeCalls) -> float:
 
 
 def _read(info: bytes, seen_at: float) -> NodeInfo:
-    return replace(msgspec.json.decode(info, type=NodeInfo), seen_at=seen_at)
+    known = msgspec.json.decode(info, type=NodeInfo)
+    # It dates its start by a clock of its own, which may be ahead.
+    return replace(known, seen_at=max(seen_at, known.started_at) if seen_at else 0.0)

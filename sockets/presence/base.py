@@ -145,8 +145,8 @@ class Presence(Protocol):
         They are out from now on; a node that does not hear of it finds them fenced.
         """
 
-    async def now(self, user: str) -> float:
-        """What time it is: the clock that all moments of this user are compared by."""
+    async def now(self) -> float:
+        """What time it is, by the store's clock: on a Cluster that of the registry's shard."""
 
     async def block(self, user: str, until: float | None) -> None:
         """Let no session of this user register, until a moment (seconds since the epoch, by the

@@ -173,9 +173,9 @@ class PresenceCalls:
         """Of COUNT."""
         return [self._keys.user(user, "sessions")], [self._now()]
 
-    def now(self, user: str) -> Call:
+    def now(self) -> Call:
         """Of NOW."""
-        return [self._keys.user(user, "sessions")], [self._now()]
+        return [self._keys.nodes("")], [self._now()]
 
     def block(self, user: str, until: float | None) -> Call:
         """Of BLOCK."""

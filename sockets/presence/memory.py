@@ -218,7 +218,7 @@ class MemoryPresence:
         self._left(found)
         return found.effects(ended=ended)
 
-    async def now(self, user: str) -> float:
+    async def now(self) -> float:
         return self._clock()
 
     async def block(self, user: str, until: float | None) -> None:

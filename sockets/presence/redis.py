@@ -108,9 +108,9 @@ class RedisPresence:
             answer = await END.run(self._client, call)
         return self._calls.ended(user, answer)
 
-    async def now(self, user: str) -> float:
+    async def now(self) -> float:
         with translated():
-            return float(await NOW.run(self._client, self._calls.now(user)))
+            return float(await NOW.run(self._client, self._calls.now()))
 
     async def block(self, user: str, until: float | None) -> None:
         with translated(writes=True):

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from tests.acceptance.gateway import Gateway, running
-from tests.acceptance.peers import client, refused
+from tests.acceptance.peers import client, refused, worker
 from tests.acceptance.test_http_api import api_of
 from tests.valkey import Server
 
 WRONG = 300
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+TASK = {"pool": "p", "event": "e"}
 
 pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="libfaketime is not installed")
 
@@ -68,6 +70,14 @@ async def test_a_wrong_clock_decides_nothing(tmp_path: Path, wrong: int) -> None
                 assert (await third.closed())[0] == 4508
                 fourth = await client(node, "42")
                 assert (await fourth.ask(type="sessions"))["ok"]
+                helper = await worker(node, pools="p")
+                assigning = asyncio.create_task(http.post("/tasks", json=TASK))
+                offer = await helper.receive()
+                await helper.ask(type="accept", task=offer["task"], offer=offer["offer"])
+                task = (await assigning).json()
+                assert before - 1 < task["created"] <= task["started"] + 1 < time.time() + 2
+                (one,) = (await http.get("/nodes")).json()["nodes"]
+                assert one["started_at"] <= one["seen_at"]
             for _ in range(4):
                 await asyncio.sleep(0.5)
                 assert (await fourth.ask(type="sessions"))["ok"], "renewals agree"

@@ -507,7 +507,7 @@ async def test_a_blocked_user_is_kept_out(presence: Presence) -> None:
 
 async def test_a_block_ends_at_its_moment(presence: Presence, clock: MovedClock) -> None:
     await presence.block("42", clock() + 60)
-    assert await presence.now("42") == clock()
+    assert await presence.now() == clock()
     assert isinstance((await presence.register(info(), NODE)).refused, Blocked)
     for moment in (clock(), clock() - 1, 0.0):
         await presence.block("42", moment)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
-from sockets.auth.clients import dated
 from sockets.clock import StoreClock, steady_time
-from sockets.presence.memory import MemoryPresence
-from sockets.types import Credentials
 from tests.unit.doubles import NOON, MovedClock
 
 
@@ -43,13 +39,3 @@ def test_a_store_whose_clock_was_set_is_believed() -> None:
     for step in (0.0, 300.0, -300.0):
         clock.heard(NOON + step, asked=999.5)
         assert clock() == pytest.approx(NOON + step)
-
-
-async def test_a_proof_is_dated_by_the_store_and_a_token_by_its_issuer() -> None:
-    presence = MemoryPresence(lease=30, clock=MovedClock())
-    asked = Credentials("42", "proxy", issued_at=5.0, asked=time.monotonic() - 60)
-    found = await dated(asked, presence)
-    assert found.issued_at == pytest.approx(NOON - 60, abs=1)
-    assert found == replace(asked, issued_at=found.issued_at)
-    token = Credentials("42", "jwt", issued_at=5.0)
-    assert await dated(token, presence) is token
