@@ -27,7 +27,8 @@ async def successor_of(here: Place, path: Path) -> Gateway:
 
 
 async def names(here: Place) -> list[str]:
-    return sorted(info.name for info in await here.registry.all())
+    """Of the living, without those of the other name."""
+    return sorted(info.name for info in await here.registry.all() if info.name != "b")
 
 
 async def both_names(here: Place) -> bool:
@@ -37,7 +38,9 @@ async def both_names(here: Place) -> bool:
 
 def nodes_in_the_database(here: Place) -> dict[str, int]:
     with psycopg.connect(here.database) as database:
-        return dict(database.execute("select name, pid from sockets_node").fetchall())
+        return dict(
+            database.execute("select name, pid from sockets_node where name <> 'b'").fetchall()
+        )
 
 
 def metric(node: Gateway) -> list[str]:
@@ -45,17 +48,24 @@ def metric(node: Gateway) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("gateway_node{")]
 
 
-@pytest.mark.parametrize("frozen", [1.5 * LEASE, 0.0], ids=["longer than its lease", "a moment"])
+@pytest.mark.parametrize(
+    ("frozen", "others"),
+    [(1.5 * LEASE, ()), (0.0, ()), (LEASE, ("b",))],
+    ids=["longer than its lease", "a moment", "cleared up behind"],
+)
 async def test_both_go_on_under_names_of_their_own(
-    tmp_path: Path, redis: Server, frozen: float
+    tmp_path: Path, redis: Server, frozen: float, others: tuple[str, ...]
 ) -> None:
     async with place(tmp_path, redis) as here:
-        (old,) = await here.begin("a")
+        old, *_ = await here.begin("a", *others)
         peers = await crowd(old, USERS)
         helper = await worker(old, pools="p")
         await here.until("rows", lambda: here.rows("node = 'a'") == len(USERS) + 1)
         old.signal(signal.SIGSTOP)
         await asyncio.sleep(frozen)
+        if others:  # which find it dead, and say so
+            told = len(USERS)
+            await here.until("told", lambda: len(here.heard("user_offline")) == told, BOUND + 5)
         new = await successor_of(here, tmp_path)
         await here.until("lost rows", lambda: here.rows("close_code = 4099") == len(USERS) + 1)
         late = await crowd(new, ["late"])
