@@ -135,6 +135,12 @@ class Attendance:
         come back as well, and one that seems to be dead may only be the second to do so."""
         return self._clock() - self._back_at < CATCH_UP * self._lease
 
+    @property
+    def out_of_touch(self) -> bool:
+        """Whether this node could not say for long that it lives. Perhaps nobody could, and then
+        all seem to be dead, itself too."""
+        return self._clock() - self._beaten > SILENCE * self._lease
+
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""
         self.life = life

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.acceptance.gateway import Gateway
 from tests.acceptance.peers import client
 from tests.acceptance.place import BOUND, GRACE, LEASE, Place, crowd, place, ready
@@ -30,11 +32,17 @@ async def all_are(node: Gateway, users: list[str], state: str) -> bool:
     return found == {state}
 
 
-async def refuse_writes(here: Place, on: bool) -> None:
-    await here.store.config_set("maxmemory", "1" if on else "0")
+REFUSALS = {
+    "no memory left": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "missing rights": ("ACL SETUSER default -zadd", "ACL SETUSER default +zadd"),
+}
 
 
-async def test_nobody_is_offline_while_writes_are_refused(tmp_path: Path, redis: Server) -> None:
+@pytest.mark.parametrize(("refuse", "allow"), REFUSALS.values(), ids=REFUSALS)
+async def test_nobody_is_offline_while_writes_are_refused(
+    tmp_path: Path, redis: Server, refuse: str, allow: str
+) -> None:
     async with place(tmp_path, redis) as here:
         a, b = await here.begin("a", "b")
         await crowd(a, USERS)
@@ -42,7 +50,7 @@ async def test_nobody_is_offline_while_writes_are_refused(tmp_path: Path, redis:
         await crowd(b, others)
         everybody = USERS + others
         await here.until("told", lambda: len(here.heard("user_online")) == len(everybody))
-        await refuse_writes(here, True)
+        assert redis.ask(refuse.encode()) == b"+OK\r\n"
         for node in (a, b):
             await here.until("in grace", lambda: all_are(node, everybody, "in_grace"))  # noqa: B023
             async with api_of(node) as http:
@@ -51,7 +59,7 @@ async def test_nobody_is_offline_while_writes_are_refused(tmp_path: Path, redis:
         ending = asyncio.get_running_loop().time() + LEASE + GRACE
         while asyncio.get_running_loop().time() < ending:
             assert await all_are(a, everybody, "in_grace")
-        await refuse_writes(here, False)
+        assert redis.ask(allow.encode()) == b"+OK\r\n"
         for node in (a, b):
             await here.until("back", lambda: all_are(node, everybody, "connected"))  # noqa: B023
             await here.until("ready", lambda: ready(node))  # noqa: B023

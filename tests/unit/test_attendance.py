@@ -641,3 +641,14 @@ async def test_who_cannot_be_settled_now_is_due_again(
     assert cluster.events["a"].told[-1] == "-away"
     await a.tick()
     assert await cluster.charged("a") == set()
+
+
+async def test_whoever_could_not_renew_buries_nobody(cluster: Cluster) -> None:
+    """Redis takes writes again: both seem to be dead, and one looks before it has renewed."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    for name, attendance in (("a", a), ("b", b)):
+        await attendance.arrive(info(f"at {name}"))
+    cluster.clock.advance(LEASE + 1)
+    assert await cluster.reaper(a).reap() == 0
+    assert (await cluster.nodes.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert cluster.events["a"].told == ["+at a"]
