@@ -7,6 +7,7 @@ what it leaves out has the default below.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -22,6 +23,8 @@ from sockets.types import Surface
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
 """What the API server can be told."""
+
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,17 @@ class Conf:
             raise ImproperlyConfigured("; ".join(problems))
 
     def _contradictions(self) -> Iterator[str]:
-        """Settings that cannot be meant together."""
+        """Settings that cannot be meant, or not together."""
+        if _NAMESPACE.fullmatch(self.namespace) is None:
+            yield (
+                f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
+                "use 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+        if "~" in self.node_name:
+            yield (
+                f"NODE_NAME: {self.node_name!r} has a ~, with which a node is named whose name "
+                "another process has taken; choose one without"
+            )
         if self.lease_ttl < 2 * self.lease_renew:
             yield (
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "

@@ -42,9 +42,11 @@ class Credentials:
     """Who a handshake proved to be.
 
     `subject` is the user id of a client, the key's name of a worker.
-    `expires_at` None: the proof has no end. `issued_at` None: nobody knows, and any revocation hits
-    it. `sid`: the id of a login, `jti`: that of a token, "" for none; both can be revoked. `info`:
-    JSON that presence shows; `meta`: JSON for server code only. `scopes`: what a worker may do.
+    `expires_at` None: the proof has no end. `issued_at`: by a token's issuer, else by the state
+    store, read before anybody was asked: whatever is revoked after that hits it. None: nobody
+    knows, and any revocation hits it. `sid`: the id of a login, `jti`: that of a token, "" for
+    none; both can be revoked. `info`: JSON that presence shows; `meta`: JSON for server code only.
+    `scopes`: what a worker may do.
     """
 
     subject: str

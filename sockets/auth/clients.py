@@ -15,6 +15,7 @@ from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
+from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, TryAgainLater, Unauthorized
 from sockets.types import Credentials
@@ -31,17 +32,19 @@ Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 class ClientAuth:
     """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
-    `published.run` must go on for as long as this is used.
+    `published.run` must go on for as long as this is used. `now`: dates proofs that have no date of
+    their own, by the clock that revocations are dated by; may raise GatewayUnavailable.
     """
 
-    def __init__(self, conf: Conf) -> None:
+    def __init__(self, conf: Conf, now: Now | None = None) -> None:
         self._conf = conf
+        self._now = now
         self.published = (
             PublishedKeys(conf.jwt_jwks_url, ttl=conf.jwt_jwks_ttl) if conf.jwt_jwks_url else None
         )
         self._tokens = Tokens(conf, self.published)
-        self._api_server = ApiServer(conf) if "proxy" in conf.auth else None
-        self._sessions = _django_sessions(conf) if "session" in conf.auth else None
+        self._api_server = ApiServer(conf, now=now) if "proxy" in conf.auth else None
+        self._sessions = _django_sessions(conf, now) if "session" in conf.auth else None
         self._seated = 0
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
@@ -114,11 +117,14 @@ class ClientAuth:
     async def _insecure(self, handshake: Handshake, token: str | None) -> Credentials | None:
         """Development: whoever says so is that user."""
         user = handshake.user_id()
-        return None if user is None else Credentials(user, "insecure", issued_at=time.time())
+        if user is None:
+            return None
+        issued_at = time.time() if self._now is None else await self._now()
+        return Credentials(user, "insecure", issued_at=issued_at)
 
 
-def _django_sessions(conf: Conf) -> DjangoSessions:
+def _django_sessions(conf: Conf, now: Now | None) -> DjangoSessions:
     # Here: a project without django.contrib.sessions has no models for it.
     from sockets.auth.django_sessions import DjangoSessions
 
-    return DjangoSessions(conf)
+    return DjangoSessions(conf, now)

@@ -15,6 +15,7 @@ import logging
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 from django.conf import settings
@@ -30,6 +31,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
+from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.types import Credentials
@@ -60,9 +62,13 @@ def login_id(session_key: str, secret: str | None = None) -> str:
 
 
 class DjangoSessions:
-    """Belongs to one event loop; the database is asked in threads of its own."""
+    """Belongs to one event loop; the database is asked in threads of its own.
 
-    def __init__(self, conf: Conf) -> None:
+    `now`: dates what it says, to be compared with revocations; None: this machine's clock does.
+    """
+
+    def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        self._now = now
         self._cookie = conf.session_cookie
         self._database = conf.session_database
         self._secret = conf.session_secret or settings.SECRET_KEY
@@ -82,6 +88,7 @@ class DjangoSessions:
             raise Unauthorized("a cookie counts only on pages of this origin: use a token")
         if _KEY.fullmatch(key) is None:
             raise Unauthorized(_UNKNOWN)
+        issued_at = time.time() if self._now is None else await self._now()
         if self._waiting >= MAX_WAITING:
             raise TryAgainLater(_AWAY)
         self._waiting += 1
@@ -89,7 +96,7 @@ class DjangoSessions:
         work.add_done_callback(self._done)
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await asyncio.shield(work)
+                return replace(await asyncio.shield(work), issued_at=issued_at)
         except TimeoutError:
             raise TryAgainLater(_AWAY) from None
 
@@ -109,7 +116,6 @@ class DjangoSessions:
             close_old_connections()
 
     def _read(self, key: str) -> Credentials:
-        asked_at = time.time()
         rows = Session.objects.using(self._database).filter(session_key=key)
         row = rows.filter(expire_date__gt=timezone.now()).first()
         if row is None:
@@ -119,7 +125,6 @@ class DjangoSessions:
             str(user.pk),
             "session",
             row.expire_date.timestamp(),
-            asked_at,
             sid=login_id(key, self._secret),
         )
 

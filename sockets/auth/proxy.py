@@ -19,6 +19,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import httpx
@@ -27,6 +28,7 @@ import msgspec
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
 from sockets.auth.tokens import check_info
+from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.fetch import Answer, FetchFailed, fetch, make_client
@@ -95,15 +97,18 @@ class Breaker:
 
 
 class ApiServer:
-    """Belongs to one event loop."""
+    """Belongs to one event loop. `now`: dates what it says, to be compared with revocations; None:
+    this machine's clock does."""
 
     def __init__(
         self,
         conf: Conf,
         *,
+        now: Now | None = None,
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._url = conf.proxy_url
         self._names = conf.auth_proxy_headers
         self._timeout = conf.auth_proxy_timeout
@@ -167,6 +172,7 @@ class ApiServer:
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=32).digest()
 
     async def _ask(self, key: bytes, headers: Mapping[str, str]) -> Credentials:
+        issued_at = None if self._now is None else await self._now()
         asked_at = time.time()
         try:
             answer = await fetch(
@@ -184,6 +190,8 @@ class ApiServer:
         if self._breaker.worked():
             logger.info("the API server says again who clients are")
         credentials = _credentials(told, asked_at)
+        if issued_at is not None:
+            credentials = replace(credentials, issued_at=issued_at)
         self._keep(key, credentials)
         return credentials
 

@@ -40,10 +40,10 @@ class ClientConsumer(GatewayConsumer):
 
     async def authenticate(self) -> Credentials:
         auth = self.node.client_auth
-        if self.handshake.params.get("auth") != "frame":
-            return await auth.authenticate(self.handshake)
-        with auth.seat():
-            token = await self._first_frame()
+        token = None
+        if self.handshake.params.get("auth") == "frame":
+            with auth.seat():
+                token = await self._first_frame()
         return await auth.authenticate(self.handshake, token)
 
     async def _first_frame(self) -> str:
@@ -128,7 +128,7 @@ class ClientConsumer(GatewayConsumer):
             return
         if not session.info.has_acked(ack.epoch, ack.offset):
             position = Position(ack.epoch, ack.offset)
-            session.info = replace(session.info, acked=position, acked_at=time.time())
+            session.info = replace(session.info, acked=position, acked_at=self.node.store_time())
 
     async def _on_send(self, send: Send) -> None:
         info = self.session.info

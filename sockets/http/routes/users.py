@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from django.http import HttpRequest
 from ninja import Router
 from ninja.errors import HttpError
@@ -15,11 +13,11 @@ from sockets.api import (
     adisconnect_user,
     apresence_of,
     apresence_of_users,
-    arevoke,
     asession_page,
     astream_position,
     aunblock_user,
 )
+from sockets.api.control import arevoke_till_now
 from sockets.auth.scopes import ADMIN, PRESENCE
 from sockets.codes import CloseCode
 from sockets.exceptions import InvalidMessage
@@ -108,8 +106,7 @@ async def disconnect(
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
     """All of the user, one login or one token counts no more; returns when the sockets are closed
     (4508)."""
-    before = None if what.before is None else min(what.before, time.time())
-    done = await arevoke(user, sid=what.sid, jti=what.jti, before=before)
+    done = await arevoke_till_now(user, sid=what.sid, jti=what.jti, before=what.before)
     return DisconnectedOut.of(done)
 
 

@@ -57,6 +57,16 @@ async def auth() -> AsyncIterator[DjangoSessions]:
     made.close()
 
 
+async def test_a_session_is_dated_by_the_store(user: User, store: SessionStore) -> None:
+    async def now() -> float:
+        return 1_000.0
+
+    made = DjangoSessions(Conf(auth=("session",)), now)
+    found = await made.ask(hand(store.session_key))
+    made.close()
+    assert found is not None and found.issued_at == 1_000.0
+
+
 async def refused(auth: DjangoSessions, handshake: Handshake, reason: str) -> None:
     with pytest.raises(Unauthorized, match=reason):
         await auth.ask(handshake)

@@ -225,3 +225,25 @@ async def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None
             await auth.ask(hand(f"s={n}"), None)
         assert len(auth._kept) == 3
         assert all(b"s=" not in key for key in auth._kept), "no cookie in memory"
+
+
+async def test_an_answer_is_dated_by_the_store_before_the_question() -> None:
+    """Whatever is revoked while the API server thinks hits it."""
+    times = [1_000.0]
+    async with api_server() as server:
+
+        async def now() -> float:
+            answered.append(len(server.requests))
+            return times[-1]
+
+        answered: list[int] = []
+        server.answer = says(user="42")
+        given = {"auth": ("proxy",), "api_server_url": f"http://127.0.0.1:{server.port}"}
+        auth = proxy.ApiServer(Conf(**given), now=now)  # type: ignore[arg-type]
+        first = await auth.ask(hand(), "one")
+        times.append(2_000.0)
+        kept, second = await auth.ask(hand(), "one"), await auth.ask(hand(), "two")
+        await auth.close()
+    assert first is not None and kept is not None and second is not None
+    assert (first.issued_at, kept.issued_at, second.issued_at) == (1_000.0, 1_000.0, 2_000.0)
+    assert answered == [0, 1], "read before it is asked"
