@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sockets.conf import Conf
-from sockets.exceptions import Unauthorized
+from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.ids import MAX_PROOF_ID, is_proof_id, is_user_id
 from sockets.types import Credentials
 
@@ -47,8 +47,12 @@ class TokenKey:
 class KeySet(Protocol):
     """Keys that an issuer publishes."""
 
-    async def keys(self, id: str) -> tuple[TokenKey, ...]:
-        """Those that are known; one called `id`, if there is one. Raises TryAgainLater."""
+    async def keys(self, id: str, address: str = "") -> tuple[tuple[TokenKey, ...], bool]:
+        """Those that are known, and whether one called `id` would be among them if there is one.
+        Raises TryAgainLater: none are known.
+
+        `address`: whose token asks, as `neighbourhood` has it; "" is not known.
+        """
 
 
 def secret_key(secret: str, id: str = "") -> TokenKey:
@@ -105,12 +109,23 @@ class Tokens:
         self._conf = conf
         self._published = published
 
-    async def check(self, token: str) -> Credentials:
-        """As check_token. Raises TryAgainLater too: the issuer's keys are not known yet."""
+    async def check(self, token: str, address: str = "") -> Credentials:
+        """As check_token. Raises TryAgainLater too: the issuer's keys are not known yet.
+
+        `address`: who shows it, as `neighbourhood` has it.
+        """
         keys = keys_of(self._conf)
-        if self._published is not None and len(token) <= MAX_TOKEN:
-            keys += await self._published.keys(_key_id(token))
-        return check_token(token, self._conf, keys)
+        if self._published is None or len(token) > MAX_TOKEN:
+            return check_token(token, self._conf, keys)
+        id = _key_id(token)
+        own = any(key.id == id for key in keys)
+        published, is_certain = await self._published.keys("" if own else id, address)
+        try:
+            return check_token(token, self._conf, keys + published)
+        except Unauthorized:
+            if is_certain:
+                raise
+            raise TryAgainLater("the key of this token is not known yet; try again") from None
 
 
 def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None) -> Credentials:

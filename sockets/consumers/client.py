@@ -41,7 +41,7 @@ class ClientConsumer(GatewayConsumer):
         auth = self.node.client_auth
         if self.handshake.params.get("auth") != "frame":
             return await auth.authenticate(self.handshake)
-        with auth.seat():
+        with auth.seat(self.handshake):
             token = await self._first_frame()
         return await auth.authenticate(self.handshake, token)
 

@@ -17,6 +17,7 @@ from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
+from sockets.protocol.places import Places
 from sockets.signals import client_message
 from sockets.types import Position
 from tests.unit.consumers.conftest import Peer
@@ -260,11 +261,9 @@ async def test_a_first_frame_that_is_wrong(
     assert closed[0] == code and closed[1].startswith(reason)
 
 
-async def test_a_first_frame_that_never_comes(
-    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_first_frame_that_never_comes(node: Node, client: MakePeer) -> None:
     node.conf = replace(node.conf, connect_timeout=0.05)
-    monkeypatch.setattr("sockets.auth.clients.MAX_SEATED", 1)
+    node.client_auth._seats = Places(1, 1)
     tab, more = client("auth=frame"), client("auth=frame")
     assert (await tab.connect(timeout=5))[0] and (await more.connect(timeout=5))[0]
     assert (await more.closed())[0] == 1013, "no seat"
@@ -272,7 +271,7 @@ async def test_a_first_frame_that_never_comes(
     gone = client("auth=frame")
     assert (await gone.connect(timeout=5))[0]
     await gone.leave()
-    assert node.client_auth._seated == 0 and len(node.hub) == 0
+    assert node.client_auth._seats.taken == 0 and len(node.hub) == 0
 
 
 async def test_a_token_of_another_user_is_the_end(client: MakePeer) -> None:
