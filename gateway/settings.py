@@ -126,6 +126,7 @@ GATEWAY: dict[str, Any] = {
     "jwt_public_keys": _JWT_PUBLIC_KEYS,
     "jwt_audience": _env.words("JWT_AUDIENCE"),
     "jwt_issuer": _env.words("JWT_ISSUER"),
+    "jwt_require_exp": _env.flag("JWT_REQUIRE_EXP", _default.jwt_require_exp),
     "jwt_leeway": _env.seconds("JWT_LEEWAY", _default.jwt_leeway, minimum=0),
     "jwt_jwks_url": _JWKS_URL,
     "jwt_jwks_ttl": _env.seconds("JWT_JWKS_TTL", _default.jwt_jwks_ttl, minimum=1),

@@ -53,6 +53,7 @@ class Conf:
     jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
     jwt_issuer: tuple[str, ...] = ()
     jwt_leeway: float = 10.0  # that two clocks may differ
+    jwt_require_exp: bool = True  # a token that does not say when it ends is refused
     jwt_jwks_url: str = ""  # where the issuer publishes its keys
     jwt_jwks_ttl: float = 600.0  # between two fetches of them
     connect_timeout: float = 10.0  # for the first frame of a client that has its token in there

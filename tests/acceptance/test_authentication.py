@@ -28,12 +28,21 @@ RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 
 
 def token(key: Any = JWT_SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    body = {"sub": "42", "iat": NOW - 60, "aud": "gateway", "iss": "us"} | claims
+    body = {
+        "sub": "42",
+        "iat": NOW - 60,
+        "exp": NOW + 3_600,
+        "aud": "gateway",
+        "iss": "us",
+    } | claims
     return jwt.encode({k: v for k, v in body.items() if v is not None}, key, algorithm=algorithm)
 
 
 def unsigned() -> str:
-    parts = ({"alg": "none", "typ": "JWT"}, {"sub": "42", "aud": "gateway", "iss": "us"})
+    parts = (
+        {"alg": "none", "typ": "JWT"},
+        {"sub": "42", "exp": NOW + 3_600, "aud": "gateway", "iss": "us"},
+    )
     encoded = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=") for one in parts]
     return b".".join([*encoded, b""]).decode()
 
@@ -64,6 +73,7 @@ BAD = {
     "swapped algorithm": token(RSA, "RS256"),
     "truncated": token()[:-4],
     "no signature": token().rpartition(".")[0] + ".",
+    "no end": token(exp=None),
     "no user": token(sub=None),
     "an empty user": token(sub=""),
     "a large info": token(info="x" * 1_100),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -26,6 +27,7 @@ RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
+ENDS = int(time.time()) + 3_600
 CONF = Conf(auth=("jwt",), jwt_jwks_url="http://127.0.0.1")
 
 
@@ -43,7 +45,7 @@ def keys(*entries: Any) -> Answer:
 
 def token(key: Any, algorithm: str, kid: str | None = None) -> str:
     headers = {} if kid is None else {"kid": kid}
-    return jwt.encode({"sub": "42"}, key, algorithm=algorithm, headers=headers)
+    return jwt.encode({"sub": "42", "exp": ENDS}, key, algorithm=algorithm, headers=headers)
 
 
 @asynccontextmanager

@@ -47,7 +47,9 @@ def tell_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def token(sub: str = "42", **claims: Any) -> str:
-    return jwt.encode({"sub": sub} | claims, JWT_SECRET, algorithm="HS256")
+    return jwt.encode(
+        {"sub": sub, "exp": int(time.time()) + 3_600} | claims, JWT_SECRET, algorithm="HS256"
+    )
 
 
 async def test_a_request_without_a_ref_is_not_answered(client: MakePeer) -> None:
@@ -201,8 +203,12 @@ async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> N
     answer = await tab.ask(type="refresh", token=token(exp=1))
     assert answer["error"] == {"code": "unauthorized", "message": "token: expired"}
     assert session.connection.expires_at >= soon + 60
+    endless = jwt.encode({"sub": "42"}, JWT_SECRET, algorithm="HS256")
+    answer = await tab.ask(type="refresh", token=endless)
+    assert answer["error"]["message"] == "token: claim 'exp' is missing"
+    assert session.connection.expires_at >= soon + 60
     assert (await tab.ask(type="refresh", token=token()))["ok"]
-    assert session.connection.expires_at is None
+    assert session.connection.expires_at >= soon + 3_000
 
 
 async def test_a_token_says_more_than_who_it_is(
