@@ -27,7 +27,7 @@ from sockets.protocol.messages import (
     Welcome,
 )
 from sockets.signals import client_message
-from sockets.types import Credentials, Kind, Position
+from sockets.types import MAX_SHOWN, Credentials, Kind, Position, newest
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +116,9 @@ class ClientConsumer(GatewayConsumer):
                             "since": info.connected_at,
                             "agent": info.agent,
                         }
-                        for info in infos
+                        for info in newest(infos)
                     ],
+                    more=len(infos) > MAX_SHOWN,
                 )
 
     def _on_ack(self, ack: Ack) -> None:

@@ -36,9 +36,7 @@ def compose(
     require_event(event)
     _check_options(durable, ttl, collapse_key, idempotency_key)
     if exclude_client is not None:
-        if not isinstance(exclude_client, str):
-            raise InvalidMessage("exclude_client is a client id, a string")
-        exclude_client = parse_ulid(exclude_client) or exclude_client
+        exclude_client = _client_id(exclude_client)
     id = id or new_id()
     body = encode_json(Body(id, event, data, round(now, 3)), limit)
     return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event)
@@ -79,6 +77,15 @@ def require_event(event: str) -> None:
     """Raises InvalidMessage."""
     if not isinstance(event, str) or not 1 <= len(event) <= 255:
         raise InvalidMessage("event must be a string of 1 to 255 characters")
+
+
+def _client_id(value: object) -> str:
+    """In its canonical form. Raises InvalidMessage: it is kept beside the message, so it has a
+    size, and what is no client id spares nobody."""
+    found = parse_ulid(value) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidMessage("exclude_client is a client id, a ULID of 26 characters")
+    return found
 
 
 def encode_json(value: object, limit: int) -> bytes:

@@ -83,6 +83,7 @@ class Notify(Struct, tag="notify"):
     collapse_key: Key | None = None
     ttl: Annotated[float, Meta(gt=0)] | None = None
     idempotency_key: Key | None = None
+    exclude_client: Id | None = None
     ref: Ref | UnsetType = UNSET
 
 
@@ -273,6 +274,7 @@ class Reply(Struct, tag="reply", omit_defaults=True):
     duplicate: bool = False
     online: bool | None = None
     sessions: list[dict[str, Any]] | None = None
+    more: bool | None = None
 
 
 class Closing(Struct, tag="closing"):

@@ -19,9 +19,9 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.places import Places
 from sockets.signals import client_message
-from sockets.types import Position
+from sockets.types import MAX_SHOWN, Position
 from tests.unit.consumers.conftest import Peer
-from tests.unit.doubles import JWT_SECRET
+from tests.unit.doubles import JWT_SECRET, info
 
 MakePeer = Callable[..., Peer]
 
@@ -75,9 +75,23 @@ async def test_a_users_own_sessions(node: Node, client: MakePeer) -> None:
     told = (await tabs[0].ask(type="sessions"))["sessions"]
     assert [(one["session"], one["client"], one["agent"]) for one in told] == [
         (welcome["session"], welcome["client"], f"browser {n}")
-        for n, welcome in enumerate(welcomes)
-    ]
+        for n, welcome in reversed(list(enumerate(welcomes)))
+    ], "newest first"
     assert all(abs(one["since"] - time.time()) < 60 for one in told)
+
+
+async def test_of_many_sessions_the_newest_are_told(node: Node, client: MakePeer) -> None:
+    tab = client()
+    welcome = await tab.opened()
+    for n in range(MAX_SHOWN + 5):
+        await node.presence.register(info("42", connected_at=float(n), id=f"{n:026}"))
+    told = await tab.ask(type="sessions")
+    assert told["more"] is True and len(told["sessions"]) == MAX_SHOWN
+    newest = [welcome["session"], *(f"{n:026}" for n in range(MAX_SHOWN + 4, 5, -1))]
+    assert [one["session"] for one in told["sessions"]] == newest
+    other = client("user_id=43")
+    await other.opened()
+    assert (await other.ask(type="sessions"))["more"] is False
 
 
 async def test_acks_move_forward_and_never_beyond_what_was_sent(
