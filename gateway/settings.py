@@ -176,6 +176,7 @@ GATEWAY: dict[str, Any] = {
     "node_connect_burst": _env.integer("NODE_CONNECT_BURST", _default.node_connect_burst),
     "handshake_timeout": _env.seconds("HANDSHAKE_TIMEOUT", _default.handshake_timeout),
     "max_pending": _env.integer("MAX_PENDING", _default.max_pending),
+    "max_idle": _env.integer("MAX_IDLE", _default.max_idle, minimum=0),
     "max_requests": _env.integer("MAX_REQUESTS", _default.max_requests, minimum=0),
     "header_size": _env.integer("HEADER_SIZE", _default.header_size, minimum=1_024),
     "workers_per_user": _env.integer("WORKERS_PER_USER", _default.workers_per_user),

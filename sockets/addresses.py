@@ -28,6 +28,10 @@ class Trusted:
     def __bool__(self) -> bool:
         return bool(self.count or self.networks)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether who holds a connection is a proxy, behind which many clients may be."""
+        return bool(self.count) or self.has(peer)
+
     def has(self, host: str) -> bool:
         """Whether this is the address of a trusted proxy."""
         try:

@@ -33,6 +33,10 @@ _REASONS: Final = {
     AtDoor.SLOW: "the request did not come in time",
     AtDoor.CROWDED: "too many connections without a request",
     AtDoor.HEADER: "the request's head is too large",
+    AtDoor.BODY: "the request's body is too large",
+    AtDoor.MALFORMED: "the request cannot be read",
+    AtDoor.IDLE: "too many connections are kept without a request",
+    AtDoor.FILES: "the process has no more open files for this port",
 }
 
 

@@ -381,6 +381,10 @@ class AtDoor(StrEnum):
     SLOW = "slow"
     CROWDED = "crowded"
     HEADER = "header"
+    BODY = "body"
+    MALFORMED = "malformed"
+    IDLE = "idle"
+    FILES = "files"
 
 
 class Audit(StrEnum):
