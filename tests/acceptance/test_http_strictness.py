@@ -108,21 +108,14 @@ def test_a_handshake_without_a_body_is_welcome(shared_gateway: Gateway) -> None:
     assert upgrade(shared_gateway.client_port, header="Content-Length: 0").status == 101
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/healthz;a=1",
-        "/healthz;",
-        "/;/healthz",
-        "/admin/;a=1",
-        "/admin/login/;x",
-        "/admin;/login/",
-        "/static/admin/css/base.css;x",
-        "/api/v1/nodes;v=1",
-        "/api/v1/users/42;x=1",
-        "/demo/;x",
-    ],
+PARAMETERS = (
+    *("/healthz;a=1", "/healthz;", "/;/healthz", "/admin/;a=1", "/admin/login/;x"),
+    *("/admin;/login/", "/static/admin/css/base.css;x", "/api/v1/nodes;v=1"),
+    *("/api/v1/users/42;x=1", "/demo/;x"),
 )
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
 def test_paths_have_no_parameters(shared_gateway: Gateway, path: str) -> None:
     key = {"Authorization": f"Bearer {API_KEY}"}
     for port in (shared_gateway.client_port, shared_gateway.worker_port):
@@ -241,12 +234,16 @@ def test_a_proxy_may_keep_as_many_as_fit(tmp_path: Path, trusted: str) -> None:
         assert not any(is_cut(peer, 0.1) for peer in peers[1:])
 
 
+def highest_descriptor(gateway: Gateway) -> int:
+    return max(int(path.name) for path in Path(f"/proc/{gateway.pid}/fd").iterdir())
+
+
 async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path / "data", **SHORT) as gateway, ExitStack() as stack:
         tab = await client(gateway, "42")
-        used = max(int(path.name) for path in Path(f"/proc/{gateway.pid}/fd").iterdir())
+        used = highest_descriptor(gateway)
         limit = used + 60
         resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (limit, limit))
         port = gateway.client_port
