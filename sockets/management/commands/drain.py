@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sockets.api import drain_node, nodes
 from sockets.exceptions import GatewayError
+from sockets.management.output import GatewayCommand
 
 POLL = 0.5
 """Seconds between two looks at how far it is."""
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Ends a node from elsewhere, as SIGTERM does on its own machine."""
 
     help = (
