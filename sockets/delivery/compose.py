@@ -11,7 +11,7 @@ from typing import Any
 from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.protocol.codec import to_json
-from sockets.protocol.messages import Body
+from sockets.protocol.messages import MAX_TTL, Body
 from sockets.streams.base import Appended, NewEntry
 from sockets.types import Position
 
@@ -113,7 +113,13 @@ def _check_options(
         if not durable:
             raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
         if name == "ttl":
-            if not isinstance(value, int | float) or not value > 0:
-                raise InvalidMessage("ttl is a number of seconds above 0")
+            if not _is_ttl(value):
+                raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
         elif not isinstance(value, str) or not 1 <= len(value) <= 255:
             raise InvalidMessage(f"{name} is a string of 1 to 255 characters")
+
+
+def _is_ttl(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= MAX_TTL

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 from pydantic import ConfigDict, Strict, StringConstraints
 
+from sockets.protocol.messages import MAX_TTL
 from sockets.types import (
     MAX_SHOWN,
     Disconnected,
@@ -65,7 +66,9 @@ class MessageIn(In):
     event: Event = Field(..., examples=["order.paid"])
     data: Any = Field(None, examples=[{"order": 7}])
     durable: bool = Field(True, description="Kept in the stream; false: now or never.")
-    ttl: Seconds | None = Field(None, gt=0, description="Seconds that it is worth delivering.")
+    ttl: Seconds | None = Field(
+        None, gt=0, le=MAX_TTL, description="Seconds that it is worth delivering."
+    )
     collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
     exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
     idempotency_key: Key | None = Field(

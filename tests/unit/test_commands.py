@@ -141,7 +141,7 @@ def test_watching_draws_the_page_anew_until_ctrl_c(
     ],
 )
 def test_numbers_that_are_none(told: dict[str, Any], wrong: tuple[str, ...]) -> None:
-    with pytest.raises(CommandError, match="at least 1"):
+    with pytest.raises(CommandError, match="1 to 10,000"):
         shown(*wrong)
 
 

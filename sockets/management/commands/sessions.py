@@ -16,6 +16,7 @@ from sockets.exceptions import GatewayError
 from sockets.management.output import GatewayCommand, HarmlessOutput, one_line
 from sockets.types import NodeInfo, SessionInfo, UserPresence
 
+MAX_LISTED = 10_000
 _MB = 1024 * 1024
 _DAY = 86_400
 
@@ -47,8 +48,8 @@ class Command(GatewayCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if options["limit"] < 1 or not 0 < options["interval"] <= _DAY:
-            raise CommandError("--limit is at least 1, --interval is more than 0, at most a day")
+        if not 1 <= options["limit"] <= MAX_LISTED or not 0 < options["interval"] <= _DAY:
+            raise CommandError("--limit is 1 to 10,000, --interval is more than 0, at most a day")
         show = self._show_json if options["json"] else self._show
         try:
             while True:
