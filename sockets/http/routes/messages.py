@@ -25,7 +25,7 @@ from sockets.types import Entry, Notification
 router = Router(tags=["Messages"])
 
 EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
-OFFSET = Query(0, ge=0, lt=2**63, description="Those behind it; 0: from the oldest that is kept.")
+OFFSET = Query(0, ge=0, le=2**53, description="Those behind it; 0: from the oldest that is kept.")
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",

@@ -50,8 +50,13 @@ CODE = Query(
 )
 CLIENT = Query(None, description="Only those of this client id.")
 SESSION = Query(None, description="Only this one.")
-CURSOR = Query(None, max_length=16_384, description="The `next` of the page before.")
-KEEP = Query([], max_length=500, description="Ids of clients or sessions to spare.")
+CURSOR = Query(
+    None,
+    max_length=8_192,
+    pattern="^[A-Za-z0-9_=-]*$",
+    description="The `next` of the page before.",
+)
+KEEP = Query([], max_length=300, description="Ids of clients or sessions to spare.")
 
 
 @router.get(
