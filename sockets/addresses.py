@@ -76,6 +76,12 @@ def client_of(
     return found
 
 
+def host_in(address: str) -> str:
+    """The host of "host:port" or "host"; what is no address, as it is."""
+    found = _parsed(address)
+    return found[0] if found else address
+
+
 def _parsed(entry: str) -> Address | None:
     """`1.2.3.4`, `1.2.3.4:56`, `::1`, `[::1]`, `[::1]:56`; None for anything else."""
     text = entry.strip()

@@ -118,8 +118,12 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
 
 
 def peer_address(scope: Mapping[str, Any]) -> str:
-    """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket."""
+    """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket. Of IPv6 "[host]:port",
+    which is no other address."""
     client = scope.get("client")
     if not client:
         return ""
-    return f"{client[0]}:{client[1]}" if client[1] else str(client[0])
+    host, port = str(client[0]), client[1]
+    if not port:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -197,10 +197,10 @@ def test_keys_and_escape_codes_stay_out_of_the_log(tmp_path: Path) -> None:
             assert "\x1b" not in written and len(written) < 4_000, written
 
 
-def kept(port: int, source: str = "127.0.0.1") -> socket.socket:
+def kept(port: int, source: str = "127.0.0.1", more: bytes = b"") -> socket.socket:
     """A connection that was useful once."""
     peer = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
-    peer.sendall(GET + b"\r\n")
+    peer.sendall(GET + b"\r\n" + more)
     assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
     return peer
 
@@ -214,12 +214,15 @@ def test_of_kept_connections_the_longest_idle_goes(tmp_path: Path) -> None:
         assert [is_cut(peer, 0.1) for peer in mine] == [False, False], "they have a share each"
         mine[0].settimeout(10)
         mine[0].sendall(GET[:20])  # under way: it is not idle
+        half = stack.enter_context(kept(port, more=GET[:20]))  # came with the one before
         others = [stack.enter_context(kept(port, f"127.0.0.{n}")) for n in range(3, 12)]
         assert is_cut(mine[1], 5), "now it is the oldest of all"
         assert any(is_cut(peer, 0.3) for peer in [*theirs, *others])
         mine[0].settimeout(10)
-        mine[0].sendall(GET[20:] + b"\r\n")
-        assert mine[0].recv(65_536).startswith(b"HTTP/1.1 200 ")
+        for peer in (mine[0], half):
+            peer.settimeout(10)
+            peer.sendall(GET[20:] + b"\r\n")
+            assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
         private = [stack.enter_context(kept(gateway.worker_port)) for _ in range(7)]
         assert not any(is_cut(peer, 0.05) for peer in private), "a backend keeps as many as fit"
         assert turned_away(gateway, "idle") >= 4
