@@ -163,7 +163,7 @@ def test_header_names_have_no_case_and_values_any_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("client", "expected"),
-    [(["192.0.2.7", 5], "192.0.2.7:5"), (("::1", 5), "::1:5"), (None, "")],
+    [(["192.0.2.7", 5], "192.0.2.7:5"), (("::1", 5), "[::1]:5"), (None, "")],
 )
 def test_the_address(client: Any, expected: str) -> None:
     assert hand("", client=client).address == expected
