@@ -56,6 +56,7 @@ class Conf:
     jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
     jwt_issuer: tuple[str, ...] = ()
     jwt_leeway: float = 10.0  # that two clocks may differ
+    jwt_require_exp: bool = True  # a token that does not say when it ends is refused
     jwt_jwks_url: str = ""  # where the issuer publishes its keys
     jwt_jwks_ttl: float = 600.0  # between two fetches of them
     connect_timeout: float = 10.0  # for the first frame of a client that has its token in there
@@ -105,6 +106,7 @@ class Conf:
     node_connect_burst: int = 5_000
     handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
     max_pending: int = 1_000  # connections of a node whose request is not here yet
+    max_idle: int = 1_000  # HTTP connections of a port, kept without a request; 0: any number
     max_requests: int = 1_000  # HTTP requests at once; 0: any number
     header_size: int = 16_384  # of a request's line and headers together
     workers_per_user: int = 100  # attached to one user on a node

@@ -4,6 +4,7 @@
     ├── Refused                 a connection that may not be: carries its close code
     │   ├── BadRequest              4500
     │   ├── Unauthorized            4501
+    │   │   └── MissingClaim            sockets.auth.tokens: the token lacks a claim
     │   ├── Forbidden               4502
     │   ├── SessionLimit            4505
     │   ├── Blocked                 4507

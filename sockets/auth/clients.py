@@ -7,8 +7,8 @@ when it does and is wrong: a bad token is never given a second chance by a weake
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 from sockets.auth.handshake import Handshake
@@ -17,14 +17,18 @@ from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
 from sockets.clock import Now
 from sockets.conf import Conf
-from sockets.exceptions import BadRequest, TryAgainLater, Unauthorized
+from sockets.exceptions import BadRequest, Unauthorized
+from sockets.protocol.places import Places
 from sockets.types import Credentials
 
 if TYPE_CHECKING:
     from sockets.auth.django_sessions import DjangoSessions
 
 MAX_SEATED: Final = 1_000
-"""Sockets of one node that wait for their first frame."""
+"""Sockets of one node that wait for their first frame ..."""
+
+SEATED_SHARE: Final = 250
+"""... and those of one address among them."""
 
 Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 
@@ -45,7 +49,7 @@ class ClientAuth:
         self._tokens = Tokens(conf, self.published)
         self._api_server = ApiServer(conf, now=now) if "proxy" in conf.auth else None
         self._sessions = _django_sessions(conf, now) if "session" in conf.auth else None
-        self._seated = 0
+        self._seats = Places(MAX_SEATED, SEATED_SHARE)
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
             "session": self._session,
@@ -64,16 +68,11 @@ class ClientAuth:
         if self._sessions is not None:
             self._sessions.close()
 
-    @contextmanager
-    def seat(self) -> Iterator[None]:
+    def seat(self, handshake: Handshake) -> AbstractContextManager[None]:
         """A place among the sockets that have not said yet who they are. Raises TryAgainLater."""
-        if self._seated >= MAX_SEATED:
-            raise TryAgainLater("too many sockets wait for their first frame")
-        self._seated += 1
-        try:
-            yield
-        finally:
-            self._seated -= 1
+        return self._seats.hold(
+            handshake.neighbourhood, "too many sockets wait for their first frame"
+        )
 
     async def authenticate(self, handshake: Handshake, token: str | None = None) -> Credentials:
         """Who this client is. Raises Unauthorized with a reason for people, or BadRequest.
@@ -104,7 +103,9 @@ class ClientAuth:
         raise BadRequest("tokens are not in use here")
 
     async def _jwt(self, handshake: Handshake, token: str | None) -> Credentials | None:
-        return None if token is None else await self._tokens.check(token)
+        if token is None:
+            return None
+        return await self._tokens.check(token, handshake.neighbourhood)
 
     async def _session(self, handshake: Handshake, token: str | None) -> Credentials | None:
         assert self._sessions is not None

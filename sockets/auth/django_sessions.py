@@ -34,13 +34,15 @@ from sockets.auth.origins import own_origin
 from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
+from sockets.protocol.places import Places
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
 
 THREADS: Final = 4
 MAX_WAITING: Final = 200
-"""Sockets that wait for the database at once."""
+WAITING_SHARE: Final = 50
+"""Sockets that wait for the database at once, and those of one address among them."""
 
 TIMEOUT: Final = 5.0
 """Seconds that the database gets for one of them."""
@@ -73,7 +75,7 @@ class DjangoSessions:
         self._database = conf.session_database
         self._secret = conf.session_secret or settings.SECRET_KEY
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-session")
-        self._waiting = 0
+        self._waiting = Places(MAX_WAITING, WAITING_SHARE)
 
     def close(self) -> None:
         """End the threads."""
@@ -89,19 +91,19 @@ class DjangoSessions:
         if _KEY.fullmatch(key) is None:
             raise Unauthorized(_UNKNOWN)
         issued_at = time.time() if self._now is None else await self._now()
-        if self._waiting >= MAX_WAITING:
+        address = handshake.neighbourhood
+        if not self._waiting.take(address):
             raise TryAgainLater(_AWAY)
-        self._waiting += 1
         work = asyncio.get_running_loop().run_in_executor(self._executor, self._find, key)
-        work.add_done_callback(self._done)
+        work.add_done_callback(lambda work: self._done(address, work))
         try:
             async with asyncio.timeout(TIMEOUT):
                 return replace(await asyncio.shield(work), issued_at=issued_at)
         except TimeoutError:
             raise TryAgainLater(_AWAY) from None
 
-    def _done(self, work: asyncio.Future[Credentials]) -> None:
-        self._waiting -= 1  # and not before: the thread is taken until then
+    def _done(self, address: str, work: asyncio.Future[Credentials]) -> None:
+        self._waiting.give_back(address)  # and not before: the thread is taken until then
         if not work.cancelled():
             work.exception()  # whoever asked may be gone
 

@@ -28,7 +28,7 @@ from sockets.protocol.messages import (
     Welcome,
 )
 from sockets.signals import client_message
-from sockets.types import Credentials, Kind, Position
+from sockets.types import MAX_SHOWN, Credentials, Kind, Position, newest
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,10 @@ class ClientConsumer(GatewayConsumer):
 
     async def authenticate(self) -> Credentials:
         auth = self.node.client_auth
-        token = None
-        if self.handshake.params.get("auth") == "frame":
-            with auth.seat():
-                token = await self._first_frame()
+        if self.handshake.params.get("auth") != "frame":
+            return await auth.authenticate(self.handshake)
+        with auth.seat(self.handshake):
+            token = await self._first_frame()
         return await auth.authenticate(self.handshake, token)
 
     async def _first_frame(self) -> str:
@@ -117,8 +117,9 @@ class ClientConsumer(GatewayConsumer):
                             "since": info.connected_at,
                             "agent": info.agent,
                         }
-                        for info in infos
+                        for info in newest(infos)
                     ],
+                    more=len(infos) > MAX_SHOWN,
                 )
 
     def _on_ack(self, ack: Ack) -> None:

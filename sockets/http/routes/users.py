@@ -48,7 +48,13 @@ CODE = Query(
 )
 CLIENT = Query(None, description="Only those of this client id.")
 SESSION = Query(None, description="Only this one.")
-KEEP = Query([], description="Ids of clients or sessions to spare.")
+CURSOR = Query(
+    None,
+    max_length=8_192,
+    pattern="^[A-Za-z0-9_=-]*$",
+    description="The `next` of the page before.",
+)
+KEEP = Query([], max_length=300, description="Ids of clients or sessions to spare.")
 
 
 @router.get(
@@ -140,8 +146,8 @@ async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
 )
 async def sessions(
     request: HttpRequest,
-    node: str | None = Query(None, description="Only those of this node."),
-    cursor: str | None = Query(None, description="The `next` of the page before."),
+    node: str | None = Query(None, max_length=255, description="Only those of this node."),
+    cursor: str | None = CURSOR,
     limit: int = Query(100, ge=1, le=1000, description="Users in a page, about."),
 ) -> SessionsOut:
     """A page at a time. Who is connected all the while is in one of the pages; somebody may be in
