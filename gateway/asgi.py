@@ -72,11 +72,13 @@ async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
     """Django, for so many requests at once; machines that look after this one always get in."""
     if scope["path"] in _OPERATIONS:
         await django_application(scope, receive, send)
-    elif node.door.begin_request(scope["gateway.surface"], _host(scope)):
+        return
+    surface, host = scope["gateway.surface"], _host(scope)
+    if node.door.begin_request(surface, host):
         try:
             await django_application(scope, receive, send)
         finally:
-            node.door.end_request()
+            node.door.end_request(surface, host)
     else:
         await send({"type": "http.response.start", "status": 503, "headers": _LATER})
         await send({"type": "http.response.body", "body": b"Too many requests at once.\n"})

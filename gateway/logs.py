@@ -1,7 +1,8 @@
 """How the process logs: every record through structlog, for people or as JSON lines, on stderr.
 
-Levels have Python's names and those usual among Node services. Tokens that slip into a line (a
-URL's query, a subprotocol, a header) are blotted out here, whoever logged them.
+Levels have Python's names and those usual among Node services. Tokens and keys that slip into a
+line (a URL's query, a subprotocol, a header) are blotted out here, whoever logged them, and nothing
+that a stranger chose steers a terminal, begins a line of its own or makes one endless.
 """
 
 from __future__ import annotations
@@ -28,12 +29,53 @@ LEVELS = {
     "critical": logging.CRITICAL,
     "silent": logging.CRITICAL + 10,
 }
+MAX_TEXT = 4_096
+"""Characters of a message; what is more is cut out of its middle."""
+
 _TOKEN = re.compile(r"(?i)((?:[?&](?:access_)?token=)|gateway\.bearer\.|\bbearer\s+)[^\s&\"',;\\]+")
+_KEY = re.compile(r"\bgw_(?:([a-z2-7]{8})_)?[A-Za-z0-9_-]{16,}")
+_HEADER = re.compile(
+    r"(?i)((?:authorization|cookie)(?:['\"]\s*,|['\"]?\s*[:=])\s*(?:b(?=['\"]))?['\"]?)"
+    r"(?!\s|bearer\s)[^\s\"',}]+(?:\s+[^\s\"',}:=]+)?"
+)
+# Control characters, what turns the direction of writing, and ends of lines that are no newline.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def redact(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
-    """Blot out tokens in a line that is ready to be written: whatever object they came in."""
-    return _TOKEN.sub(r"\1[redacted]", str(line))
+    """Blot out tokens and keys in a line that is ready to be written: whatever object they came
+    in."""
+    text = _TOKEN.sub(r"\1[redacted]", str(line))
+    text = _KEY.sub(lambda found: f"gw_{found[1] or ''}[redacted]", text)
+    return _STEERING.sub(_escaped, _HEADER.sub(r"\1[redacted]", text))
+
+
+def bounded(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What follows a newline is indented, so that it is never taken for a line of ours; messages
+    and what Django puts beside them have an end."""
+    event["event"] = _indented(_cut(str(event.get("event", ""))))
+    if "exception" in event:
+        event["exception"] = _indented(str(event["exception"]))
+    if "request" in event:
+        event["request"] = _cut(repr(event["request"]))
+    return event
+
+
+def _cut(text: str) -> str:
+    half = MAX_TEXT // 2
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n    ")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"  # as JSON has it
 
 
 _SHARED: list[Processor] = [
@@ -58,6 +100,7 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
     render: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
+        bounded,
         renderer,
         redact,
     ]
@@ -74,6 +117,9 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            # Django's own handler would write each line once more, and as it came.
+            "django": {"handlers": []},
+            "django.server": {"handlers": [], "propagate": True},
             # A stranger's wrong address is no news: without this, each scan fills the log.
             "django.request": {"level": max(level, logging.ERROR)},
             "django.security.DisallowedHost": {"level": max(level, logging.CRITICAL)},

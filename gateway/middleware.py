@@ -17,7 +17,7 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
@@ -72,10 +72,20 @@ class SurfaceMiddleware(Middleware):
     def __call__(self, request: HttpRequest) -> Answer:
         request.urlconf = URLCONFS[surface_of(request)]
         keep_segments(request)
+        if _has_parameters(request):
+            raise Http404("paths have no parameters (;) here")
         if request.path_info not in _ANY_HOST:
             request.get_host()  # DisallowedHost, which Django answers with 400
         response: Answer = self.get_response(request)
         return response
+
+
+def _has_parameters(request: HttpRequest) -> bool:
+    """Whether the path has a `;` that is not percent-encoded: a proxy before us may read what
+    follows as parameters of the path (RFC 3986 section 3.3), and take it for another one."""
+    scope: dict[str, Any] = getattr(request, "scope", {})
+    raw: bytes = scope.get("raw_path") or b""
+    return b";" in raw.partition(b"?")[0]
 
 
 class ProblemMiddleware(Middleware):

@@ -28,6 +28,10 @@ class Trusted:
     def __bool__(self) -> bool:
         return bool(self.count or self.networks)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether who holds a connection is a proxy, behind which many clients may be."""
+        return bool(self.count) or self.has(peer)
+
     def has(self, host: str) -> bool:
         """Whether this is the address of a trusted proxy."""
         try:
@@ -70,6 +74,12 @@ def client_of(
         if not trusted.has(found[0]):
             break
     return found
+
+
+def host_in(address: str) -> str:
+    """The host of "host:port" or "host"; what is no address, as it is."""
+    found = _parsed(address)
+    return found[0] if found else address
 
 
 def _parsed(entry: str) -> Address | None:

@@ -19,7 +19,8 @@ from sockets.codes import LOST
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.nodes.base import Nodes
-from sockets.presence.base import Effects, Fenced, Presence, Registered
+from sockets.presence.base import Effects, Fenced, PartlyRenewed, Presence, Registered
+from sockets.presence.doubt import CATCH_UP, SILENCE
 from sockets.types import Kind, NodeInfo, PresenceChange, SessionInfo
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ TICK = 0.5
 BATCH = 500
 TOLD_TIMEOUT = 10.0
 """Seconds to tell what a dead node had not; then somebody tries again later."""
-
-SILENCE = 0.6
-"""Of a lease: whoever was silent for so long, and not only late, has been out of touch."""
 
 Key = tuple[Kind, str]
 
@@ -62,6 +60,7 @@ class Attendance:
         self._beaten = -float("inf")
         self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
+        self._patient_until = 0.0  # the others may not have renewed yet
         self._here: Counter[Key] = Counter()
         self._due: dict[Key, float] = {}  # when to settle
         self._untold: dict[str, set[int]] = {}  # generations that are being announced
@@ -107,8 +106,12 @@ class Attendance:
             raise
 
     async def renew(self, infos: Sequence[SessionInfo]) -> tuple[Fenced, ...]:
-        """These are still here; returns those that must be closed."""
-        effects = await self._presence.renew(infos, self._by)
+        """These are still here; returns those that must be closed. Raises PartlyRenewed too."""
+        try:
+            effects = await self._presence.renew(infos, self._by)
+        except PartlyRenewed as error:
+            self._heed(error.effects)
+            raise
         self._heed(effects)
         return effects.fenced
 
@@ -121,6 +124,8 @@ class Attendance:
         now = self._clock()
         if now - self._beaten > SILENCE * self._lease:
             self._back_at = now
+            if self._beaten > -float("inf"):  # else it has only begun
+                self._patient_until = now + CATCH_UP * self._lease
         self._beaten = now
         self._warm_until = now + warm
 
@@ -128,7 +133,13 @@ class Attendance:
     def just_back(self) -> bool:
         """Whether this node was out of touch a moment ago. Perhaps the store was: then the others
         come back as well, and one that seems to be dead may only be the second to do so."""
-        return self._clock() - self._back_at < self._lease / 4
+        return self._clock() - self._back_at < CATCH_UP * self._lease
+
+    @property
+    def out_of_touch(self) -> bool:
+        """Whether this node could not say for long that it lives. Perhaps nobody could, and then
+        all seem to be dead, itself too."""
+        return self._clock() - self._beaten > SILENCE * self._lease
 
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""
@@ -174,7 +185,7 @@ class Attendance:
     async def _settle(self, kind: Kind, users: list[str]) -> None:
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
-            warm = max(0.0, self._warm_until - self._clock())
+            warm = max(0.0, max(self._warm_until, self._patient_until) - self._clock())
             # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
             due = {(kind, user): self._due.pop((kind, user)) for user in some}
             # A renewal that Redis carried out late leaves a lease of nobody: it is waited for too.
@@ -186,10 +197,12 @@ class Attendance:
             except BaseException:
                 self._due = due | self._due
                 raise
+            waiting = {key: at for key, at in due.items() if key[1] not in settled}
+            self._due = waiting | self._due
             for user, effects in settled.items():
                 # While somebody is here nothing has to be waited for: they will leave.
                 self._heed(effects, None if (kind, user) in self._here else (kind, user))
-            self._perhaps_idle.update(due)
+            self._perhaps_idle.update(due.keys() - waiting.keys())
 
     async def _say_told(self) -> None:
         told, self._told = self._told, []

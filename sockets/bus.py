@@ -38,6 +38,16 @@ class Bus:
         """From when this returns, messages arrive. Raises GatewayUnavailable."""
         await self._layer.group_add_sink(node_group(self.node), self.receive)
 
+    async def rename(self, node: str) -> None:
+        """Be called so from now on. Raises GatewayUnavailable, and then nothing has changed."""
+        before = node_group(self.node)
+        await self._layer.group_add_sink(node_group(node), self.receive)
+        self.node = node
+        try:
+            await self._layer.group_discard_sink(before, self.receive)
+        except GatewayError as error:
+            logger.warning("the group of the former name could not be left in order: %s", error)
+
     async def stop(self) -> None:
         """No more messages."""
         await self._layer.group_discard_sink(node_group(self.node), self.receive)

@@ -7,6 +7,7 @@ what it leaves out has the default below.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -22,6 +23,8 @@ from sockets.types import Surface
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
 """What the API server can be told."""
+
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class Conf:
     jwt_audience: tuple[str, ...] = ()  # one of these must be in `aud`; (): whatever it says
     jwt_issuer: tuple[str, ...] = ()
     jwt_leeway: float = 10.0  # that two clocks may differ
+    jwt_require_exp: bool = True  # a token that does not say when it ends is refused
     jwt_jwks_url: str = ""  # where the issuer publishes its keys
     jwt_jwks_ttl: float = 600.0  # between two fetches of them
     connect_timeout: float = 10.0  # for the first frame of a client that has its token in there
@@ -102,6 +106,7 @@ class Conf:
     node_connect_burst: int = 5_000
     handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
     max_pending: int = 1_000  # connections of a node whose request is not here yet
+    max_idle: int = 1_000  # HTTP connections of a port, kept without a request; 0: any number
     max_requests: int = 1_000  # HTTP requests at once; 0: any number
     header_size: int = 16_384  # of a request's line and headers together
     workers_per_user: int = 100  # attached to one user on a node
@@ -160,7 +165,17 @@ class Conf:
             raise ImproperlyConfigured("; ".join(problems))
 
     def _contradictions(self) -> Iterator[str]:
-        """Settings that cannot be meant together."""
+        """Settings that cannot be meant, or not together."""
+        if _NAMESPACE.fullmatch(self.namespace) is None:
+            yield (
+                f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
+                "use 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+        if "~" in self.node_name:
+            yield (
+                f"NODE_NAME: {self.node_name!r} has a ~, with which a node is named whose name "
+                "another process has taken; choose one without"
+            )
         if self.lease_ttl < 2 * self.lease_renew:
             yield (
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "

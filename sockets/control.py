@@ -50,9 +50,10 @@ class Control:
         )
         return await self._close(_by_node(effects.ended), code, reason)
 
-    async def block(self, user: str, seconds: float | None, code: int, reason: str) -> Disconnected:
-        """Let the user in no more, for so long or for ever; who is in has to go."""
-        await self._presence.block(user, seconds)
+    async def block(self, user: str, until: float | None, code: int, reason: str) -> Disconnected:
+        """Let the user in no more, until then by the store's clock or for ever; who is in has to
+        go."""
+        await self._presence.block(user, until)
         return await self.disconnect(
             user, client=None, session=None, keep=(), code=code, reason=reason
         )

@@ -4,6 +4,7 @@
     ├── Refused                 a connection that may not be: carries its close code
     │   ├── BadRequest              4500
     │   ├── Unauthorized            4501
+    │   │   └── MissingClaim            sockets.auth.tokens: the token lacks a claim
     │   ├── Forbidden               4502
     │   ├── SessionLimit            4505
     │   ├── Blocked                 4507
@@ -18,6 +19,7 @@
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── TaskIdTaken             another task has this `task_id`
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
+    │   └── PartlyRenewed           sockets.presence.base: a shard did not take its renewals
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
     ├── AlreadyRunning          another process has this one's place
     └── MisconfiguredRedis      the server at REDIS_URL cannot keep the gateway's promises

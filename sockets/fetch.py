@@ -24,6 +24,18 @@ class FetchFailed(Exception):
     """There was no answer that could be read; the text says why, and holds no secret."""
 
 
+class NoConnection(FetchFailed):
+    """The server could not be reached at all: whoever asked has no part in it."""
+
+
+class NoAnswer(FetchFailed):
+    """The server was reached, and said nothing in time, or hung up: it may be the question's."""
+
+
+class UnreadableAnswer(FetchFailed):
+    """The server has answered, with what is too large to be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the server said; names of headers in lower case."""
@@ -63,7 +75,7 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> Answer:
-    """One request. `timeout`: seconds for all of it. Raises FetchFailed."""
+    """One request. `timeout`: seconds for all of it. Raises FetchFailed or one of its kinds."""
     try:
         async with (
             asyncio.timeout(timeout),
@@ -73,12 +85,20 @@ async def fetch(
             async for part in response.aiter_raw():
                 body += part
                 if len(body) > MAX_ANSWER:
-                    raise FetchFailed(f"its answer has more than {MAX_ANSWER} bytes")
+                    raise UnreadableAnswer(f"its answer has more than {MAX_ANSWER} bytes")
             return Answer(response.status_code, dict(response.headers), bytes(body))
     except TimeoutError:
-        raise FetchFailed(f"no answer within {timeout:g} s") from None
+        raise NoAnswer(f"no answer within {timeout:g} s") from None
     except FetchFailed:
         raise
+    except httpx.ConnectError as error:
+        raise NoConnection(_text(error)) from error
+    except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+        raise NoAnswer(_text(error)) from error
     except Exception as error:
         # httpx lets errors of the layers below it pass.
-        raise FetchFailed(f"{type(error).__name__}: {error}"[:200]) from error
+        raise FetchFailed(_text(error)) from error
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

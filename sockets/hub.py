@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-from sockets.addresses import neighbourhood
+from sockets.addresses import host_in, neighbourhood
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
@@ -103,7 +103,7 @@ class LocalSession:
         """What counts as its address in limits; "" for a worker, and where it is not known."""
         if self.info.kind is not Kind.CLIENT:
             return ""
-        return neighbourhood(self.info.address.rpartition(":")[0].strip("[]"))
+        return neighbourhood(host_in(self.info.address))
 
     def __repr__(self) -> str:
         return f"<LocalSession {self.info.kind} {self.info.id}>"

@@ -15,6 +15,9 @@ MAX_USER_ID = 1024
 MAX_PROOF_ID = 255
 """Characters of the id of a login (`sid`) or a token (`jti`)."""
 
+MAX_ULID = 26
+"""Characters; it has no other length."""
+
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 
 _POOL = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -27,6 +30,8 @@ def new_id() -> str:
 
 def parse_ulid(text: str) -> str | None:
     """The ULID in its canonical upper case, or None if it is not one."""
+    if len(text) != MAX_ULID:
+        return None  # before a copy is made of something large
     text = text.upper()
     return text if _ULID.match(text) else None
 

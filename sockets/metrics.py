@@ -153,6 +153,15 @@ tasks_ended: Final = {state: TASKS_ENDED.labels(state.value) for state in TaskSt
 
 # Nodes.
 
+NODE: Final = Gauge("gateway_node", "1, for the name of this process among the nodes.", ["node"])
+
+
+def name_node(name: str) -> None:
+    """This process is called so among the nodes; it has one name at a time."""
+    NODE.clear()
+    NODE.labels(name).set(1)
+
+
 NODES_REAPED: Final = Counter(
     "gateway_nodes_reaped", "Dead nodes behind which this one has cleared up."
 )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sockets import metrics
 from sockets.attendance import Attendance
@@ -18,7 +18,7 @@ from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import Hub, LocalSession, Room
 from sockets.layers.groups import CLIENTS, user_group
-from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced
+from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
 from sockets.streams.base import Streams
@@ -61,6 +61,7 @@ class Sessions:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
+        self._node = conf.node_name
         self._hub = hub
         self._streams = streams
         self._attendance = attendance
@@ -113,6 +114,8 @@ class Sessions:
         most = self._conf.sessions_per_address
         if most and self._hub.neighbours(session) >= most:
             raise TryAgainLater("too many sessions from this address")
+        if session.info.node != self._node:  # it was renamed while this one proved who it is
+            session.info = replace(session.info, node=self._node)
         self._hub.add(session)
         metrics.sessions[session.info.kind].inc()
         self._recorder.session_opened(session.info)
@@ -178,9 +181,12 @@ class Sessions:
     async def renew(self) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers.
 
-        Raises GatewayUnavailable; what was done until then stays done.
+        Raises GatewayUnavailable; what was done until then stays done. Where only a shard of a
+        Cluster does not take it, all others are renewed before that is raised.
         """
         sessions = list(self._hub)
+        partly: PartlyRenewed | None = None
+        began = time.monotonic()
         for start in range(0, len(sessions), SLICE):
             # Asked anew for each slice: meanwhile sockets close. A session that is closing must
             # not fence the one that replaced it, one that still opens has no lease yet.
@@ -189,7 +195,13 @@ class Sessions:
                 for session in sessions[start : start + SLICE]
                 if session.present and session.close_code is None
             ]
-            for fenced in await self._attendance.renew([session.info for session in some]):
+            try:
+                ended = await self._attendance.renew([session.info for session in some])
+            except PartlyRenewed as error:
+                if time.monotonic() - began > self._conf.lease_renew:
+                    raise  # it costs so long that the next round should begin
+                partly, ended = error, error.effects.fenced
+            for fenced in ended:
                 self._fence(fenced)
             for session in some:
                 if session.closed:
@@ -204,6 +216,8 @@ class Sessions:
             for user, head in (await self._streams.heads(by_user, told)).items():
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
+        if partly is not None:
+            raise partly
 
     async def renew_now(self, session: LocalSession) -> None:
         """What is known of this one has changed. Raises GatewayUnavailable."""
@@ -212,6 +226,12 @@ class Sessions:
                 self._fence(fenced)
             if session.closed:
                 await self._attendance.leave_again(session.info)
+
+    def rename(self, node: str) -> None:
+        """This node is called so now: leases and rows say it when they are written next."""
+        self._node = node
+        for session in self._hub:
+            session.info = replace(session.info, node=node)
 
     def reopen_rows(self) -> None:
         """Others took this node for dead, and closed the rows of its sessions as lost."""

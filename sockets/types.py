@@ -5,10 +5,10 @@ Times are seconds since the Unix epoch (float), as `time.time()` gives them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class Kind(StrEnum):
@@ -42,9 +42,11 @@ class Credentials:
     """Who a handshake proved to be.
 
     `subject` is the user id of a client, the key's name of a worker.
-    `expires_at` None: the proof has no end. `issued_at` None: nobody knows, and any revocation hits
-    it. `sid`: the id of a login, `jti`: that of a token, "" for none; both can be revoked. `info`:
-    JSON that presence shows; `meta`: JSON for server code only. `scopes`: what a worker may do.
+    `expires_at` None: the proof has no end. `issued_at`: by a token's issuer, else by the state
+    store, read before anybody was asked: whatever is revoked after that hits it. None: nobody
+    knows, and any revocation hits it. `sid`: the id of a login, `jti`: that of a token, "" for
+    none; both can be revoked. `info`: JSON that presence shows; `meta`: JSON for server code only.
+    `scopes`: what a worker may do.
     """
 
     subject: str
@@ -90,6 +92,15 @@ class SessionInfo:
         """Whether the client has acknowledged this message."""
         acked = self.acked
         return acked is not None and acked.epoch == epoch and acked.offset >= offset
+
+
+MAX_SHOWN: Final = 100
+"""Sessions of one user that one answer holds."""
+
+
+def newest(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+    """What an answer holds of a user's sessions: the newest MAX_SHOWN, newest first."""
+    return sorted(infos, key=lambda info: (info.connected_at, info.id), reverse=True)[:MAX_SHOWN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +385,10 @@ class AtDoor(StrEnum):
     SLOW = "slow"
     CROWDED = "crowded"
     HEADER = "header"
+    BODY = "body"
+    MALFORMED = "malformed"
+    IDLE = "idle"
+    FILES = "files"
 
 
 class Audit(StrEnum):

@@ -2,11 +2,14 @@
 
     put -> queue, bounded -> batches of 100 -> POST -> 2xx             done(True)
                                 ^______________|  -> away, busy, wrong settings: again, later
+                                ^______________|  -> fails at this batch alone, or
                                 ^______________|  -> refused: in halves, until one event is alone;
                                                      that one is dropped, done(True)
 
 One request at a time. A batch is repeated as it is, under the id it has, until it is taken or
-refused; the events behind it wait, and beyond `queue_size` of them the oldest goes.
+refused; the events behind it wait, and beyond `queue_size` of them the oldest goes. One event that
+the API server cannot stand (500), which may hold what a stranger chose, ends all others' waiting no
+later than that shows.
 """
 
 from __future__ import annotations
@@ -35,6 +38,10 @@ logger = logging.getLogger(__name__)
 BATCH: Final = 100  # events in one request
 MIN_BACKOFF: Final = 0.5  # seconds; the bound of the first pause, doubled with each failure
 
+STRIKES: Final = 5
+"""Answers such as 500 to one batch, in a row, after which it is looked at what they are for."""
+
+_AWAY: Final = frozenset({502, 503, 504})  # of a proxy before it; other 5xx are its own errors
 _BUSY: Final = frozenset({408, 425, 429})
 # Not the event's fault: whoever sets the gateway up has to do something.
 _CHECK: Final = {
@@ -54,9 +61,14 @@ class _Event:
     done: Done | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
+    """`strikes`: errors of the API server's own that it was answered. `overtaken`: what is behind
+    it was taken meanwhile."""
+
     events: Sequence[_Event]
+    strikes: int = 0
+    overtaken: bool = False
     id: str = field(default_factory=new_id)
 
     @property
@@ -65,7 +77,8 @@ class _Batch:
 
     def halves(self) -> tuple[_Batch, _Batch]:
         middle = len(self.events) // 2
-        return _Batch(self.events[:middle]), _Batch(self.events[middle:])
+        first, second = self.events[:middle], self.events[middle:]
+        return _Batch(first, self.strikes), _Batch(second, self.strikes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class _Failure:
     reason: str
     check: str = ""
     retry_after: float = 0.0  # seconds
+    is_strike: bool = False  # it may be for what is in the batch
 
 
 @dataclass(slots=True)
@@ -115,6 +129,7 @@ class Webhooks:
         self._queue: deque[_Event] = deque()
         self._batches: deque[_Batch] = deque()  # at work: one, or what is left of its halves
         self._arrived = asyncio.Event()
+        self._aside: list[_Batch] = []  # single events, while those behind them are tried
         self._stopping = asyncio.Event()
         self._closed = False
         self._runner: asyncio.Task[None] | None = None
@@ -124,7 +139,8 @@ class Webhooks:
     @property
     def pending(self) -> int:
         """Events that are not settled."""
-        return len(self._queue) + sum(len(batch.events) for batch in self._batches)
+        at_work = sum(len(batch.events) for batch in self._batches)
+        return len(self._queue) + at_work + len(self._aside)
 
     def put(self, event: dict[str, Any], done: Done | None = None) -> None:
         """Send this, which must be JSON, soon. Never blocks, never raises.
@@ -169,6 +185,7 @@ class Webhooks:
         if self._runner is not None and not self._runner.done():
             self._runner.cancel()
             await asyncio.wait({self._runner})
+        self._step_back()
         left = [event for batch in self._batches for event in batch.events] + [*self._queue]
         self._batches.clear()
         self._queue.clear()
@@ -191,7 +208,7 @@ class Webhooks:
             await self._arrived.wait()
         if len(self._queue) < BATCH:
             await self._wait(self._interval)
-        count = min(BATCH, len(self._queue))
+        count = 1 if self._aside else min(BATCH, len(self._queue))
         self._batches.append(_Batch([self._queue.popleft() for _ in range(count)]))
         return True
 
@@ -216,9 +233,13 @@ class Webhooks:
         if failure is not None:
             self._note_failure(failure)
             await self._pause(failure.retry_after)
+            self._look_at(batch, failure)
             return
         self._note_success()
         self._batches.popleft()
+        for one in self._aside:
+            one.overtaken = True
+        self._step_back()
         if status < 300:
             metrics.webhooks["sent"].inc(len(batch.events))
             for event in batch.events:
@@ -226,8 +247,33 @@ class Webhooks:
         elif len(batch.events) > 1:
             self._batches.extendleft(reversed(batch.halves()))
         else:
-            self._refuse(batch.events[0], status)
+            self._refuse(batch.events[0], f"HTTP {status}")
         self._show()
+
+    def _look_at(self, batch: _Batch, failure: _Failure) -> None:
+        """Find out whether it is an event that fails, or the API server: what is left of the batch
+        steps aside for what is behind it. If that is taken, and it fails again, it is the event."""
+        if not failure.is_strike:
+            self._step_back()
+            return
+        batch.strikes += 1
+        if batch.strikes < STRIKES:
+            return
+        self._batches.popleft()
+        if len(batch.events) > 1:
+            self._batches.extendleft(reversed(batch.halves()))
+        elif batch.overtaken:
+            self._refuse(batch.events[0], failure.reason)
+            self._show()
+        else:
+            self._aside.append(batch)
+            if not self._batches and not self._queue:
+                self._step_back()
+
+    def _step_back(self) -> None:
+        """In their order, before all others."""
+        self._batches.extendleft(reversed(self._aside))
+        self._aside.clear()
 
     async def _post(self, batch: _Batch) -> tuple[int, str]:
         """The status and `Retry-After` of the answer."""
@@ -287,11 +333,11 @@ class Webhooks:
             )
             self._outage = None
 
-    def _refuse(self, event: _Event, status: int) -> None:
+    def _refuse(self, event: _Event, reason: str) -> None:
         members = msgspec.json.decode(event.json)
         logger.warning(
-            "the API server refuses an event for good (HTTP %d): type %.40r, id %.80r",
-            status,
+            "the API server refuses an event for good (%s): type %.40r, id %.80r",
+            reason,
             members.get("type"),
             members.get("id"),
         )
@@ -317,7 +363,7 @@ def _failure(status: int, retry_after: str) -> _Failure | None:
     check = _REDIRECT if 300 <= status < 400 else _CHECK.get(status, "")
     # The other form is a date; clocks differ, and our own pauses do as well.
     seconds = float(retry_after) if re.fullmatch(r"[0-9]+", retry_after) else 0.0
-    return _Failure(f"HTTP {status}", check, seconds)
+    return _Failure(f"HTTP {status}", check, seconds, status >= 500 and status not in _AWAY)
 
 
 async def _read(response: httpx.Response) -> None:

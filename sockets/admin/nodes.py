@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib import admin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
@@ -17,6 +17,14 @@ from django.utils.safestring import SafeString
 from sockets.admin.shown import ReadOnly, Tone, badge
 from sockets.conf import get_conf
 from sockets.models import OPEN, Node, Session
+from sockets.node.node import current_node
+from sockets.recorder.rows import moment
+
+
+def _now() -> datetime:
+    """By the clock that nodes say when they were seen by, where this process knows it."""
+    here = current_node()
+    return timezone.now() if here is None else moment(here.store_time())
 
 
 @admin.register(Node)
@@ -60,7 +68,7 @@ class NodeAdmin(ReadOnly):
         if node.stopped_at is not None:
             return badge("stopped", Tone.QUIET)
         # Heartbeats come with the renewals; after a lease without one, nobody counts on it.
-        if timezone.now() - node.seen_at > timedelta(seconds=get_conf().lease_ttl):
+        if _now() - node.seen_at > timedelta(seconds=get_conf().lease_ttl):
             return badge("silent", Tone.WARNING)
         return badge("up", Tone.GOOD)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,7 +17,7 @@ from sockets.delivery import require_user_id
 from sockets.exceptions import InvalidMessage
 from sockets.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
-from sockets.node.core import Addresses
+from sockets.node.core import Addresses, Core
 from sockets.node.node import current_node
 from sockets.node.remote import remote
 from sockets.presence.revocation import USER, login, token
@@ -28,7 +27,7 @@ MAX_LISTED = 10_000
 """Sessions in one list."""
 
 CLOCK_SKEW = 60.0
-"""Seconds that two clocks may differ."""
+"""Seconds that a caller's clock may be ahead of the state store's."""
 
 _LAST_MOMENT = 253_402_300_800.0
 """The end of the year 9999, seconds since the epoch."""
@@ -73,16 +72,17 @@ async def ablock_user(
 ) -> Disconnected:
     """Let a user in no more, and close all sessions (4507).
 
-    `until`: an aware datetime, or seconds since the epoch; None: until `unblock_user`.
+    `until`: an aware datetime, or seconds since the epoch, by the clock of the state store; None:
+    until `unblock_user`.
     """
     require_user_id(user_id)
     _require_close(CloseCode.BLOCKED, reason)
-    seconds = None if until is None else _seconds_until(until)
+    end = None if until is None else _seconds(until, "until")
     done = await at_node(
-        lambda node: node.control.block(user_id, seconds, CloseCode.BLOCKED, reason),
+        lambda node: node.control.block(user_id, end, CloseCode.BLOCKED, reason),
         _close_patience(),
     )
-    _audit(Audit.BLOCKED, done, user=user_id, seconds=seconds, reason=reason)
+    _audit(Audit.BLOCKED, done, user=user_id, until=end, reason=reason)
     return done
 
 
@@ -108,6 +108,24 @@ async def arevoke(
     always from before. It is remembered for 30 days. A token of the same second as the revocation
     is refused with 4003: the client comes back with a new one.
     """
+    return await _revoked(user_id, sid, jti, None if before is None else _seconds(before, "before"))
+
+
+async def arevoke_till_now(
+    user_id: str, *, sid: str | None = None, jti: str | None = None, before: float | None = None
+) -> Disconnected:
+    """`revoke` where a `before` that is to come means now."""
+    return await _revoked(user_id, sid, jti, before, far_is_now=True)
+
+
+async def _revoked(
+    user_id: str,
+    sid: str | None,
+    jti: str | None,
+    before: float | None,
+    *,
+    far_is_now: bool = False,
+) -> Disconnected:
     require_user_id(user_id)
     if sid is not None and jti is not None:
         raise InvalidMessage("sid and jti are two things: revoke one after the other")
@@ -116,13 +134,19 @@ async def arevoke(
         name = login(_require_proof(sid))
     if jti is not None:
         name = token(_require_proof(jti))
-    seconds = None if before is None else _seconds(before, "before")
-    if seconds is not None and seconds > time.time() + CLOCK_SKEW:
-        raise InvalidMessage("before is in the future: to keep somebody out use block_user")
-    done = await at_node(
-        lambda node: node.control.revoke(user_id, name, seconds), _close_patience()
-    )
-    _audit(Audit.REVOKED, done, user=user_id, what=name, before=seconds)
+
+    async def revoke(node: Core) -> Disconnected:
+        at = before
+        if at is not None:
+            now = await node.presence.now()
+            if at > now + CLOCK_SKEW and not far_is_now:
+                raise InvalidMessage("before is in the future: to keep somebody out use block_user")
+            # By the same clock as what is proved from now on: that must not be refused.
+            at = min(at, now)
+        return await node.control.revoke(user_id, name, at)
+
+    done = await at_node(revoke, _close_patience())
+    _audit(Audit.REVOKED, done, user=user_id, what=name, before=before)
     return done
 
 
@@ -260,11 +284,6 @@ def _require_proof(id: str) -> str:
     if not is_proof_id(id):
         raise InvalidMessage(f"sid and jti are strings of 1 to {MAX_PROOF_ID} characters")
     return id
-
-
-def _seconds_until(until: float | datetime) -> float:
-    """From now on, at least a moment. Raises InvalidMessage."""
-    return max(0.001, _seconds(until, "until") - time.time())
 
 
 def _seconds(at: float | datetime, name: str) -> float:

@@ -7,23 +7,28 @@ when it does and is wrong: a bad token is never given a second chance by a weake
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
+from sockets.clock import Now
 from sockets.conf import Conf
-from sockets.exceptions import BadRequest, TryAgainLater, Unauthorized
+from sockets.exceptions import BadRequest, Unauthorized
+from sockets.protocol.places import Places
 from sockets.types import Credentials
 
 if TYPE_CHECKING:
     from sockets.auth.django_sessions import DjangoSessions
 
 MAX_SEATED: Final = 1_000
-"""Sockets of one node that wait for their first frame."""
+"""Sockets of one node that wait for their first frame ..."""
+
+SEATED_SHARE: Final = 250
+"""... and those of one address among them."""
 
 Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 
@@ -31,18 +36,20 @@ Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 class ClientAuth:
     """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
-    `published.run` must go on for as long as this is used.
+    `published.run` must go on for as long as this is used. `now`: dates proofs that have no date of
+    their own, by the clock that revocations are dated by; may raise GatewayUnavailable.
     """
 
-    def __init__(self, conf: Conf) -> None:
+    def __init__(self, conf: Conf, now: Now | None = None) -> None:
         self._conf = conf
+        self._now = now
         self.published = (
             PublishedKeys(conf.jwt_jwks_url, ttl=conf.jwt_jwks_ttl) if conf.jwt_jwks_url else None
         )
         self._tokens = Tokens(conf, self.published)
-        self._api_server = ApiServer(conf) if "proxy" in conf.auth else None
-        self._sessions = _django_sessions(conf) if "session" in conf.auth else None
-        self._seated = 0
+        self._api_server = ApiServer(conf, now=now) if "proxy" in conf.auth else None
+        self._sessions = _django_sessions(conf, now) if "session" in conf.auth else None
+        self._seats = Places(MAX_SEATED, SEATED_SHARE)
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
             "session": self._session,
@@ -61,16 +68,11 @@ class ClientAuth:
         if self._sessions is not None:
             self._sessions.close()
 
-    @contextmanager
-    def seat(self) -> Iterator[None]:
+    def seat(self, handshake: Handshake) -> AbstractContextManager[None]:
         """A place among the sockets that have not said yet who they are. Raises TryAgainLater."""
-        if self._seated >= MAX_SEATED:
-            raise TryAgainLater("too many sockets wait for their first frame")
-        self._seated += 1
-        try:
-            yield
-        finally:
-            self._seated -= 1
+        return self._seats.hold(
+            handshake.neighbourhood, "too many sockets wait for their first frame"
+        )
 
     async def authenticate(self, handshake: Handshake, token: str | None = None) -> Credentials:
         """Who this client is. Raises Unauthorized with a reason for people, or BadRequest.
@@ -101,7 +103,9 @@ class ClientAuth:
         raise BadRequest("tokens are not in use here")
 
     async def _jwt(self, handshake: Handshake, token: str | None) -> Credentials | None:
-        return None if token is None else await self._tokens.check(token)
+        if token is None:
+            return None
+        return await self._tokens.check(token, handshake.neighbourhood)
 
     async def _session(self, handshake: Handshake, token: str | None) -> Credentials | None:
         assert self._sessions is not None
@@ -114,11 +118,14 @@ class ClientAuth:
     async def _insecure(self, handshake: Handshake, token: str | None) -> Credentials | None:
         """Development: whoever says so is that user."""
         user = handshake.user_id()
-        return None if user is None else Credentials(user, "insecure", issued_at=time.time())
+        if user is None:
+            return None
+        issued_at = time.time() if self._now is None else await self._now()
+        return Credentials(user, "insecure", issued_at=issued_at)
 
 
-def _django_sessions(conf: Conf) -> DjangoSessions:
+def _django_sessions(conf: Conf, now: Now | None) -> DjangoSessions:
     # Here: a project without django.contrib.sessions has no models for it.
     from sockets.auth.django_sessions import DjangoSessions
 
-    return DjangoSessions(conf)
+    return DjangoSessions(conf, now)

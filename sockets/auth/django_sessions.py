@@ -15,6 +15,7 @@ import logging
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 from django.conf import settings
@@ -30,15 +31,18 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
+from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
+from sockets.protocol.places import Places
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
 
 THREADS: Final = 4
 MAX_WAITING: Final = 200
-"""Sockets that wait for the database at once."""
+WAITING_SHARE: Final = 50
+"""Sockets that wait for the database at once, and those of one address among them."""
 
 TIMEOUT: Final = 5.0
 """Seconds that the database gets for one of them."""
@@ -60,14 +64,18 @@ def login_id(session_key: str, secret: str | None = None) -> str:
 
 
 class DjangoSessions:
-    """Belongs to one event loop; the database is asked in threads of its own."""
+    """Belongs to one event loop; the database is asked in threads of its own.
 
-    def __init__(self, conf: Conf) -> None:
+    `now`: dates what it says, to be compared with revocations; None: this machine's clock does.
+    """
+
+    def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        self._now = now
         self._cookie = conf.session_cookie
         self._database = conf.session_database
         self._secret = conf.session_secret or settings.SECRET_KEY
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-session")
-        self._waiting = 0
+        self._waiting = Places(MAX_WAITING, WAITING_SHARE)
 
     def close(self) -> None:
         """End the threads."""
@@ -82,19 +90,20 @@ class DjangoSessions:
             raise Unauthorized("a cookie counts only on pages of this origin: use a token")
         if _KEY.fullmatch(key) is None:
             raise Unauthorized(_UNKNOWN)
-        if self._waiting >= MAX_WAITING:
+        issued_at = time.time() if self._now is None else await self._now()
+        address = handshake.neighbourhood
+        if not self._waiting.take(address):
             raise TryAgainLater(_AWAY)
-        self._waiting += 1
         work = asyncio.get_running_loop().run_in_executor(self._executor, self._find, key)
-        work.add_done_callback(self._done)
+        work.add_done_callback(lambda work: self._done(address, work))
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await asyncio.shield(work)
+                return replace(await asyncio.shield(work), issued_at=issued_at)
         except TimeoutError:
             raise TryAgainLater(_AWAY) from None
 
-    def _done(self, work: asyncio.Future[Credentials]) -> None:
-        self._waiting -= 1  # and not before: the thread is taken until then
+    def _done(self, address: str, work: asyncio.Future[Credentials]) -> None:
+        self._waiting.give_back(address)  # and not before: the thread is taken until then
         if not work.cancelled():
             work.exception()  # whoever asked may be gone
 
@@ -109,7 +118,6 @@ class DjangoSessions:
             close_old_connections()
 
     def _read(self, key: str) -> Credentials:
-        asked_at = time.time()
         rows = Session.objects.using(self._database).filter(session_key=key)
         row = rows.filter(expire_date__gt=timezone.now()).first()
         if row is None:
@@ -119,7 +127,6 @@ class DjangoSessions:
             str(user.pk),
             "session",
             row.expire_date.timestamp(),
-            asked_at,
             sid=login_id(key, self._secret),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sockets.addresses import neighbourhood
 from sockets.exceptions import BadRequest
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.types import Position
@@ -39,6 +40,17 @@ class Handshake:
     def agent(self) -> str:
         """The User-Agent, cut."""
         return self.headers.get("user-agent", "")[:_MAX_AGENT]
+
+    @property
+    def host(self) -> str:
+        """The peer's address without a port, "" on a Unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def neighbourhood(self) -> str:
+        """What counts as this peer's one address in limits; "" on a Unix socket."""
+        return neighbourhood(self.host)
 
     def token(self, *, allow_query: bool) -> str | None:
         """The bearer token, if one was given."""
@@ -106,8 +118,12 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
 
 
 def peer_address(scope: Mapping[str, Any]) -> str:
-    """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket."""
+    """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket. Of IPv6 "[host]:port",
+    which is no other address."""
     client = scope.get("client")
     if not client:
         return ""
-    return f"{client[0]}:{client[1]}" if client[1] else str(client[0])
+    host, port = str(client[0]), client[1]
+    if not port:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

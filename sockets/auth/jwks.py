@@ -1,9 +1,9 @@
 """The keys that an issuer publishes as a JSON Web Key Set (RFC 7517), fetched and kept.
 
 They are fetched before they are needed, so that nobody waits for the issuer: once every `ttl`, and
-beside that when a token names a key that is not known, but not more often than MIN_INTERVAL: tokens
-with invented names cost the issuer nothing. While the issuer is away its last keys serve for
-STALE seconds.
+beside that when a token names a key that is not known, but not more often than MIN_INTERVAL, and
+for one address than ADDRESS_INTERVAL: tokens with invented names cost the issuer nothing, and keep
+nobody else from a new key. While the issuer is away its last keys serve for STALE seconds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ import msgspec
 from sockets.auth.tokens import TokenKey, token_key
 from sockets.exceptions import TryAgainLater
 from sockets.fetch import FetchFailed, fetch, make_client
+from sockets.protocol.rate import Buckets
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = 5.0
-MIN_INTERVAL: Final = 10.0
-"""Seconds between two fetches that a token's unknown key brings about."""
+MIN_INTERVAL: Final = 1.0
+"""Seconds between two fetches that a token's unknown key brings about ..."""
+
+ADDRESS_INTERVAL: Final = 10.0
+"""... and between two of one address."""
+
+MAX_ADDRESSES: Final = 10_000
+"""Addresses whose fetches are known."""
 
 RETRY: Final = 1.0
 """Seconds from a failed fetch to the next; doubled each time, up to `ttl`."""
@@ -52,10 +59,12 @@ class PublishedKeys:
         self._client = client or make_client({"Accept": "application/json"})
         self._clock = clock
         self._keys: tuple[TokenKey, ...] = ()
-        self._fetched_at = -float("inf")  # successfully
+        self._fetched_at = -float("inf")  # successfully ...
+        self._known_at = -float("inf")  # ... and when that had begun
         self._asked_at = -float("inf")
         self._failures = 0
         self._at_work: asyncio.Task[bool] | None = None
+        self._addresses = Buckets(rate=1 / ADDRESS_INTERVAL, burst=1, most=MAX_ADDRESSES)
 
     async def run(self) -> None:
         """For ever: fetch them before they are old."""
@@ -71,16 +80,26 @@ class PublishedKeys:
             self._at_work.cancel()
         await self._client.aclose()
 
-    async def keys(self, id: str) -> tuple[TokenKey, ...]:
+    async def keys(self, id: str, address: str = "") -> tuple[tuple[TokenKey, ...], bool]:
         """As of `tokens.KeySet`."""
-        now = self._clock()
-        if now - self._fetched_at > STALE:
+        came_at = self._clock()
+        if came_at - self._fetched_at > STALE:
             await self._ask(RETRY)
             if self._clock() - self._fetched_at > STALE:
                 raise TryAgainLater("the keys of tokens cannot be fetched now")
-        elif id and all(key.id != id for key in self._keys):
-            await self._ask(MIN_INTERVAL)
-        return self._keys
+        elif id and not self._knows(id) and self._may_look(address):
+            await self._refresh()
+        # What was asked for before this token came may not know what is new.
+        return self._keys, not id or self._knows(id) or self._known_at >= came_at
+
+    def _knows(self, id: str) -> bool:
+        return any(key.id == id for key in self._keys)
+
+    def _may_look(self, address: str) -> bool:
+        if self._at_work is not None:
+            return True  # who comes while a fetch runs waits for the same
+        now = self._clock()
+        return now - self._asked_at >= MIN_INTERVAL and not self._addresses.take(address, now)
 
     async def _ask(self, interval: float) -> None:
         """Fetch, unless somebody did a moment ago; who comes while it runs waits for the same."""
@@ -99,6 +118,7 @@ class PublishedKeys:
         self._at_work = None
 
     async def _fetch(self) -> bool:
+        began_at = self._clock()
         try:
             answer = await fetch(self._client, "GET", self._url, timeout=TIMEOUT)
             if answer.status != 200:
@@ -118,7 +138,7 @@ class PublishedKeys:
             logger.info("JWT_JWKS_URL gives keys again: %d", len(keys))
         self._failures = 0
         self._keys = keys
-        self._fetched_at = self._clock()
+        self._known_at, self._fetched_at = began_at, self._clock()
         return True
 
 

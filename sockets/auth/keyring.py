@@ -20,6 +20,7 @@ from typing import Final
 from django.db import close_old_connections
 
 from sockets import audit
+from sockets.addresses import neighbourhood
 from sockets.auth import key_rows
 from sockets.auth.handshake import Handshake
 from sockets.auth.keys import Key, Use, environment_key, hash_of, id_in
@@ -137,7 +138,7 @@ class KeyRing:
 
     def wait_after_failure(self, address: str) -> float:
         """A wrong key: 0, or the seconds until this address should try again."""
-        return self._failures.take(address, time.monotonic())
+        return self._failures.take(neighbourhood(address), time.monotonic())
 
     def _counts(self, key: Key) -> bool:
         return key.expires_at is None or self._clock() < key.expires_at

@@ -2,12 +2,12 @@
 
     GET API_SERVER_URL + AUTH_PROXY_PATH with the headers of AUTH_PROXY_HEADERS
     200 {"user": "42", "info"?, "meta"?, "sid"?, "expires_in"?: seconds}    it is 42
-    401, 403, and what says that the headers are bad                       it is nobody
+    401, 403, 204, {"user": null}, and what says that the headers are bad  it is nobody
     anything else, or nothing in time                                      1013, try again later
 
 The same headers are not asked about again for a few seconds (many tabs open at once), those who
 come while a question is on its way wait for its answer, and an API server that fails is left alone
-for a while.
+for a while (`sockets/auth/breaker.py`). What it answers to one client is that client's alone.
 """
 
 from __future__ import annotations
@@ -19,18 +19,31 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import httpx
 import msgspec
 
+from sockets.auth.breaker import Breaker
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
 from sockets.auth.tokens import check_info
+from sockets.auth.turns import Turns
+from sockets.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
-from sockets.fetch import Answer, FetchFailed, fetch, make_client
+from sockets.fetch import (
+    Answer,
+    FetchFailed,
+    NoAnswer,
+    NoConnection,
+    UnreadableAnswer,
+    fetch,
+    make_client,
+)
 from sockets.ids import is_proof_id, is_user_id
+from sockets.protocol.places import Places
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
@@ -41,15 +54,21 @@ MAX_ASKED: Final = 100
 MAX_WAITING: Final = 1_000
 """... and sockets that wait for them."""
 
+ASKED_SHARE: Final = 25
+WAITING_SHARE: Final = 250
+"""What one address may have of these. The rest of its questions wait for their turn; sockets are
+refused."""
+
 MAX_KEPT: Final = 10_000
-FAILURES: Final = 5
-"""In a row, and the API server is left alone."""
 
-MIN_PAUSE, MAX_PAUSE = 1.0, 30.0
-"""Seconds that it is left alone; doubled each time."""
+TELL_EVERY: Final = 3600.0
+"""Seconds until the log says again that an answer of one kind is none."""
 
-_NOBODY: Final = frozenset({400, 401, 403, 413, 414, 431})
-"""Also what a hostile header brings about: it must not look like an API server that fails."""
+_NOBODY: Final = frozenset({204, 400, 401, 403, 413, 414, 431})
+"""Also what a hostile header brings about."""
+
+_FAILS: Final = frozenset({502, 503, 504})
+"""What a proxy before the API server says when that is away; the others are answers."""
 
 _AWAY: Final = "the API server does not say who you are; try again"
 
@@ -57,53 +76,26 @@ _AWAY: Final = "the API server does not say who you are; try again"
 class _Told(msgspec.Struct):
     """The body of a 200."""
 
-    user: str
+    user: str | None
     info: Any = None
     meta: Any = None
     sid: str = ""
     expires_in: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86_400)] | None = None
 
 
-class Breaker:
-    """Leaves a failing server alone, and lets one question through to see whether it is back."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._until = -float("inf")
-
-    def may_ask(self) -> bool:
-        """Whether to ask now. Whoever may, must say how it went."""
-        if self._failures < FAILURES:
-            return True
-        if self._clock() < self._until:
-            return False
-        self._until = self._clock() + MAX_PAUSE  # one at a time
-        return True
-
-    def worked(self) -> bool:
-        """The server answered; True: it had been left alone."""
-        was, self._failures = self._failures >= FAILURES, 0
-        return was
-
-    def failed(self) -> bool:
-        """It did not; True: it is left alone from now on."""
-        self._failures += 1
-        pause = MIN_PAUSE * 2 ** min(max(self._failures - FAILURES, 0), 30)
-        self._until = self._clock() + min(pause, MAX_PAUSE)
-        return self._failures == FAILURES
-
-
 class ApiServer:
-    """Belongs to one event loop."""
+    """Belongs to one event loop. `now`: dates what it says, to be compared with revocations; None:
+    this machine's clock does."""
 
     def __init__(
         self,
         conf: Conf,
         *,
+        now: Now | None = None,
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._url = conf.proxy_url
         self._names = conf.auth_proxy_headers
         self._timeout = conf.auth_proxy_timeout
@@ -114,7 +106,9 @@ class ApiServer:
         self._salt = secrets.token_bytes(16)
         self._kept: OrderedDict[bytes, tuple[float, Credentials]] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[Credentials]] = {}
-        self._waiting = 0
+        self._turns = Turns(MAX_ASKED, ASKED_SHARE)
+        self._waiting = Places(MAX_WAITING, WAITING_SHARE)
+        self._told: dict[str, float] = {}  # statuses and the like, and when they were logged
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -131,21 +125,18 @@ class ApiServer:
         at, kept = self._kept.get(key, (0.0, None))
         if kept is not None and self._clock() - at < self._ttl:
             return kept
-        if self._waiting >= MAX_WAITING:
-            raise TryAgainLater(_AWAY)
-        if (task := self._asked.get(key)) is None:
-            if len(self._asked) >= MAX_WAITING or not self._breaker.may_ask():
-                raise TryAgainLater(_AWAY)
-            address = (handshake.scope.get("client") or ("",))[0]
-            task = asyncio.ensure_future(self._ask(key, headers | {"x-forwarded-for": address}))
-            self._asked[key] = task
-            task.add_done_callback(lambda _: self._asked.pop(key, None))
-        self._waiting += 1
-        try:
+        with self._waiting.hold(handshake.neighbourhood, _AWAY):
+            if (task := self._asked.get(key)) is None:
+                task = asyncio.ensure_future(self._ask(key, headers, handshake))
+                self._asked[key] = task
+                task.add_done_callback(lambda task: self._done(key, task))
             # A socket that goes away while it waits must not end the others' question.
             return await asyncio.shield(task)
-        finally:
-            self._waiting -= 1
+
+    def _done(self, key: bytes, task: asyncio.Task[Credentials]) -> None:
+        del self._asked[key]
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone
 
     def _shown(self, handshake: Handshake, token: str | None) -> dict[str, str]:
         """What the API server may see of this handshake. Raises Unauthorized."""
@@ -166,50 +157,99 @@ class ApiServer:
         text = "\0".join(f"{name}\0{value}" for name, value in sorted(headers.items()))
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=32).digest()
 
-    async def _ask(self, key: bytes, headers: Mapping[str, str]) -> Credentials:
-        asked_at = time.time()
+    async def _ask(
+        self, key: bytes, headers: Mapping[str, str], handshake: Handshake
+    ) -> Credentials:
         try:
-            answer = await fetch(
-                self._client, "GET", self._url, timeout=self._timeout, headers=headers
-            )
-            told = _read(answer)
-        except FetchFailed as error:
-            if self._breaker.failed():
-                logger.warning(
-                    "the API server does not say who clients are: %s; it is left alone for a "
-                    "moment, check API_SERVER_URL and AUTH_PROXY_PATH",
-                    error,
-                )
-            raise TryAgainLater(_AWAY) from None
-        if self._breaker.worked():
-            logger.info("the API server says again who clients are")
+            async with self._turns.turn(handshake.neighbourhood, self._timeout):
+                issued_at = None if self._now is None else await self._now()
+                asked_at = time.time()
+                told = await self._told_of(headers, handshake)
+        except TimeoutError:
+            raise TryAgainLater(_AWAY) from None  # nobody was asked
         credentials = _credentials(told, asked_at)
+        if issued_at is not None:
+            credentials = replace(credentials, issued_at=issued_at)
         self._keep(key, credentials)
         return credentials
+
+    async def _told_of(self, headers: Mapping[str, str], handshake: Handshake) -> _Told | None:
+        """Ask. None: it is nobody. Raises TryAgainLater."""
+        address = handshake.neighbourhood
+        if not self._breaker.may_ask(address):
+            raise TryAgainLater(_AWAY)
+        shown = {**headers, "x-forwarded-for": handshake.host}
+        try:
+            answer = await fetch(
+                self._client, "GET", self._url, timeout=self._timeout, headers=shown
+            )
+        except NoConnection as error:
+            self._note(self._breaker.failed(address), str(error))
+        except NoAnswer as error:
+            self._note(self._breaker.was_silent(address), str(error))
+            self._tell("silence", str(error))
+        except UnreadableAnswer as error:
+            self._note_answer()
+            self._tell("size", str(error))
+        except FetchFailed as error:
+            self._tell("question", str(error))  # it was never asked
+        else:
+            return self._read(answer, address)
+        raise TryAgainLater(_AWAY)
+
+    def _read(self, answer: Answer, address: str) -> _Told | None:
+        """None: it is nobody. Raises TryAgainLater: this says nothing of who it is."""
+        status = answer.status
+        if status in _FAILS:
+            self._note(self._breaker.failed(address), f"its answer has the status {status}")
+            raise TryAgainLater(_AWAY)
+        self._note_answer()
+        if status in _NOBODY:
+            return None
+        if status != 200:
+            self._tell(str(status), f"an answer with the status {status}")
+            raise TryAgainLater(_AWAY)
+        try:
+            return msgspec.json.decode(answer.body, type=_Told)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._tell("form", f"an answer that is not what it should be: {error}"[:200])
+            raise TryAgainLater(_AWAY) from None
+
+    def _note(self, is_left_alone: bool, why: str) -> None:
+        if is_left_alone:
+            logger.warning(
+                "the API server does not say who clients are: %s; it is left alone for a "
+                "moment, check API_SERVER_URL and AUTH_PROXY_PATH",
+                why,
+            )
+
+    def _note_answer(self) -> None:
+        if self._breaker.answered():
+            logger.info("the API server says again who clients are")
+
+    def _tell(self, kind: str, what: str) -> None:
+        """Once for each status and the like: a client may bring it about as often as it wants."""
+        now = self._clock()
+        if now - self._told.get(kind, -float("inf")) >= TELL_EVERY:
+            self._told[kind] = now
+            logger.warning(
+                "the API server does not say who a client is: %s; the client is told to try "
+                "again (1013), check AUTH_PROXY_PATH if it is not one alone",
+                what,
+            )
 
     def _keep(self, key: bytes, credentials: Credentials) -> None:
         if self._ttl <= 0:
             return
-        self._kept[key] = (self._clock(), credentials)
+        now = self._clock()
+        self._kept[key] = (now, credentials)
         self._kept.move_to_end(key)
-        while len(self._kept) > MAX_KEPT:
+        while len(self._kept) > MAX_KEPT or now - next(iter(self._kept.values()))[0] >= self._ttl:
             self._kept.popitem(last=False)
 
 
-def _read(answer: Answer) -> _Told | None:
-    """None: it is nobody. Raises FetchFailed: this is no answer to the question."""
-    if answer.status in _NOBODY:
-        return None
-    if answer.status != 200:
-        raise FetchFailed(f"its answer has the status {answer.status}")
-    try:
-        return msgspec.json.decode(answer.body, type=_Told)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise FetchFailed(f"its answer is not what it should be: {error}"[:200]) from None
-
-
 def _credentials(told: _Told | None, asked_at: float) -> Credentials:
-    if told is None:
+    if told is None or told.user is None:
         raise Unauthorized("the API server does not know you")
     if not is_user_id(told.user):
         raise Unauthorized("the API server names a user that is none")

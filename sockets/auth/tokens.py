@@ -6,6 +6,8 @@ is tried only with keys of its algorithm. So a public key is never taken for a s
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,15 +20,29 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sockets.conf import Conf
-from sockets.exceptions import Unauthorized
+from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.ids import MAX_PROOF_ID, is_proof_id, is_user_id
 from sockets.types import Credentials
+
+logger = logging.getLogger(__name__)
 
 MAX_TOKEN: Final = 8_192
 """Characters."""
 
 MAX_INFO: Final = 1_024
 """Bytes of JSON that presence shows of a session."""
+
+FAR: Final = 30 * 86_400.0
+"""Seconds until a token's end above which the log warns: as long as a revocation is kept."""
+
+_ENDLESS: Final = (
+    "a token without exp was refused: have the issuer say when its tokens end; "
+    "JWT_REQUIRE_EXP=false takes tokens that never end"
+)
+_LONG: Final = (
+    "a token ends more than 30 days from now, and revocations are kept for 30 days: have the "
+    "issuer make tokens that end sooner"
+)
 
 _RSA_BITS: Final = 2_048
 # RFC 7518 section 3.2: a key at least as long as the hash.
@@ -47,8 +63,12 @@ class TokenKey:
 class KeySet(Protocol):
     """Keys that an issuer publishes."""
 
-    async def keys(self, id: str) -> tuple[TokenKey, ...]:
-        """Those that are known; one called `id`, if there is one. Raises TryAgainLater."""
+    async def keys(self, id: str, address: str = "") -> tuple[tuple[TokenKey, ...], bool]:
+        """Those that are known, and whether one called `id` would be among them if there is one.
+        Raises TryAgainLater: none are known.
+
+        `address`: whose token asks, as `neighbourhood` has it; "" is not known.
+        """
 
 
 def secret_key(secret: str, id: str = "") -> TokenKey:
@@ -98,19 +118,58 @@ def keys_of(conf: Conf) -> tuple[TokenKey, ...]:
     return _keys(conf.jwt_secret, conf.jwt_secrets, conf.jwt_public_keys)
 
 
+class MissingClaim(Unauthorized):
+    """A well-signed token has not all that it must have. `claim`: its name."""
+
+    def __init__(self, claim: str) -> None:
+        super().__init__(f"token: claim {claim!r} is missing")
+        self.claim = claim
+
+
 class Tokens:
     """The keys of the settings, and those that the issuer publishes. Belongs to one event loop."""
 
     def __init__(self, conf: Conf, published: KeySet | None = None) -> None:
         self._conf = conf
         self._published = published
+        self._warned: set[str] = set()
 
-    async def check(self, token: str) -> Credentials:
-        """As check_token. Raises TryAgainLater too: the issuer's keys are not known yet."""
+    async def check(self, token: str, address: str = "") -> Credentials:
+        """As check_token. Raises TryAgainLater too: the issuer's keys are not known yet.
+
+        `address`: who shows it, as `neighbourhood` has it.
+        """
+        try:
+            credentials = await self._checked(token, address)
+        except MissingClaim as error:
+            if error.claim == "exp":
+                self._warn_once(_ENDLESS)
+            raise
+        if credentials.expires_at is not None and credentials.expires_at > time.time() + FAR:
+            self._warn_once(_LONG)
+        return credentials
+
+    async def _checked(self, token: str, address: str) -> Credentials:
         keys = keys_of(self._conf)
-        if self._published is not None and len(token) <= MAX_TOKEN:
-            keys += await self._published.keys(_key_id(token))
-        return check_token(token, self._conf, keys)
+        if self._published is None or len(token) > MAX_TOKEN:
+            return check_token(token, self._conf, keys)
+        id = _key_id(token)
+        own = any(key.id == id for key in keys)
+        published, is_certain = await self._published.keys("" if own else id, address)
+        try:
+            return check_token(token, self._conf, keys + published)
+        except MissingClaim:
+            raise
+        except Unauthorized:
+            if is_certain:
+                raise
+            raise TryAgainLater("the key of this token is not known yet; try again") from None
+
+    def _warn_once(self, text: str) -> None:
+        """Only for tokens that are well signed: a stranger cannot bring it about."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning(text)
 
 
 def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None) -> Credentials:
@@ -180,7 +239,7 @@ def _claims(token: str, conf: Conf, keys: tuple[TokenKey, ...]) -> Mapping[str, 
     except jwt.ImmatureSignatureError:
         raise Unauthorized("token: not valid yet") from None
     except jwt.MissingRequiredClaimError as error:
-        raise Unauthorized(f"token: claim {error.claim!r} is missing") from None
+        raise MissingClaim(error.claim) from None
     except jwt.InvalidAudienceError:
         raise Unauthorized("token: for another audience (JWT_AUDIENCE)") from None
     except jwt.InvalidIssuerError:
@@ -202,6 +261,7 @@ def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:
 def _decoded(token: str, key: TokenKey, conf: Conf) -> Mapping[str, Any]:
     required = [
         "sub",
+        *(["exp"] if conf.jwt_require_exp else []),
         *(["aud"] if conf.jwt_audience else []),
         *(["iss"] if conf.jwt_issuer else []),
     ]

@@ -181,7 +181,7 @@ class GatewayConsumer(AsyncConsumer):
             user=credentials.subject,
             client_id=self.client_id(),
             node=self.node.name,
-            connected_at=time.time(),
+            connected_at=self.node.store_time(),
             address=self.handshake.address,
             agent=self.handshake.agent,
             sid=credentials.sid,

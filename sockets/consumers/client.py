@@ -28,7 +28,7 @@ from sockets.protocol.messages import (
     Welcome,
 )
 from sockets.signals import client_message
-from sockets.types import Credentials, Kind, Position
+from sockets.types import MAX_SHOWN, Credentials, Kind, Position, newest
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ClientConsumer(GatewayConsumer):
         auth = self.node.client_auth
         if self.handshake.params.get("auth") != "frame":
             return await auth.authenticate(self.handshake)
-        with auth.seat():
+        with auth.seat(self.handshake):
             token = await self._first_frame()
         return await auth.authenticate(self.handshake, token)
 
@@ -117,8 +117,9 @@ class ClientConsumer(GatewayConsumer):
                             "since": info.connected_at,
                             "agent": info.agent,
                         }
-                        for info in infos
+                        for info in newest(infos)
                     ],
+                    more=len(infos) > MAX_SHOWN,
                 )
 
     def _on_ack(self, ack: Ack) -> None:
@@ -128,7 +129,7 @@ class ClientConsumer(GatewayConsumer):
             return
         if not session.info.has_acked(ack.epoch, ack.offset):
             position = Position(ack.epoch, ack.offset)
-            session.info = replace(session.info, acked=position, acked_at=time.time())
+            session.info = replace(session.info, acked=position, acked_at=self.node.store_time())
 
     async def _on_send(self, send: Send) -> None:
         info = self.session.info

@@ -36,7 +36,7 @@ from sockets.protocol.messages import (
 )
 from sockets.protocol.outbox import Write
 from sockets.sessions import worker_name
-from sockets.types import Credentials, Kind, TaskState
+from sockets.types import MAX_SHOWN, Credentials, Kind, TaskState, newest
 
 _MAX_NAME = 128
 _MAX_POOLS = 16
@@ -147,6 +147,7 @@ class WorkerConsumer(GatewayConsumer):
             ttl=notify.ttl,
             collapse_key=notify.collapse_key,
             idempotency_key=notify.idempotency_key,
+            exclude_client=notify.exclude_client,
         )
         await self.reply(
             notify.ref,
@@ -185,8 +186,9 @@ class WorkerConsumer(GatewayConsumer):
             online=bool(infos),
             sessions=[
                 {"session": info.id, "client": info.client_id, "since": info.connected_at}
-                for info in infos
+                for info in newest(infos)
             ],
+            more=len(infos) > MAX_SHOWN,
         )
 
 

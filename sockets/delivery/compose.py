@@ -12,7 +12,7 @@ from typing import Any
 from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.protocol.codec import to_json
-from sockets.protocol.messages import Body
+from sockets.protocol.messages import MAX_TTL, Body
 from sockets.streams.base import Appended, NewEntry
 from sockets.types import Position
 
@@ -42,9 +42,7 @@ def compose(
     require_event(event)
     _check_options(durable, ttl, collapse_key, idempotency_key)
     if exclude_client is not None:
-        if not isinstance(exclude_client, str):
-            raise InvalidMessage("exclude_client is a client id, a string")
-        exclude_client = parse_ulid(exclude_client) or exclude_client
+        exclude_client = _client_id(exclude_client)
     id = id or new_id()
     body = encode_json(Body(id, event, data, round(now, 3)), limit)
     return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event, own_key)
@@ -96,6 +94,15 @@ def require_event(event: str) -> None:
         raise InvalidMessage("event must be a string of 1 to 255 characters")
 
 
+def _client_id(value: object) -> str:
+    """In its canonical form. Raises InvalidMessage: it is kept beside the message, so it has a
+    size, and what is no client id spares nobody."""
+    found = parse_ulid(value) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidMessage("exclude_client is a client id, a ULID of 26 characters")
+    return found
+
+
 def encode_json(value: object, limit: int) -> bytes:
     """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
     try:
@@ -121,8 +128,8 @@ def _check_options(
         if not durable:
             raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
         if name == "ttl":
-            if not isinstance(value, int | float) or not value > 0:
-                raise InvalidMessage("ttl is a number of seconds above 0")
+            if not _is_ttl(value):
+                raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
         else:
             require_key(name, value)
 
@@ -133,3 +140,9 @@ def require_key(name: str, value: object) -> None:
         raise InvalidMessage(f"{name} is a string of 1 to {MAX_KEY} characters")
     if not is_user_id(value):  # as of ids: 4 bytes for each character at most
         raise InvalidMessage(f"{name} has a character that UTF-8 does not have")
+
+
+def _is_ttl(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= MAX_TTL

@@ -41,7 +41,10 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text, or OpenMetrics where that is asked for. Private surface only."""
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    try:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    except (ValueError, TypeError):  # a version that is no version
+        encode, content_type = choose_encoder("")
     return HttpResponse(
         encode(REGISTRY), headers={"Content-Type": content_type, "Cache-Control": "no-store"}
     )

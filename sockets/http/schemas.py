@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 from pydantic import ConfigDict, Strict, StringConstraints
 
+from sockets.protocol.messages import MAX_TTL
 from sockets.types import (
+    MAX_SHOWN,
     Disconnected,
     Kind,
     NodeInfo,
@@ -17,6 +19,7 @@ from sockets.types import (
     Task,
     TaskState,
     UserPresence,
+    newest,
 )
 
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -63,9 +66,11 @@ class MessageIn(In):
     event: Event = Field(..., examples=["order.paid"])
     data: Any = Field(None, examples=[{"order": 7}])
     durable: bool = Field(True, description="Kept in the stream; false: now or never.")
-    ttl: Seconds | None = Field(None, gt=0, description="Seconds that it is worth delivering.")
+    ttl: Seconds | None = Field(
+        None, gt=0, le=MAX_TTL, description="Seconds that it is worth delivering."
+    )
     collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
-    exclude_client: str | None = Field(None, description="The client id that needs no echo.")
+    exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
     idempotency_key: Key | None = Field(
         None, description="As the header Idempotency-Key: a repetition gets the first receipt."
     )
@@ -170,7 +175,8 @@ class PresenceOut(Schema):
     state: PresenceState
     online: bool
     last_seen: float | None = None
-    sessions: list[SessionOut]
+    sessions: list[SessionOut] = Field(description="The newest 100, newest first.")
+    more: bool = Field(description="Whether there are more sessions than these.")
 
     @classmethod
     def of(cls, stands: UserPresence, **more: Any) -> Any:
@@ -178,7 +184,8 @@ class PresenceOut(Schema):
             state=stands.state,
             online=stands.online,
             last_seen=stands.last_seen,
-            sessions=[SessionOut.of(info) for info in stands.sessions],
+            sessions=[SessionOut.of(info) for info in newest(stands.sessions)],
+            more=len(stands.sessions) > MAX_SHOWN,
             **more,
         )
 

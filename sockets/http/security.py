@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
@@ -28,6 +30,11 @@ class ApiKey(HttpBearer):
     def __init__(self, scope: str) -> None:
         super().__init__()
         self.scope = scope
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """As ninja's, which with DEBUG logs what is no Bearer token, and may be a key."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return self.authenticate(request, token) if scheme.lower() == "bearer" else None
 
     async def authenticate(self, request: HttpRequest, token: str) -> Key | None:
         """Raises Forbidden, TooManyRequests, TryAgainLater."""

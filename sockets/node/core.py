@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.bus import Bus
+from sockets.clock import StoreClock
 from sockets.conf import Conf
 from sockets.control import Control
 from sockets.delivery import Notifier
@@ -41,13 +42,14 @@ class Addresses:
 class Core:
     """State, and who acts on it. Belongs to the loop that it is made on.
 
-    `conf.node_name` is what other processes call this one.
+    `name` is what other processes call this one: `conf.node_name`, until it has to take another.
     """
 
     def __init__(self, conf: Conf) -> None:
         self.conf = conf
         self.name = conf.node_name
         self.loop = asyncio.get_running_loop()
+        self.store_time = StoreClock()
         self.receivers = Receivers(conf)
         self.state = backends(conf)
         self.layer = self.state.layer
@@ -79,9 +81,16 @@ class Core:
             announcer=self.announcer,
             signal=self.bus.tell,
             spawn=self.spawn,
+            clock=self.store_time,
         )
         self.bus.handlers["task"] = self.dispatcher.on_node_message
         self._spawned: set[asyncio.Task[None]] = set()
+
+    async def rename(self, name: str) -> None:
+        """Be called so by other processes. May be repeated. Raises GatewayUnavailable."""
+        await self.bus.rename(name)
+        self.dispatcher.rename(name)
+        self.name = name
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task: kept, logged when it fails, cancelled at stop."""

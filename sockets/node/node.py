@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
@@ -33,10 +32,12 @@ from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
 from sockets.node.requests import Requests
+from sockets.presence.base import PartlyRenewed
+from sockets.presence.doubt import Doubt
 from sockets.protocol.rate import Bucket
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
-from sockets.types import Kind, NodeInfo
+from sockets.types import Kind, NodeInfo, SessionInfo
 from sockets.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Node(Core):
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
-        self.client_auth = ClientAuth(conf)
+        self.client_auth = ClientAuth(conf, self.presence.now)
         self.door = Door(conf)
         # Each lives as long as a session of its user.
         self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
@@ -66,11 +67,17 @@ class Node(Core):
             queue_size=conf.recorder_queue,
             interval=conf.recorder_interval,
             live=self.hub.ids,
+            clock=self.store_time,
         )
-        self.delivery = Delivery(conf=conf, streams=self.streams, spawn=self.spawn)
+        self.delivery = Delivery(
+            conf=conf, streams=self.streams, spawn=self.spawn, clock=self.store_time
+        )
         self.webhooks = _webhooks(conf)
         self.events = Events(
-            receivers=self.receivers.presence, webhooks=self.webhooks, hooked=conf.webhooks
+            receivers=self.receivers.presence,
+            webhooks=self.webhooks,
+            hooked=conf.webhooks,
+            clock=self.store_time,
         )
         self.attendance = Attendance(
             presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
@@ -85,6 +92,7 @@ class Node(Core):
             recorder=self.recorder,
             control=self.control,
             dispatcher=self.dispatcher,
+            clock=self.store_time,
         )
         self.registration = Registration(
             conf=conf,
@@ -95,7 +103,11 @@ class Node(Core):
             addresses=self.addresses,
             state=lambda: self.unready_because or "ready",
             reborn=self.sessions.reopen_rows,
+            heard=self.store_time.heard,
+            renamed=self.rename,
         )
+        self.doubt = Doubt(conf.lease_ttl, self._present)
+        self.presence.believe(self.doubt)
         self.renewal = Renewal(conf, self._renew)
         self.readiness = Readiness(
             try_store=self.state.shards,
@@ -108,6 +120,7 @@ class Node(Core):
             attendance=self.attendance,
             lease=conf.lease_ttl,
             buried=self._close_rows_of,
+            clock=self.store_time,
         )
         self.requests = Requests(
             bus=self.bus,
@@ -123,6 +136,7 @@ class Node(Core):
         self.layer.add_gap_listener(self.renewal.hurry)
         self._started = self._draining = False
         self._lock = NodeLock(conf)
+        metrics.name_node(conf.node_name)
 
     @property
     def ready(self) -> bool:
@@ -273,10 +287,27 @@ class Node(Core):
             logger.warning("the other nodes were not told of the end: %s", str(error) or "too slow")
 
     async def _renew(self) -> None:
-        self.recorder.node_seen(time.time())
-        await self.registration.beat()
-        await self.sessions.renew()
-        self.readiness.registered()
+        with self.doubt.watching():
+            try:
+                await self.registration.beat()
+            finally:  # by then it is known under which name
+                self.recorder.node_seen(self.store_time())
+            try:
+                await self.sessions.renew()
+            except PartlyRenewed:
+                self.readiness.registered()  # those of the shards that take writes
+                raise
+            self.readiness.registered()
+
+    async def rename(self, name: str) -> None:
+        await super().rename(name)
+        self.sessions.rename(name)
+        self.recorder.rename(name)
+        metrics.name_node(name)
+
+    def _present(self, user: str) -> tuple[SessionInfo, ...]:
+        room = self.hub.room(user_group(user))
+        return tuple(one.info for one in (room.members if room else ()) if one.present)
 
     def _close_those_of_ended_keys(self) -> None:
         for session in self.hub:

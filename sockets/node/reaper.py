@@ -54,7 +54,7 @@ class Reaper:
 
     async def reap(self) -> int:
         """Everything that can be claimed now; returns how many nodes that were."""
-        if self._attendance.just_back:
+        if self._attendance.out_of_touch or self._attendance.just_back:
             return 0
         count = 0
         while (dead := await self._nodes.claim()) is not None:

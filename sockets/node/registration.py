@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 import resource
+import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sockets import __version__
@@ -19,13 +20,18 @@ from sockets.exceptions import AlreadyRunning
 from sockets.hub import Hub
 from sockets.ids import new_id
 from sockets.node.core import Addresses
-from sockets.nodes.base import Nodes
+from sockets.nodes.base import Beat, Nodes
 from sockets.types import Kind, NodeInfo
 
 logger = logging.getLogger(__name__)
 
 WHO_TIMEOUT = 1.0
 """Seconds that a node of our own name gets to say that it lives."""
+
+MARK = "~"
+"""Between a node's name and four characters, where it had to take another name."""
+
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -34,6 +40,8 @@ class Registration:
     """Belongs to the node's event loop. Methods may raise GatewayUnavailable.
 
     `state`: "ready", or why not. `reborn`: called when others had taken this node for dead.
+    `heard`: told the store's time, and when it was asked for by this node's clock. `renamed`:
+    awaited when the node takes another name, before the others see it; may raise, and is repeated.
     """
 
     def __init__(
@@ -47,6 +55,8 @@ class Registration:
         addresses: Addresses,
         state: Callable[[], str],
         reborn: Callable[[], None],
+        heard: Callable[[float, float], None] = lambda now, asked: None,
+        renamed: Callable[[str], Awaitable[None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._conf = conf
@@ -57,11 +67,14 @@ class Registration:
         self._addresses = addresses
         self._state = state
         self._reborn = reborn
+        self._heard = heard
+        self._renamed = renamed or _nobody_cares
         self._clock = clock
+        self.name = conf.node_name
         self._started = time.time()
         self._beaten = clock()
         self._cpu = (clock(), time.process_time())
-        self.life = f"{conf.node_name}:{new_id()}"
+        self.life = f"{self.name}:{new_id()}"
         self._began = self._over = False
         self._taken_for_dead = False  # until the next life is complete
         self._step = asyncio.Lock()  # two steps of one life at a time would be two lives
@@ -72,9 +85,9 @@ class Registration:
             await self._enter()
 
     async def _enter(self) -> None:
-        others = [info for info in await self._nodes.all() if info.name == self._conf.node_name]
+        others = await self._namesakes()
         if others and await self._bus.ask(
-            [self._conf.node_name], timeout=WHO_TIMEOUT, type="node.who", life=self.life
+            [self.name], timeout=WHO_TIMEOUT, type="node.who", life=self.life
         ):
             one = others[0]
             raise AlreadyRunning(
@@ -95,16 +108,39 @@ class Registration:
                 if await self._go_on():
                     return
                 self._taken_for_dead = True
-                self.life = f"{self._conf.node_name}:{new_id()}"
+                self.life = f"{self.name}:{new_id()}"
                 self._attendance.life = ""  # nobody is charged to a life that is over
+            if await self._namesakes():
+                await self._take_another_name()
             await self._begin()
             self._taken_for_dead = False
             self._reborn()
 
+    async def _namesakes(self) -> list[NodeInfo]:
+        """Other lives of this node's name that run."""
+        return [
+            info
+            for info in await self._nodes.all()
+            if info.name == self.name and info.id != self.life
+        ]
+
+    async def _take_another_name(self) -> None:
+        """A successor came while this process was frozen or cut off, and both go on."""
+        before = self.name
+        name = f"{self._conf.node_name}{MARK}{_four_characters()}"
+        await self._renamed(name)
+        self.name, self.life = name, f"{name}:{new_id()}"
+        logger.warning(
+            "another process has become node %s meanwhile: this one keeps its sessions and is "
+            "node %s from now on",
+            before,
+            name,
+        )
+
     async def _go_on(self) -> bool:
         """False: this life is over."""
         silent = self._clock() - self._beaten
-        beat = await self._nodes.beat(self.describe(), begin=False, silent=silent)
+        beat = await self._beat(begin=False, silent=silent)
         if not beat.alive:
             logger.warning(
                 "after %.0f s without a sign of life this node was taken for dead, or Redis forgot "
@@ -120,11 +156,18 @@ class Registration:
     async def _begin(self) -> None:
         """May be repeated: the answer of an attempt that succeeded may have been lost."""
         silent = self._clock() - self._beaten
-        beat = await self._nodes.beat(self.describe(), begin=True, silent=silent)
+        beat = await self._beat(begin=True, silent=silent)
         self._began = True
         self._beaten = self._clock()
         self._attendance.beaten(beat.warm)
         await self._attendance.begin(self.life)
+
+    async def _beat(self, *, begin: bool, silent: float) -> Beat:
+        asked = self._clock()
+        beat = await self._nodes.beat(self.describe(), begin=begin, silent=silent)
+        if beat.now is not None:
+            self._heard(beat.now, asked)
+        return beat
 
     async def end(self) -> None:
         """This node ends in good order."""
@@ -139,7 +182,7 @@ class Registration:
         """What the others see."""
         return NodeInfo(
             id=self.life,
-            name=self._conf.node_name,
+            name=self.name,
             pid=os.getpid(),
             host=socket.gethostname(),
             version=__version__,
@@ -160,6 +203,14 @@ class Registration:
         wall_before, cpu_before = self._cpu
         self._cpu = (wall, cpu)
         return round(max(0.0, cpu - cpu_before) / max(0.001, wall - wall_before), 3)
+
+
+def _four_characters() -> str:
+    return "".join(secrets.choice(_CHARACTERS) for _ in range(4))
+
+
+async def _nobody_cares(name: str) -> None:
+    """Nothing else bears the node's name."""
 
 
 def _resident() -> int:

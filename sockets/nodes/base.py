@@ -21,19 +21,22 @@ CLAIM_TTL = 30.0
 class Beat:
     """What a node learns when it renews its lease.
 
-    `alive`: false when this life is over: it was claimed by another node, or the store forgot it.
-    `warm`: seconds for which nobody may be declared offline.
+    `alive`: false when this life is over: it was claimed by another node, or the store forgot it,
+    or its lease had run out and another process has its name.
+    `warm`: seconds for which nobody may be declared offline. `now`: the store's time.
     """
 
     alive: bool
     warm: float = 0.0
+    now: float | None = None
 
 
 class Nodes(Protocol):
     """Any method may raise GatewayUnavailable. `life`: the `id` of a NodeInfo."""
 
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
-        """Renew the lease of a life, or `begin` it.
+        """Renew the lease of a life, or `begin` it: then another life of the same name is over,
+        whose process did not answer.
 
         `silent`: seconds since this node last did. Longer than a lease, and no other node lives:
         the store was away, and a warm-up begins.

@@ -20,8 +20,9 @@ class MemoryNodes:
         self._charged: set[tuple[Kind, str]] = set()
 
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
-        self._lives[info.id] = replace(info, seen_at=self._clock())
-        return Beat(True)
+        now = self._clock()
+        self._lives[info.id] = replace(info, seen_at=now)
+        return Beat(True, now=now)
 
     async def leave(self, life: str) -> None:
         self._lives.pop(life, None)

@@ -63,9 +63,9 @@ class RedisNodes:
 
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
         written = msgspec.json.encode(info)
-        args = (info.id, written, "1" if begin else "", silent, self._calls.warmup)
-        alive, warm = await self._run(_BEAT, *args)
-        return Beat(bool(alive), float(warm))
+        args = (info.id, written, "1" if begin else "", silent, self._calls.warmup, info.name)
+        alive, warm, now = await self._run(_BEAT, *args)
+        return Beat(bool(alive), float(warm), float(now))
 
     async def leave(self, life: str) -> None:
         left = [await self.count_charges(life, kind) for kind in Kind]
@@ -151,4 +151,6 @@ def warm_sync(client: SyncRedis, calls: NodeCalls) -> float:
 
 
 def _read(info: bytes, seen_at: float) -> NodeInfo:
-    return replace(msgspec.json.decode(info, type=NodeInfo), seen_at=seen_at)
+    known = msgspec.json.decode(info, type=NodeInfo)
+    # It dates its start by a clock of its own, which may be ahead.
+    return replace(known, seen_at=max(seen_at, known.started_at) if seen_at else 0.0)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockets.exceptions import Refused
+from sockets.exceptions import GatewayUnavailable, Refused
+from sockets.presence.doubt import Doubt
 from sockets.types import Kind, PresenceAnswer, PresenceChange, SessionInfo, UserPresence
 
 AFTERLIFE = 600.0
@@ -90,12 +91,23 @@ class Registered:
     evicted: tuple[SessionInfo, ...] = ()
 
 
+class PartlyRenewed(GatewayUnavailable):
+    """A shard of a Cluster did not take its renewals. `effects`: of those that were done."""
+
+    def __init__(self, text: str, effects: Effects) -> None:
+        super().__init__(text, outcome="unknown")
+        self.effects = effects
+
+
 class Presence(Protocol):
     """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
     `by`: the node that answers for what the step changes, as the node's registry calls it; "":
     nobody wants to hear of changes.
     """
+
+    def believe(self, doubt: Doubt) -> None:
+        """From now on the node that asks knows better while its leases cannot be renewed."""
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         """Begin a lease.
@@ -108,7 +120,8 @@ class Presence(Protocol):
 
         A lease that ran out (a frozen process) begins anew, unless its client id has another
         session by now, or the user was blocked, or is at the limit. Also fenced is whose proof was
-        revoked: by a token that came after the revocation was heard of, say.
+        revoked: by a token that came after the revocation was heard of, say. Raises PartlyRenewed
+        too, on a Cluster.
         """
 
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
@@ -132,8 +145,12 @@ class Presence(Protocol):
         They are out from now on; a node that does not hear of it finds them fenced.
         """
 
-    async def block(self, user: str, seconds: float | None) -> None:
-        """Let no session of this user register, for so long or for ever; `end` closes the live."""
+    async def now(self) -> float:
+        """What time it is, by the store's clock: on a Cluster that of the registry's shard."""
+
+    async def block(self, user: str, until: float | None) -> None:
+        """Let no session of this user register, until a moment (seconds since the epoch, by the
+        store's clock) or for ever; `end` closes the live."""
 
     async def unblock(self, user: str) -> bool:
         """Whether the user was blocked."""
@@ -157,7 +174,8 @@ class Presence(Protocol):
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
         renews no lease of these users any more; whoever has one of it that still runs must be
-        settled when that has run out.
+        settled when that has run out. Left out of the answer is whose shard of a Cluster does not
+        take it now.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:
@@ -170,10 +188,13 @@ class Presence(Protocol):
         """`look` for many. Raises GatewayUnavailable only if nobody at all answered."""
 
     async def is_online(self, user: str) -> bool:
-        """Whether the user has a live client session."""
+        """Whether the user has a live client session.
+
+        Raises GatewayUnavailable too where there is doubt, and none is at this node.
+        """
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        """The user's live client sessions, oldest first."""
+        """The user's live client sessions, oldest first; raises as `is_online` does."""
 
 
 class SyncPresence(Protocol):

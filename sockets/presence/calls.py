@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -49,6 +50,8 @@ SETTLE = Script(__package__, "user", "settle")
 SAID = Script(__package__, "said")
 LOOK = Script(__package__, "look")
 COUNT = Script(__package__, "count")
+NOW = Script(__package__, "now")
+BLOCK = Script(__package__, "block")
 
 _REFUSALS: dict[bytes, Refused] = {
     b"blocked": Blocked(BLOCKED),
@@ -170,6 +173,14 @@ class PresenceCalls:
         """Of COUNT."""
         return [self._keys.user(user, "sessions")], [self._now()]
 
+    def now(self) -> Call:
+        """Of NOW."""
+        return [self._keys.nodes("")], [self._now()]
+
+    def block(self, user: str, until: float | None) -> Call:
+        """Of BLOCK."""
+        return [self.block_key(user)], [self._now(), "" if until is None else f"{until:.6f}"]
+
     def block_key(self, user: str) -> str:
         """Exists while the user is blocked."""
         return self._keys.user(user, "block")
@@ -280,9 +291,15 @@ def _sessions(kind: Kind, user: str, rows: list[bytes]) -> tuple[SessionInfo, ..
 def _live(kind: Kind, user: str, rows: list[bytes], lease: float) -> tuple[SessionInfo, ...]:
     """From session, end of its lease, info, …; oldest first."""
     return _sorted(
-        _read(kind, user, session.decode(), info, float(end) - lease)
+        _seen(_read(kind, user, session.decode(), info), float(end) - lease)
         for session, end, info in zip(rows[::3], rows[1::3], rows[2::3], strict=True)
     )
+
+
+def _seen(info: SessionInfo | None, at: float) -> SessionInfo | None:
+    """Never before it came, though a node of another version dated that by a clock of its own, or
+    the store's was set back."""
+    return None if info is None else replace(info, seen_at=max(at, info.connected_at))
 
 
 def _sorted(found: Iterable[SessionInfo | None]) -> tuple[SessionInfo, ...]:
@@ -308,9 +325,7 @@ def _written(info: SessionInfo) -> bytes:
     )
 
 
-def _read(
-    kind: Kind, user: str, session: str, info: bytes, seen_at: float | None = None
-) -> SessionInfo | None:
+def _read(kind: Kind, user: str, session: str, info: bytes) -> SessionInfo | None:
     """None for what somebody else wrote there."""
     try:
         known = msgspec.json.decode(info, type=_Info)
@@ -328,7 +343,6 @@ def _read(
         agent=known.agent,
         acked=known.acked,
         acked_at=known.acked_at,
-        seen_at=seen_at,
         sid=known.sid,
         jti=known.jti,
         issued_at=known.issued_at,

@@ -21,6 +21,7 @@ from sockets.presence.base import (
     Limit,
     Registered,
 )
+from sockets.presence.doubt import Doubt
 from sockets.presence.revocation import REVOKED, Revocations, names_of
 from sockets.types import (
     Kind,
@@ -101,6 +102,9 @@ class MemoryPresence:
         self._sweep_revoked_at = _MIN_SWEEP
 
     # --- the interface
+
+    def believe(self, doubt: Doubt) -> None:
+        pass  # a dictionary takes every renewal
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         user = self._purged(info.kind, info.user)
@@ -214,9 +218,12 @@ class MemoryPresence:
         self._left(found)
         return found.effects(ended=ended)
 
-    async def block(self, user: str, seconds: float | None) -> None:
+    async def now(self) -> float:
+        return self._clock()
+
+    async def block(self, user: str, until: float | None) -> None:
         now = self._clock()
-        self._blocked[user] = None if seconds is None else now + seconds
+        self._blocked[user] = until
         if len(self._blocked) >= self._sweep_at:
             self._blocked = {
                 name: until for name, until in self._blocked.items() if until is None or until > now
@@ -281,9 +288,7 @@ class MemoryPresence:
             return UserPresence(user, PresenceState.OFFLINE)
         now = self._clock()
         live = [
-            replace(one.info, seen_at=one.end - self._lease)
-            for one in found.leases.values()
-            if one.end > now
+            _seen(one.info, one.end - self._lease) for one in found.leases.values() if one.end > now
         ]
         if live:
             newest = max(info.seen_at or 0.0 for info in live)
@@ -415,6 +420,10 @@ class MemoryPresence:
     def _seen(self, user: _User, at: float) -> None:
         if user.kind is Kind.CLIENT:
             user.last_seen = max(at, user.last_seen or at)
+
+
+def _seen(info: SessionInfo, at: float) -> SessionInfo:
+    return replace(info, seen_at=max(at, info.connected_at))
 
 
 def _oldest_first(infos: Iterable[SessionInfo]) -> list[SessionInfo]:

@@ -9,15 +9,19 @@ replaced is fenced.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, cast
 
 from redis import Redis as SyncRedis
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
-from sockets.presence.base import Effects, Registered
+from sockets.exceptions import GatewayUnavailable
+from sockets.presence.base import Effects, PartlyRenewed, Registered
 from sockets.presence.calls import (
+    BLOCK,
     COUNT,
     END,
     LOOK,
+    NOW,
     REGISTER,
     RELEASE,
     RENEW,
@@ -27,6 +31,7 @@ from sockets.presence.calls import (
     PresenceCalls,
     join,
 )
+from sockets.presence.doubt import Doubt
 from sockets.redis import batches, translated
 from sockets.types import (
     Kind,
@@ -50,6 +55,10 @@ class RedisPresence:
         self._client = client
         self._calls = calls
         self._warm = warm
+        self._doubt: Doubt | None = None
+
+    def believe(self, doubt: Doubt) -> None:
+        self._doubt = doubt
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         with translated(writes=True):
@@ -57,13 +66,27 @@ class RedisPresence:
         return self._calls.registered(info, answer)
 
     async def renew(self, infos: Sequence[SessionInfo], by: str = "") -> Effects:
-        found = []
+        found, failed = [], None
         for some in batches(self._calls.renew(infos, by)):
-            with translated(writes=True):
-                answers = await RENEW.run_many(self._client, [call for _, _, call in some])
+            answers = await RENEW.run_each(self._client, [call for _, _, call in some])
             for (kind, user, _), answer in zip(some, answers, strict=True):
-                found.append(self._calls.renewed(kind, user, answer))
+                if isinstance(answer, Exception):
+                    failed = failed or answer
+                else:
+                    found.append(self._calls.renewed(kind, user, answer))
+        if failed is not None:
+            self._raise_partly(failed, join(found))
         return join(found)
+
+    def _raise_partly(self, failed: Exception, effects: Effects) -> NoReturn:
+        """Where there are several servers, the others go on."""
+        try:
+            with translated(writes=True):
+                raise failed
+        except GatewayUnavailable as error:
+            if isinstance(cast(object, self._client), RedisCluster):
+                raise PartlyRenewed(str(error), effects) from error
+            raise
 
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
         with translated(writes=True):
@@ -85,10 +108,13 @@ class RedisPresence:
             answer = await END.run(self._client, call)
         return self._calls.ended(user, answer)
 
-    async def block(self, user: str, seconds: float | None) -> None:
+    async def now(self) -> float:
+        with translated():
+            return float(await NOW.run(self._client, self._calls.now()))
+
+    async def block(self, user: str, until: float | None) -> None:
         with translated(writes=True):
-            ms = None if seconds is None else max(1, round(seconds * 1000))
-            await self._client.set(self._calls.block_key(user), "1", px=ms)
+            await BLOCK.run(self._client, self._calls.block(user, until))
 
     async def unblock(self, user: str) -> bool:
         with translated(writes=True):
@@ -110,11 +136,13 @@ class RedisPresence:
     ) -> dict[str, Effects]:
         settled: dict[str, Effects] = {}
         for some in batches(list(dict.fromkeys(users))):
+            calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
+            answers = await SETTLE.run_each(self._client, calls)
             with translated(writes=True):
-                calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
-                answers = await SETTLE.run_many(self._client, calls)
+                _raise_if_all_failed(answers)
             for user, answer in zip(some, answers, strict=True):
-                settled[user] = self._calls.effects(kind, user, answer)
+                if not isinstance(answer, Exception):
+                    settled[user] = self._calls.effects(kind, user, answer)
         return settled
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:
@@ -123,10 +151,20 @@ class RedisPresence:
                 await SAID.run_many(self._client, some)
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
+        return (await self._looked(user, kind))[1]
+
+    async def _looked(self, user: str, kind: Kind) -> tuple[UserPresence, UserPresence]:
+        """By the leases alone, and as this node knows it."""
         with translated():
             answer = await LOOK.run(self._client, self._calls.look(kind, user))
         warm = await self._warm() if self._calls.depends_on_warmth(answer) else 0.0
-        return self._calls.presence(kind, user, answer, warm)
+        by_leases = self._calls.presence(kind, user, answer, warm)
+        return by_leases, self._corrected(by_leases, kind, answer)
+
+    def _corrected(self, found: UserPresence, kind: Kind, answer: object) -> UserPresence:
+        if self._doubt is None or kind is not Kind.CLIENT:
+            return found
+        return self._doubt.corrected(found, self._calls.depends_on_warmth(answer))
 
     async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
         chosen = list(dict.fromkeys(users))
@@ -137,15 +175,28 @@ class RedisPresence:
         with translated():
             _raise_if_all_failed(answers)
         warm = await self._warm() if any(map(self._calls.depends_on_warmth, answers)) else 0.0
-        return _answer(self._calls, kind, chosen, answers, warm)
+        known = _answer(self._calls, kind, chosen, answers, warm).users
+        found = [
+            self._corrected(known[user], kind, answer)
+            for user, answer in zip(chosen, answers, strict=True)
+        ]
+        return PresenceAnswer({one.user: one for one in found})
 
     async def is_online(self, user: str) -> bool:
         with translated():
             count: int = await COUNT.run(self._client, self._calls.count(user))
-        return count > 0
+        if count > 0 or self._doubt is None or not self._doubt.active:
+            return count > 0
+        return bool(await self.sessions_of(user))
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        return list((await self.look(user)).sessions)
+        by_leases, known = await self._looked(user, Kind.CLIENT)
+        here = self._doubt.here(user) if self._doubt is not None else ()
+        if known is not by_leases and not here:
+            raise GatewayUnavailable(
+                "Redis does not renew leases: whether this user is connected cannot be known now"
+            )
+        return list(known.sessions or here)
 
 
 class SyncRedisPresence:

@@ -10,12 +10,16 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-Ref = Annotated[str, Meta(max_length=128)] | int
+_MAX_INT = 2**63 - 1
+Ref = Annotated[str, Meta(max_length=128)] | Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
 UserId = Annotated[str, Meta(min_length=1, max_length=1024)]
 Event = Annotated[str, Meta(min_length=1, max_length=255)]
 Key = Annotated[str, Meta(min_length=1, max_length=255)]
-Offset = Annotated[int, Meta(ge=0)]
+Offset = Annotated[int, Meta(ge=0, le=_MAX_INT)]
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
+MAX_TTL = 10 * 365 * 86_400
+"""Seconds."""
+
 Reason = Annotated[str, Meta(max_length=1_000)]
 
 
@@ -81,8 +85,9 @@ class Notify(Struct, tag="notify"):
     data: Raw = field(default_factory=_null)
     durable: bool = True
     collapse_key: Key | None = None
-    ttl: Annotated[float, Meta(gt=0)] | None = None
+    ttl: Annotated[float, Meta(gt=0, le=MAX_TTL)] | None = None
     idempotency_key: Key | None = None
+    exclude_client: Id | None = None
     ref: Ref | UnsetType = UNSET
 
 
@@ -273,6 +278,7 @@ class Reply(Struct, tag="reply", omit_defaults=True):
     duplicate: bool = False
     online: bool | None = None
     sessions: list[dict[str, Any]] | None = None
+    more: bool | None = None
 
 
 class Closing(Struct, tag="closing"):

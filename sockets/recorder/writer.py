@@ -55,6 +55,7 @@ class Recorder:
         self._entered = threading.Event()  # the node's row is written, its lost sessions closed
         self._lost = 0
         self._seen: float | None = None
+        self._new_name: str | None = None
         self._live = live
         self._dead: dict[str, tuple[float, float]] = {}  # other nodes: started, found dead
         self._thread: threading.Thread | None = None
@@ -85,6 +86,11 @@ class Recorder:
     def node_seen(self, at: float) -> None:
         """A heartbeat of the node; only the newest is written."""
         self._seen = at
+
+    def rename(self, node: str) -> None:
+        """The node is called so from now on: it gets a row of its own, and another process may have
+        the one that it had. Rows of its sessions follow as they are written."""
+        self._new_name = rows.text(Node, "name", node)
 
     def node_died(self, name: str, *, started: float, at: float) -> None:
         """Another node is dead: its rows are to be closed. Told again: the last word counts."""
@@ -224,6 +230,7 @@ class Recorder:
     def _write_all(self, *, stopping: bool = False) -> int:
         written = 0
         with self._writing:
+            self._write_new_name()
             if self._node is not None and not self._entered.is_set():
                 # Before any row of this process: only then all open ones are the previous one's.
                 self._lost = rows.take_over(self._node)
@@ -240,6 +247,20 @@ class Recorder:
             if self._node is not None:
                 self._write_node(self._node, stopping)
         return written
+
+    def _write_new_name(self) -> None:
+        name, self._new_name = self._new_name, None
+        if name is None:
+            return
+        self._name = name
+        if self._node is not None:
+            self._node.name = name
+            if self._entered.is_set():
+                try:
+                    rows.save_node(self._node)
+                except BaseException:
+                    self._new_name = self._new_name or name
+                    raise
 
     def _close_what_others_left(self) -> None:
         for name in list(self._dead):

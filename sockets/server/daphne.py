@@ -30,7 +30,9 @@ from twisted.web.http import _GenericHTTPChannelProtocol
 
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
+from sockets.server.idle import IdleRoom
 from sockets.server.waiting import GatewayChannel, WaitingRoom
 from sockets.server.websocket import GatewayWebSocket, InboundQueue
 from sockets.types import AtDoor, Surface
@@ -105,14 +107,17 @@ class GatewayServer(Server):
         self.wanted = listeners
         self.conf = conf
         self.body_limit = body_limit
-        self.waiting = WaitingRoom(conf.max_pending)
+        # Of each port its own: a crowd at the one keeps nobody from the other.
+        self.waiting = {surface: WaitingRoom(conf.max_pending) for surface in Surface}
+        self.idle = {surface: IdleRoom(conf.max_idle) for surface in Surface}
+        self.files = Files()
         self.exit_code = 0
         self._on_listening = on_listening
         self._on_stopping = on_stopping
         self._on_draining = on_draining
         self._on_stopped = on_stopped
         self._ports: list[Any] = []
-        self._accepting_paused = False
+        self._paused: set[Surface] = set()  # whose ports accept nobody now
         self._hurry = asyncio.Event()
         self._stopping = False
         self._announcing: asyncio.Future[None] | None = None
@@ -213,22 +218,27 @@ class GatewayServer(Server):
                 return listener.surface
         return Surface.PUBLIC  # unknown never means private
 
-    def pause_accepting(self) -> None:
-        """Who comes waits in the kernel's queue until those who have come are read."""
-        if not self._accepting_paused:
-            self._accepting_paused = True
-            for port in self._ports:
+    def pause_accepting(self, surface: Surface) -> None:
+        """Who comes to this surface waits in the kernel's queue until those who have come are
+        read."""
+        if surface not in self._paused:
+            self._paused.add(surface)
+            for port in self._ports_of(surface):
                 port.stopReading()
-            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting)
+            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting, surface)
 
-    def _resume_accepting(self) -> None:
-        if self.waiting.full:
-            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting)
+    def _resume_accepting(self, surface: Surface) -> None:
+        if self.waiting[surface].full:
+            reactor.callLater(ACCEPT_PAUSE, self._resume_accepting, surface)
             return
-        self._accepting_paused = False
-        for port in self._ports:
+        self._paused.discard(surface)
+        for port in self._ports_of(surface):
             if port.connected:
                 port.startReading()
+
+    def _ports_of(self, surface: Surface) -> list[Any]:
+        listeners = zip(self.wanted, self._ports, strict=False)
+        return [port for listener, port in listeners if listener.surface is surface]
 
     # --- connections
 
@@ -269,8 +279,9 @@ class GatewayServer(Server):
                 protocol.check_timeouts()
             except Exception:
                 logger.exception("checking the time-outs of %r failed", protocol)
-        for channel in self.waiting.overdue():
-            channel.cut(AtDoor.SLOW)
+        for room in self.waiting.values():
+            for channel in room.overdue():
+                channel.cut(AtDoor.SLOW)
         reactor.drop_dead()
         reactor.callLater(2, self.timeout_checker)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daphne.http_protocol import WebRequest
 
-from sockets.server.reactor import reactor
+from sockets.types import AtDoor
 
 if TYPE_CHECKING:
     from sockets.server.daphne import GatewayServer
@@ -19,14 +19,6 @@ logger = logging.getLogger(__name__)
 
 BodyLimit = Callable[[Any, str], int]
 """(surface, path) -> bytes that a request's body may have."""
-
-LINGER = 2.0
-"""Seconds that a refused upload is read and thrown away, so that its sender sees the answer."""
-
-_TOO_LARGE = (
-    b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
-)
 
 
 class GatewayRequest(WebRequest):
@@ -40,7 +32,6 @@ class GatewayRequest(WebRequest):
     channel: Any
     limit = 0  # bytes of its body
     _received = 0
-    refused = False  # for its body; what follows is thrown away
     _writable: asyncio.Future[None] | None = None
 
     # --- request
@@ -54,7 +45,7 @@ class GatewayRequest(WebRequest):
         super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
-        if self.refused:
+        if self.channel.refused:
             return
         self._received += len(data)
         if self._received > self.limit:  # chunked: the length was not declared
@@ -63,16 +54,11 @@ class GatewayRequest(WebRequest):
             super().handleContentChunk(data)
 
     def _refuse(self) -> None:
-        """Answer 413 now, and stop caring."""
-        self.refused = True
-        text = f"The body is larger than {self.limit} bytes.\n".encode()
-        transport = self.channel.transport
-        transport.write(_TOO_LARGE % (len(text), text))
-        transport.loseWriteConnection()
-        reactor.callLater(LINGER, transport.abortConnection)
+        text = f"The body is larger than {self.limit} bytes."
+        self.channel.refuse(413, text, AtDoor.BODY)
 
     def process(self) -> Any:
-        if self.refused:
+        if self.channel.refused:
             return None
         # Believed from any client in stock daphne.
         self.requestHeaders.removeHeader(b"daphne-root-path")

@@ -86,8 +86,9 @@ def _tune_garbage_collection() -> None:
 
 
 def _have_descriptors(conf: Conf) -> None:
-    """A socket each for MAX_SESSIONS and MAX_PENDING, as far as the machine lets us."""
-    needed = conf.max_sessions + conf.max_pending + OTHER_DESCRIPTORS
+    """A socket each for MAX_SESSIONS and, of both ports, MAX_PENDING and MAX_IDLE, as far as the
+    machine lets us."""
+    needed = conf.max_sessions + 2 * (conf.max_pending + conf.max_idle) + OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -95,11 +96,12 @@ def _have_descriptors(conf: Conf) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < needed:
         logger.warning(
-            "this process may open %d files, and MAX_SESSIONS=%d with MAX_PENDING=%d needs %d: "
-            "raise the limit (ulimit -Hn, LimitNOFILE=) or lower those",
+            "this process may open %d files, and MAX_SESSIONS=%d with MAX_PENDING=%d and "
+            "MAX_IDLE=%d needs %d: raise the limit (ulimit -Hn, LimitNOFILE=) or lower those",
             most,
             conf.max_sessions,
             conf.max_pending,
+            conf.max_idle,
             needed,
         )
 

@@ -9,22 +9,27 @@ queue until there is room.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from http import HTTPStatus
 from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
 
+from sockets.addresses import neighbourhood
 from sockets.door import turned_away
+from sockets.server.idle import IdleRoom
+from sockets.server.reactor import reactor
 from sockets.types import AtDoor, Surface
 
 SLOWEST_BODY: Final = 10_000
 """Bytes a second that a body must come at, on average."""
 
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-)
+LINGER: Final = 2.0
+"""Seconds that what follows a refused request is read and thrown away."""
 
+MAX_DIGITS: Final = 18
+"""Of a Content-Length: no number that large is meant, and Python reads none of thousands."""
 
 PATIENCE: Final = 1.0
 """Seconds that a connection has for itself, however many wait."""
@@ -81,65 +86,178 @@ class WaitingRoom:
 
 
 class GatewayChannel(HTTPChannel):
-    """One HTTP connection, until a WebSocket takes its transport over."""
+    """One HTTP connection, until a WebSocket takes its transport over.
+
+    Whatever could be read in two ways is refused (400): a proxy before us may read it in the other
+    one, and what is a body to it would be a request to us.
+    """
 
     transport: Any
     server: Any  # set on the subclass that a server makes
+    _HTTPChannel__first_line: int  # Twisted's own: not 0 while no request has begun
+    refused = False  # it has its answer; what still comes is thrown away
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._enter()
+        if self._surface is Surface.PUBLIC and not self.server.files.has_room(
+            self.transport.fileno()
+        ):
+            self._refuse_at_once()
+        else:
+            self._enter()
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._handlingRequest and self not in self.server.waiting:
+        if self.refused:
+            return
+        self._idle.leave(self)
+        if not self._handlingRequest and self not in self._waiting:
             self._enter()  # another request on a connection that was kept
         super().dataReceived(data)
 
+    def lineReceived(self, line: bytes) -> None:
+        if not self.refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self.refused:
+            super().rawDataReceived(data)
+
     def allHeadersReceived(self) -> None:
+        if (wrong := self._ambiguity()) is not None:
+            self.refuse(400, wrong, AtDoor.MALFORMED)
+            return
         super().allHeadersReceived()
-        if self.length != 0:
+        if self.length != 0 and not self.refused:
             size = self.length or self.requests[-1].limit
-            self.server.waiting.leave(self)
+            self._waiting.leave(self)
             self._enter(size / SLOWEST_BODY)
 
     def allContentReceived(self) -> None:
-        self.server.waiting.leave(self)
-        super().allContentReceived()
+        if not self.refused:
+            self._waiting.leave(self)
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        super().requestDone(request)
+        if not self.persistent or self._handlingRequest or not self.transport.connected:
+            return
+        if self._buffer or not self._HTTPChannel__first_line:
+            self._enter()  # a part of the next one came with it
+        else:
+            self._keep()
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.server.waiting.leave(self)
+        self._waiting.leave(self)
+        self._idle.leave(self)
         super().connectionLost(reason)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._refuse_head()
 
+    def cut(self, why: AtDoor) -> None:
+        """Its request has not come."""
+        if not self.refused:
+            turned_away(why, self._surface, self._host)
+        self.transport.abortConnection()
+
+    def refuse(self, status: int, text: str, why: AtDoor) -> None:
+        """Answer now, and stop caring: what still comes is read for LINGER seconds, so that its
+        sender sees the answer and no reset."""
+        if self.refused:
+            return
+        self.refused = True
+        self._waiting.enter(self, LINGER)  # or any number of them would cost nothing
+        turned_away(why, self._surface, self._host, status)
+        self._answer(status, text)
+        self.transport.loseWriteConnection()
+        reactor.callLater(LINGER, self.transport.abortConnection)
+
+    def _refuse_at_once(self) -> None:
+        """Every moment of it costs a descriptor that others need."""
+        self.refused = True
+        turned_away(AtDoor.FILES, self._surface, self._host, 503)
+        self._answer(503, "This node has no more open files: come back later.")
+        self.transport.loseConnection()
+        self.server.pause_accepting(self._surface)
+
+    def _answer(self, status: int, text: str) -> None:
+        body = f"{text}\n".encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            "Connection: close",
+            *(["Retry-After: 5"] if status == 503 else []),
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+        )
+        self.transport.write("\r\n".join((*head, "", "")).encode() + body)
+
+    # --- what is refused
+
     def _respondToBadRequestAndDisconnect(self) -> None:
-        if self.requests and self.requests[-1].refused:
-            return  # it has its answer, which a reset would take away
         size, count = self._receivedHeaderSize, self._receivedHeaderCount
         if size > self.totalHeadersSize or count > self.maxHeaders:
             self._refuse_head()
         else:
-            super()._respondToBadRequestAndDisconnect()
-
-    def cut(self, why: AtDoor) -> None:
-        """Its request has not come."""
-        turned_away(why, self._surface, self._host)
-        self.transport.abortConnection()
-
-    def _enter(self, more: float = 0) -> None:
-        seconds = self.server.conf.handshake_timeout + more
-        for oldest in self.server.waiting.enter(self, seconds):
-            oldest.cut(AtDoor.CROWDED)
-        if self.server.waiting.full:
-            self.server.pause_accepting()
+            self.refuse(400, "The request cannot be read.", AtDoor.MALFORMED)
 
     def _refuse_head(self) -> None:
-        turned_away(AtDoor.HEADER, self._surface, self._host, 431)
-        self.transport.write(_TOO_LARGE)
-        self.loseConnection()
+        self.refuse(431, "The request's head is too large.", AtDoor.HEADER)
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and len(data) > MAX_DIGITS:
+            self.refuse(400, "Content-Length is no length that a body can have.", AtDoor.MALFORMED)
+            return False
+        if header == b"Transfer-Encoding" and data.lower() != b"chunked":
+            self.refuse(400, "Transfer-Encoding can only be chunked.", AtDoor.MALFORMED)
+            return False
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
+    def _ambiguity(self) -> str | None:
+        """What is wrong with the whole of the headers; None: nothing."""
+        given = self.requests[-1].requestHeaders.getRawHeaders
+        if len(given(b"host") or ()) > 1:
+            return "There is more than one Host."
+        old = self._version != b"HTTP/1.1"
+        if old and given(b"transfer-encoding"):
+            return "HTTP/1.0 knows no Transfer-Encoding."
+        if b"websocket" in _tokens(given(b"upgrade") or ()):
+            if old:
+                return "HTTP/1.0 knows no WebSocket."
+            if self.length != 0:
+                return "A WebSocket handshake has no body."
+        return None
+
+    # --- where it waits
+
+    def _enter(self, more: float = 0) -> None:
+        waiting = self._waiting
+        for oldest in waiting.enter(self, self.server.conf.handshake_timeout + more):
+            oldest.cut(AtDoor.CROWDED)
+        if waiting.full:
+            self.server.pause_accepting(self._surface)
+
+    def _keep(self) -> None:
+        """It may be used again. On the client port an address has a share, unless it is a
+        proxy's: a backend, which keeps many, is one address as well."""
+        conf, address = self.server.conf, ""
+        if self._surface is not Surface.PRIVATE and not conf.trusted_proxies.is_proxy(self._host):
+            address = neighbourhood(self._host)
+        oldest = self._idle.enter(self, address)
+        if oldest is not None:
+            turned_away(AtDoor.IDLE, self._surface, oldest._host)
+            oldest.loseConnection()
 
     @property
+    def _waiting(self) -> WaitingRoom:
+        room: WaitingRoom = self.server.waiting[self._surface]
+        return room
+
+    @property
+    def _idle(self) -> IdleRoom:
+        room: IdleRoom = self.server.idle[self._surface]
+        return room
+
+    @cached_property
     def _surface(self) -> Surface:
         surface: Surface = self.server.surface_of(self.transport)
         return surface
@@ -147,3 +265,8 @@ class GatewayChannel(HTTPChannel):
     @property
     def _host(self) -> str:
         return str(getattr(self.transport.getPeer(), "host", ""))
+
+
+def _tokens(values: Iterable[bytes]) -> set[bytes]:
+    """Of a header that is a list: in lower case."""
+    return {token.strip().lower() for value in values for token in value.split(b",")}

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
 _CLOSING = Autobahn.STATE_CLOSING
 
+MAX_REASON = 100
+"""Characters of the phrase with which a handshake is refused."""
+
 SLICE = 4_096
 """Bytes of one socket that are parsed in one turn of the loop."""
 
@@ -120,6 +123,8 @@ class GatewayWebSocket(WebSocketProtocol):
         self.server.protocol_disconnected(self)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        # autobahn quotes what it could not parse, however long.
+        reason = "".join(filter(str.isprintable, reason))[:MAX_REASON]
         status, headers = self._refusal
         if code == status:
             responseHeaders = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers]

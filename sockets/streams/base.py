@@ -91,7 +91,10 @@ class Streams(Protocol):
     async def heads(
         self, users: Iterable[str], told: Mapping[str, Told] | None = None
     ) -> dict[str, Position]:
-        """Return the heads of many users who have sessions here; otherwise as `follow` does."""
+        """Return the heads of many users who have sessions here; otherwise as `follow` does.
+
+        Those of a shard that is away are left out; raises only if nobody at all answered.
+        """
 
     def left(self, user: str, told: Told | None) -> None:
         """The last session of this user here has gone; `told` as of `follow`."""

@@ -185,13 +185,19 @@ class RedisStreams:
     ) -> dict[str, Position]:
         told = told or {}
         heads: dict[str, Position] = {}
+        failed: Exception | None = None
         for some in batches(list(dict.fromkeys(users))):
             calls = [self._calls.follow(user, told=told.get(user)) for user in some]
-            with translated():
-                answers = await _FOLLOW.run_many(self._client, calls)
+            answers = await _FOLLOW.run_each(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
+                if isinstance(answer, Exception):
+                    failed = answer
+                    continue
                 page = self._calls.followed(user, answer)
                 heads[user] = Position(page.epoch, page.head)
+        if failed is not None and not heads:
+            with translated():
+                raise failed
         return heads
 
     def left(self, user: str, told: Told | None) -> None:

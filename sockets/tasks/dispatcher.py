@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from msgspec import Raw
@@ -60,6 +61,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
+        self._node = conf.node_name
         self._records = records
         self._hub = hub
         self._announcer = announcer
@@ -97,7 +99,7 @@ class Dispatcher:
             id=id or new_id(),
             pool=pool,
             event=event,
-            node=self._conf.node_name,
+            node=self._node,
             timeout=self._conf.task_timeout if timeout is None else float(timeout),
             created=self._clock(),
             user=user_id,
@@ -202,6 +204,11 @@ class Dispatcher:
         return await self._records.pools()
 
     # --- for the workers
+
+    def rename(self, node: str) -> None:
+        """This node is called so now; its workers' seats say it with their next renewal."""
+        self._node = node
+        self._seats = {id: replace(seat, node=node) for id, seat in self._seats.items()}
 
     async def worker_joined(self, seat: Seat) -> list[Task]:
         """Its socket is open: it may be offered tasks. Returns those that it still holds."""

@@ -119,6 +119,7 @@ class Cluster:
             for n in range(sessions)
         ]
         self.heads: dict[str, tuple[str, int]] = {}
+        self.sent: dict[str, list[str]] = {}
         self.repeated = 0
 
     async def publish(self, messages: int, rate: float) -> None:
@@ -135,7 +136,16 @@ class Cluster:
         assert process.returncode == 0, errors.decode()
         told = json.loads(out)
         self.heads = {user: (epoch, offset) for user, (epoch, offset) in told["heads"].items()}
+        self.sent = told["sent"]
         self.repeated = told["repeated"]
+
+    def passed_over(self) -> list[Listener]:
+        """Who misses something that was acknowledged, and was told of no loss."""
+        return [
+            one
+            for one in self.listeners
+            if not one.told and not one.seen.issuperset(self.sent.get(one.user, ()))
+        ]
 
     def behind(self) -> list[Listener]:
         """Who has not come to the end of its stream."""

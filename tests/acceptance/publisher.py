@@ -2,8 +2,8 @@
 
     publisher.py USERS MESSAGES PER_SECOND
 
-Prints one JSON object at the end: by user, its epoch and its last offset, and how often a call had
-to be repeated.
+Prints one JSON object at the end: by user, its epoch and its last offset, and the ids of what was
+acknowledged; and how often a call had to be repeated.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def send(user: str, number: int) -> tuple[Receipt, int]:
 
 def main(users: int, messages: int, rate: float) -> None:
     heads: dict[str, tuple[str, int]] = {}
+    sent: dict[str, list[str]] = {}
     repeated = 0
     start = time.monotonic()
     for number in range(messages):
@@ -50,8 +51,9 @@ def main(users: int, messages: int, rate: float) -> None:
         receipt, failed = send(user, number)
         assert receipt.epoch is not None and receipt.offset is not None
         heads[user] = (receipt.epoch, receipt.offset)
+        sent.setdefault(user, []).append(receipt.id)
         repeated += failed
-    sys.stdout.write(json.dumps({"heads": heads, "repeated": repeated}))
+    sys.stdout.write(json.dumps({"heads": heads, "sent": sent, "repeated": repeated}))
 
 
 main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -19,7 +20,7 @@ from websockets.exceptions import InvalidMessage, InvalidStatus
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import API_KEY, JWT_SECRET, Gateway, running
 from tests.acceptance.peers import V1, Peer, client_at, refused
-from tests.unit.api_server import api_server, status
+from tests.unit.api_server import Request, api_server, silence, status
 from tests.valkey import Server
 
 NOW = int(time.time())
@@ -27,12 +28,21 @@ RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 
 
 def token(key: Any = JWT_SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    body = {"sub": "42", "iat": NOW - 60, "aud": "gateway", "iss": "us"} | claims
+    body = {
+        "sub": "42",
+        "iat": NOW - 60,
+        "exp": NOW + 3_600,
+        "aud": "gateway",
+        "iss": "us",
+    } | claims
     return jwt.encode({k: v for k, v in body.items() if v is not None}, key, algorithm=algorithm)
 
 
 def unsigned() -> str:
-    parts = ({"alg": "none", "typ": "JWT"}, {"sub": "42", "aud": "gateway", "iss": "us"})
+    parts = (
+        {"alg": "none", "typ": "JWT"},
+        {"sub": "42", "exp": NOW + 3_600, "aud": "gateway", "iss": "us"},
+    )
     encoded = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=") for one in parts]
     return b".".join([*encoded, b""]).decode()
 
@@ -63,6 +73,7 @@ BAD = {
     "swapped algorithm": token(RSA, "RS256"),
     "truncated": token()[:-4],
     "no signature": token().rpartition(".")[0] + ".",
+    "no end": token(exp=None),
     "no user": token(sub=None),
     "an empty user": token(sub=""),
     "a large info": token(info="x" * 1_100),
@@ -261,8 +272,40 @@ async def test_the_api_server_is_asked(tmp_path: Path) -> None:
             assert (await client_at(url, **bearer("a token of theirs"))).welcome["user"] == "42"
             platform.answer = status(401)
             assert (await refused(url, **bearer("t")))[0] == 4501
-            platform.answer = status(500)
+            platform.answer = status(503)
             for _ in range(7):
                 assert (await refused(url, **bearer("t")))[0] == 1013
             assert (await peer.ask(type="sessions"))["ok"], "who is in stays"
             assert "s3cr3t" not in gateway.log() and "left alone" in gateway.log()
+
+
+async def test_what_strangers_are_answered_locks_nobody_out(tmp_path: Path) -> None:
+    """The API server sends whoever it does not know to its page for signing in."""
+    async with api_server() as platform:
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            told = request.headers["authorization"].removeprefix("Bearer ")
+            if told == "slow":
+                return await silence(request, writer)
+            if told == "good":
+                known = status(200, body=json.dumps({"user": "42"}).encode())
+                return await known(request, writer)
+            await status(int(told), "Location: /login")(request, writer)
+
+        platform.answer = answer
+        more = SHORT | {
+            "AUTH": "proxy",
+            "API_SERVER_URL": f"http://127.0.0.1:{platform.port}",
+            "AUTH_PROXY_CACHE": "0",
+            "AUTH_PROXY_TIMEOUT": "0.5",
+        }
+        with running(tmp_path / "data", **more) as gateway:
+            url = gateway.client_url()
+            for told in ("302", "404", "429", "500", "slow"):
+                for _ in range(7):
+                    assert (await refused(url, **bearer(told)))[0] == 1013
+                assert (await client_at(url, **bearer("good"))).welcome["user"] == "42"
+            assert (await refused(url, **bearer("204")))[0] == 4501
+            log = gateway.log()
+            assert "left alone" not in log
+            assert log.count("does not say who a client is") == 5, "once for each"

@@ -79,8 +79,34 @@ async def test_any_user_is_notified_by_a_path(
     assert (receipt["reach"], receipt["duplicate"]) == (1, False)
     found = (await http.get(path(user))).json()
     assert found["user"] == user and found["state"] == "connected"
-    assert found["sessions"][0]["id"] == tab.welcome["session"]
+    assert found["sessions"][0]["id"] == tab.welcome["session"] and found["more"] is False
     assert found["position"] == {"epoch": receipt["epoch"], "offset": receipt["offset"]}
+
+
+@pytest.mark.parametrize("given", ["", "x" * 26, "0" * 7_000_000, 7])
+async def test_the_client_to_exclude_is_a_client_id(http: httpx.AsyncClient, given: Any) -> None:
+    wrong = {"event": "e", "exclude_client": given}
+    for where, body in (
+        ("/users/42/messages", wrong),
+        ("/messages/batch", {"messages": [wrong | {"user": "42"}]}),
+    ):
+        answer = await http.post(where, json=body)
+        assert answer.status_code == 422 and "exclude_client" in answer.json()["detail"]
+        assert len(answer.content) < 1_000
+
+
+async def test_of_many_sessions_the_newest_are_told(
+    shared_gateway: Gateway, http: httpx.AsyncClient
+) -> None:
+    tabs = [await client(shared_gateway, "many") for _ in range(102)]
+    found = (await http.get(path("many"))).json()
+    ids = [tab.welcome["session"] for tab in tabs]
+    assert found["more"] is True and len(found["sessions"]) == 100
+    assert {one["id"] for one in found["sessions"]} == set(ids[2:])
+    asked = (await http.post("/presence", json={"users": ["many"]})).json()["users"]["many"]
+    assert asked["more"] is True and len(asked["sessions"]) == 100
+    for tab in tabs:
+        await tab.close()
 
 
 async def test_dots_alone_are_reached_by_a_batch(

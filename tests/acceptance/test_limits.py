@@ -151,6 +151,28 @@ async def test_sessions_of_one_address(tmp_path: Path) -> None:
         assert await refused(gateway.client_url(user_id="u5")) == full
 
 
+@pytest.mark.parametrize(
+    ("mine", "more", "other"),
+    [
+        ("192.0.2.7", "192.0.2.7:80", "192.0.2.8"),
+        ("2001:db8:1:2::1", "[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:3::1"),
+    ],
+)
+async def test_sessions_of_one_address_behind_a_proxy(
+    tmp_path: Path, mine: str, more: str, other: str
+) -> None:
+    limits = SHORT | {"SESSIONS_PER_ADDRESS": "2", "TRUSTED_PROXIES": "1"}
+    with running(tmp_path / "data", **limits) as gateway:
+        for n, host in enumerate((mine, more)):
+            header = {"X-Forwarded-For": host}
+            await client_at(gateway.client_url(user_id=f"u{n}"), additional_headers=header)
+        full = (1013, "too many sessions from this address")
+        header = {"X-Forwarded-For": mine}
+        url = gateway.client_url(user_id="u3")
+        assert await refused(url, additional_headers=header) == full
+        assert (await client_at(url, additional_headers={"X-Forwarded-For": other})).welcome
+
+
 async def test_the_sessions_of_a_user_have_a_rate_together(tmp_path: Path) -> None:
     limits = SHORT | {"CLIENT_RATE": "1000", "USER_RATE": "1", "USER_BURST": "30"}
     with running(tmp_path / "data", **limits) as gateway:

@@ -143,7 +143,8 @@ async def opened(page: Page | Frame, port: int, path: str = "/", token: str = ""
 
 
 def token(user: str) -> str:
-    return jwt.encode({"sub": user, "iat": int(time.time())}, JWT_SECRET, algorithm="HS256")
+    now = int(time.time())
+    return jwt.encode({"sub": user, "iat": now, "exp": now + 3_600}, JWT_SECRET, algorithm="HS256")
 
 
 def names(cookies: str) -> set[str]:

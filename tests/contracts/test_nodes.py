@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,3 +211,36 @@ async def test_a_life_that_nobody_described_is_claimed_by_its_id(
     clock.advance(LEASE + 1)
     found = await many.claim()
     assert found is not None and (found.id, found.name, found.state) == ("a:1", "a", "dead")
+
+
+def life(name: str, number: int) -> NodeInfo:
+    """One of several processes of a name."""
+    return replace(node(name), id=f"{name}:{number}")
+
+
+@pytest.mark.parametrize("frozen", [LEASE + 1, LEASE / 2])
+async def test_whoever_comes_back_to_a_name_that_is_taken_begins_anew(
+    many: RedisNodes, clock: MovedClock, frozen: float
+) -> None:
+    """Within its lease too: nobody answered by the name, so another process has taken it."""
+    await begin(many, life("a", 1))
+    clock.advance(frozen)
+    await begin(many, life("a", 2))
+    assert [info.id for info in await many.all()] == ["a:2"]
+    clock.advance(0.1)
+    assert not (await many.beat(life("a", 1), begin=False, silent=frozen)).alive
+    assert (await many.beat(life("a", 2), begin=False, silent=0.1)).alive
+    assert [info.id for info in await many.all()] == ["a:2"]
+    left = await many.claim()
+    assert left is not None and left.id == "a:1", "what it answered for is seen to"
+
+
+async def test_a_late_one_goes_on_where_nobody_took_its_name(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    await begin(many, node("a"))
+    clock.advance(LEASE + 1)
+    for other in ("b", "aa", "a~x1y2", "a.1", "A"):
+        await begin(many, node(other))
+    assert (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert len(await many.all()) == 6

@@ -505,6 +505,29 @@ async def test_a_blocked_user_is_kept_out(presence: Presence) -> None:
     await register(presence, info())
 
 
+async def test_a_block_ends_at_its_moment(presence: Presence, clock: MovedClock) -> None:
+    await presence.block("42", clock() + 60)
+    assert await presence.now() == clock()
+    assert isinstance((await presence.register(info(), NODE)).refused, Blocked)
+    for moment in (clock(), clock() - 1, 0.0):
+        await presence.block("42", moment)
+        await register(presence, one := info())
+        await presence.block("42", clock() + 1e9)
+        assert isinstance((await presence.register(info(), NODE)).refused, Blocked)
+        await presence.release(one)
+    assert await presence.unblock("42")
+
+
+async def test_nobody_was_seen_before_they_came(presence: Presence, clock: MovedClock) -> None:
+    """A node whose clock is ahead, or a clock that was set back."""
+    await register(presence, replace(info(), connected_at=clock() + 300))
+    found = await presence.look("42")
+    assert found.last_seen == found.sessions[0].seen_at == found.sessions[0].connected_at
+    await register(presence, replace(info("7"), connected_at=clock() - 300))
+    (one,) = await presence.sessions_of("7")
+    assert one.connected_at == clock() - 300 and one.seen_at == pytest.approx(clock())
+
+
 async def refusal(presence: Presence, **proof: Any) -> int:
     """The close code of a registration with this proof; 0: it was let in, and has left again."""
     one = info(**proof)
@@ -684,7 +707,7 @@ async def test_blocks_that_are_over_are_forgotten(clock: MovedClock) -> None:
     presence = MemoryPresence(lease=LEASE, clock=clock)
     await presence.block("for ever", None)
     for n in range(5_000):
-        await presence.block(f"u{n}", 1.0)
+        await presence.block(f"u{n}", clock() + 1.0)
         clock.advance(0.01)
     assert len(presence._blocked) <= 1_000
     assert await presence.unblock("for ever") and await presence.unblock("u4999")

@@ -15,7 +15,7 @@ from redis.asyncio import RedisCluster
 from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
 from sockets.nodes.redis import NodeCalls, RedisNodes
-from sockets.presence.base import Limit
+from sockets.presence.base import Limit, PartlyRenewed
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync
@@ -139,6 +139,47 @@ async def test_the_registry_of_nodes(url: str) -> None:
         assert await nodes.count_charges("a:1", Kind.CLIENT) == 0
     finally:
         await client.aclose()
+
+
+async def test_a_shard_that_refuses_writes_keeps_no_other_from_renewing() -> None:
+    with cluster() as (url, servers):
+        client, keys = connect(url), Keys(f"t{new_id()}")
+        calls = PresenceCalls(keys, lease=1.5, grace=0.0, limit=Limit())
+        presence = RedisPresence(client, calls, warm=no_warmup)
+        full = SyncRedis(port=servers[0].port)
+        try:
+            infos = [info(user) for user in USERS]
+            for one in infos:
+                await presence.register(one)
+            full.config_set("maxmemory", 1)
+            refused = {
+                user
+                for user in USERS
+                if client.get_node_from_key(_key(keys, user)).port == servers[0].port
+            }
+            assert 0 < len(refused) < len(USERS)
+            deadline = asyncio.get_running_loop().time() + 2.0
+            while asyncio.get_running_loop().time() < deadline:
+                with pytest.raises(PartlyRenewed) as caught:
+                    await presence.renew(infos)
+                assert caught.value.effects.fenced == ()
+                await asyncio.sleep(0.2)
+            answer = await presence.look_at(USERS)
+            assert {user for user, one in answer.users.items() if one.online} == {
+                user for user in USERS if user not in refused
+            }
+            settled = await presence.settle(USERS)
+            assert set(settled).isdisjoint(refused) and len(settled) == len(USERS) - len(refused)
+            full.config_set("maxmemory", 0)
+            assert (await presence.renew(infos)).fenced == ()
+            assert all(one.online for one in (await presence.look_at(USERS)).users.values())
+        finally:
+            full.close()
+            await client.aclose()
+
+
+def _key(keys: Keys, user: str) -> str:
+    return keys.user(user, "sessions")
 
 
 async def test_when_a_shard_is_away_the_answer_says_so() -> None:

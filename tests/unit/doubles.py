@@ -137,6 +137,7 @@ class RecordingRecorder:
         self.closed: list[tuple[str, int, str]] = []
         self.seen: list[float] = []
         self.dead: list[str] = []
+        self.names: list[str] = []
         self.started = 0
         self.stopped = 0
 
@@ -148,6 +149,9 @@ class RecordingRecorder:
 
     def node_seen(self, at: float) -> None:
         self.seen.append(at)
+
+    def rename(self, node: str) -> None:
+        self.names.append(node)
 
     def node_died(self, name: str, *, started: float, at: float) -> None:
         self.dead.append(name)

@@ -593,3 +593,62 @@ async def test_rows_of_a_name_that_lives_again_are_left_alone(cluster: Cluster) 
     buried: list[str] = []
     assert await cluster.reaper(b, lambda info, at: buried.append(info.id)).reap() == 1
     assert buried == []
+
+
+async def test_whoever_could_not_renew_waits_for_the_others(cluster: Cluster) -> None:
+    """Nearly a lease long nothing could be written. At a the user's grace ran out meanwhile; at b
+    they are still there, and b will say so with its next renewal."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    at_a, at_b = info("42"), info("42")
+    await b.arrive(at_b)
+    cluster.clock.advance(LEASE / 3)
+    await cluster.beat("a", a)
+    await a.arrive(at_a)
+    cluster.clock.advance(LEASE * 2 / 3 + 1)
+    await a.leave(at_a)  # b's lease has run out: the grace begins
+    cluster.clock.advance(GRACE + 1)
+    await cluster.beat("a", a)
+    await a.tick()
+    assert cluster.events["a"].told == ["4099 42"], "not offline"
+    await cluster.beat("b", b)
+    await b.renew([at_b])
+    cluster.clock.advance(LEASE / 4 + 1)
+    await cluster.beat("a", a)
+    await a.tick()
+    assert (await cluster.presence.look("42")).state == PresenceState.CONNECTED
+    assert "-42" not in cluster.events["a"].told + cluster.events["b"].told
+
+
+async def test_who_cannot_be_settled_now_is_due_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Cluster: a shard is away, and the users of the others do not wait for it."""
+    a = await cluster.node("a")
+    for user in ("away", "42"):
+        await a.arrive(one := info(user))
+        await a.leave(one)
+    await cluster.pass_time(GRACE + 1, a=a)
+    settle = cluster.presence.settle
+
+    async def partly(users: list[str], by: str = "", **options: Any) -> dict[str, Any]:
+        return await settle([user for user in users if user != "away"], by, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.presence, "settle", partly)
+        await a.tick()
+    assert cluster.events["a"].told == ["+away", "+42", "-42"]
+    await a.tick()
+    assert cluster.events["a"].told[-1] == "-away"
+    await a.tick()
+    assert await cluster.charged("a") == set()
+
+
+async def test_whoever_could_not_renew_buries_nobody(cluster: Cluster) -> None:
+    """Redis takes writes again: both seem to be dead, and one looks before it has renewed."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    for name, attendance in (("a", a), ("b", b)):
+        await attendance.arrive(info(f"at {name}"))
+    cluster.clock.advance(LEASE + 1)
+    assert await cluster.reaper(a).reap() == 0
+    assert (await cluster.nodes.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert cluster.events["a"].told == ["+at a"]

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from sockets.bus import Bus
+from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.layers.memory import MemoryChannelLayer
 from tests.unit.doubles import FailingLayer, until
@@ -71,3 +72,32 @@ async def test_who_stopped_hears_nothing() -> None:
     await a.tell("b", type="task.stop")
     await until(lambda: True)
     assert heard == []
+
+
+async def test_a_bus_that_takes_another_name_leaves_the_former_to_others() -> None:
+    layer = MemoryChannelLayer()
+    old, new, asks = Bus(layer, "a"), Bus(layer, "a"), Bus(layer, "b")
+    heard: dict[str, list[str]] = {"old": [], "new": []}
+    for name, bus in (("old", old), ("new", new)):
+        bus.handlers["task"] = lambda message, name=name: heard[name].append(message["task"])  # type: ignore[misc]
+        await bus.listen()
+    await old.rename("a~1234")
+    await asks.tell("a", type="task.stop", task="1")
+    await asks.tell("a~1234", type="task.stop", task="2")
+    assert heard == {"old": ["2"], "new": ["1"]}
+    await old.stop()
+    await asks.tell("a~1234", type="task.stop", task="3")
+    assert heard["old"] == ["2"]
+
+
+async def test_a_name_that_cannot_be_listened_to_is_not_taken() -> None:
+    layer = FailingLayer()
+    bus = Bus(layer, "a")
+    await bus.listen()
+    layer.failing = {"group_add_sink"}
+    with pytest.raises(GatewayUnavailable):
+        await bus.rename("a~1234")
+    assert bus.node == "a"
+    layer.failing = {"group_discard_sink"}
+    await bus.rename("a~1234")
+    assert bus.node == "a~1234", "what is left of the former name is no reason to stay with it"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, find_commands, load_command_class
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.management.commands import drain
@@ -63,6 +64,51 @@ def test_nothing_that_a_stranger_chose_steers_the_terminal(told: dict[str, Any])
     assert max(map(len, text.splitlines())) < 250
 
 
+EVIL = "\x1b[2J\x9b31m\u202e\r\x07evil"
+
+
+def test_nor_does_the_user_who_is_asked_for(told: dict[str, Any]) -> None:
+    told["user"] = UserPresence(f"{EVIL}\nuser 42: online", PresenceState.OFFLINE, (), None)
+    first = shown("--user", "x").splitlines()[0]
+    assert first == (
+        "user \\u001b[2J\\u009b31m\\u202e\\u000d\\u0007evil\\u000auser 42: online: offline"
+    )
+    assert "no node" in (text := shown("--node", EVIL)) and "\x1b" not in text
+
+
+def test_nor_do_objects_for_programs_which_are_the_same(told: dict[str, Any]) -> None:
+    told["sessions"] = [info(EVIL + "\U000e0001", agent="한")]
+    text = shown("--json")
+    assert "한" in text and all(c.isprintable() for c in text.rstrip("\n"))
+    assert json.loads(text)["user"] == EVIL + "\U000e0001"
+
+
+@pytest.mark.parametrize("name", find_commands(str(Path(command.__file__).parents[1])))
+def test_no_command_says_an_argument_back_as_it_came(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what it does not know, nor what it cannot use, nor what a stranger's error says."""
+    made = load_command_class("sockets", name)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise CommandError(f"what came of it: {EVIL}")
+
+    monkeypatch.setattr(made, "handle", fail)
+    required = {
+        "create_key": [EVIL, "--scope=notify"],
+        "drain": [f"--node={EVIL}"],
+        "end_key": [EVIL],
+        "notify": [EVIL, EVIL],
+    }.get(name, [])
+    for more in ([], [f"--{EVIL}"], [EVIL] * 4):
+        arguments = [*required, *more]
+        with pytest.raises(SystemExit):
+            made.run_from_argv(["manage.py", name, "--skip-checks", *arguments])
+        told = capsys.readouterr()
+        assert "evil" in told.err
+        assert not {"\x1b", "\x9b", "\u202e", "\r", "\x07"} & set(told.out + told.err)
+
+
 def test_one_object_a_line_for_programs(told: dict[str, Any]) -> None:
     told["sessions"] = [info("한"), info("42", acked=Position("e", 3))]
     found = [json.loads(line) for line in shown("--json", "--limit", "2").splitlines()]
@@ -95,7 +141,7 @@ def test_watching_draws_the_page_anew_until_ctrl_c(
     ],
 )
 def test_numbers_that_are_none(told: dict[str, Any], wrong: tuple[str, ...]) -> None:
-    with pytest.raises(CommandError, match="at least 1"):
+    with pytest.raises(CommandError, match="1 to 10,000"):
         shown(*wrong)
 
 

@@ -48,6 +48,11 @@ def test_a_lease_outlives_a_late_renewal(ttl: float, renew: float, good: bool) -
             Conf(lease_ttl=ttl, lease_renew=renew)
 
 
+def test_a_node_is_not_called_as_one_whose_name_was_taken() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a~b' .* choose one without"):
+        Conf(node_name="a~b")
+
+
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Conf().heartbeat = 1.0  # type: ignore[misc]

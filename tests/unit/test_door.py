@@ -81,9 +81,20 @@ def test_requests_at_once(clock: Clock) -> None:
     door = Door(Conf(max_requests=2), clock)
     got = [door.begin_request(Surface.PRIVATE, "10.0.0.1") for _ in range(4)]
     assert got == [True, True, False, False]
-    door.end_request()
+    door.end_request(Surface.PRIVATE, "10.0.0.1")
     assert door.begin_request(Surface.PRIVATE, "10.0.0.1")
     assert not door.begin_request(Surface.PRIVATE, "10.0.0.1")
+
+
+def test_slow_readers_of_pages_keep_no_backend_from_the_api(clock: Clock) -> None:
+    door = Door(Conf(max_requests=8), clock)
+    for host in ("10.0.0.1", "2001:db8::1", "10.0.0.3", "10.0.0.4"):
+        assert [door.begin_request(Surface.PUBLIC, host) for _ in range(3)] == [True, True, False]
+    assert not door.begin_request(Surface.PUBLIC, "10.0.0.5"), "all of them are taken"
+    assert not door.begin_request(Surface.PUBLIC, "2001:db8::2"), "one customer's"
+    assert all(door.begin_request(Surface.PRIVATE, "10.0.1.1") for _ in range(8))
+    door.end_request(Surface.PUBLIC, "2001:db8::2")
+    assert door.begin_request(Surface.PUBLIC, "10.0.0.5")
 
 
 @pytest.mark.parametrize(

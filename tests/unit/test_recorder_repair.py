@@ -257,3 +257,55 @@ def test_what_waits_is_told_while_the_thread_hangs() -> None:
     subject.session_opened(info(2))
     (family,) = metrics.RECORDER_PENDING.collect()
     assert [sample.value for sample in family.samples] == [2]
+
+
+def test_a_node_that_takes_another_name_leaves_the_row_to_its_successor() -> None:
+    subject = started(recorder(now=NOW - 100))
+    for number in (1, 2):
+        subject.session_opened(info(number))
+    subject.flush()
+    successor = started(recorder(now=NOW))
+    assert Session.objects.filter(close_code=LOST).count() == 2, "it cannot know better"
+    subject.rename("here~1234")
+    for number in (1, 2):
+        subject.session_opened(info(number, "here~1234"))
+    subject.node_seen(NOW + 1)
+    subject.flush()
+    assert (
+        Session.objects.filter(node="here~1234", disconnected_at=None, close_code=None).count() == 2
+    )
+    names = {node.name: node.started_at for node in Node.objects.all()}
+    assert names == {"here": moment(NOW), "here~1234": moment(NOW - 100)}
+    successor.stop(0)
+    subject.stop(0)
+    assert Node.objects.filter(stopped_at=None).count() == 0
+
+
+def test_a_row_of_another_name_that_cannot_be_written_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = started(recorder())
+    subject.rename("here~1234")
+
+    def away(node: Node) -> None:
+        raise OperationalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "save_node", away)
+        with pytest.raises(OperationalError):
+            subject.flush()
+    subject.flush()
+    assert Node.objects.filter(name="here~1234").exists()
+
+
+def test_before_it_has_entered_it_enters_under_the_new_name() -> None:
+    """The database was away when the successor came: its open rows are none of ours."""
+    other = started(recorder(now=NOW))
+    other.session_opened(info(7))
+    other.flush()
+    subject = recorder(now=NOW - 100)
+    subject.start(thread=False)
+    subject.rename("here~1234")
+    subject.flush()
+    assert Session.objects.get(id=session_id(7)).disconnected_at is None
+    assert set(Node.objects.values_list("name", flat=True)) == {"here", "here~1234"}

@@ -16,8 +16,9 @@ from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import LocalSession
 from sockets.ids import new_id
 from sockets.layers.groups import CLIENTS, node_group, user_group
+from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.streams.base import NewEntry
-from sockets.types import Disconnected, Kind, Position
+from sockets.types import Disconnected, Kind, Position, SessionInfo
 from tests.unit.doubles import (
     FailingLayer,
     GatedLayer,
@@ -460,3 +461,50 @@ async def test_count_by_kind() -> None:
     await one.open()
     await one.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
     assert {kind: one.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}
+
+
+async def test_a_node_that_takes_another_name_tells_it_with_every_session() -> None:
+    house = House()
+    early = await house.open("42")
+    helper = await house.open_worker("p")
+    house.sessions.rename("here~1234")
+    house.dispatcher.rename("here~1234")
+    late = await house.open("7")  # it was made with the former name
+    assert {one.info.node for one in (early, helper, late)} == {"here~1234"}
+    await house.sessions.renew()
+    for user in ("42", "7"):
+        assert [one.node for one in await house.presence.sessions_of(user)] == ["here~1234"]
+
+
+async def test_a_shard_that_refuses_keeps_no_other_slice_from_renewing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions_module, "SLICE", 1)
+    house = House()
+    opened = [await house.open(user) for user in ("refused", "1", "2")]
+    renew = house.presence.renew
+    seats: list[int] = []
+
+    async def renew_seats() -> None:
+        seats.append(1)
+
+    monkeypatch.setattr(house.dispatcher, "renew", renew_seats)
+
+    async def partly(infos: list[SessionInfo], by: str = "") -> Effects:
+        if infos[0].user == "refused":
+            fenced = Fenced(infos[0].id, 4503, "replaced")
+            raise PartlyRenewed("a shard is full", Effects(fenced=(fenced,)))
+        return await renew(infos, by)
+
+    monkeypatch.setattr(house.presence, "renew", partly)
+    house.clock.advance(house.conf.lease_ttl - 1)
+    with pytest.raises(PartlyRenewed, match="full"):
+        await house.sessions.renew()
+    house.clock.advance(2)
+    assert [await house.presence.is_online(user) for user in ("refused", "1", "2")] == [
+        False,
+        True,
+        True,
+    ]
+    assert opened[0].close_code == 4503, "what was found all the same is done"
+    assert seats == [1], "workers keep their seats"

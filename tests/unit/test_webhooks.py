@@ -288,6 +288,59 @@ class TestRefusal:
         assert len(set(deliveries)) == len(deliveries) <= 19
 
 
+class TestPoison:
+    """An event that the API server cannot stand: a stranger chose its user agent."""
+
+    @pytest.mark.parametrize("bad", [{1}, {5}, {10}, {4, 5}, set(range(1, 11))])
+    @pytest.mark.parametrize("code", [500, 501, 599])
+    async def test_it_ends_and_the_others_arrive(
+        self, server: ApiServer, make: Make, bad: set[int], code: int
+    ) -> None:
+        taken: list[int] = []
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            fine = not bad & set(request.ids)
+            taken.extend(request.ids if fine else ())
+            await status(200 if fine else code)(request, writer)
+
+        server.answer = answer
+        sender = make(*range(1, 11))
+        await until(lambda: len(server.requests) >= 1)
+        sender.put(11)  # behind it
+        await sender.until_settled(11)
+        assert set(taken) == set(range(1, 12)) - bad
+        assert sender.settled == dict.fromkeys(range(1, 12), True)
+        assert taken == sorted(taken)
+
+    async def test_while_nothing_else_is_taken_nothing_is_lost(
+        self, server: ApiServer, make: Make
+    ) -> None:
+        """Its database is away: that is no event's fault, however long."""
+        server.answer = status(500)
+        sender = make(1, 2, 3)
+        await until(lambda: len(server.requests) >= 1)
+        sender.put(4, 5)
+        await until(lambda: len(server.requests) >= 60, 20)
+        assert sender.settled == {}
+        server.requests.clear()
+        server.answer = status(200)
+        await sender.until_settled(5)
+        assert sorted(set(server.ids)) == [1, 2, 3, 4, 5] and dropped_by(sender) == 0
+
+    @pytest.mark.parametrize("code", [502, 503, 504])
+    async def test_a_server_that_is_away_makes_no_halves(
+        self, server: ApiServer, make: Make, code: int
+    ) -> None:
+        server.answer = status(code)
+        make(1, 2)
+        await until(lambda: len(server.requests) >= 20, 20)
+        assert {tuple(request.ids) for request in server.requests} == {(1, 2)}
+
+
+def dropped_by(sender: Sender) -> int:
+    return sender.subject.dropped
+
+
 class TestOutage:
     async def test_gone_and_back(
         self, server: ApiServer, make: Make, caplog: pytest.LogCaptureFixture

@@ -25,6 +25,8 @@ from sockets.types import Entry, Notification
 
 router = Router(tags=["Messages"])
 
+EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
+OFFSET = Query(0, ge=0, le=2**53, description="Those behind it; 0: from the oldest that is kept.")
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -90,8 +92,8 @@ async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
 async def read(
     request: HttpRequest,
     user: str,
-    epoch: str | None = Query(None, description="Of the position; absent: of the stream as it is."),
-    offset: int = Query(0, ge=0, description="Those behind it; 0: from the oldest that is kept."),
+    epoch: str | None = EPOCH,
+    offset: int = OFFSET,
     limit: int = Query(100, ge=1, le=1000),
 ) -> MessagesOut:
     """Durable messages behind a position, oldest first. Ask with `next` for the next page."""

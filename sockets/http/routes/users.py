@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from django.http import HttpRequest
 from ninja import Router
 from ninja.errors import HttpError
@@ -15,11 +13,11 @@ from sockets.api import (
     adisconnect_user,
     apresence_of,
     apresence_of_users,
-    arevoke,
     asession_page,
     astream_position,
     aunblock_user,
 )
+from sockets.api.control import arevoke_till_now
 from sockets.auth.scopes import ADMIN, PRESENCE
 from sockets.codes import CloseCode
 from sockets.exceptions import InvalidMessage
@@ -50,7 +48,13 @@ CODE = Query(
 )
 CLIENT = Query(None, description="Only those of this client id.")
 SESSION = Query(None, description="Only this one.")
-KEEP = Query([], description="Ids of clients or sessions to spare.")
+CURSOR = Query(
+    None,
+    max_length=8_192,
+    pattern="^[A-Za-z0-9_=-]*$",
+    description="The `next` of the page before.",
+)
+KEEP = Query([], max_length=300, description="Ids of clients or sessions to spare.")
 
 
 @router.get(
@@ -108,8 +112,7 @@ async def disconnect(
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
     """All of the user, one login or one token counts no more; returns when the sockets are closed
     (4508)."""
-    before = None if what.before is None else min(what.before, time.time())
-    done = await arevoke(user, sid=what.sid, jti=what.jti, before=before)
+    done = await arevoke_till_now(user, sid=what.sid, jti=what.jti, before=what.before)
     return DisconnectedOut.of(done)
 
 
@@ -143,8 +146,8 @@ async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
 )
 async def sessions(
     request: HttpRequest,
-    node: str | None = Query(None, description="Only those of this node."),
-    cursor: str | None = Query(None, description="The `next` of the page before."),
+    node: str | None = Query(None, max_length=255, description="Only those of this node."),
+    cursor: str | None = CURSOR,
     limit: int = Query(100, ge=1, le=1000, description="Users in a page, about."),
 ) -> SessionsOut:
     """A page at a time. Who is connected all the while is in one of the pages; somebody may be in

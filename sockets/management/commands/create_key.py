@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 from django.utils import timezone
 
 from sockets.auth.key_rows import make_key
 from sockets.management.durations import duration
+from sockets.management.output import GatewayCommand
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Makes a key for a worker or a backend.
 
     Prints the secret on stdout, alone and once, and everything for people on stderr.

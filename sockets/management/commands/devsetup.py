@@ -9,14 +9,15 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from sockets.conf import get_conf
+from sockets.management.output import GatewayCommand
 
 STAFF = "admin"
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Makes what a developer's machine needs; a second run changes nothing.
 
     Prints the path of the file with the keys on stdout, and everything for people on stderr.

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sockets.api import drain_node, nodes
 from sockets.exceptions import GatewayError
+from sockets.management.output import GatewayCommand
+
+MAX_TIMEOUT = 86_400.0
+"""Seconds."""
 
 POLL = 0.5
 """Seconds between two looks at how far it is."""
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Ends a node from elsewhere, as SIGTERM does on its own machine."""
 
     help = (
@@ -33,8 +37,8 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         name, timeout = options["node"], options["timeout"]
-        if not timeout >= 0:
-            raise CommandError("--timeout is at least 0")
+        if not 0 <= timeout <= MAX_TIMEOUT:
+            raise CommandError("--timeout is at least 0, at most a day")
         try:
             self._drain(name, timeout)
         except GatewayError as error:

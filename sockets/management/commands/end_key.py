@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from sockets.auth.key_rows import end_keys, live_keys
+from sockets.management.output import GatewayCommand
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Ends keys now, on every node within KEYS_REFRESH seconds."""
 
     help = (

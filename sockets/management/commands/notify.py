@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from msgspec import Raw
 
 from sockets.api import notify_user
 from sockets.exceptions import BadFrame, GatewayError, GatewayUnavailable
+from sockets.management.output import GatewayCommand
 from sockets.protocol.codec import from_json
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Notifies one user, as `sockets.api.notify_user` does."""
 
     help = (

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 
 from sockets.conf import get_conf
+from sockets.management.output import GatewayCommand
 
 EXIT_GRACE = 2.0
 """Seconds that threads get to end when all is done that the gateway has to do."""
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Runs the gateway until SIGTERM or SIGINT (a second one hurries)."""
 
     help = (

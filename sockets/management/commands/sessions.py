@@ -9,24 +9,27 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sockets.api import live_sessions, nodes, presence_of
 from sockets.exceptions import GatewayError
+from sockets.management.output import GatewayCommand, HarmlessOutput, one_line
 from sockets.types import NodeInfo, SessionInfo, UserPresence
 
-_CLEAR = "\x1b[H\x1b[2J"
+MAX_LISTED = 10_000
 _MB = 1024 * 1024
 _DAY = 86_400
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Prints who is connected where, as presence knows it now."""
 
     help = (
         "Show the gateway's nodes and the live sessions of clients and workers, in Redis mode "
         "from any machine that reaches Redis: manage.py sessions --node a --watch."
     )
+
+    stdout: HarmlessOutput
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", help="only this user's sessions, and how the user stands")
@@ -45,8 +48,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if options["limit"] < 1 or not 0 < options["interval"] <= _DAY:
-            raise CommandError("--limit is at least 1, --interval is more than 0, at most a day")
+        if not 1 <= options["limit"] <= MAX_LISTED or not 0 < options["interval"] <= _DAY:
+            raise CommandError("--limit is 1 to 10,000, --interval is more than 0, at most a day")
         show = self._show_json if options["json"] else self._show
         try:
             while True:
@@ -62,7 +65,7 @@ class Command(BaseCommand):
     def _show_json(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
         found = _of_user(user, node)[1] if user else live_sessions(node=node, limit=limit)
         for info in found[:limit]:
-            self.stdout.write(json.dumps(asdict(info), ensure_ascii=False))
+            self.stdout.write(one_line(json.dumps(asdict(info), ensure_ascii=False)))
 
     def _show(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
         """One page, written at once: a page that is drawn in pieces flickers."""
@@ -83,7 +86,9 @@ class Command(BaseCommand):
             lines.append("nobody is connected")
         elif total > min(limit, len(sessions)):
             lines.append(f"… of about {total}: --limit, --node or --user show others")
-        self.stdout.write((_CLEAR if watch else "") + "\n".join(lines))
+        if watch:
+            self.stdout.clear()
+        self.stdout.write("\n".join(lines))
 
 
 _NODES = ("node", "state", "clients", "workers", "users", "cpu", "memory", "up", "pid", "version")
@@ -96,7 +101,7 @@ def _of_user(user: str, node: str | None) -> tuple[UserPresence, list[SessionInf
 
 
 def _standing(stands: UserPresence) -> str:
-    text = f"user {stands.user}: {stands.state.value}"
+    text = f"user {one_line(stands.user)}: {stands.state.value}"
     if stands.sessions or stands.last_seen is None:
         return text
     seen = datetime.fromtimestamp(stands.last_seen, UTC)
@@ -154,5 +159,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    cut = text if len(text) <= 40 else f"{text[:39]}…"
-    return "".join(char if char.isprintable() else "�" for char in cut)
+    text = one_line(text[:41])
+    return text if len(text) <= 40 else f"{text[:39]}…"

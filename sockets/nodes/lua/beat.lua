@@ -1,13 +1,24 @@
 -- Renew the lease of a life, or begin one. Behind registry.lua.
 --
 -- ARGV  3 life   4 its info, as JSON   5 "1": it begins   6 seconds since its last renewal
---       7 seconds that a warm-up lasts
--- Returns  1, or 0 where the life is over; seconds of warm-up left
-local life = ARGV[3]
-if ARGV[5] ~= '1' and not redis.call('ZSCORE', NODES, life) then
-  return { 0, text(warm_left()) }
+--       7 seconds that a warm-up lasts   8 the node's name, with which lives begin: "<name>:…"
+-- Returns  1, or 0 where the life is over; seconds of warm-up left; now
+local life, start = ARGV[3], ARGV[8] .. ':'
+local namesakes = {}
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', NODES, '(' .. text(now), '+inf')) do
+  if other ~= life and string.sub(other, 1, #start) == start then namesakes[#namesakes + 1] = other end
+end
+if ARGV[5] ~= '1' then
+  local ends = redis.call('ZSCORE', NODES, life)
+  -- It ran out, and somebody else has the name now.
+  if not ends or (tonumber(ends) <= now and #namesakes > 0) then
+    return { 0, text(warm_left()), text(now) }
+  end
 end
 redis.call('ZADD', NODES, '-inf', life)
+-- Whoever begins has made sure that the name is free, or that nobody answers by it. One that was
+-- only frozen finds that its lease has run out.
+for _, other in ipairs(namesakes) do redis.call('ZADD', NODES, text(now), other) end
 if tonumber(ARGV[6]) > LEASE and redis.call('ZCOUNT', NODES, '(' .. text(now), '+inf') == 0 then
   -- Nobody could renew anything: whoever seems to be gone may only not be back yet.
   local length = tonumber(ARGV[7])
@@ -15,4 +26,4 @@ if tonumber(ARGV[6]) > LEASE and redis.call('ZCOUNT', NODES, '(' .. text(now), '
 end
 redis.call('ZADD', NODES, text(now + LEASE), life)
 redis.call('HSET', INFO, life, ARGV[4])
-return { 1, text(warm_left()) }
+return { 1, text(warm_left()), text(now) }

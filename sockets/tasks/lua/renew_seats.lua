@@ -11,6 +11,8 @@ for i = 8, #ARGV, 2 do
     end
   elseif cjson.decode(other).session == cjson.decode(seat).session then
     redis.call('ZADD', SEATS, text(now + SEAT_TTL), worker)
+    -- Its node may have taken another name.
+    if other ~= seat then redis.call('HSET', WORKERS, worker, seat) end
   end
 end
 return 1

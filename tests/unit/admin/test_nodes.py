@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -73,3 +74,14 @@ def test_read_only(viewer: Client) -> None:
 
 def test_not_without_permission(staff: Callable[..., Client]) -> None:
     assert staff().get(LIST).status_code == 403
+
+
+def test_a_node_goes_by_the_clock_that_all_nodes_share(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process' own is five minutes ahead."""
+    shared = timezone.now() - timedelta(minutes=5)
+    add_node("n", seen_at=shared - timedelta(seconds=1))
+    here = SimpleNamespace(store_time=lambda: shared.timestamp())
+    monkeypatch.setattr("sockets.admin.nodes.current_node", lambda: here)
+    assert ">up</span>" in viewer.get(LIST).content.decode()

@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -24,11 +25,14 @@ from sockets.types import Credentials
 from tests.unit.doubles import JWT_SECRET, NOON, scope_of
 
 CONF = Conf(auth=("jwt",), jwt_secret=JWT_SECRET)
+FREE = replace(CONF, jwt_require_exp=False)
 NOW = int(time.time())
 
 
 def token(secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    return jwt.encode({"sub": "42"} | claims, secret, algorithm=algorithm)
+    body = {"sub": "42", "exp": NOW + 3_600} | claims
+    body = {name: value for name, value in body.items() if name != "exp" or value is not None}
+    return jwt.encode(body, secret, algorithm=algorithm)
 
 
 def by_hand(payload: str, header: str = '{"alg":"HS256","typ":"JWT"}') -> str:
@@ -62,7 +66,9 @@ def hand(query: str = "", given: str | None = None) -> Handshake:
     ],
 )
 def test_a_good_token(claims: dict[str, Any], expected: Credentials) -> None:
-    assert check_token(token(**claims), CONF) == expected
+    assert check_token(token(exp=None, **claims), FREE) == expected
+    ends = NOW + 3_600 + CONF.jwt_leeway
+    assert check_token(token(**claims), CONF) == replace(expected, expires_at=ends)
 
 
 def test_a_token_ends_when_it_says_give_or_take_the_leeway() -> None:
@@ -100,6 +106,7 @@ def test_an_end_beyond_all_time_is_no_bug_of_ours() -> None:
         ({"sub": "x" * 1_025}, "sub must be"),
         ({"sub": None}, "claim 'sub' is missing"),
         ({"exp": "soon"}, "not valid"),
+        ({"exp": None}, "claim 'exp' is missing"),
     ],
 )
 def test_a_token_that_is_refused(claims: dict[str, Any], reason: str) -> None:
@@ -170,7 +177,7 @@ def unsigned() -> str:
 )
 def test_a_token_that_is_none_is_refused_and_not_quoted(given: str) -> None:
     with pytest.raises(Unauthorized, match="token: ") as caught:
-        check_token(given, CONF)
+        check_token(given, FREE)
     assert len(str(caught.value)) < 80
     assert not given or given not in str(caught.value)
 
@@ -190,7 +197,9 @@ async def test_the_first_method_that_is_used_decides(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sockets.auth.clients.time.time", lambda: NOON)
     conf = Conf(auth=("jwt", "insecure"), jwt_secret=JWT_SECRET)
     assert (await authenticate(hand("user_id=42", token()), conf)).method == "jwt"
-    assert await authenticate(hand("", token()), conf) == Credentials("42", "jwt")
+    assert await authenticate(hand("", token()), conf) == Credentials(
+        "42", "jwt", NOW + 3_600 + conf.jwt_leeway
+    )
     assert await authenticate(hand("user_id=7"), conf) == Credentials(
         "7", "insecure", issued_at=NOON
     )

@@ -20,18 +20,20 @@ from sockets.auth.django_sessions import DjangoSessions, login_id
 from sockets.auth.handshake import Handshake, parse
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
+from sockets.protocol.places import Places
 from tests.unit.doubles import scope_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OWN = "http://localhost:4000"
 
 
-def hand(key: str | None, origin: str | None = OWN, name: str = "sessionid") -> Handshake:
+def hand(
+    key: str | None, origin: str | None = OWN, name: str = "sessionid", address: str = "192.0.2.7"
+) -> Handshake:
     cookie = None if key is None else f"other=1; {name}={key}"
     given = {"host": "localhost:4000", "cookie": cookie, "origin": origin}
-    return parse(
-        scope_of("", headers=[(k.encode(), v.encode()) for k, v in given.items() if v is not None])
-    )
+    headers = [(k.encode(), v.encode()) for k, v in given.items() if v is not None]
+    return parse(scope_of("", headers=headers, client=[address, 50_000]))
 
 
 @pytest.fixture
@@ -55,6 +57,16 @@ async def auth() -> AsyncIterator[DjangoSessions]:
     made = DjangoSessions(Conf(auth=("session",)))
     yield made
     made.close()
+
+
+async def test_a_session_is_dated_by_the_store(user: User, store: SessionStore) -> None:
+    async def now() -> float:
+        return 1_000.0
+
+    made = DjangoSessions(Conf(auth=("session",)), now)
+    found = await made.ask(hand(store.session_key))
+    made.close()
+    assert found is not None and found.issued_at == 1_000.0
 
 
 async def refused(auth: DjangoSessions, handshake: Handshake, reason: str) -> None:
@@ -160,14 +172,19 @@ async def test_a_database_that_hangs_has_a_bound(
 
     gate = threading.Event()
     monkeypatch.setattr(django_sessions, "TIMEOUT", 0.05)
-    monkeypatch.setattr(django_sessions, "MAX_WAITING", 6)
+    auth._waiting = Places(6, 4)
     monkeypatch.setattr(auth, "_read", lambda key: gate.wait(20))
     handshake = hand(store.session_key)
-    for _ in range(8):  # the last two do not even wait
+    for taken in (1, 2, 3, 4, 4, 4):  # the last two do not even wait
         with pytest.raises(TryAgainLater):
             await auth.ask(handshake)
-    assert auth._waiting == 6
+        assert auth._waiting.taken == taken
+    elsewhere = hand(store.session_key, address="192.0.2.8")
+    for taken in (5, 6, 6):  # one stranger's share is not all of it
+        with pytest.raises(TryAgainLater):
+            await auth.ask(elsewhere)
+        assert auth._waiting.taken == taken
     gate.set()
     async with asyncio.timeout(10):
-        while auth._waiting:  # noqa: ASYNC110
+        while auth._waiting.taken:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.auth.handshake import Handshake, parse
+from sockets.addresses import host_in
+from sockets.auth.handshake import Handshake, parse, peer_address
 from sockets.exceptions import BadRequest
 from sockets.ids import parse_ulid
 from sockets.types import Position
@@ -162,7 +163,7 @@ def test_header_names_have_no_case_and_values_any_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("client", "expected"),
-    [(["192.0.2.7", 5], "192.0.2.7:5"), (("::1", 5), "::1:5"), (None, "")],
+    [(["192.0.2.7", 5], "192.0.2.7:5"), (("::1", 5), "[::1]:5"), (None, "")],
 )
 def test_the_address(client: Any, expected: str) -> None:
     assert hand("", client=client).address == expected
@@ -203,3 +204,19 @@ def test_nothing_but_bad_request_is_raised(query: bytes, subprotocols: list[str]
         one.client_id("client_id", "clientId")
     except BadRequest:
         pass
+
+
+@pytest.mark.parametrize(
+    ("client", "address", "host"),
+    [
+        (("192.0.2.7", 80), "192.0.2.7:80", "192.0.2.7"),
+        (("192.0.2.7", 0), "192.0.2.7", "192.0.2.7"),
+        (("2001:db8::1", 80), "[2001:db8::1]:80", "2001:db8::1"),
+        (("2001:db8::1", 0), "2001:db8::1", "2001:db8::1"),
+        (("::1", 5000), "[::1]:5000", "::1"),
+        (None, "", ""),
+    ],
+)
+def test_the_address_of_a_peer_says_its_host(client: Any, address: str, host: str) -> None:
+    assert peer_address({"client": client}) == address
+    assert host_in(address) == host

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -25,6 +27,7 @@ RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
+ENDS = int(time.time()) + 3_600
 CONF = Conf(auth=("jwt",), jwt_jwks_url="http://127.0.0.1")
 
 
@@ -42,14 +45,14 @@ def keys(*entries: Any) -> Answer:
 
 def token(key: Any, algorithm: str, kid: str | None = None) -> str:
     headers = {} if kid is None else {"kid": kid}
-    return jwt.encode({"sub": "42"}, key, algorithm=algorithm, headers=headers)
+    return jwt.encode({"sub": "42", "exp": ENDS}, key, algorithm=algorithm, headers=headers)
 
 
 @asynccontextmanager
-async def fetched(server: ApiServer, clock: MovedClock) -> AsyncIterator[Tokens]:
+async def fetched(server: ApiServer, clock: MovedClock, conf: Conf = CONF) -> AsyncIterator[Tokens]:
     made = PublishedKeys(f"http://127.0.0.1:{server.port}/keys", ttl=600, clock=clock)
     try:
-        yield Tokens(CONF, made)
+        yield Tokens(conf, made)
     finally:
         await made.close()
 
@@ -107,18 +110,82 @@ async def test_a_new_key_is_found_and_invented_names_cost_the_issuer_nothing(
     async with api_server() as server, fetched(server, clock) as tokens:
         server.answer = keys(published(RSA, "old"))
         await tokens.check(token(RSA, "RS256", "old"))
-        clock.advance(jwks.MIN_INTERVAL)
+        clock.advance(jwks.ADDRESS_INTERVAL)
         server.answer = keys(published(RSA, "old"), published(EC, "new"))
         found = await asyncio.gather(*(tokens.check(token(EC, "ES256", "new")) for _ in range(50)))
         assert len(found) == 50 and len(server.requests) == 2
         for n in range(100):
             with pytest.raises(Unauthorized):
                 await tokens.check(token(EC, "ES256", f"invented {n}"))
-        assert len(server.requests) == 2
         clock.advance(jwks.MIN_INTERVAL)
+        for n in range(100):
+            with pytest.raises(TryAgainLater, match="not known yet"):
+                await tokens.check(token(EC, "ES256", f"invented {n}"))
+        assert len(server.requests) == 2
+        clock.advance(jwks.ADDRESS_INTERVAL)
         with pytest.raises(Unauthorized):
             await tokens.check(token(EC, "ES256", "invented"))
         assert len(server.requests) == 3
+
+
+async def test_a_stranger_who_invents_names_keeps_nobody_from_a_new_key(clock: MovedClock) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(published(RSA, "old"))
+        await tokens.check(token(RSA, "RS256", "old"))
+        for n in range(200):  # a hundred seconds of it
+            clock.advance(0.5)
+            with pytest.raises((TryAgainLater, Unauthorized)):
+                await tokens.check(token(EC, "ES256", f"invented {n}"), "198.51.100.1")
+        assert len(server.requests) == 11, "one in ten seconds"
+        server.answer = keys(published(RSA, "old"), published(EC, "new"))
+        clock.advance(jwks.MIN_INTERVAL)
+        assert (await tokens.check(token(EC, "ES256", "new"), "192.0.2.7")).subject == "42"
+        for n in range(100):  # and many strangers cost the issuer one fetch a second
+            clock.advance(0.001)
+            with pytest.raises(TryAgainLater):
+                await tokens.check(token(EC, "ES256", "invented"), f"192.0.2.{n}")
+        assert len(server.requests) == 12
+
+
+async def test_keys_of_the_settings_wait_for_no_issuer(clock: MovedClock) -> None:
+    conf = replace(CONF, jwt_secret="s" * 32, jwt_secrets=(("own", "t" * 32),))
+    async with api_server() as server, fetched(server, clock, conf) as tokens:
+        server.answer = keys(published(RSA, "old"))
+        await tokens.check(token(RSA, "RS256", "old"))
+        clock.advance(0.1)
+        assert (await tokens.check(token("s" * 32, "HS256", "any name"))).subject == "42"
+        assert (await tokens.check(token("t" * 32, "HS256", "own"))).subject == "42"
+        with pytest.raises(Unauthorized):
+            await tokens.check(token("x" * 32, "HS256", "own"))
+        assert len(server.requests) == 1
+
+
+async def test_nobody_is_told_no_for_a_fetch_that_began_before_or_failed(clock: MovedClock) -> None:
+    async with api_server() as server, fetched(server, clock) as tokens:
+        server.answer = keys(published(RSA, "old"))
+        await tokens.check(token(RSA, "RS256", "old"))
+        clock.advance(jwks.ADDRESS_INTERVAL)
+        gate = asyncio.Event()
+
+        async def late(request: Any, writer: asyncio.StreamWriter) -> None:
+            await gate.wait()
+            await keys(published(RSA, "old"))(request, writer)
+
+        server.answer = late
+        first = asyncio.ensure_future(tokens.check(token(EC, "ES256", "x"), "198.51.100.1"))
+        await until(lambda: len(server.requests) == 2)
+        clock.advance(0.1)
+        second = asyncio.ensure_future(tokens.check(token(EC, "ES256", "new"), "192.0.2.7"))
+        await asyncio.sleep(0)
+        gate.set()
+        with pytest.raises(Unauthorized, match="not valid"):
+            await first
+        with pytest.raises(TryAgainLater):
+            await second
+        server.answer = status(500)
+        clock.advance(jwks.ADDRESS_INTERVAL)
+        with pytest.raises(TryAgainLater):
+            await tokens.check(token(EC, "ES256", "new"), "192.0.2.7")
 
 
 AWAY = {
@@ -170,7 +237,7 @@ async def test_it_is_fetched_before_anybody_asks(clock: MovedClock) -> None:
         running = asyncio.ensure_future(made.run())
         try:
             await until(lambda: len(server.requests) >= 4)
-            assert [key.id for key in await made.keys("")] == ["k"]
+            assert [key.id for key in (await made.keys(""))[0]] == ["k"]
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -188,6 +255,7 @@ async def test_a_socket_that_goes_away_ends_no_fetch(clock: MovedClock) -> None:
 
         server.answer = late
         first = asyncio.ensure_future(tokens.check(token(RSA, "RS256", "k")))
+        clock.advance(0.1)
         second = asyncio.ensure_future(tokens.check(token(RSA, "RS256", "k")))
         await until(lambda: bool(server.requests))
         first.cancel()

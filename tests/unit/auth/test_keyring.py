@@ -284,6 +284,8 @@ def test_wrong_keys_of_an_address_are_counted(ring: KeyRing) -> None:
     waits = [ring.wait_after_failure("10.0.0.1") for _ in range(50)]
     assert not any(waits[:20]) and all(waits[25:])
     assert ring.wait_after_failure("10.0.0.2") == 0
+    waits = [ring.wait_after_failure(f"2001:db8::{n:x}") for n in range(50)]
+    assert all(waits[25:]), "of IPv6 one customer has many"
 
 
 # Workers.

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from sockets.auth import proxy
+from sockets.auth import breaker, proxy
 from sockets.auth.handshake import Handshake, parse
-from sockets.auth.proxy import Breaker
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from tests.unit.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
@@ -22,10 +21,15 @@ from tests.unit.doubles import MovedClock, scope_of, until
 OWN = "http://localhost:4000"
 
 
-def hand(cookie: str | None = "sessionid=s", origin: str | None = OWN, **more: str) -> Handshake:
+def hand(
+    cookie: str | None = "sessionid=s",
+    origin: str | None = OWN,
+    address: str = "192.0.2.7",
+    **more: str,
+) -> Handshake:
     given = {"host": "localhost:4000", "cookie": cookie, "origin": origin, **more}
     headers = [(k.encode(), v.encode("latin-1")) for k, v in given.items() if v is not None]
-    return parse(scope_of("", headers=headers))
+    return parse(scope_of("", headers=headers, client=[address, 50_000]))
 
 
 def says(**told: Any) -> Answer:
@@ -83,11 +87,11 @@ async def test_a_cookie_counts_only_on_pages_of_this_very_origin(origin: str | N
         assert "cookie" not in server.requests[0].headers
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 413, 431])
+@pytest.mark.parametrize("code", [204, 400, 401, 403, 413, 414, 431])
 async def test_nobody(code: int) -> None:
     async with api_server() as server, asked(server) as auth:
         server.answer = status(code)
-        for n in range(3 * proxy.FAILURES):  # a hostile header is no API server that fails
+        for n in range(3 * breaker.FAILURES):  # a hostile header is no API server that fails
             with pytest.raises(Unauthorized):
                 await auth.ask(hand(f"s={n}"), None)
 
@@ -116,14 +120,27 @@ async def test_somebody_who_is_none(told: dict[str, Any]) -> None:
             await auth.ask(hand(), None)
 
 
-AWAY = {
-    "500": status(500),
+async def test_nobody_is_signed_in() -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user=None)
+        with pytest.raises(Unauthorized, match="does not know you"):
+            await auth.ask(hand(), None)
+        server.answer = says(user="42")
+        assert await auth.ask(hand(), None) is not None, "that it was nobody is not kept"
+
+
+ANSWERS = {
     "404": status(404),
+    "429": status(429, "Retry-After: 60"),
+    "418": status(418),
+    "500": status(500),
+    "501": status(501),
+    "505": status(505),
+    "201": status(201, body=b'{"user": "42"}'),
     "a redirect": status(302, "Location: /login"),
-    "silence": silence,
-    "hangs up": hang_up,
-    "a drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+    "another": status(307, "Location: /login"),
     "a page": status(200, body=b"<html>"),
+    "no body": status(200),
     "a list": status(200, body=b"[]"),
     "no user": says(name="Kim"),
     "user a number": says(user=42),
@@ -131,53 +148,148 @@ AWAY = {
     "deep": status(200, body=b"[" * 10_000),
     "large": status(200, body=b" " * 70_000),
 }
+"""That say nothing of who it is. The server works."""
+
+SILENCES = {
+    "silence": silence,
+    "hangs up": hang_up,
+    "a drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+}
 
 
-@pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY)
-async def test_no_answer_to_the_question(answer: Answer, caplog: pytest.LogCaptureFixture) -> None:
+async def refused(auth: proxy.ApiServer, handshake: Handshake) -> None:
+    with pytest.raises(TryAgainLater):
+        await auth.ask(handshake, None)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+async def test_what_one_client_is_answered_is_its_own(
+    answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api_server() as server, asked(server, auth_proxy_timeout=0.5) as auth:
+        server.answer = answer
+        for n in range(3 * breaker.FAILURES):
+            await refused(auth, hand("sessionid=secret", address=f"192.0.2.{n}"))
+        assert len(server.requests) == 3 * breaker.FAILURES
+        (line,) = caplog.messages
+        assert "try again (1013)" in line and "secret" not in line
+        server.answer = says(user="42")
+        assert await auth.ask(hand("sessionid=another"), None) is not None
+
+
+@pytest.mark.parametrize("answer", SILENCES.values(), ids=SILENCES)
+async def test_a_silence_that_one_address_sees_is_its_own(
+    answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
     async with api_server() as server, asked(server, auth_proxy_timeout=0.1) as auth:
         server.answer = answer
-        for _ in range(proxy.FAILURES):
-            with pytest.raises(TryAgainLater):
-                await auth.ask(hand("sessionid=secret"), None)
+        for n in range(2 * breaker.FAILURES):
+            await refused(auth, hand(f"sessionid=secret{n}", address=f"2001:db8::{n}"))
+        assert "left alone" not in caplog.text and len(caplog.messages) == 1
+        # Several addresses: now it is the server.
+        for n in range(breaker.SEVERAL):
+            await refused(auth, hand(address=f"192.0.2.{n}"))
         assert "left alone" in caplog.text and "secret" not in caplog.text
         count = len(server.requests)
-        with pytest.raises(TryAgainLater):
-            await auth.ask(hand(), None)
+        await refused(auth, hand(address="192.0.2.99"))
         assert len(server.requests) == count
 
 
-async def test_it_is_asked_again_when_it_was_left_alone() -> None:
+@pytest.mark.parametrize("code", [502, 503, 504])
+async def test_a_server_that_fails_is_left_alone(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = status(code)
+        for _ in range(breaker.FAILURES):
+            await refused(auth, hand("sessionid=secret"))
+        assert "left alone" in caplog.text and "secret" not in caplog.text
+        count = len(server.requests)
+        await refused(auth, hand(address="192.0.2.99"))
+        assert len(server.requests) == count
+
+
+async def test_an_answer_to_anybody_shows_that_it_works() -> None:
+    async with api_server() as server, asked(server) as auth:
+        for code in (401, 302, 404, 500):
+            server.answer = status(503)
+            for _ in range(breaker.FAILURES - 1):
+                await refused(auth, hand())
+            server.answer = status(code)
+            with pytest.raises((TryAgainLater, Unauthorized)):
+                await auth.ask(hand(address="192.0.2.99"), None)
+        assert len(server.requests) == 4 * breaker.FAILURES, "each was asked"
+
+
+async def test_it_is_asked_again_when_it_was_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "sockets")
     clock = MovedClock()
     async with api_server() as server, asked(server, clock) as auth:
         await server.stop()
-        for _ in range(proxy.FAILURES):
-            with pytest.raises(TryAgainLater):
-                await auth.ask(hand(), None)
+        for _ in range(breaker.FAILURES):
+            await refused(auth, hand())
         await server.start()
         server.answer = says(user="42")
-        with pytest.raises(TryAgainLater):
-            await auth.ask(hand(), None)
-        clock.advance(proxy.MIN_PAUSE)
+        await refused(auth, hand())
+        clock.advance(breaker.MIN_PAUSE)
         assert await auth.ask(hand(), None) is not None
         assert await auth.ask(hand("another"), None) is not None
+        assert "says again who clients are" in caplog.text
 
 
-def test_one_question_at_a_time_sees_whether_it_is_back() -> None:
+async def test_one_stranger_whose_questions_fail_keeps_nobody_out() -> None:
+    """The server was away, and is back for all but the stranger, who comes first each time."""
     clock = MovedClock()
-    breaker = Breaker(clock)
-    assert [breaker.failed() for _ in range(proxy.FAILURES)] == [False] * 4 + [True]
-    pauses = []
-    for _ in range(8):
-        began = clock()
-        while not breaker.may_ask():
-            clock.advance(0.5)
-        assert not breaker.may_ask(), "the other one has not come back yet"
-        pauses.append(clock() - began)
-        breaker.failed()
-    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
-    clock.advance(30)
-    assert breaker.may_ask() and breaker.worked() and breaker.may_ask()
+    async with api_server() as server, asked(server, clock, auth_proxy_timeout=0.1) as auth:
+        server.answer = status(503)
+        for _ in range(breaker.FAILURES):
+            await refused(auth, hand())
+        server.answer = silence
+        clock.advance(breaker.MIN_PAUSE)
+        count = len(server.requests)
+        await refused(auth, hand("hostile", address="198.51.100.1"))
+        server.answer = says(user="42")
+        clock.advance(breaker.MIN_PAUSE)
+        await refused(auth, hand("hostile", address="198.51.100.1"))
+        assert len(server.requests) == count + 1, "its own pause is longer now"
+        assert await auth.ask(hand(), None) is not None
+
+
+async def test_one_address_has_a_share_of_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "ASKED_SHARE", 2)
+    monkeypatch.setattr(proxy, "WAITING_SHARE", 4)
+    gate = asyncio.Event()
+
+    async def late(request: Any, writer: asyncio.StreamWriter) -> None:
+        if "hostile" in request.headers["cookie"]:
+            await gate.wait()
+        await says(user="42")(request, writer)
+
+    async with api_server() as server, asked(server, auth_proxy_timeout=20.0) as auth:
+        server.answer = late
+        slow = [
+            asyncio.ensure_future(auth.ask(hand(f"hostile={n}", address=f"2001:db8::{n}"), None))
+            for n in range(4)
+        ]
+        await until(lambda: len(server.requests) == 2)
+        await refused(auth, hand("hostile", address="2001:db8::ffff"))
+        assert await auth.ask(hand(), None) is not None, "another one has places"
+        assert len(server.requests) == 3, "the rest of the first one's wait for their turn"
+        gate.set()
+        found = await asyncio.gather(*slow)
+        assert all(found) and auth._waiting.taken == 0 and not auth._turns._own
+
+
+async def test_who_got_no_turn_is_no_failure_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proxy, "MAX_ASKED", 1)
+    async with api_server() as server, asked(server, auth_proxy_timeout=0.2) as auth:
+        server.answer = silence
+        crowd = [auth.ask(hand(address=f"192.0.2.{n}", cookie=f"s={n}"), None) for n in range(20)]
+        found = await asyncio.gather(*crowd, return_exceptions=True)
+        assert all(isinstance(one, TryAgainLater) for one in found)
+        assert len(server.requests) <= 2 and "left alone" not in caplog.text
 
 
 async def test_many_tabs_are_one_question() -> None:
@@ -219,9 +331,35 @@ async def test_a_socket_that_goes_away_ends_nobody_elses_question() -> None:
 
 async def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy, "MAX_KEPT", 3)
-    async with api_server() as server, asked(server) as auth:
+    clock = MovedClock()
+    async with api_server() as server, asked(server, clock) as auth:
         server.answer = says(user="42")
         for n in range(10):
             await auth.ask(hand(f"s={n}"), None)
         assert len(auth._kept) == 3
+        clock.advance(auth._ttl)
+        await auth.ask(hand("s=new"), None)
+        assert len(auth._kept) == 1, "what is over is not kept"
         assert all(b"s=" not in key for key in auth._kept), "no cookie in memory"
+
+
+async def test_an_answer_is_dated_by_the_store_before_the_question() -> None:
+    """Whatever is revoked while the API server thinks hits it."""
+    times = [1_000.0]
+    async with api_server() as server:
+
+        async def now() -> float:
+            answered.append(len(server.requests))
+            return times[-1]
+
+        answered: list[int] = []
+        server.answer = says(user="42")
+        given = {"auth": ("proxy",), "api_server_url": f"http://127.0.0.1:{server.port}"}
+        auth = proxy.ApiServer(Conf(**given), now=now)  # type: ignore[arg-type]
+        first = await auth.ask(hand(), "one")
+        times.append(2_000.0)
+        kept, second = await auth.ask(hand(), "one"), await auth.ask(hand(), "two")
+        await auth.close()
+    assert first is not None and kept is not None and second is not None
+    assert (first.issued_at, kept.issued_at, second.issued_at) == (1_000.0, 1_000.0, 2_000.0)
+    assert answered == [0, 1], "read before it is asked"

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -14,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from sockets.auth.tokens import check_token, keys_of, public_key, secret_key
+from sockets.auth.tokens import FAR, Tokens, check_token, keys_of, public_key, secret_key
 from sockets.conf import Conf
 from sockets.exceptions import Unauthorized
 
@@ -31,6 +32,8 @@ PRIVATE: dict[str, Any] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
 
+ENDS = int(time.time()) + 3_600
+
 
 def pem(private: Any) -> str:
     text: bytes = private.public_key().public_bytes(
@@ -41,7 +44,9 @@ def pem(private: Any) -> str:
 
 def signed(key: Any, algorithm: str, *, kid: str | None = None, **claims: Any) -> str:
     headers = {} if kid is None else {"kid": kid}
-    return jwt.encode({"sub": "42"} | claims, key, algorithm=algorithm, headers=headers)
+    return jwt.encode(
+        {"sub": "42", "exp": ENDS} | claims, key, algorithm=algorithm, headers=headers
+    )
 
 
 def refused(token: str, conf: Conf, reason: str = "not valid") -> None:
@@ -156,7 +161,9 @@ def test_an_expired_token_of_the_second_key_is_told_as_expired() -> None:
 )
 def test_for_whom_and_by_whom(claims: dict[str, Any], reason: str) -> None:
     conf = Conf(jwt_secret=SECRET, jwt_audience=("gateway", "second"), jwt_issuer=("https://id",))
-    token = jwt.api_jws.encode(json.dumps({"sub": "42"} | claims).encode(), SECRET, "HS256")
+    token = jwt.api_jws.encode(
+        json.dumps({"sub": "42", "exp": ENDS} | claims).encode(), SECRET, "HS256"
+    )
     if reason:
         refused(token, conf, reason)
     else:
@@ -201,3 +208,38 @@ def test_a_private_key_is_not_taken_and_not_quoted() -> None:
 def test_other_kinds() -> None:
     assert public_key(pem(ed448.Ed448PrivateKey.generate())).algorithms == ("EdDSA",)
     assert SECRET not in repr(secret_key(SECRET))
+
+
+async def test_a_token_without_an_end_is_refused_and_the_log_says_once_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    conf = Conf(jwt_secret=SECRET)
+    endless = jwt.encode({"sub": "42"}, SECRET, algorithm="HS256")
+    forged = jwt.encode({"sub": "42"}, OLD, algorithm="HS256")
+    tokens = Tokens(conf)
+    with pytest.raises(Unauthorized, match="token: not valid"):
+        await tokens.check(forged)
+    assert not caplog.messages, "a stranger cannot bring it about"
+    for _ in range(3):
+        with pytest.raises(Unauthorized, match="claim 'exp' is missing"):
+            await tokens.check(endless)
+    (line,) = caplog.messages
+    assert "JWT_REQUIRE_EXP" in line and endless not in line
+    lax = Tokens(replace(conf, jwt_require_exp=False))
+    assert (await lax.check(endless)).expires_at is None
+    with pytest.raises(Unauthorized, match="not valid"):
+        await lax.check(forged)
+    assert len(caplog.messages) == 1
+
+
+async def test_a_token_that_ends_in_a_far_future_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tokens = Tokens(Conf(jwt_secret=SECRET))
+    now = time.time()
+    await tokens.check(signed(SECRET, "HS256", exp=int(now + FAR - 60)))
+    assert not caplog.messages
+    for days in (31, 365, 10_000):
+        assert (await tokens.check(signed(SECRET, "HS256", exp=now + days * 86_400))).subject
+    (line,) = caplog.messages
+    assert "30 days" in line

@@ -22,10 +22,11 @@ from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
+from sockets.protocol.places import Places
 from sockets.signals import client_message
-from sockets.types import Position, PresenceChange, Task
+from sockets.types import MAX_SHOWN, Position, PresenceChange, Task
 from tests.unit.consumers.conftest import Peer
-from tests.unit.doubles import JWT_SECRET, until
+from tests.unit.doubles import JWT_SECRET, info, until
 
 MakePeer = Callable[..., Peer]
 
@@ -51,7 +52,9 @@ def tell_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def token(sub: str = "42", **claims: Any) -> str:
-    return jwt.encode({"sub": sub} | claims, JWT_SECRET, algorithm="HS256")
+    return jwt.encode(
+        {"sub": sub, "exp": int(time.time()) + 3_600} | claims, JWT_SECRET, algorithm="HS256"
+    )
 
 
 async def test_a_request_without_a_ref_is_not_answered(client: MakePeer) -> None:
@@ -77,9 +80,23 @@ async def test_a_users_own_sessions(node: Node, client: MakePeer) -> None:
     told = (await tabs[0].ask(type="sessions"))["sessions"]
     assert [(one["session"], one["client"], one["agent"]) for one in told] == [
         (welcome["session"], welcome["client"], f"browser {n}")
-        for n, welcome in enumerate(welcomes)
-    ]
+        for n, welcome in reversed(list(enumerate(welcomes)))
+    ], "newest first"
     assert all(abs(one["since"] - time.time()) < 60 for one in told)
+
+
+async def test_of_many_sessions_the_newest_are_told(node: Node, client: MakePeer) -> None:
+    tab = client()
+    welcome = await tab.opened()
+    for n in range(MAX_SHOWN + 5):
+        await node.presence.register(info("42", connected_at=float(n), id=f"{n:026}"))
+    told = await tab.ask(type="sessions")
+    assert told["more"] is True and len(told["sessions"]) == MAX_SHOWN
+    newest = [welcome["session"], *(f"{n:026}" for n in range(MAX_SHOWN + 4, 5, -1))]
+    assert [one["session"] for one in told["sessions"]] == newest
+    other = client("user_id=43")
+    await other.opened()
+    assert (await other.ask(type="sessions"))["more"] is False
 
 
 async def test_acks_move_forward_and_never_beyond_what_was_sent(
@@ -205,8 +222,12 @@ async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> N
     answer = await tab.ask(type="refresh", token=token(exp=1))
     assert answer["error"] == {"code": "unauthorized", "message": "token: expired"}
     assert session.connection.expires_at >= soon + 60
+    endless = jwt.encode({"sub": "42"}, JWT_SECRET, algorithm="HS256")
+    answer = await tab.ask(type="refresh", token=endless)
+    assert answer["error"]["message"] == "token: claim 'exp' is missing"
+    assert session.connection.expires_at >= soon + 60
     assert (await tab.ask(type="refresh", token=token()))["ok"]
-    assert session.connection.expires_at is None
+    assert session.connection.expires_at >= soon + 3_000
 
 
 async def test_a_token_says_more_than_who_it_is(
@@ -265,11 +286,9 @@ async def test_a_first_frame_that_is_wrong(
     assert closed[0] == code and closed[1].startswith(reason)
 
 
-async def test_a_first_frame_that_never_comes(
-    node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_first_frame_that_never_comes(node: Node, client: MakePeer) -> None:
     node.conf = replace(node.conf, connect_timeout=0.05)
-    monkeypatch.setattr("sockets.auth.clients.MAX_SEATED", 1)
+    node.client_auth._seats = Places(1, 1)
     tab, more = client("auth=frame"), client("auth=frame")
     assert (await tab.connect(timeout=5))[0] and (await more.connect(timeout=5))[0]
     assert (await more.closed())[0] == 1013, "no seat"
@@ -277,7 +296,7 @@ async def test_a_first_frame_that_never_comes(
     gone = client("auth=frame")
     assert (await gone.connect(timeout=5))[0]
     await gone.leave()
-    assert node.client_auth._seated == 0 and len(node.hub) == 0
+    assert node.client_auth._seats.taken == 0 and len(node.hub) == 0
 
 
 async def test_a_token_of_another_user_is_the_end(client: MakePeer) -> None:

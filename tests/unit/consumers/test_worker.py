@@ -70,6 +70,9 @@ async def test_a_repeated_key_is_told(worker: MakePeer) -> None:
         ({"data": "x" * 3_000}, "too_large"),
         ({"durable": False, "ttl": 5}, "bad_message"),
         ({"user": "한" * 400}, "bad_message"),
+        ({"exclude_client": "x" * 26}, "bad_message"),
+        ({"exclude_client": "0" * 1_000}, "bad_message"),
+        ({"exclude_client": 7}, "bad_message"),
         ({"event": ""}, "bad_message"),
     ],
 )
@@ -80,6 +83,15 @@ async def test_what_cannot_be_sent_is_told(
     await one.opened()
     answer = await one.ask(**{"type": "notify", "user": "42", "event": "e"} | given)
     assert answer["ok"] is False and answer["error"]["code"] == code
+
+
+async def test_the_client_that_caused_it_gets_no_echo(worker: MakePeer, client: MakePeer) -> None:
+    one, mine, other = worker(), client(), client()
+    id = (await mine.opened())["client"]
+    await one.opened(), await other.opened()
+    told = await one.ask(type="notify", user="42", event="e", exclude_client=id.lower())
+    assert told["ok"] and (await other.frame())["event"] == "e"
+    assert (await mine.frame())["type"] == "position"
 
 
 async def test_frames_that_could_be_read_are_no_bad_frames(worker: MakePeer) -> None:
@@ -101,6 +113,7 @@ async def test_presence(worker: MakePeer, client: MakePeer) -> None:
         "ok": True,
         "online": False,
         "sessions": [],
+        "more": False,
     }
     welcome = await tab.opened()
     answer = await one.ask(type="presence", user="42")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +83,8 @@ class Subject:
         self.attendance = NotingAttendance()
         self.hub = Hub(MemoryChannelLayer())
         self.reborn = 0
+        self.names: list[str] = []
+        self.failures: list[Exception] = []
         self.registration = Registration(
             conf=Conf(node_name="a"),
             nodes=self.nodes,  # type: ignore[arg-type]
@@ -91,11 +94,18 @@ class Subject:
             addresses=Addresses("ws://c/", "ws://w/"),
             state=lambda: "ready",
             reborn=self._reborn,
+            renamed=self._renamed,
             clock=self.clock,
         )
 
     def _reborn(self) -> None:
         self.reborn += 1
+
+    async def _renamed(self, name: str) -> None:
+        if self.failures:
+            raise self.failures.pop()
+        assert not self.reborn, "all that bears the name is called so before it is written anew"
+        self.names.append(name)
 
 
 @pytest.fixture
@@ -137,6 +147,43 @@ async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
     assert first != second and subject.attendance.lives == [first, second]
     assert subject.nodes.beats[-1][0].id == second and subject.nodes.beats[-1][1]
     assert subject.reborn == 1
+
+
+async def test_whose_name_is_taken_goes_on_under_another(
+    subject: Subject, caplog: pytest.LogCaptureFixture
+) -> None:
+    await subject.registration.begin()
+    subject.nodes.living = [node("a"), node("b")]
+    subject.nodes.answers = [Beat(False), Beat(True)]
+    subject.failures = [GatewayUnavailable("the bus is away")]
+    with pytest.raises(GatewayUnavailable):
+        await subject.registration.beat()
+    assert subject.registration.name == "a" and len(subject.nodes.beats) == 2, "nothing has begun"
+    subject.nodes.answers = []
+    await subject.registration.beat()
+    name = subject.registration.name
+    assert re.fullmatch(r"a~[a-z0-9]{4}", name) and subject.names == [name]
+    told, began, _ = subject.nodes.beats[-1]
+    assert told.name == name and told.id == subject.registration.life and began
+    assert told.id.startswith(f"{name}:") and subject.attendance.life == told.id
+    assert subject.reborn == 1
+    for _ in range(3):
+        await subject.registration.beat()
+    assert caplog.text.count(name) == 1, "it is said once"
+
+
+async def test_a_name_that_is_taken_too_is_not_kept(subject: Subject) -> None:
+    await subject.registration.begin()
+    subject.nodes.living = [node("a")]
+    subject.nodes.answers = [Beat(False)]
+    await subject.registration.beat()
+    first = subject.registration.name
+    subject.nodes.living = [node("a"), node(first)]
+    subject.nodes.answers = [Beat(False)]
+    subject.reborn = 0
+    await subject.registration.beat()
+    second = subject.registration.name
+    assert second != first and second.startswith("a~") and len(second) == len(first)
 
 
 async def test_a_new_life_that_could_not_begin_is_begun_by_the_next_beat(subject: Subject) -> None:

@@ -69,6 +69,7 @@ def schema(struct: Any) -> dict[str, Any]:
                 "collapse_key": False,
                 "ttl": False,
                 "idempotency_key": False,
+                "exclude_client": False,
                 "ref": False,
             },
         ),

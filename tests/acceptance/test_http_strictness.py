@@ -1,0 +1,264 @@
+"""HTTP that can be read in two ways, kept connections, and the limit of open files."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import SHORT
+from tests.acceptance.gateway import API_KEY, Gateway, running, wait_for
+from tests.acceptance.peers import client, http_get, upgrade
+from tests.acceptance.test_limits import is_cut, turned_away
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+HANDSHAKE = (
+    b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+def answers(port: int, *parts: bytes, source: str = "") -> list[int]:
+    """The statuses of all answers on one connection, until the server ends it."""
+    found = b""
+    with socket.create_connection(
+        ("127.0.0.1", port), timeout=10, source_address=(source, 0)
+    ) as peer:
+        for part in parts:
+            peer.sendall(part)
+        while data := peer.recv(65_536):
+            found += data
+    return [int(part[:3]) for part in found.split(b"HTTP/1.1 ")[1:]] or [
+        int(part[:3]) for part in found.split(b"HTTP/1.0 ")[1:]
+    ]
+
+
+AMBIGUOUS = {
+    "two hosts": GET + b"Host: localhost\r\n\r\n",
+    "two other hosts": GET + b"HOST: evil.example\r\n\r\n",
+    "identity": GET + b"Transfer-Encoding: identity\r\n\r\n",
+    "gzip": GET + b"Transfer-Encoding: gzip\r\n\r\n",
+    "gzip, chunked": GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": GET + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "two encodings": GET + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
+    "chunked and more": GET + b"Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+    "in quotes": GET + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
+    "xchunked": GET + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "no encoding": GET + b"Transfer-Encoding:\r\n\r\n",
+    "encoding and length": GET
+    + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    "encoding by HTTP/1.0": GET.replace(b"1.1", b"1.0")
+    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": GET + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+    "a list of lengths": GET + b"Content-Length: 3, 3\r\n\r\nabc",
+    "a signed length": GET + b"Content-Length: +3\r\n\r\nabc",
+    "a length of 19 digits": GET + b"Content-Length: " + b"9" * 19 + b"\r\n\r\n",
+    "a length of 4,301 digits": GET + b"Content-Length: " + b"1" * 4_301 + b"\r\n\r\n",
+    "a length of zeros": GET + b"Content-Length: " + b"0" * 5_000 + b"\r\n\r\n",
+    "a chunk of 1,000 digits": GET + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 1_100 + b"\r\n",
+    "a handshake with a body": b"GET /?user_id=1 HTTP/1.1\r\n"
+    + HANDSHAKE
+    + b"Content-Length: 5\r\n\r\nhello",
+    "a handshake in chunks": b"GET /?user_id=1 HTTP/1.1\r\n"
+    + HANDSHAKE
+    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a handshake in a list": b"GET /?user_id=1 HTTP/1.1\r\n"
+    + HANDSHAKE.replace(b"websocket", b"h2c, WebSocket")
+    + b"Content-Length: 5\r\n\r\nhello",
+    "a handshake by HTTP/1.0": b"GET /?user_id=1 HTTP/1.0\r\n" + HANDSHAKE + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", AMBIGUOUS.values(), ids=AMBIGUOUS)
+@pytest.mark.parametrize("private", [False, True])
+def test_what_can_be_read_in_two_ways_is_refused(
+    shared_gateway: Gateway, request_: bytes, private: bool
+) -> None:
+    """And what comes behind it, a request to who reads it the other way, is not looked at."""
+    port = shared_gateway.worker_port if private else shared_gateway.client_port
+    before, log = turned_away(shared_gateway, "malformed"), len(shared_gateway.log())
+    assert answers(port, request_ + GET + b"Connection: close\r\n\r\n") == [400]
+    assert turned_away(shared_gateway, "malformed") == before + 1
+    assert "Traceback" not in shared_gateway.log()[log:]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        b"GET /healthz HTTP/1.0\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        GET + b"\r\n",
+        GET + b"Content-Length: 0\r\n\r\n",
+        GET + b"Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n",
+        GET + b"Content-Length: 00003\r\n\r\nabc",
+        GET + b"Upgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+    ids=ascii,
+)
+def test_what_is_clear_is_answered(shared_gateway: Gateway, given: bytes) -> None:
+    given = given.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    assert answers(shared_gateway.client_port, given) == [200]
+    assert answers(shared_gateway.worker_port, given) == [200]
+
+
+def test_a_handshake_without_a_body_is_welcome(shared_gateway: Gateway) -> None:
+    assert upgrade(shared_gateway.client_port, header="Content-Length: 0").status == 101
+
+
+PARAMETERS = (
+    *("/healthz;a=1", "/healthz;", "/;/healthz", "/admin/;a=1", "/admin/login/;x"),
+    *("/admin;/login/", "/static/admin/css/base.css;x", "/api/v1/nodes;v=1"),
+    *("/api/v1/users/42;x=1", "/demo/;x"),
+)
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_paths_have_no_parameters(shared_gateway: Gateway, path: str) -> None:
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    for port in (shared_gateway.client_port, shared_gateway.worker_port):
+        assert http_get(port, path, headers=key)[0] == 404
+        assert http_get(port, f"{path}?a;b", headers=key)[0] == 404
+
+
+def test_a_semicolon_elsewhere_is_a_character(shared_gateway: Gateway) -> None:
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    assert http_get(shared_gateway.client_port, "/healthz?a=1;b=2")[0] == 200
+    status, body = http_get(shared_gateway.worker_port, "/api/v1/users/a%3Bb", headers=key)
+    assert status == 200 and b'"a;b"' in body.replace(b" ", b"")
+
+
+DIGITS = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        (f"/api/v1/users/42/messages?offset={DIGITS}", {}),
+        (f"/api/v1/users/42/messages?limit={DIGITS}", {}),
+        (f"/api/v1/sessions?limit={DIGITS}", {}),
+        (f"/api/v1/sessions?limit=-{DIGITS}", {}),
+        ("/metrics", {"Accept": f"application/openmetrics-text;version={DIGITS}"}),
+        ("/metrics", {"Accept": "text/plain;version=x.y;q=z"}),
+        ("/static/admin/css/base.css", {"Range": f"bytes={DIGITS}-{DIGITS}"}),
+        ("/static/admin/css/base.css", {"If-Modified-Since": DIGITS}),
+        (f"/admin/sockets/session/?p={DIGITS}", {}),
+        ("/healthz", {"X-Forwarded-For": f"192.0.2.1:{DIGITS}"}),
+        ("/healthz", {"Host": f"localhost:{DIGITS}"}),
+    ],
+    ids=lambda given: str(given)[:40],
+)
+def test_no_number_is_too_long_to_be_answered(
+    shared_gateway: Gateway, path: str, headers: dict[str, str]
+) -> None:
+    log = len(shared_gateway.log())
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    status, _ = http_get(shared_gateway.worker_port, path, headers=key | headers)
+    assert status < 500
+    assert "Traceback" not in shared_gateway.log()[log:]
+
+
+@pytest.mark.parametrize(
+    "header", [f"Sec-WebSocket-Version: {DIGITS}", f"Origin: http://localhost:{DIGITS}"]
+)
+def test_nor_in_a_handshake(shared_gateway: Gateway, header: str) -> None:
+    log = len(shared_gateway.log())
+    given = upgrade(shared_gateway.client_port, header=header)
+    assert 400 <= given.status < 500 and "Traceback" not in shared_gateway.log()[log:]
+
+
+def test_what_a_handshake_quotes_has_an_end(shared_gateway: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", shared_gateway.client_port), timeout=10) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\n" + HANDSHAKE.replace(b"13", DIGITS.encode()) + b"\r\n")
+        assert len(peer.recv(65_536)) < 300
+
+
+def test_keys_and_escape_codes_stay_out_of_the_log(tmp_path: Path) -> None:
+    key = "gw_abcdefgh_" + "x" * 43
+    with running(tmp_path / "data", **SHORT, DEBUG="true", LOG_LEVEL="debug") as gateway:
+        for given in (
+            key,
+            f"Basic {key}",
+            f"bearer{key}",
+            f"Token {key}",
+            "secret-of-the-environment\x1b[31m",
+            "x\x1b[31m" * 1_000,
+        ):
+            before = len(gateway.log())
+            for path in ("/api/v1/nodes", "/api/v1/users/42", "/metrics", "/healthz", "/nowhere"):
+                for port in (gateway.worker_port, gateway.client_port):
+                    http_get(port, path, headers={"Authorization": given})
+            for port in (gateway.worker_port, gateway.client_port):
+                upgrade(port, header=f"Authorization: {given}\r\nUser-Agent: \x1b[2J")
+            written = gateway.log()[before:]
+            assert "xxxx" not in written and "secret-of" not in written
+            assert "\x1b" not in written and len(written) < 4_000, written
+
+
+def kept(port: int, source: str = "127.0.0.1", more: bytes = b"") -> socket.socket:
+    """A connection that was useful once."""
+    peer = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+    peer.sendall(GET + b"\r\n" + more)
+    assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    return peer
+
+
+def test_of_kept_connections_the_longest_idle_goes(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, MAX_IDLE="8") as gateway, ExitStack() as stack:
+        port = gateway.client_port
+        mine = [stack.enter_context(kept(port)) for _ in range(2)]
+        theirs = [stack.enter_context(kept(port, "127.0.0.2")) for _ in range(4)]
+        assert [is_cut(peer, 0.3) for peer in theirs] == [True, True, False, False]
+        assert [is_cut(peer, 0.1) for peer in mine] == [False, False], "they have a share each"
+        mine[0].settimeout(10)
+        mine[0].sendall(GET[:20])  # under way: it is not idle
+        half = stack.enter_context(kept(port, more=GET[:20]))  # came with the one before
+        others = [stack.enter_context(kept(port, f"127.0.0.{n}")) for n in range(3, 12)]
+        assert is_cut(mine[1], 5), "now it is the oldest of all"
+        assert any(is_cut(peer, 0.3) for peer in [*theirs, *others])
+        mine[0].settimeout(10)
+        for peer in (mine[0], half):
+            peer.settimeout(10)
+            peer.sendall(GET[20:] + b"\r\n")
+            assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        private = [stack.enter_context(kept(gateway.worker_port)) for _ in range(7)]
+        assert not any(is_cut(peer, 0.05) for peer in private), "a backend keeps as many as fit"
+        assert turned_away(gateway, "idle") >= 4
+
+
+@pytest.mark.parametrize("trusted", ["1", "127.0.0.0/8"])
+def test_a_proxy_may_keep_as_many_as_fit(tmp_path: Path, trusted: str) -> None:
+    limits = SHORT | {"MAX_IDLE": "8", "TRUSTED_PROXIES": trusted}
+    with running(tmp_path / "data", **limits) as gateway, ExitStack() as stack:
+        peers = [stack.enter_context(kept(gateway.client_port)) for _ in range(9)]
+        assert is_cut(peers[0], 5), "one more than fits"
+        assert not any(is_cut(peer, 0.1) for peer in peers[1:])
+
+
+def highest_descriptor(gateway: Gateway) -> int:
+    return max(int(path.name) for path in Path(f"/proc/{gateway.pid}/fd").iterdir())
+
+
+async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path / "data", **SHORT) as gateway, ExitStack() as stack:
+        tab = await client(gateway, "42")
+        used = highest_descriptor(gateway)
+        limit = used + 60
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        port = gateway.client_port
+        for _ in range(2 * limit):  # a crowd that opens, and says nothing or a part of something
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            peer.sendall(GET[:20])
+        wait_for(lambda: "files open" in gateway.log(), "the log to say so")
+        for path in ("/healthz", "/readyz", "/metrics", "/admin/login/"):
+            assert http_get(gateway.worker_port, path)[0] == 200
+        assert (await tab.ask(type="sessions"))["ok"], "who is in stays"
+        assert turned_away(gateway, "files") > 10
+        assert gateway.log().count("files open") == 1, "once a minute"
+        assert "Traceback" not in gateway.log()
+        stack.close()
+        wait_for(lambda: upgrade(port).status == 101, "it to heal")
