@@ -144,26 +144,36 @@ def _readiness(record: Record) -> Iterator[Violation]:
 
 
 def _presence(record: Record) -> Iterator[Violation]:
-    rewound = record.ever(May.REWOUND)
-    by_user: dict[str, list[tuple[int, str, float]]] = defaultdict(list)
     for event in record.events:
-        by_user[event["user"]].append((event["generation"], event["type"], event["at"]))
         if event["type"] == "user_offline":
             yield from _offline_of_the_living(record, event["user"], event["at"])
-    for user, told in by_user.items():
-        if not rewound:  # else generations begin anew
-            told.sort()
-            for before, after in itertools.pairwise(told):
-                if before[1] == after[1]:
-                    text = f"{user}: {after[1]} twice, generations {before[0]} and {after[0]}"
-                    yield Violation("presence does not alternate", text, after[2])
+    yield from not_alternating(record)
     for user, here in record.truth.items():
-        if here and user not in by_user:
-            yield Violation("online was never told", user)
-        elif not is_told(record, user):
+        if not is_told(record, user):
             what = "connected" if here else "away"
-            text = f"{user} is {what}, and the last word was the opposite"
-            yield Violation("presence is not true at the end", text, by_user[user][-1][2])
+            yield Violation(
+                "presence is not true at the end", f"{user} is {what}: {_last(record, user)}"
+            )
+
+
+def _last(record: Record, user: str) -> str:
+    told = [event for event in record.events if event["user"] == user]
+    words = [f"{event['type']} {event['generation']}" for event in told[-3:]]
+    return f"the last words were {', '.join(words)}" if words else "nothing was told"
+
+
+def not_alternating(record: Record) -> Iterator[Violation]:
+    """Online, offline, online: of each user, in the order of generations, which have no gap."""
+    if record.ever(May.REWOUND):
+        return  # generations may come again
+    by_user: dict[str, dict[int, tuple[str, float]]] = defaultdict(dict)
+    for event in record.events:
+        by_user[event["user"]][event["generation"]] = (event["type"], event["at"])
+    for user, told in by_user.items():
+        for before, after in itertools.pairwise(sorted(told)):
+            if told[before][0] == told[after][0]:
+                text = f"{user}: {told[after][0]} twice, generations {before} and {after}"
+                yield Violation("presence does not alternate", text, told[after][1])
 
 
 def is_told(record: Record, user: str) -> bool:

@@ -115,7 +115,7 @@ class Record:
     streams: dict[str, set[int]] = field(default_factory=dict)
     """By user, the numbers that were ever found in the stream."""
     events: list[dict[str, Any]] = field(default_factory=list)
-    """Presence events in order of arrival, each id once."""
+    """Presence events in order of arrival, repetitions left out."""
     truth: dict[str, bool] = field(default_factory=dict)
     """Who was connected at the end."""
     jobs: list[Job] = field(default_factory=list)

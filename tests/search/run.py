@@ -15,7 +15,7 @@ from tests.search import jobs
 from tests.search.acts import Acts
 from tests.search.audience import Tab, Visitor
 from tests.search.faults import RULES, May, allowed
-from tests.search.oracle import Violation, is_told, judge
+from tests.search.oracle import Violation, is_told, judge, not_alternating
 from tests.search.record import Record, Window
 from tests.search.schedule import Fault, Schedule
 from tests.search.senders import Senders
@@ -222,14 +222,16 @@ class Run:
         await self._look()
 
     def _hear(self) -> None:
-        events: dict[tuple[str, str], dict[str, Any]] = {}
+        events: dict[tuple[str, str, float], dict[str, Any]] = {}
         for request in self._stage.api.requests:
             for event in _events(request):
-                events.setdefault((event["id"], event["type"]), event)
+                events.setdefault((event["id"], event["type"], event["at"]), event)
         self._record.events = list(events.values())
 
     def _presence_is_told(self) -> bool:
         self._hear()
+        if any(True for _ in not_alternating(self._record)):
+            return False
         return all(is_told(self._record, user) for user in self._record.truth)
 
     def _tasks_are_told(self) -> bool:

@@ -191,7 +191,7 @@ def test_presence_alternates_and_is_true_at_the_end() -> None:
     record.truth["u0"] = False
     assert kinds(record) == []
     record.truth["u1"] = True
-    assert kinds(record) == ["online was never told"]
+    assert kinds(record) == ["presence is not true at the end"]
 
 
 def test_a_task_has_one_end_and_it_is_announced() -> None:
