@@ -189,11 +189,16 @@ class Dispatcher:
         return True
 
     async def _abandon(self, task: Task) -> None:
-        if await self._records.drop(task):
-            return
-        known = await self._records.get(task.id)
-        if known is not None and is_repetition(task, known):
-            await self.cancel(task.id)
+        try:
+            if await self._records.drop(task):
+                return
+            known = await self._records.get(task.id)
+            if known is not None and is_repetition(task, known):
+                await self.cancel(task.id)
+        except GatewayUnavailable as error:
+            logger.warning(
+                "task %s could not be taken back: %s; it ends by its deadlines", task.id, error
+            )
 
     async def get(self, task_id: str) -> Task | None:
         """The task; None if it never was, or ended too long ago."""

@@ -34,6 +34,9 @@ LOG = re.compile(
     r"|exception was never|Fatal Python error|ResourceWarning"
 )
 
+ENTRY = re.compile(r"\d{4}-\d\d-\d\dT")
+"""How an entry of a log begins."""
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -251,11 +254,15 @@ def _logs(record: Record) -> Iterator[Violation]:
     for name, text in record.logs.items():
         lines = text.splitlines()
         for number, line in enumerate(lines):
-            if LOG.search(line):
-                end = number + 1
-                while end < len(lines) and lines[end].startswith((" ", "\t")):
-                    end += 1
-                last = lines[end] if end < len(lines) and "Traceback" in line else ""
+            if LOG.search(line) and not line.startswith(" "):  # one inside another is the same
                 yield Violation(
-                    "a traceback in the log", f"{name}:{number + 1}: {line[:200]} {last[:200]}"
+                    "a traceback in the log", f"{name}:{number + 1}: {_error(lines, number)}"
                 )
+
+
+def _error(lines: list[str], number: int) -> str:
+    """What was raised in the end: the last line before the next entry of the log."""
+    end = number + 1
+    while end < len(lines) and not ENTRY.match(lines[end]):
+        end += 1
+    return f"{lines[max(0, number - 1)][:200]} ... {lines[end - 1].strip()[:200]}"

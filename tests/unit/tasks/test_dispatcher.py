@@ -558,6 +558,30 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
         assert heard == []
 
 
+async def test_records_that_stay_away_are_no_error_of_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be taken back ends by its own deadlines; the log says so in a line."""
+    one = await house(task_accept_timeout=LONG)
+    await Crew(one).hire("a")
+
+    async def away(*args: Any) -> Any:
+        raise GatewayUnavailable("the store is away")
+
+    for name in ("offer", "drop"):
+        monkeypatch.setattr(one.records, name, away)
+    spawned: list[asyncio.Task[None]] = []
+    spawn = one.dispatcher._spawn
+    monkeypatch.setattr(
+        one.dispatcher, "_spawn", lambda work: spawned.append(spawn(work)) or spawned[-1]
+    )
+    with pytest.raises(GatewayUnavailable):
+        await one.dispatcher.assign("p", "e", None, id="T")
+    await asyncio.wait(spawned)
+    assert [task.exception() for task in spawned] == [None]
+    assert "task T could not be taken back: the store is away" in caplog.text
+
+
 async def test_a_layer_that_is_away_asks_nobody() -> None:
     layer = FailingLayer()
     one = await house(layer=layer, task_accept_timeout=0.02)
