@@ -19,7 +19,7 @@ from tests.unit.api_server import SECRET, ApiServer, Request, api_server, status
 
 LEASE, RENEW, GRACE = 4.0, 1.0, 1.5
 TASK_TIMEOUT = 8.0
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 PROVES = "X-Visitor"
 """The header of clients of whom the API server is asked; it names the user."""
 SPACE = 6 << 20
