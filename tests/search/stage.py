@@ -134,9 +134,9 @@ class Stage:
             await asyncio.to_thread(node.migrate)
         await asyncio.gather(*(asyncio.to_thread(node.start) for node in self.nodes))
 
-    def url(self, number: int) -> str:
-        """Of the store, for the process of this number (the last is the backend)."""
-        return self.store.url(self.links[number].port if self.links else None)
+    def _store(self, number: int) -> dict[str, str]:
+        """The settings of the store, for the process of this number (the last is the backend)."""
+        return self.store.variables(self.links[number].port if self.links else None)
 
     def _node(self, number: int) -> Gateway:
         folder = self.folder / f"node-{number}"
@@ -147,7 +147,7 @@ class Stage:
         more = {
             **ENVIRONMENT,
             "NODE_NAME": f"n{number}",
-            "REDIS_URL": self.url(number),
+            **self._store(number),
             "REDIS_DURABILITY": self.setting.durability,
             "API_SERVER_URL": f"http://127.0.0.1:{self.api.port}",
             "SEARCH_ENDED": str(self.ended(number)),
@@ -177,7 +177,7 @@ class Stage:
     @property
     def backend_environment(self) -> dict[str, str]:
         """For a process that uses the Python API, without sockets."""
-        environment = {**self.nodes[0].environment, "REDIS_URL": self.url(self.setting.nodes)}
+        environment = {**self.nodes[0].environment, **self._store(self.setting.nodes)}
         environment["DJANGO_SETTINGS_MODULE"] = "gateway.settings"
         for name in ("LD_PRELOAD", "NODE_NAME"):
             environment.pop(name, None)

@@ -36,11 +36,15 @@ def ask(server: Server, *words: Any) -> Any:
 
 
 class Store:
-    """`servers`: those that hold data; `sentinel`: who says which of them is the primary."""
+    """`servers`: those that hold data; `sentinel`: who says which of them is the primary.
+
+    `layer`: beside a Cluster, which the channel layer does not run on.
+    """
 
     def __init__(self, sort: str) -> None:
         self.sort = sort
         self.sentinel: Sentinel | None = None
+        self.layer: Server | None = None
         self.servers: list[Server] = []
         try:
             self._begin(sort)
@@ -56,6 +60,7 @@ class Store:
         for _ in range({SENTINEL: 2, CLUSTER: 3}.get(sort, 1)):
             self.servers.append(Server(*options))
         if sort == CLUSTER:
+            self.layer = Server()
             self._meet()
         elif sort == SENTINEL:
             first, second = self.servers
@@ -76,6 +81,11 @@ class Store:
         return b"slave0:" in self.sentinel.ask(b"INFO sentinel") or bool(
             ask(self.sentinel, "SENTINEL", "REPLICAS", "m")
         )
+
+    def variables(self, port: int | None = None) -> dict[str, str]:
+        """The settings of a process that uses it; `port`: of a link before the one server."""
+        found = {"REDIS_URL": self.url(port)}
+        return found | {"LAYER_REDIS_URL": self.layer.url} if self.layer else found
 
     def url(self, port: int | None = None) -> str:
         """For the gateway; `port`: of a link that stands before the one server."""
@@ -120,5 +130,6 @@ class Store:
         }
 
     def stop(self) -> None:
-        for server in [*([self.sentinel] if self.sentinel else []), *self.servers]:
-            server.stop()
+        for server in (self.sentinel, self.layer, *self.servers):
+            if server is not None:
+                server.stop()
