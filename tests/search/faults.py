@@ -74,7 +74,8 @@ RULES: dict[str, Rule] = {
     "kill-primary": Rule("redis", (3, 6), FORGOTTEN, stores=frozenset({SENTINEL}), weight=5),
     "freeze-primary": Rule("redis", (1, 5), FORGOTTEN, stores=frozenset({SENTINEL}), weight=4),
     "oom": Rule("redis", (1, 8), OUTAGE),
-    "misconf": Rule("redis", (1, 6), OUTAGE),
+    "misconf": Rule("redis", (1, 6), OUTAGE, stores=frozenset({ONE, CLUSTER})),
+    "misconf-primary": Rule("redis", (1, 6), FORGOTTEN, stores=frozenset({SENTINEL})),
     "no-publish": Rule("redis", (1, 5), frozenset({May.TASK_LOST})),  # the stream is the promise
     "no-hset": Rule("redis", (1, 5), OUTAGE),
     "no-zadd": Rule("redis", (1, 5), OUTAGE),

@@ -18,12 +18,14 @@ from tests.search.faults import RULES, May, allowed
 from tests.search.oracle import Violation, is_told, judge, not_alternating
 from tests.search.record import Record, Window
 from tests.search.schedule import Fault, Schedule
-from tests.search.senders import Senders
+from tests.search.senders import Door, Senders
 from tests.search.stage import GRACE, LEASE, TASK_TIMEOUT, Stage
 from tests.unit.api_server import Request
 
 REACH = 15.0
 """Seconds that a message may take to reach a session that is there, with nothing in its way."""
+SETTLE = 40.0
+"""Seconds that Sentinel gets to turn a demoted primary into a replica."""
 ANNOUNCE = 45.0
 """Seconds until the end of a task is told: time-out, grace, and half a minute for a dead node's."""
 CALM = 1.0
@@ -139,21 +141,26 @@ class Run:
     async def _check(self, when: str) -> None:
         """All is well again, and what is sent now arrives."""
         back = max((RULES[w.kind].back for w in self._record.windows), default=20.0)
-        deadline = time.time() + back
         await self._look()
+        if not await self._until(lambda: asyncio.to_thread(self._stage.store.settled), SETTLE):
+            self._note("the search itself failed", f"{when}: Sentinel does not settle")
+        deadline = time.time() + back
         if not await self._until(self._all_ready, deadline - time.time()):
             self._note("a node does not become ready again", f"{when}: {await self._readiness()}")
         if not await self._until(self._all_welcomed, deadline - time.time()):
             self._note("sessions do not come back", f"{when}: {self._absent()}")
         users = sorted({tab.user for tab in self._tabs})
-        await asyncio.gather(*(self._mark(user, when, deadline) for user in users))
+        # The backend first: it may know of messages that no other process knows were lost.
+        for door in (self._senders.python, self._senders.http):
+            await asyncio.gather(*(self._mark(door, user, when, deadline) for user in users))
         await self._look()
         await asyncio.sleep(CALM)
 
-    async def _mark(self, user: str, when: str, deadline: float) -> None:
-        call = await self._senders.marker(user, max(deadline, time.time() + 5))
+    async def _mark(self, door: Door, user: str, when: str, deadline: float) -> None:
+        call = await self._senders.marker(door, user, max(deadline, time.time() + 5))
         if call is None:
-            self._note("messages are not taken again", f"{when}: for {user}")
+            name = type(door).__name__.lower()
+            self._note("messages are not taken again", f"{when}: for {user} by {name}")
             return
         tabs = [tab for tab in self._tabs if tab.user == user]
 

@@ -65,6 +65,8 @@ def _of_http(found: httpx.Response, batch: bool) -> Answer:
     try:
         told: Answer = found.json()
     except ValueError:
+        if found.status_code == 503:  # the server's own word, when it stops
+            return {"outcome": "unavailable"}
         return {"outcome": f"HTTP {found.status_code} {found.text[:200]}"}
     if found.status_code in (200, 201, 202):
         return {"outcome": "ok", **(told["receipts"][0] if batch else told)}
@@ -198,6 +200,9 @@ class Python:
             await self._end(self._process)
 
 
+Door = Http | Socket | Python
+
+
 class Senders:
     """Draws users and doors; repeats what is not known, under its key or its id."""
 
@@ -207,7 +212,7 @@ class Senders:
         self._dice = dice
         self.http = Http(stage)
         self._socket = Socket(stage)
-        self._python = Python(stage)
+        self.python = Python(stage)
         self._calls: set[asyncio.Task[None]] = set()
         self._next = 0
 
@@ -216,9 +221,9 @@ class Senders:
         setting = self._stage.setting
         while True:
             if len(self._calls) < BACKLOG:
-                doors = (self.http, self.http, self._socket, self._socket, self._python)
+                doors = (self.http, self.http, self._socket, self._socket, self.python)
                 door = self._dice.choice(doors)
-                if door is not self._python or not self._python._lock.locked():
+                if door is not self.python or not self.python._lock.locked():
                     user = f"u{self._dice.randrange(setting.users)}"
                     self._begin(self._one(door, user, keyed=self._dice.random() < 0.5))
             await asyncio.sleep(self._dice.expovariate(setting.rate))
@@ -234,7 +239,7 @@ class Senders:
         call = self._record.calls[self._next] = Call(self._next, user, name, time.time())
         return call
 
-    async def _one(self, door: Http | Socket | Python, user: str, *, keyed: bool) -> None:
+    async def _one(self, door: Door, user: str, *, keyed: bool) -> None:
         """One message. `nothing` is believed: it is not repeated, so it must not turn up."""
         call = self._new(door, user)
         key = f"m{call.number}" if keyed else None
@@ -249,13 +254,13 @@ class Senders:
             node = self._dice.randrange(len(self._stage.nodes))
         call.ended = time.time()
 
-    async def marker(self, user: str, deadline: float) -> Call | None:
+    async def marker(self, door: Door, user: str, deadline: float) -> Call | None:
         """One that is repeated until it is taken; None where it never was."""
-        call = self._new(self.http, user)
+        call = self._new(door, user)
         node = 0
         while time.time() < deadline:
             node = (node + 1) % len(self._stage.nodes)
-            answer = await self.http.send(node, user, call.number, f"m{call.number}")
+            answer = await door.send(node, user, call.number, f"m{call.number}")
             _note(call, answer)
             if call.acked:
                 call.ended = time.time()
@@ -274,7 +279,7 @@ class Senders:
             task.cancel()
         await self.http.close()
         await self._socket.close()
-        await self._python.close()
+        await self.python.close()
 
 
 def _note(call: Call, answer: Answer) -> None:

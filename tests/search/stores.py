@@ -104,6 +104,14 @@ class Store:
             return next(server for server in self.servers if server.port == int(port))
         return self.servers[0]
 
+    def settled(self) -> bool:
+        """Whether all agree on who is the primary: the demoted one takes no writes any more."""
+        if self.sentinel is None:
+            return True
+        with suppress(OSError, RedisError):
+            return b"state=online" in self.primary().ask(b"INFO replication")
+        return False
+
     def target(self, number: int) -> Server:
         """The server that a fault with this target hits."""
         return self.primary() if self.sentinel is not None else self.servers[number]
