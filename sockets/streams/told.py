@@ -71,7 +71,7 @@ class ToldPositions:
         return self._told.get(user)
 
     def note(self, user: str, told: Told) -> None:
-        """This was told now. An earlier offset of the same epoch changes nothing."""
+        """Remember what was told now. An earlier offset of the same epoch changes nothing."""
         with self._lock:
             self._told[user] = newest(told, self._told.pop(user, None)) or told
             if len(self._told) > self._size:

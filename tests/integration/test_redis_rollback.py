@@ -179,7 +179,7 @@ async def test_what_arrives_while_the_answer_is_under_way_is_no_fault(made: Made
     from sockets.streams.redis import _FOLLOW
 
     answer = await _FOLLOW.run(mine._client, asked)
-    assert mine._calls.followed("u", answer).epoch == epoch
+    assert mine._calls.page(answer).epoch == epoch
     assert (await mine.heads(["u"]))["u"] == Position(epoch, 7)
 
 

@@ -52,7 +52,8 @@ end
 tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[11])
 redis.call('ZADD', STREAM, offset, string.sub(ARGV[11], 1, -2) .. tail)
 trim()
-save()
+local mark = string.match(ARGV[11], '^{"id":"[^"]*"')
+save(mark and offset .. ' ' .. mark)
 keep()
 local expire = math.ceil(TTL) + 60
 redis.call('EXPIRE', STREAM, expire)
