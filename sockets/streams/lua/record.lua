@@ -35,7 +35,8 @@ local record
 local function load()
   local found = redis.call(
     'HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept', 'asked', 'was')
-  if not found[1] or found[4] ~= run then return end
+  -- Without `used` it was begun by a script that was refused on the way: nothing is in it.
+  if not found[1] or not found[5] or found[4] ~= run then return end
   local used = tonumber(found[5])
   local asked = found[7] and found[7] == found[5]
   if now - used >= (asked and LAG + ASKED_TTL or RECORD_TTL) then return end
