@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -113,9 +114,14 @@ class StreamCalls:
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
         return Page(epoch.decode(), head, floor, entries, missing)
 
+    @classmethod
+    def _followed(cls, answer: list[Any]) -> Page:
+        start, found = answer
+        return replace(cls.page(found), newest=mark_of(start))
+
     def followed(self, user: str, answer: list[Any]) -> Page:
         """What follow.lua answered."""
-        page = self.page(answer)
+        page = self._followed(answer)
         self.told.note(user, Told.by(page))
         return page
 
