@@ -117,7 +117,8 @@ class StreamCalls:
     @classmethod
     def _followed(cls, answer: list[Any]) -> Page:
         start, found = answer
-        return replace(cls.page(found), newest=mark_of(start))
+        page = cls.page(found)
+        return replace(page, newest=mark_of(start)) if start else page
 
     def followed(self, user: str, answer: list[Any]) -> Page:
         """What follow.lua answered."""

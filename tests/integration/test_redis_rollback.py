@@ -152,6 +152,24 @@ async def test_a_newcomer_knows_the_message_at_the_head(made: Made) -> None:
         await set_back(client, kept)
 
 
+@pytest.mark.parametrize("knowing", [True, False], ids=["noticed", "not noticed"])
+async def test_a_receipt_of_a_message_that_is_lost_counts_no_more(
+    made: Made, knowing: bool
+) -> None:
+    client, process = made
+    mine = process()
+    await append(mine, 1)
+    await mine.append("u", entry(idempotency_key="kept"))
+    before = await image(client)
+    await mine.append("u", entry(idempotency_key="lost"))
+    await set_back(client, before)
+    streams = mine if knowing else process()
+    again = await streams.append("u", entry(idempotency_key="lost"))
+    assert (again.duplicate, again.position.offset) == (False, 3)
+    assert (await streams.append("u", entry(idempotency_key="lost"))).duplicate
+    assert (await streams.append("u", entry(idempotency_key="kept"))).duplicate
+
+
 @pytest.mark.parametrize("ask", ["append", "append_many", "follow", "heads", "head"])
 async def test_every_question_notices(made: Made, ask: str) -> None:
     client, process = made
