@@ -108,10 +108,10 @@ class StreamCalls:
     @staticmethod
     def page(answer: list[Any]) -> Page:
         """What look.lua and follow.lua answered. Whoever follows remembers it: `left` brings it."""
-        epoch, head, floor, missing, *found = answer
+        epoch, head, floor, missing, newest, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
-        return Page(epoch.decode(), head, floor, entries, missing)
+        return Page(epoch.decode(), head, floor, entries, missing, newest)
 
     def head(self, user: str) -> Call:
         """A call of head.lua."""
@@ -119,9 +119,9 @@ class StreamCalls:
 
     def position(self, user: str, answer: list[Any]) -> Position:
         """What head.lua answered."""
-        epoch, offset = answer
+        epoch, offset, newest = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position))
+        self.told.note(user, Told(position, newest))
         return position
 
     def _record_keys(self, user: str) -> list[str]:

@@ -447,3 +447,18 @@ async def test_a_server_that_loads_is_refused_as_that(server: Server) -> None:
         for writer in plays:
             writer.close()
             await asyncio.wait({asyncio.ensure_future(writer.wait_closed())})
+
+
+async def test_a_record_that_was_begun_only_in_part_is_begun_again(
+    server: Server, admin: SyncRedis
+) -> None:
+    """A right that was missing once must not refuse everything that comes later."""
+    admin.execute_command("ACL", "SETUSER", "part", "on", ">pw", "~*", "&*", "+@all", "-hdel")
+    client = connect(server.url.replace("redis://", "redis://part:pw@"))
+    try:
+        error = await refused(streams_of(client).append("u", entry()))
+        assert (error.outcome, str(error)) == ("unknown", RIGHTS)
+        admin.execute_command("ACL", "SETUSER", "part", "+@all")
+        assert (await streams_of(client).append("u", entry())).position.offset == 1
+    finally:
+        await close(client)

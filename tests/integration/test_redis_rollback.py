@@ -135,6 +135,41 @@ async def test_a_head_that_has_passed_is_known_by_the_message_that_was_there(mad
     assert (await mine.heads(["u"]))["u"].epoch == epoch
 
 
+async def test_a_newcomer_knows_the_message_at_the_head(made: Made) -> None:
+    """Nothing is read by whoever connects without a position, or with the newest one."""
+    client, process = made
+    await append(process(), 1)
+    before = await image(client)
+    head = await append(process(), 1)
+    for position in (None, head):
+        mine = process()
+        page = await mine.follow("u", position, 100)
+        assert page.entries == ()
+        kept = await image(client)
+        await set_back(client, before)
+        await append(process(), 3)
+        assert (await process().heads(["u"], {"u": Told.by(page)}))["u"].epoch != head.epoch
+        await set_back(client, kept)
+
+
+@pytest.mark.parametrize("knowing", [True, False], ids=["noticed", "not noticed"])
+async def test_a_receipt_of_a_message_that_is_lost_counts_no_more(
+    made: Made, knowing: bool
+) -> None:
+    client, process = made
+    mine = process()
+    await append(mine, 1)
+    await mine.append("u", entry(idempotency_key="kept"))
+    before = await image(client)
+    await mine.append("u", entry(idempotency_key="lost"))
+    await set_back(client, before)
+    streams = mine if knowing else process()
+    again = await streams.append("u", entry(idempotency_key="lost"))
+    assert (again.duplicate, again.position.offset) == (False, 3)
+    assert (await streams.append("u", entry(idempotency_key="lost"))).duplicate
+    assert (await streams.append("u", entry(idempotency_key="kept"))).duplicate
+
+
 @pytest.mark.parametrize("ask", ["append", "append_many", "follow", "heads", "head"])
 async def test_every_question_notices(made: Made, ask: str) -> None:
     client, process = made

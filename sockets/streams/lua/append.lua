@@ -22,6 +22,8 @@ local function receipt_at(key)
   if not receipt then return nil end
   local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
   if tonumber(till) <= now or (epoch ~= record.epoch and epoch ~= record.was) then return nil end
+  -- The store went back, and has lost the message but not its receipt: then it is sent again.
+  if tonumber(offset) > record.offset then return nil end
   local found = { id, record.epoch, tonumber(offset), 1, reach, 1 }
   return found, string.match(till, '%.%d%d%d%d%d%d(%d)$')
 end

@@ -2,8 +2,8 @@
 
 -- The head, and entries after a position: what of them is over is passed over, not removed.
 local function page(epoch, offset, limit, room)
-  if not record then return { '', 0, 0, 0 } end
-  local found = { record.epoch, record.offset, record.floor, 0 }
+  if not record then return { '', 0, 0, 0, '' } end
+  local found = { record.epoch, record.offset, record.floor, 0, limit > 0 and newest() or '' }
   if epoch ~= record.epoch then return found end
   local gone = {}
   for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do
@@ -28,12 +28,12 @@ local function page(epoch, offset, limit, room)
   end
   found[4] = missing
   local place = 0
-  while limit > 0 and #found < 4 + 2 * limit do
+  while limit > 0 and #found < 5 + 2 * limit do
     local some = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', place, limit)
     for i = 1, #some, 2 do
-      if not gone[some[i + 1]] and #found < 4 + 2 * limit then
+      if not gone[some[i + 1]] and #found < 5 + 2 * limit then
         room = room - #some[i]
-        if #found > 4 and room < 0 then return found end
+        if #found > 5 and room < 0 then return found end
         found[#found + 1], found[#found + 2] = some[i], some[i + 1]
       end
     end

@@ -35,7 +35,8 @@ local record
 local function load()
   local found = redis.call(
     'HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept', 'asked', 'was', 'last')
-  if not found[1] or found[4] ~= run then return end
+  -- Without `used` it was begun by a script that was refused on the way: nothing is in it.
+  if not found[1] or not found[5] or found[4] ~= run then return end
   local used = tonumber(found[5])
   local asked = found[7] and found[7] == found[5]
   if now - used >= (asked and LAG + ASKED_TTL or RECORD_TTL) then return end
@@ -53,6 +54,16 @@ local function load()
     -- It ended by itself, or somebody deleted it: what was in it cannot be told any more.
     record.floor, record.ended = record.offset, true
   end
+end
+
+-- How the entry at the head begins, up to the end of its id; "" where that is not known.
+local function newest()
+  if record.offset == 0 then return '' end
+  local offset, start = string.match(record.last, '^(%d+) (.*)$')
+  if tonumber(offset) == record.offset then return start end
+  -- A node of the version before appended it.
+  local entry = redis.call('ZRANGEBYSCORE', STREAM, record.offset, record.offset)[1]
+  return entry and string.match(entry, '^{"id":"[^"]*"') or ''
 end
 
 -- Whether this server is behind what the caller had been told before it asked: an older append-only
@@ -76,7 +87,7 @@ local function begin()
   redis.call('HSET', META, 'epoch', ARGV[2], 'run', run, 'offset', 0, 'floor', 0, 'kept', 0)
   redis.call('HDEL', META, 'was', 'last', 'asked', 'used')
   redis.call('DEL', STREAM, COLLAPSE, EXPIRING)
-  record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false }
+  record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false, last = '' }
 end
 
 local function open()
@@ -93,7 +104,7 @@ end
 
 local function save(last)
   redis.call('HSET', META, 'offset', record.offset, 'floor', record.floor, 'kept', record.kept,
-    'last', last or record.last or '')
+    'last', last or record.last)
 end
 
 local function drop(offset)
