@@ -238,7 +238,8 @@ class Page:
 
     `floor`: the highest offset that retention removed. `entries`: ascending, without what has
     collapsed or expired. `missing`: how many there are behind the position, with or without those
-    that this page had no room for.
+    that this page had no room for. `mark`: how the message at `head` begins, which holds its id;
+    b"": not known.
     """
 
     epoch: str
@@ -246,6 +247,7 @@ class Page:
     floor: int
     entries: tuple[Entry, ...]
     missing: int
+    mark: bytes = b""
 
     @property
     def complete(self) -> bool:

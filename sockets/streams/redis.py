@@ -108,10 +108,10 @@ class StreamCalls:
     @staticmethod
     def page(answer: list[Any]) -> Page:
         """What look.lua answered."""
-        epoch, head, floor, missing, *found = answer
+        epoch, head, floor, missing, mark, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
-        return Page(epoch.decode(), head, floor, entries, missing)
+        return Page(epoch.decode(), head, floor, entries, missing, mark)
 
     def followed(self, user: str, answer: list[Any]) -> Page:
         """What follow.lua answered."""
@@ -125,9 +125,9 @@ class StreamCalls:
 
     def position(self, user: str, answer: list[Any]) -> Position:
         """What head.lua answered."""
-        epoch, offset = answer
+        epoch, offset, mark = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position))
+        self.told.note(user, Told(position, mark))
         return position
 
     def _record_keys(self, user: str) -> list[str]:

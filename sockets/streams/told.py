@@ -33,10 +33,7 @@ class Told:
     @classmethod
     def by(cls, page: Page) -> Self:
         """What a page tells of the head of its stream."""
-        position = Position(page.epoch, page.head)
-        if page.entries and page.entries[-1].offset == page.head:
-            return cls(position, mark_of(page.entries[-1].body))
-        return cls(position)
+        return cls(Position(page.epoch, page.head), page.mark)
 
 
 def mark_of(body: bytes) -> bytes:

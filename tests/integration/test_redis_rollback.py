@@ -135,6 +135,27 @@ async def test_a_head_that_has_passed_is_known_by_the_message_that_was_there(mad
     assert (await mine.heads(["u"]))["u"].epoch == epoch
 
 
+@pytest.mark.parametrize("asked", ["follow", "heads", "head"])
+async def test_whoever_was_told_a_head_knows_the_message_there(made: Made, asked: str) -> None:
+    """Without having sent or read it: as a socket does that begins, and a page."""
+    client, process = made
+    await append(process(), 1)
+    before = await image(client)
+    told = await append(process(), 1)
+    mine = process()
+    match asked:
+        case "follow":
+            await mine.follow("u", None, 10)
+        case "heads":
+            await mine.heads(["u"])
+        case "head":
+            assert await mine.head("u") == told
+    await set_back(client, before)
+    await append(process(), 3)
+    page = await mine.follow("u", told, 100, Told(told))
+    assert not recoverable(told, page)
+
+
 @pytest.mark.parametrize("ask", ["append", "append_many", "follow", "heads", "head"])
 async def test_every_question_notices(made: Made, ask: str) -> None:
     client, process = made

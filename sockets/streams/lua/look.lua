@@ -4,6 +4,6 @@
 -- ARGV  10 epoch of the position, or ""   11 its offset
 --       12 how many entries at most   13 how many bytes at most, behind the first entry
 -- Returns  epoch, head, floor, how many entries are after the position,
---          entry, offset, entry, offset …
+--          how the message at the head begins, or "",   entry, offset, entry, offset …
 load()
 return page(ARGV[10], ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]))

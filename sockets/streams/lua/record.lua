@@ -140,10 +140,19 @@ local function keep_asked()
   end
 end
 
+-- How the newest message begins, up to the end of its id, for whoever is told the head and has to
+-- know that message again; "" where it is not there any more.
+local function mark()
+  local known = ARGV[7] == record.epoch and tonumber(ARGV[8]) == record.offset
+  if known and ARGV[9] ~= '' then return ARGV[9] end
+  local newest = redis.call('ZRANGEBYSCORE', STREAM, record.offset, record.offset)[1]
+  return newest and string.match(newest, '^{"id":"[^"]*"') or ''
+end
+
 -- The head, and entries after a position: what of them is over is passed over, not removed.
 local function page(epoch, offset, limit, room)
-  if not record then return { '', 0, 0, 0 } end
-  local found = { record.epoch, record.offset, record.floor, 0 }
+  if not record then return { '', 0, 0, 0, '' } end
+  local found = { record.epoch, record.offset, record.floor, 0, mark() }
   if epoch ~= record.epoch then return found end
   local gone = {}
   for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do
@@ -168,12 +177,12 @@ local function page(epoch, offset, limit, room)
   end
   found[4] = missing
   local place = 0
-  while limit > 0 and #found < 4 + 2 * limit do
+  while limit > 0 and #found < 5 + 2 * limit do
     local some = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', place, limit)
     for i = 1, #some, 2 do
-      if not gone[some[i + 1]] and #found < 4 + 2 * limit then
+      if not gone[some[i + 1]] and #found < 5 + 2 * limit then
         room = room - #some[i]
-        if #found > 4 and room < 0 then return found end
+        if #found > 5 and room < 0 then return found end
         found[#found + 1], found[#found + 2] = some[i], some[i + 1]
       end
     end
