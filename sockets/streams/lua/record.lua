@@ -102,9 +102,9 @@ local function open()
   if record.ended then redis.call('DEL', COLLAPSE, EXPIRING) end
 end
 
-local function save(last)
+local function save()
   redis.call('HSET', META, 'offset', record.offset, 'floor', record.floor, 'kept', record.kept,
-    'last', last or record.last)
+    'last', record.last)
 end
 
 local function drop(offset)
