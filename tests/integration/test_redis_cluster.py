@@ -7,6 +7,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from redis import Redis as SyncRedis
@@ -209,3 +210,39 @@ async def test_when_a_shard_is_away_the_answer_says_so() -> None:
             await client.aclose()
             del client, presence
             gc.collect()
+
+
+async def test_a_shard_that_says_nothing_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever asks has waited long enough; and the leases of all other shards wait as well."""
+    with cluster() as (url, servers):
+        client = connect(url, call_timeout=0.3)
+        of_threads = connect_sync(url, call_timeout=0.3)
+        calls = StreamCalls(Keys("gw"), **SETTINGS)  # type: ignore[arg-type]
+        streams, sync = RedisStreams(client, calls), SyncRedisStreams(of_threads, calls)
+
+        def one() -> tuple[str, NewEntry]:
+            return "u0", NewEntry(new_id(), b"{}")
+
+        await streams.append(*one())  # the script and the slots are known
+        await asyncio.to_thread(sync.append, *one())
+        attempts: Counter[str] = Counter()
+        for found in (client, of_threads):
+            execute = found._execute_command  # type: ignore[union-attr]
+
+            def counted(node: Any, *args: Any, execute: Any = execute, **options: Any) -> Any:
+                attempts[type(node).__module__] += args[0] == "EVALSHA"
+                return execute(node, *args, **options)
+
+            monkeypatch.setattr(found, "_execute_command", counted)
+        port = client.get_node_from_key("gw:{u0}:meta").port  # type: ignore[attr-defined]
+        (silent,) = [server for server in servers if server.port == port]
+        silent.freeze()
+        for asked in (streams.append(*one()), asyncio.to_thread(sync.append, *one())):
+            with pytest.raises(GatewayUnavailable) as caught:
+                await asked
+            assert caught.value.outcome == "unknown"
+        assert list(attempts.values()) == [1, 1]
+        await client.aclose()
+        of_threads.close()
