@@ -141,7 +141,7 @@ class _Nodes(NodesManager):
 
 
 # A shard that says nothing is waited for once, as one server is: see _CUT_OFF.
-_REPEATED = tuple(error for error in RedisCluster.ERRORS_ALLOW_RETRY if error is not TimeoutError)
+_REPEATED: Any = tuple(one for one in RedisCluster.ERRORS_ALLOW_RETRY if one is not TimeoutError)
 
 
 class _SyncClusterClient(SyncRedisCluster):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from redis import Redis as SyncRedis
@@ -19,7 +20,8 @@ from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit, PartlyRenewed
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
-from sockets.redis import Keys, connect, connect_sync
+from sockets.redis import Keys, connect, connect_sync, scripts
+from sockets.redis.clients import _Node
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
@@ -244,5 +246,15 @@ async def test_a_shard_that_says_nothing_is_waited_for_once(
                 await asked
             assert caught.value.outcome == "unknown"
         assert list(attempts.values()) == [1, 1]
+        # Of all, batch after batch, and once in a while again.
+        attempts.clear()
+        for _ in range(3):
+            heads = await streams.heads(USERS)
+            assert "u0" not in heads and heads
+        others = 3 * len(heads)
+        assert attempts[_Node.__module__] == others + 1
+        silent.thaw()
+        monkeypatch.setattr(scripts, "_silent", WeakKeyDictionary())
+        assert set(await streams.heads(USERS)) == set(USERS)
         await client.aclose()
         of_threads.close()
