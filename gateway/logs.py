@@ -35,8 +35,14 @@ MAX_TEXT = 4_096
 _TOKEN = re.compile(r"(?i)((?:[?&](?:access_)?token=)|gateway\.bearer\.|\bbearer\s+)[^\s&\"',;\\]+")
 _KEY = re.compile(r"\bgw_(?:([a-z2-7]{8})_)?[A-Za-z0-9_-]{16,}")
 _HEADER = re.compile(
-    r"(?i)((?:authorization|cookie)(?:['\"]\s*,|['\"]?\s*[:=])\s*(?:b(?=['\"]))?['\"]?)"
-    r"(?!\s|bearer\s)[^\s\"',}]+(?:\s+[^\s\"',}:=]+)?"
+    r"(?i)(authorization(?:['\"]\s*,|['\"]?\s*[:=])\s*(?:b(?=['\"]))?['\"]?)"
+    r"(?!\s|bearer\s)(?:\\.|[^\s\"',}\\])+(?:\s+(?:\\.|[^\s\"',}:=\\])+)?"
+)
+# All of them, up to the end of the text that they are in. What is escaped is one: half of it would
+# spoil a line of JSON.
+_COOKIES = re.compile(
+    r"(?i)(\bcookie(?:['\"]\s*,|['\"]?\s*[:=])\s*(?:b(?=['\"]))?['\"]?)"
+    r"(?![\s,{}\[\]])(?:\\.|[^'\"\n\\])+"
 )
 # Control characters, what turns the direction of writing, and ends of lines that are no newline.
 _STEERING = re.compile(
@@ -49,7 +55,8 @@ def redact(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
     in."""
     text = _TOKEN.sub(r"\1[redacted]", str(line))
     text = _KEY.sub(lambda found: f"gw_{found[1] or ''}[redacted]", text)
-    return _STEERING.sub(_escaped, _HEADER.sub(r"\1[redacted]", text))
+    text = _HEADER.sub(r"\1[redacted]", _COOKIES.sub(r"\1[redacted]", text))
+    return _STEERING.sub(_escaped, text)
 
 
 def bounded(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

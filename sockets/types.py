@@ -238,7 +238,7 @@ class Page:
 
     `floor`: the highest offset that retention removed. `entries`: ascending, without what has
     collapsed or expired. `missing`: how many there are behind the position, with or without those
-    that this page had no room for.
+    that this page had no room for. `newest`: how the message at `head` begins, b"" if not known.
     """
 
     epoch: str
@@ -246,6 +246,7 @@ class Page:
     floor: int
     entries: tuple[Entry, ...]
     missing: int
+    newest: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def complete(self) -> bool:

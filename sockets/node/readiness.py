@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sockets.exceptions import GatewayError, GatewayUnavailable
+from sockets.node.files import any_spare
 from sockets.types import Promises, Shards
 
 logger = logging.getLogger(__name__)
@@ -36,13 +37,15 @@ UNTRIED = "it is starting or stopping"
 NO_LAYER = "the channel layer is not connected to Redis"
 SILENT = "Redis does not answer"
 RETURNING = "it registers its sessions anew"
+NO_FILES = "it is at its limit of open files"
 
 
 class Readiness:
     """Belongs to the node's event loop.
 
     `try_store`: raises GatewayUnavailable where the store does not do its work. `connected`: of the
-    channel layer. `interval`: seconds between two tries while all is well.
+    channel layer. `interval`: seconds between two tries while all is well. `room`: whether this
+    process may open a file more.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class Readiness:
         try_store: Callable[[], Awaitable[Shards]],
         connected: Callable[[], bool],
         interval: float,
+        room: Callable[[], bool] = any_spare,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._try_store = try_store
         self._connected = connected
         self._interval = interval
+        self._room = room
         self._clock = clock
         self._failures = 0
         self._reason = UNTRIED
@@ -71,7 +76,9 @@ class Readiness:
         """Why this node is not ready; None: it is."""
         if not self._succeeded or self._failures >= 2:
             return self._reason
-        return RETURNING if self._returning else None
+        if self._returning:
+            return RETURNING
+        return None if self._room() else NO_FILES
 
     def registered(self) -> None:
         """The leases of this node's sessions have just been renewed."""

@@ -140,8 +140,18 @@ class _Nodes(NodesManager):
         return _Node(node.host, node.port, node.server_type, **self.connection_kwargs)
 
 
+# A shard that says nothing is waited for once, as one server is: see _CUT_OFF.
+_REPEATED: Any = tuple(one for one in RedisCluster.ERRORS_ALLOW_RETRY if one is not TimeoutError)
+
+
+class _SyncClusterClient(SyncRedisCluster):
+    ERRORS_ALLOW_RETRY = _REPEATED
+
+
 class _ClusterClient(RedisCluster):
     """A Cluster, found by any of the hosts that its URL names, at the start and later."""
+
+    ERRORS_ALLOW_RETRY = _REPEATED
 
     def __init__(self, hosts: list[tuple[str, int]], links: Links, **options: Any) -> None:
         super().__init__(
@@ -189,7 +199,7 @@ def connect_sync(
     if url.startswith(_CLUSTER):
         first, *others = [SyncClusterNode(host, port) for host, port in _hosts_of(url)]
         with translated():  # it asks for the slots at once
-            cluster = SyncRedisCluster(
+            cluster = _SyncClusterClient(
                 url=f"redis://{first.host}:{first.port}",  # with one it takes our class
                 startup_nodes=others,
                 dynamic_startup_nodes=False,

@@ -40,7 +40,7 @@ from sockets.redis.errors import perhaps_done
 logger = logging.getLogger(__name__)
 
 AGAIN = 1.0
-"""Seconds within which a server that still takes no writes does not end all links once more."""
+"""Seconds between two ends of all links, where the server still takes no writes."""
 
 _OVER = -1
 """The generation of a connection that has to be made again whatever the others do."""
@@ -58,6 +58,7 @@ class Links:
     def __init__(self) -> None:
         self.generation = 0
         self._ended_at = -float("inf")
+        self._is_due = False  # they end once more, AGAIN after the last time
         self._lock = threading.Lock()
         self._listeners: list[WeakMethod[Callable[[str], None]]] = []
 
@@ -67,13 +68,30 @@ class Links:
             self._listeners = [known for known in self._listeners if known() is not None]
             self._listeners.append(WeakMethod(dropped))
 
-    def end(self, why: str) -> None:
-        """All connections of before have to be made again."""
+    def end(self, why: str, generation: int) -> None:
+        """A connection of this generation says that all have to be made again, like itself.
+
+        Where it was made only after the last time, so may the others have been, and to the same
+        server: those that nothing would ever be said to, the lines of the layer, among them.
+        """
         with self._lock:
-            now = time.monotonic()
-            if now - self._ended_at < AGAIN:
+            if generation != self.generation or self._is_due:
                 return
-            self._ended_at = now
+            wait = self._ended_at + AGAIN - time.monotonic()
+            self._is_due = wait > 0
+        if wait > 0:
+            later = threading.Timer(wait, self._end, (why, generation))
+            later.daemon = True
+            later.start()
+        else:
+            self._end(why, generation)
+
+    def _end(self, why: str, generation: int) -> None:
+        with self._lock:
+            self._is_due = False
+            if generation != self.generation:
+                return  # another thread was quicker
+            self._ended_at = time.monotonic()
             self.generation += 1
             listeners = [known() for known in self._listeners]
         logger.warning("Redis takes no writes (%s): connecting anew, everywhere", why)
@@ -179,8 +197,8 @@ class _Linked(AsyncAbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        self._generation = _OVER
-        self._links.end(why)
+        generation, self._generation = self._generation, _OVER
+        self._links.end(why, generation)
 
     def _note_loss(self) -> None:
         if not self._greets:
@@ -254,8 +272,8 @@ class _SyncLinked(AbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        self._generation = _OVER
-        self._links.end(why)
+        generation, self._generation = self._generation, _OVER
+        self._links.end(why, generation)
 
     def _note_loss(self) -> None:
         if not self._greets:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncRedisCluster
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import NoScriptError, ReadOnlyError, TimeoutError
 
 from sockets.redis.errors import FAILURES, perhaps_done
 
@@ -19,6 +21,9 @@ T = TypeVar("T")
 
 BATCH = 500
 """Calls in one round trip."""
+
+SILENT = 5.0
+"""Seconds for which a shard that said nothing is not waited for by the next batch as well."""
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -39,11 +44,13 @@ def _lua(package: str, *names: str) -> Iterator[str]:
 class Script:
     """A Lua script of a package; sent whole only to a server that does not know it.
 
-    Where it is refused after it has written something, its error begins with PARTLY.
+    Where it is refused after it has written something, its error begins with PARTLY; but not one
+    that is only `asks`, of which nobody wants to know whether it was done.
     """
 
-    def __init__(self, package: str, *names: str) -> None:
-        self._text = self.guarded("\n".join(_lua(package, *names)))
+    def __init__(self, package: str, *names: str, asks: bool = False) -> None:
+        body = "\n".join(_lua(package, *names))
+        self._text = body if asks else self.guarded(body)
         self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     @staticmethod
@@ -76,7 +83,7 @@ class Script:
         except FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
-        failed: dict[Any, Exception] = {}  # a shard that is away is waited for once
+        failed = _silent_of(client)  # a shard that is away is waited for once
         for call in calls:
             shard = _shard(client, call)
             if shard not in failed:
@@ -85,6 +92,7 @@ class Script:
                     continue
                 except FAILURES as error:
                     failed[shard] = error
+                    _note_silence(client, shard, error)
             answers.append(failed[shard])
         return answers
 
@@ -96,7 +104,7 @@ class Script:
         except FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
-        failed: dict[Any, Exception] = {}
+        failed = _silent_of(client)
         for call in calls:
             shard = _shard(client, call)
             if shard not in failed:
@@ -105,6 +113,7 @@ class Script:
                     continue
                 except FAILURES as error:
                     failed[shard] = error
+                    _note_silence(client, shard, error)
             answers.append(failed[shard])
         return answers
 
@@ -168,6 +177,22 @@ def _shard(client: Any, call: Call) -> object:
         return client.get_node_from_key(call[0][0]).name
     except (*FAILURES, AttributeError):
         return None
+
+
+_silent: WeakKeyDictionary[Any, dict[object, tuple[float, Exception]]] = WeakKeyDictionary()
+"""By client: the shards that said nothing, until when that counts, and how they did it."""
+
+
+def _silent_of(client: Any) -> dict[object, Exception]:
+    now = time.monotonic()
+    known = list(_silent.get(client, {}).items())
+    return {shard: error for shard, (until, error) in known if now < until}
+
+
+def _note_silence(client: Any, shard: object, error: Exception) -> None:
+    """What is refused costs no time, and is asked again."""
+    if isinstance(error, TimeoutError) and shard is not None:
+        _silent.setdefault(client, {})[shard] = time.monotonic() + SILENT, error
 
 
 def _unknown(answers: Sequence[Any]) -> bool:

@@ -126,6 +126,10 @@ class GatewayChannel(HTTPChannel):
         if (wrong := self._ambiguity()) is not None:
             self.refuse(400, wrong, AtDoor.MALFORMED)
             return
+        if self._is_handshake() and b";" in self._path.partition(b"?")[0]:
+            # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
+            self.refuse(404, "Paths have no parameters (;) here.", AtDoor.MALFORMED)
+            return
         super().allHeadersReceived()
         if self.length != 0 and not self.refused:
             size = self.length or self.requests[-1].limit
@@ -220,12 +224,16 @@ class GatewayChannel(HTTPChannel):
         old = self._version != b"HTTP/1.1"
         if old and given(b"transfer-encoding"):
             return "HTTP/1.0 knows no Transfer-Encoding."
-        if b"websocket" in _tokens(given(b"upgrade") or ()):
+        if self._is_handshake():
             if old:
                 return "HTTP/1.0 knows no WebSocket."
             if self.length != 0:
                 return "A WebSocket handshake has no body."
         return None
+
+    def _is_handshake(self) -> bool:
+        given = self.requests[-1].requestHeaders.getRawHeaders(b"upgrade")
+        return b"websocket" in _tokens(given or ())
 
     # --- where it waits
 

@@ -25,9 +25,9 @@ Publish = Callable[[str, NewEntry], tuple[str, bytes]]
 the script adds the members `epoch` and `offset`, which the map's header must announce."""
 
 _APPEND = Script(__package__, "record", "append")
-_LOOK = Script(__package__, "record", "look")
-_FOLLOW = Script(__package__, "record", "follow")
-_HEAD = Script(__package__, "record", "head")
+_LOOK = Script(__package__, "record", "page", "look", asks=True)
+_FOLLOW = Script(__package__, "record", "page", "follow", asks=True)
+_HEAD = Script(__package__, "record", "head", asks=True)
 
 
 class StreamCalls:
@@ -107,17 +107,11 @@ class StreamCalls:
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
-        """What look.lua answered."""
-        epoch, head, floor, missing, *found = answer
+        """What look.lua and follow.lua answered. Whoever follows remembers it: `left` brings it."""
+        epoch, head, floor, missing, newest, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
-        return Page(epoch.decode(), head, floor, entries, missing)
-
-    def followed(self, user: str, answer: list[Any]) -> Page:
-        """What follow.lua answered."""
-        page = self.page(answer)
-        self.told.note(user, Told.by(page))
-        return page
+        return Page(epoch.decode(), head, floor, entries, missing, newest)
 
     def head(self, user: str) -> Call:
         """A call of head.lua."""
@@ -125,9 +119,9 @@ class StreamCalls:
 
     def position(self, user: str, answer: list[Any]) -> Position:
         """What head.lua answered."""
-        epoch, offset = answer
+        epoch, offset, newest = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position))
+        self.told.note(user, Told(position, newest))
         return position
 
     def _record_keys(self, user: str) -> list[str]:
@@ -178,7 +172,7 @@ class RedisStreams:
         with translated():
             call = self._calls.follow(user, after, limit, told)
             answer = await _FOLLOW.run(self._client, call)
-        return self._calls.followed(user, answer)
+        return self._calls.page(answer)
 
     async def heads(
         self, users: Iterable[str], told: Mapping[str, Told] | None = None
@@ -193,8 +187,7 @@ class RedisStreams:
                 if isinstance(answer, Exception):
                     failed = answer
                     continue
-                page = self._calls.followed(user, answer)
-                heads[user] = Position(page.epoch, page.head)
+                heads[user] = Position(answer[0].decode(), answer[1])
         if failed is not None and not heads:
             with translated():
                 raise failed

@@ -33,10 +33,7 @@ class Told:
     @classmethod
     def by(cls, page: Page) -> Self:
         """What a page tells of the head of its stream."""
-        position = Position(page.epoch, page.head)
-        if page.entries and page.entries[-1].offset == page.head:
-            return cls(position, mark_of(page.entries[-1].body))
-        return cls(position)
+        return cls(Position(page.epoch, page.head), page.newest)
 
 
 def mark_of(body: bytes) -> bytes:
@@ -71,7 +68,7 @@ class ToldPositions:
         return self._told.get(user)
 
     def note(self, user: str, told: Told) -> None:
-        """This was told now. An earlier offset of the same epoch changes nothing."""
+        """Remember what was told now. An earlier offset of the same epoch changes nothing."""
         with self._lock:
             self._told[user] = newest(told, self._told.pop(user, None)) or told
             if len(self._told) > self._size:

@@ -6,7 +6,7 @@ The record of a task is small, so that it keeps a hash of what was asked for and
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 
 import msgspec
@@ -51,8 +51,10 @@ def _canonical(written: bytes) -> bytes:
     try:
         values = json.loads(written, parse_int=_number, parse_float=_number)
         return msgspec.json.encode(values, order="sorted")
-    except RecursionError:
-        return written  # nested so deeply that it is compared as it is written
+    except (RecursionError, InvalidOperation, UnicodeEncodeError):
+        # Nested too deeply, a number that nobody computes with, half of a character: `Raw` may hold
+        # them, and they are compared as they are written.
+        return written
 
 
 def _number(text: str) -> Raw:

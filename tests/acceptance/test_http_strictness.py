@@ -123,6 +123,14 @@ def test_paths_have_no_parameters(shared_gateway: Gateway, path: str) -> None:
         assert http_get(port, f"{path}?a;b", headers=key)[0] == 404
 
 
+@pytest.mark.parametrize("path", ["/;a=1", "/;"])
+def test_handshakes_have_no_parameters_either(shared_gateway: Gateway, path: str) -> None:
+    for target in (path, f"{path}?user_id=kim", f"http://localhost{path}?user_id=kim"):
+        given = f"GET {target} HTTP/1.1\r\n".encode() + HANDSHAKE + b"\r\n"
+        assert answers(shared_gateway.client_port, given) == [404]
+        assert answers(shared_gateway.worker_port, given) == [404]
+
+
 def test_a_semicolon_elsewhere_is_a_character(shared_gateway: Gateway) -> None:
     key = {"Authorization": f"Bearer {API_KEY}"}
     assert http_get(shared_gateway.client_port, "/healthz?a=1;b=2")[0] == 200

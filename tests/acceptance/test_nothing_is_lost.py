@@ -170,6 +170,7 @@ def fails_over_to_a_lagging_replica(pair: Pair) -> Trouble:
         """(d) What is published while the replica hangs is lost with the master."""
         await asyncio.sleep(1)
         pair.replica.freeze()
+        pair.master.ask(b"CLIENT KILL TYPE replica")  # or the kernel would keep it for the replica
         await asyncio.sleep(1)
         pair.master.kill()
         pair.replica.thaw()

@@ -116,6 +116,7 @@ async def test_who_comes_back_is_told_that_it_was_lost(
         again = await client(nodes[node], user, **position)
         assert again.welcome["recovered"] is False
         await notify(backend, user, 12)  # past the head: it stays lost
+        await again.receive_many(12)
 
 
 async def test_a_user_whom_nobody_was_connected_as(nodes: list[Gateway], server: Server) -> None:

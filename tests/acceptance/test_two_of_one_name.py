@@ -13,6 +13,7 @@ from tests.acceptance.gateway import Gateway
 from tests.acceptance.peers import http_get, worker
 from tests.acceptance.place import BOUND, LEASE, Place, crowd, place, ready
 from tests.acceptance.test_http_api import api_of
+from tests.scale import scaled
 from tests.valkey import Server
 
 USERS = [f"u{n}" for n in range(20)]
@@ -48,10 +49,16 @@ def metric(node: Gateway) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("gateway_node{")]
 
 
+FREEZES: dict[str, tuple[float, tuple[str, ...]]] = {
+    "longer than its lease": (1.5 * LEASE, ()),
+    "cleared up behind": (LEASE, ("b",)),
+    "a moment": (0.0, ()),
+}
+KINDS = scaled(len(FREEZES), 1)
+
+
 @pytest.mark.parametrize(
-    ("frozen", "others"),
-    [(1.5 * LEASE, ()), (0.0, ()), (LEASE, ("b",))],
-    ids=["longer than its lease", "a moment", "cleared up behind"],
+    ("frozen", "others"), list(FREEZES.values())[:KINDS], ids=list(FREEZES)[:KINDS]
 )
 async def test_both_go_on_under_names_of_their_own(
     tmp_path: Path, redis: Server, frozen: float, others: tuple[str, ...]

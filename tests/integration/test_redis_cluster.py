@@ -7,6 +7,8 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from redis import Redis as SyncRedis
@@ -18,7 +20,8 @@ from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit, PartlyRenewed
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
-from sockets.redis import Keys, connect, connect_sync
+from sockets.redis import Keys, connect, connect_sync, scripts
+from sockets.redis.clients import _Node
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
@@ -209,3 +212,49 @@ async def test_when_a_shard_is_away_the_answer_says_so() -> None:
             await client.aclose()
             del client, presence
             gc.collect()
+
+
+async def test_a_shard_that_says_nothing_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever asks has waited long enough; and the leases of all other shards wait as well."""
+    with cluster() as (url, servers):
+        client = connect(url, call_timeout=0.3)
+        of_threads = connect_sync(url, call_timeout=0.3)
+        calls = StreamCalls(Keys("gw"), **SETTINGS)  # type: ignore[arg-type]
+        streams, sync = RedisStreams(client, calls), SyncRedisStreams(of_threads, calls)
+
+        def one() -> tuple[str, NewEntry]:
+            return "u0", NewEntry(new_id(), b"{}")
+
+        await streams.append(*one())  # the script and the slots are known
+        await asyncio.to_thread(sync.append, *one())
+        attempts: Counter[str] = Counter()
+        for found in (client, of_threads):
+            execute = found._execute_command  # type: ignore[union-attr]
+
+            def counted(node: Any, *args: Any, execute: Any = execute, **options: Any) -> Any:
+                attempts[type(node).__module__] += args[0] == "EVALSHA"
+                return execute(node, *args, **options)
+
+            monkeypatch.setattr(found, "_execute_command", counted)
+        port = client.get_node_from_key("gw:{u0}:meta").port  # type: ignore[attr-defined]
+        (silent,) = [server for server in servers if server.port == port]
+        silent.freeze()
+        for asked in (streams.append(*one()), asyncio.to_thread(sync.append, *one())):
+            with pytest.raises(GatewayUnavailable) as caught:
+                await asked
+            assert caught.value.outcome == "unknown"
+        assert list(attempts.values()) == [1, 1]
+        # Of all, batch after batch, and once in a while again.
+        attempts.clear()
+        for _ in range(3):
+            heads = await streams.heads(USERS)
+            assert "u0" not in heads and heads
+        others = 3 * len(heads)
+        assert attempts[_Node.__module__] == others + 1
+        silent.thaw()
+        monkeypatch.setattr(scripts, "_silent", WeakKeyDictionary())
+        assert set(await streams.heads(USERS)) == set(USERS)
+        await client.aclose()
+        of_threads.close()

@@ -8,7 +8,8 @@ import shutil
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import hiredis
@@ -268,6 +269,32 @@ async def test_what_was_refused_after_a_write_is_unknown(
         await client.aclose()
 
 
+@pytest.mark.parametrize("right", ["zadd", "set", "expire", "hset"])
+async def test_what_was_refused_midway_and_is_repeated_is_there_once(
+    server: Server, admin: SyncRedis, right: str
+) -> None:
+    """Whatever was refused, and however often: the message, and the one that it replaces."""
+    streams = streams_of(client := connect(f"redis://app:x@127.0.0.1:{server.port}/0"))
+    admin.acl_setuser("app", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    first, second = (replace(entry(), collapse_key="k", ttl=100.0) for _ in range(2))
+    second = replace(second, idempotency_key="mine")
+    try:
+        await streams.append("u", first)
+        admin.acl_setuser("app", commands=[f"-{right}"])
+        assert (await refused(streams.append("u", second))).outcome in ("unknown", "nothing")
+        assert stored(admin) in ([first.id], [second.id])
+        with suppress(GatewayUnavailable):
+            assert (await streams.append("u", second)).duplicate
+        admin.acl_setuser("app", commands=[f"+{right}"])
+        again = replace(entry(), idempotency_key="mine", collapse_key="k", ttl=100.0)
+        done = await streams.append("u", again)
+        assert done.position.offset == 2 and stored(admin) == [done.id]
+        third = await streams.append("u", replace(entry(), collapse_key="k"))
+        assert third.position.offset == 3 and stored(admin) == [third.id]
+    finally:
+        await client.aclose()
+
+
 async def test_a_batch_of_which_some_was_done_is_unknown(server: Server, admin: SyncRedis) -> None:
     """The second user's keys are out of reach."""
     admin.acl_setuser("app", enabled=True, nopass=True, keys=["gw:{u}:*"], commands=["+@all"])
@@ -447,3 +474,18 @@ async def test_a_server_that_loads_is_refused_as_that(server: Server) -> None:
         for writer in plays:
             writer.close()
             await asyncio.wait({asyncio.ensure_future(writer.wait_closed())})
+
+
+async def test_a_record_that_was_begun_only_in_part_is_begun_again(
+    server: Server, admin: SyncRedis
+) -> None:
+    """A right that was missing once must not refuse everything that comes later."""
+    admin.execute_command("ACL", "SETUSER", "part", "on", ">pw", "~*", "&*", "+@all", "-hdel")
+    client = connect(server.url.replace("redis://", "redis://part:pw@"))
+    try:
+        error = await refused(streams_of(client).append("u", entry()))
+        assert (error.outcome, str(error)) == ("unknown", RIGHTS)
+        admin.execute_command("ACL", "SETUSER", "part", "+@all")
+        assert (await streams_of(client).append("u", entry())).position.offset == 1
+    finally:
+        await close(client)

@@ -135,6 +135,60 @@ async def test_a_head_that_has_passed_is_known_by_the_message_that_was_there(mad
     assert (await mine.heads(["u"]))["u"].epoch == epoch
 
 
+async def test_a_newcomer_knows_the_message_at_the_head(made: Made) -> None:
+    """Nothing is read by whoever connects without a position, or with the newest one."""
+    client, process = made
+    await append(process(), 1)
+    before = await image(client)
+    head = await append(process(), 1)
+    for position in (None, head):
+        mine = process()
+        page = await mine.follow("u", position, 100)
+        assert page.entries == ()
+        kept = await image(client)
+        await set_back(client, before)
+        await append(process(), 3)
+        assert (await process().heads(["u"], {"u": Told.by(page)}))["u"].epoch != head.epoch
+        await set_back(client, kept)
+
+
+@pytest.mark.parametrize("knowing", [True, False], ids=["noticed", "not noticed"])
+async def test_a_receipt_of_a_message_that_is_lost_counts_no_more(
+    made: Made, knowing: bool
+) -> None:
+    client, process = made
+    mine = process()
+    await append(mine, 1)
+    await mine.append("u", entry(idempotency_key="kept"))
+    before = await image(client)
+    await mine.append("u", entry(idempotency_key="lost"))
+    await set_back(client, before)
+    streams = mine if knowing else process()
+    again = await streams.append("u", entry(idempotency_key="lost"))
+    assert (again.duplicate, again.position.offset) == (False, 3)
+    assert (await streams.append("u", entry(idempotency_key="lost"))).duplicate
+    assert (await streams.append("u", entry(idempotency_key="kept"))).duplicate
+
+
+@pytest.mark.parametrize("asked", ["follow", "head"])
+async def test_whoever_was_told_a_head_knows_the_message_there(made: Made, asked: str) -> None:
+    """Without having sent or read it: as a socket does that begins, and a page."""
+    client, process = made
+    await append(process(), 1)
+    before = await image(client)
+    told = await append(process(), 1)
+    mine = process()
+    match asked:
+        case "follow":
+            mine.left("u", Told.by(await mine.follow("u", None, 10)))
+        case "head":
+            assert await mine.head("u") == told
+    await set_back(client, before)
+    await append(process(), 3)
+    page = await mine.follow("u", told, 100, Told(told))
+    assert not recoverable(told, page)
+
+
 @pytest.mark.parametrize("ask", ["append", "append_many", "follow", "heads", "head"])
 async def test_every_question_notices(made: Made, ask: str) -> None:
     client, process = made
@@ -179,8 +233,18 @@ async def test_what_arrives_while_the_answer_is_under_way_is_no_fault(made: Made
     from sockets.streams.redis import _FOLLOW
 
     answer = await _FOLLOW.run(mine._client, asked)
-    assert mine._calls.followed("u", answer).epoch == epoch
+    assert mine._calls.page(answer).epoch == epoch
     assert (await mine.heads(["u"]))["u"] == Position(epoch, 7)
+
+
+@pytest.mark.parametrize("given", [{}, {"collapse_key": "k"}, {"ttl": 50.0}])
+async def test_the_mark_of_the_head_is_kept_beside_it(made: Made, given: Any) -> None:
+    client, process = made
+    for n in range(1, 4):
+        sent = entry(**given)
+        await process().append("u", sent)
+        last = await client.hget(KEYS.user("u", "meta"), "last")
+        assert last == f"{n} ".encode() + mark_of(sent.body)
 
 
 async def test_a_wrong_position_of_another_epoch_is_no_fault(made: Made) -> None:

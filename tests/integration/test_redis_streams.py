@@ -231,9 +231,10 @@ def before(client: Redis, keys: Keys, streams: RedisStreams) -> Any:
     """A node of the version before sends a message with this key; whose id, and 1 if repeated."""
 
     async def append(key: str) -> tuple[str, int]:
-        id, epoch = new_id(), (await streams.head("u")).epoch
+        id, head = new_id(), await streams.head("u")
         receipts = [keys.receipt("u", id), keys.receipt("u", key)]
-        answer = await client.eval(OF_BEFORE, 2, *receipts, epoch, id, 99)  # type: ignore[misc]
+        args = (head.epoch, id, head.offset)
+        answer = await client.eval(OF_BEFORE, 2, *receipts, *args)  # type: ignore[misc]
         return answer[0].decode(), answer[2]
 
     return append

@@ -153,9 +153,19 @@ async def test_so_much_waits_and_no_more(
     jobs = submit(pool, gate, "a1", "b1", "c1", "d1", "d2", "e1", "a2")
     gate.let(7)
     done = await asyncio.gather(*jobs)
-    assert done == [True, True, False, False, True, True, True], "of whose turn is next, the oldest"
+    assert done == [True, True, False, False, True, True, True], "of who has most, the oldest"
     assert value(metrics.dropped_receivers[NAME]) == before + 2
     assert value(metrics.receivers_waiting[NAME]) == 0
+
+
+async def test_a_crowd_of_one_user_takes_no_place_from_others(
+    pool: ReceiverPool, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has least is next in turn, and must not go for those who have most."""
+    monkeypatch.setattr(module, "MAX_WAITING", 4)
+    jobs = submit(pool, gate, "a1", "b1", "c1", "d1", "d2", "d3", "d4", "d5")
+    gate.let(8)
+    assert await asyncio.gather(*jobs) == [True, True, True, False, False, True, True, True]
 
 
 async def test_the_bound_holds_where_all_that_waits_is_of_users_at_work(

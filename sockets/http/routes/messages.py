@@ -26,7 +26,7 @@ from sockets.types import Entry, Notification
 router = Router(tags=["Messages"])
 
 EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
-OFFSET = Query(0, ge=0, le=2**53, description="Those behind it; 0: from the oldest that is kept.")
+OFFSET = Query(0, ge=0, le=2**53, description="Those after it; 0: from the oldest that is kept.")
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -96,7 +96,7 @@ async def read(
     offset: int = OFFSET,
     limit: int = Query(100, ge=1, le=1000),
 ) -> MessagesOut:
-    """Durable messages behind a position, oldest first. Ask with `next` for the next page."""
+    """Durable messages after a position, oldest first. Ask with `next` for the next page."""
     page = await aread_stream(user, epoch=epoch, offset=offset, limit=limit)
     known = epoch in (None, page.epoch)
     return MessagesOut(

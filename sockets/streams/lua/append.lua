@@ -22,6 +22,8 @@ local function receipt_at(key)
   if not receipt then return nil end
   local till, epoch, offset, id = string.match(receipt, '^(%S+) (%S+) (%S+) (.*)$')
   if tonumber(till) <= now or (epoch ~= record.epoch and epoch ~= record.was) then return nil end
+  -- The store went back, and has lost the message but not its receipt: then it is sent again.
+  if tonumber(offset) > record.offset then return nil end
   local found = { id, record.epoch, tonumber(offset), 1, reach, 1 }
   return found, string.match(till, '%.%d%d%d%d%d%d(%d)$')
 end
@@ -36,38 +38,47 @@ for i = 6, #KEYS do
 end
 
 local offset = record.offset + 1
-record.offset = offset
 local collapse, ttl = ARGV[13], tonumber(ARGV[14])
+local tail, ends = ARGV[12], ttl and text(now + ttl)
+if ttl then tail = tail .. ',"expires_at":' .. ends end
+tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[11])
+redis.call('ZADD', STREAM, offset, string.sub(ARGV[11], 1, -2) .. tail)
+
+local window = tonumber(ARGV[15])
+local function note_receipts()
+  for i = 6, #KEYS do
+    -- A caller's own receipt stays where it is.
+    if i < 8 or not receipt_at(KEYS[i]) then
+      local receipt = string.format('%.6f%s %s %d %s', now + window, i < 8 and MINE or FOR_OLD,
+        record.epoch, offset, ARGV[10])
+      redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window))
+    end
+  end
+end
+-- What is refused from here on makes the call be repeated: that has to be known, or the message
+-- has to be gone.
+local noted, why = pcall(note_receipts)
+if not noted then
+  redis.call('ZREMRANGEBYSCORE', STREAM, offset, offset)
+  error(why, 0)
+end
+record.offset, record.kept = offset, record.kept + 1
+local start = string.match(ARGV[11], '^{"id":"[^"]*"')
+if start then record.last = offset .. ' ' .. start end
+save()
+
 if collapse ~= '' then
   local replaced = redis.call('HGET', COLLAPSE, 'k:' .. collapse)
   if replaced then drop(replaced) end
   redis.call('HSET', COLLAPSE, 'k:' .. collapse, offset, 'o:' .. offset, collapse)
 end
-local tail = ARGV[12]
-if ttl then
-  local ends = text(now + ttl)
-  redis.call('ZADD', EXPIRING, ends, offset)
-  tail = tail .. ',"expires_at":' .. ends
-end
-tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[11])
-redis.call('ZADD', STREAM, offset, string.sub(ARGV[11], 1, -2) .. tail)
+if ttl then redis.call('ZADD', EXPIRING, ends, offset) end
 trim()
-save()
 keep()
 local expire = math.ceil(TTL) + 60
 redis.call('EXPIRE', STREAM, expire)
 if collapse ~= '' then redis.call('EXPIRE', COLLAPSE, expire) end
 if ttl then redis.call('EXPIRE', EXPIRING, expire) end
-
-local window = tonumber(ARGV[15])
-for i = 6, #KEYS do
-  -- A caller's own receipt stays where it is.
-  if i < 8 or not receipt_at(KEYS[i]) then
-    local receipt = string.format('%.6f%s %s %d %s', now + window, i < 8 and MINE or FOR_OLD,
-      record.epoch, offset, ARGV[10])
-    redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window))
-  end
-end
 
 -- The stored message is the promise: where only this is refused, the call has succeeded.
 local published = 0

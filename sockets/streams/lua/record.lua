@@ -1,7 +1,7 @@
 -- Put in front of append.lua, follow.lua, head.lua and look.lua: one user's record. It is opened by
 -- `open`, or only looked at after `load`, which writes nothing.
 --
--- KEYS  1 meta (HASH: epoch, offset, floor, run, used, kept, and where they apply: asked, was)
+-- KEYS  1 meta (HASH: epoch, offset, floor, run, used, kept, and where they apply: asked, was, last)
 --       2 stream (ZSET: offset -> entry)
 --       3 collapse (HASH: k:<key> -> offset, o:<offset> -> key)   4 expiring (ZSET: end -> offset)
 -- ARGV  1 now, seconds ("": this server's clock)   2 an epoch, if one has to be begun
@@ -34,8 +34,9 @@ local LAG = RECORD_TTL / 100 + 1
 local record
 local function load()
   local found = redis.call(
-    'HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept', 'asked', 'was')
-  if not found[1] or found[4] ~= run then return end
+    'HMGET', META, 'epoch', 'offset', 'floor', 'run', 'used', 'kept', 'asked', 'was', 'last')
+  -- Without `used` it was begun by a script that was refused on the way: nothing is in it.
+  if not found[1] or not found[5] or found[4] ~= run then return end
   local used = tonumber(found[5])
   local asked = found[7] and found[7] == found[5]
   if now - used >= (asked and LAG + ASKED_TTL or RECORD_TTL) then return end
@@ -47,11 +48,22 @@ local function load()
     kept = tonumber(found[6]),
     asked = asked,
     was = found[8],
+    last = found[9] or '', -- "<offset> <how the message at it begins>"
   }
   if record.kept > 0 and redis.call('EXISTS', STREAM) == 0 then
     -- It ended by itself, or somebody deleted it: what was in it cannot be told any more.
     record.floor, record.ended = record.offset, true
   end
+end
+
+-- How the entry at the head begins, up to the end of its id; "" where that is not known.
+local function newest()
+  if record.offset == 0 then return '' end
+  local offset, start = string.match(record.last, '^(%d+) (.*)$')
+  if tonumber(offset) == record.offset then return start end
+  -- A node of the version before appended it.
+  local entry = redis.call('ZRANGEBYSCORE', STREAM, record.offset, record.offset)[1]
+  return entry and string.match(entry, '^{"id":"[^"]*"') or ''
 end
 
 -- Whether this server is behind what the caller had been told before it asked: an older append-only
@@ -62,6 +74,9 @@ local function went_back()
   if record.offset < told then return true end
   local head = ARGV[9]
   if head == '' then return false end
+  local offset, last = string.match(record.last, '^(%d+) (.*)$')
+  -- A node of the version before appends without it: then it is of an earlier message.
+  if tonumber(offset) == told and record.offset == told then return last ~= head end
   local entry = redis.call('ZRANGEBYSCORE', STREAM, told, told)[1]
   return entry ~= nil and string.sub(entry, 1, 7) == string.sub(head, 1, 7)
     and string.sub(entry, 1, #head) ~= head
@@ -70,9 +85,9 @@ end
 local function begin()
   -- HSET first: where memory is short it refuses, and then nothing has happened yet.
   redis.call('HSET', META, 'epoch', ARGV[2], 'run', run, 'offset', 0, 'floor', 0, 'kept', 0)
-  redis.call('HDEL', META, 'was', 'asked', 'used')
+  redis.call('HDEL', META, 'was', 'last', 'asked', 'used')
   redis.call('DEL', STREAM, COLLAPSE, EXPIRING)
-  record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false }
+  record = { epoch = ARGV[2], offset = 0, floor = 0, kept = 0, used = false, last = '' }
 end
 
 local function open()
@@ -88,7 +103,8 @@ local function open()
 end
 
 local function save()
-  redis.call('HSET', META, 'offset', record.offset, 'floor', record.floor, 'kept', record.kept)
+  redis.call('HSET', META, 'offset', record.offset, 'floor', record.floor, 'kept', record.kept,
+    'last', record.last)
 end
 
 local function drop(offset)
@@ -126,59 +142,4 @@ local function keep()
     if record.asked then redis.call('HDEL', META, 'asked') end
     redis.call('EXPIRE', META, math.ceil(RECORD_TTL))
   end
-end
-
--- Somebody takes the position along: it has to be good for a while, and no longer.
-local function keep_asked()
-  if record.asked or not record.used then
-    local used = text(now - LAG)
-    redis.call('HSET', META, 'used', used, 'asked', used)
-    redis.call('EXPIRE', META, ASKED_TTL)
-  elseif now - record.used > RECORD_TTL - ASKED_TTL then
-    redis.call('HSET', META, 'used', text(now - RECORD_TTL + ASKED_TTL))
-    redis.call('EXPIRE', META, ASKED_TTL)
-  end
-end
-
--- The head, and entries after a position: what of them is over is passed over, not removed.
-local function page(epoch, offset, limit, room)
-  if not record then return { '', 0, 0, 0 } end
-  local found = { record.epoch, record.offset, record.floor, 0 }
-  if epoch ~= record.epoch then return found end
-  local gone = {}
-  for _, one in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do
-    gone[one] = true
-  end
-  local count, first = redis.call('ZCARD', STREAM), 0
-  for _ in pairs(gone) do count = count - 1 end
-  while true do
-    local oldest = redis.call('ZRANGE', STREAM, first, first, 'WITHSCORES')
-    if #oldest == 0 then break end
-    if not gone[oldest[2]] then
-      if count <= SIZE and now - at(oldest[1]) < TTL then break end
-      found[3] = math.max(found[3], tonumber(oldest[2]))
-      count = count - 1
-    end
-    first = first + 1
-  end
-  local after = '(' .. math.max(found[3], tonumber(offset))
-  local missing = redis.call('ZCOUNT', STREAM, after, '+inf')
-  for one in pairs(gone) do
-    if tonumber(one) > found[3] and tonumber(one) > tonumber(offset) then missing = missing - 1 end
-  end
-  found[4] = missing
-  local place = 0
-  while limit > 0 and #found < 4 + 2 * limit do
-    local some = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', place, limit)
-    for i = 1, #some, 2 do
-      if not gone[some[i + 1]] and #found < 4 + 2 * limit then
-        room = room - #some[i]
-        if #found > 4 and room < 0 then return found end
-        found[#found + 1], found[#found + 2] = some[i], some[i + 1]
-      end
-    end
-    if #some < 2 * limit then break end
-    place = place + limit
-  end
-  return found
 end

@@ -39,11 +39,23 @@ def written(text: object, *arguments: object, as_json: bool = False, **extra: ob
         ("[(b'authorization', b's3cr3t')]", "s3cr3t"),
         ("Cookie: sessionid=s3cr3t", "s3cr3t"),
         ("{'cookie': 'sessionid=s3cr3t'}", "s3cr3t"),
+        ("Cookie: csrftoken=x; sessionid=s3cr3t", "s3cr3t"),
+        ("[(b'cookie', b'a=b; c=d; sessionid=s3cr3t')]", "s3cr3t"),
+        ('Authorization: Basic a"s3cr3t', "as3cr3t"),
+        ('Authorization: a\\"b', "a\\"),
+        ('Cookie: a=b"c', "a=b"),
     ],
 )
 def test_no_secret_is_written(text: str, secret: str, as_json: bool) -> None:
     line = written(text, as_json=as_json)
     assert secret not in line and "[redacted]" in line
+    if as_json:
+        json.loads(line)
+
+
+def test_a_line_of_json_stays_one_where_nothing_is_blotted_out() -> None:
+    for text in ("Cookie: ", "cookie=", "Authorization: ", "authorization:"):
+        assert json.loads(written(text, as_json=True))["event"] == text
 
 
 def test_which_key_it_was_is_told() -> None:

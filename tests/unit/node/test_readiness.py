@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import resource
 from typing import Any
 
 import pytest
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.node import readiness
-from sockets.node.readiness import NO_LAYER, RETURNING, SILENT, PromiseWatch, Readiness
+from sockets.node.files import any_spare
+from sockets.node.readiness import NO_FILES, NO_LAYER, RETURNING, SILENT, PromiseWatch, Readiness
 from sockets.types import Promises, Shards
 from tests.unit.doubles import MovedClock
 
@@ -131,6 +134,27 @@ async def test_it_is_tried_at_each_renewal_and_at_once_after_a_failure(
     clock.advance(readiness.AGAIN)
     store.connected = False
     assert node._is_due()
+
+
+async def test_at_the_limit_of_open_files_it_takes_nobody(store: Store) -> None:
+    room = False
+    node = Readiness(try_store=store.shards, connected=lambda: True, interval=10, room=lambda: room)
+    await node.try_once()
+    assert node.because == NO_FILES
+    room = True
+    assert node.because is None
+
+
+def test_the_last_files_are_not_for_strangers() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        for most, spare in ((lowest + 200, True), (lowest + 20, False), (lowest, False)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            assert any_spare() is spare, most
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_asking_tries_nothing(node: Readiness, store: Store) -> None:

@@ -81,6 +81,11 @@ def test_any_json_of_ours_can_be_hashed() -> None:
     hashed(msgspec.json.encode({"한": [1.5, -2, 2**63, 1e-300, None, True, "x"]}))
 
 
+@pytest.mark.parametrize("data", [b"1e99999999999999999999", b'"\\ud800"'])
+def test_what_only_raw_json_can_hold_is_compared_as_it_is_written(data: bytes) -> None:
+    assert hashed(data) == hashed(data) != hashed(b" " + data)
+
+
 def test_a_record_without_a_hash_is_compared_by_what_it_has() -> None:
     old, asked = task(user="42"), task(user="42", request="new")
     assert is_repetition(asked, old) and is_repetition(asked, replace(old, worker="w", result=1))

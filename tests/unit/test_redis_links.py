@@ -1,0 +1,45 @@
+"""When all connections of a process to a server have to be made again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockets.redis import links as module
+from sockets.redis.links import Links
+from tests.unit.doubles import until
+
+
+class _Line:
+    """Something that has to hear of it; `heard`: the generation that it was each time."""
+
+    def __init__(self, links: Links) -> None:
+        self.heard: list[int] = []
+        self._links = links
+        links.listen(self.dropped)
+
+    def dropped(self, why: str) -> None:
+        self.heard.append(self._links.generation)
+
+
+async def test_many_connections_to_one_old_primary_are_one_end() -> None:
+    links = Links()
+    line = _Line(links)
+    for _ in range(5):
+        links.end("ReadOnlyError", 0)
+    assert (line.heard, links.generation) == ([1], 1)
+
+
+async def test_who_came_back_to_the_old_primary_at_once_is_sent_away_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its name still meant the old one: a line that was made then would hear nothing of it."""
+    monkeypatch.setattr(module, "AGAIN", 0.05)
+    links = Links()
+    line = _Line(links)
+    links.end("ReadOnlyError", 0)
+    links.end("ReadOnlyError", 1)
+    links.end("ReadOnlyError", 1)
+    assert line.heard == [1], "not at once"
+    await until(lambda: line.heard == [1, 2])
+    links.end("ReadOnlyError", 1)
+    assert line.heard == [1, 2]
