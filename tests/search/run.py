@@ -61,12 +61,14 @@ class Run:
 
     async def run(self) -> Result:
         """Start, do every step, check after each, stop, judge."""
+        feeling = asyncio.create_task(self._feel_the_machine())
         async with self._stage:
             try:
                 with jobs.workers(self._stage):
                     await self._play()
             finally:
                 await self._end()
+                feeling.cancel()
             self._record.ends = jobs.ends(self._stage)
             self._keep_logs()
         return Result(judge(self._record), self._record, self._figures())
@@ -90,7 +92,6 @@ class Run:
             self._note("not welcomed at the start", self._absent())
             return
         self._go(self._senders.run())
-        self._go(self._feel_the_machine())
         if not self._quick:
             self._go(jobs.assign(stage, self._senders.http, self._record, self._dice))
             self._go(jobs.ask(stage, self._senders.http, self._record, self._dice))
