@@ -85,7 +85,14 @@ RULES: dict[str, Rule] = {
     "freeze-node": Rule("node", (0.5, 8), AWAY | {May.OFFLINE, May.SILENT, May.CLOSED}),
     "kill-node": Rule("node", (0, 6), AWAY),
     "drain": Rule("node", (0, 4), AWAY | {May.CLOSED}),
-    "clock": Rule("node", (1, 6), frozenset(), needs=frozenset({"faketime"})),
+    "clock": Rule(
+        "node",
+        (1, 6),
+        frozenset(),
+        stores=frozenset({ONE}),
+        needs=frozenset({"faketime"}),
+        weight=1,
+    ),
     "files": Rule("node", (1, 5), AWAY, needs=frozenset({"prlimit"})),
     # --- the database
     "database-locked": Rule("node", (1, 8), frozenset()),
@@ -110,6 +117,10 @@ def allowed(kind: str, durability: str) -> frozenset[May]:
     more = {May.RESET} if durability == "usual" and kind in RESTARTS else set()
     return RULES[kind].may | more
 
+
+UNTIMED = AWAY | {May.OFFLINE, May.SILENT, May.CLOSED}
+"""What a false clock allows from the beginning to the end: it slows its process, and now and then
+stops it for seconds, so decisions are judged and times are not."""
 
 EXCLUSIVE = {"link": 1, "node": 1, "redis": 1, "api": 1, "client": 3}
 """How many faults of a step may hit targets of a sort at a time."""
