@@ -238,7 +238,7 @@ class Webhooks:
         self._note_success()
         self._batches.popleft()
         for one in self._aside:
-            one.overtaken = True
+            one.overtaken, one.strikes = True, 0  # from now on it is judged by itself
         self._step_back()
         if status < 300:
             metrics.webhooks["sent"].inc(len(batch.events))
