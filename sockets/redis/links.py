@@ -40,7 +40,8 @@ from sockets.redis.errors import perhaps_done
 logger = logging.getLogger(__name__)
 
 AGAIN = 1.0
-"""Seconds within which a server that still takes no writes does not end all links once more."""
+"""Seconds within which a server that still takes no writes does not end all links once more; they
+end when these are over."""
 
 _OVER = -1
 """The generation of a connection that has to be made again whatever the others do."""
@@ -58,6 +59,7 @@ class Links:
     def __init__(self) -> None:
         self.generation = 0
         self._ended_at = -float("inf")
+        self._due = -float("inf")  # when they end once more
         self._lock = threading.Lock()
         self._listeners: list[WeakMethod[Callable[[str], None]]] = []
 
@@ -67,11 +69,18 @@ class Links:
             self._listeners = [known for known in self._listeners if known() is not None]
             self._listeners.append(WeakMethod(dropped))
 
-    def end(self, why: str) -> None:
-        """All connections of before have to be made again."""
+    def end(self, why: str, generation: int | None = None) -> None:
+        """All connections of before have to be made again.
+
+        `generation`: of the connection that has seen why. Those that were made since the last end
+        may have come to the same server, which is not left for good before one takes writes.
+        """
         with self._lock:
+            if generation not in (None, self.generation):
+                return  # it was made before the last end
             now = time.monotonic()
-            if now - self._ended_at < AGAIN:
+            if (wait := self._ended_at + AGAIN - now) > 0:
+                self._end_in(wait, why, now)
                 return
             self._ended_at = now
             self.generation += 1
@@ -80,6 +89,13 @@ class Links:
         for dropped in listeners:
             if dropped is not None:
                 dropped(why)
+
+    def _end_in(self, seconds: float, why: str, now: float) -> None:
+        if self._due <= now:  # a time and no flag: a fork has no timer of its parent's
+            self._due = now + seconds
+            timer = threading.Timer(seconds, self.end, (why,))
+            timer.daemon = True
+            timer.start()
 
 
 _links: dict[str, Links] = {}
@@ -179,8 +195,8 @@ class _Linked(AsyncAbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        self._generation = _OVER
-        self._links.end(why)
+        seen, self._generation = self._generation, _OVER
+        self._links.end(why, seen)
 
     def _note_loss(self) -> None:
         if not self._greets:
@@ -254,8 +270,8 @@ class _SyncLinked(AbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        self._generation = _OVER
-        self._links.end(why)
+        seen, self._generation = self._generation, _OVER
+        self._links.end(why, seen)
 
     def _note_loss(self) -> None:
         if not self._greets:
