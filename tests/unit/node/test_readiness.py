@@ -150,7 +150,11 @@ def test_the_last_files_are_not_for_strangers() -> None:
     lowest = os.dup(0)
     os.close(lowest)
     try:
-        for most, spare in ((lowest + 1_000, True), (max(lowest + 1, 16), lowest < 14), (lowest, False)):
+        for most, spare in (
+            (lowest + 1_000, True),
+            (max(lowest + 1, 16), lowest < 14),
+            (lowest, False),
+        ):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             assert any_spare() is spare, most
     finally:
