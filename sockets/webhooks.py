@@ -159,8 +159,9 @@ class Webhooks:
             return
         self._queue.append(encoded)
         self._arrived.set()
-        while len(self._queue) > self._size:
-            self._drop(self._queue.popleft())
+        while len(self._queue) + len(self._aside) > self._size:
+            oldest = self._aside.pop(0).events[0] if self._aside else self._queue.popleft()
+            self._drop(oldest)
         self._show()
 
     async def run(self) -> None:

@@ -152,7 +152,6 @@ def test_the_last_files_are_not_for_strangers() -> None:
     try:
         for most, spare in (
             (lowest + 1_000, True),
-            (max(lowest + 1, 16), lowest < 14),
             (lowest, False),
         ):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
