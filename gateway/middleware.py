@@ -23,7 +23,7 @@ from servestatic.middleware import ServeStaticMiddleware
 
 from sockets import audit, metrics
 from sockets.http.paths import keep_segments
-from sockets.http.problems import of_text
+from sockets.http.problems import of_text, problem
 from sockets.types import Surface
 
 # A middleware is called in the way of what it wraps: both give a response or promise one.
@@ -35,6 +35,9 @@ URLCONFS = {
     Surface.PRIVATE: "gateway.urls_private",
     Surface.BOTH: "gateway.urls_both",
 }
+MAX_MEMBERS = 1_000
+"""Of a query, as of Django's DATA_UPLOAD_MAX_NUMBER_FIELDS."""
+
 _ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -71,6 +74,10 @@ class SurfaceMiddleware(Middleware):
 
     def __call__(self, request: HttpRequest) -> Answer:
         request.urlconf = URLCONFS[surface_of(request)]
+        if request.META.get("QUERY_STRING", "").count("&") >= MAX_MEMBERS:
+            # Django would find that out each time that it reads them: in its page of the error too.
+            refusal = problem(400, f"a query has at most {MAX_MEMBERS:,} members here")
+            return _given(refusal) if self.is_async else refusal
         keep_segments(request)
         if _has_parameters(request):
             raise Http404("paths have no parameters (;) here")
@@ -78,6 +85,10 @@ class SurfaceMiddleware(Middleware):
             request.get_host()  # DisallowedHost, which Django answers with 400
         response: Answer = self.get_response(request)
         return response
+
+
+async def _given(response: HttpResponseBase) -> HttpResponseBase:
+    return response
 
 
 def _has_parameters(request: HttpRequest) -> bool:

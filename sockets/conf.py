@@ -171,10 +171,11 @@ class Conf:
                 f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
                 "use 1 to 64 of A-Z a-z 0-9 . _ -"
             )
-        if "~" in self.node_name:
+        if "~" in self.node_name or ":" in self.node_name:
             yield (
-                f"NODE_NAME: {self.node_name!r} has a ~, with which a node is named whose name "
-                "another process has taken; choose one without"
+                f"NODE_NAME: {self.node_name!r} has a ~ or a colon: with ~ a node is named whose "
+                "name another process has taken, behind a colon stands which life of it this is; "
+                "choose one without"
             )
         if self.lease_ttl < 2 * self.lease_renew:
             yield (

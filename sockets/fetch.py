@@ -29,7 +29,11 @@ class NoConnection(FetchFailed):
 
 
 class NoAnswer(FetchFailed):
-    """The server was reached, and said nothing in time, or hung up: it may be the question's."""
+    """The server was reached, and said nothing in time: it may be the question's."""
+
+
+class HungUp(FetchFailed):
+    """The server was reached, and hung up, or said what is no HTTP: it may be the question's."""
 
 
 class UnreadableAnswer(FetchFailed):
@@ -94,7 +98,7 @@ async def fetch(
     except httpx.ConnectError as error:
         raise NoConnection(_text(error)) from error
     except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-        raise NoAnswer(_text(error)) from error
+        raise HungUp(_text(error)) from error
     except Exception as error:
         # httpx lets errors of the layers below it pass.
         raise FetchFailed(_text(error)) from error

@@ -18,7 +18,7 @@ from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox
 from sockets.protocol.recovery import Cursor
-from sockets.streams.told import Told, mark_of, newest
+from sockets.streams.told import Latest, Told, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
 
 MAX_EARLY = 64
@@ -133,13 +133,13 @@ class Room:
     """The sessions of this node that listen to one group.
 
     `user`: whose stream these sessions read, or "" for a group that has none (broadcasts, workers).
-    `seen`: the newest durable position that the layer brought. `told`: the newest position that
+    `seen`: the newest durable position that the layer brought. `latest`: the newest position that
     anything told, the stream itself too. `doubt`: what that was when the layer brought a message
     that should have been known; the store may have gone back in time, and has to be asked.
     `reader`: the task that reads the stream for those who are behind, if one runs.
     """
 
-    __slots__ = ("doubt", "group", "joined", "members", "reader", "seen", "sink", "told", "user")
+    __slots__ = ("doubt", "group", "joined", "latest", "members", "reader", "seen", "sink", "user")
 
     def __init__(self, group: str, user: str, on_message: Callable[[Room, Message], None]) -> None:
         self.group = group
@@ -148,9 +148,14 @@ class Room:
         self.sink: Sink = partial(on_message, self)
         self.joined: asyncio.Future[None] | None = None
         self.seen: Position | None = None
-        self.told: Told | None = None
+        self.latest = Latest()
         self.doubt: Told | None = None
         self.reader: asyncio.Task[None] | None = None
+
+    @property
+    def told(self) -> Told | None:
+        """The newest position of this user's stream that anything told."""
+        return self.latest.told
 
     @property
     def reads_stream(self) -> bool:
@@ -164,14 +169,14 @@ class Room:
             self.seen = Position(epoch, offset)
         told, new = self.told, Told(Position(epoch, offset), mark_of(body))
         if told is None or told.position.epoch != epoch or told.position.offset < offset:
-            self.told = new
+            self.latest.take(new)
         elif self.doubt is None and (told.position.offset > offset or told.mark != new.mark):
             # Late, most often; or another message has the offset of one that was told before.
             self.doubt = told
 
     def learn(self, page: Page) -> None:
         """The stream told this."""
-        self.told = newest(Told.by(page), self.told)
+        self.latest.take(Told.by(page))
 
     def is_ahead_of(self, position: Position) -> bool:
         """Whether the layer brought something newer than `position` of the same epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,13 @@ SLICE = 500
 """Sessions renewed, or streams compared, before other work of the loop gets its turn."""
 
 
+CLAIM_EVERY = 60.0
+"""Seconds between two positions of one user's clients that may begin a new epoch."""
+
+MAX_CLAIMS = 10_000
+"""Users of whom this is remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a client's `welcome` says, and what `Delivery.begin` needs after it."""
@@ -40,6 +48,29 @@ class Opened:
     room: Room
     opening: Opening
     page: Page
+
+
+class _Claims:
+    """How often a client's own word may begin a new epoch for all sessions of its user.
+
+    An honest one has what the store has lost. Whoever makes a position up would otherwise have
+    everybody who shares its user id reload as often as it connects.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._noted: OrderedDict[str, float] = OrderedDict()
+
+    def counts(self, user: str) -> bool:
+        """Whether the position that a session brings is believed beyond the stream's head."""
+        return self._clock() - self._noted.get(user, -float("inf")) >= CLAIM_EVERY
+
+    def note(self, user: str) -> None:
+        """A position was of another epoch than the stream is now."""
+        self._noted[user] = self._clock()
+        self._noted.move_to_end(user)
+        if len(self._noted) > MAX_CLAIMS:
+            self._noted.popitem(last=False)
 
 
 class Sessions:
@@ -71,6 +102,7 @@ class Sessions:
         self._control = control
         self._dispatcher = dispatcher
         self._clock = clock
+        self._claims = _Claims()
         self.accepting = True
 
     async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
@@ -84,8 +116,10 @@ class Sessions:
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
-        told = newest(None if position is None else Told(position), room.told)
-        page = await self._streams.follow(user, position, PAGE, told)
+        claim = None if position is None or not self._claims.counts(user) else Told(position)
+        page = await self._streams.follow(user, position, PAGE, newest(claim, room.told))
+        if claim is not None and page.epoch != claim.position.epoch:
+            self._claims.note(user)
         self._announce(session)
         return Opened(room, plan_opening(position, page, self._conf.recovery_limit), page)
 

@@ -159,8 +159,9 @@ class Webhooks:
             return
         self._queue.append(encoded)
         self._arrived.set()
-        while len(self._queue) > self._size:
-            self._drop(self._queue.popleft())
+        while len(self._queue) + len(self._aside) > self._size:
+            oldest = self._aside.pop(0).events[0] if self._aside else self._queue.popleft()
+            self._drop(oldest)
         self._show()
 
     async def run(self) -> None:
@@ -238,7 +239,7 @@ class Webhooks:
         self._note_success()
         self._batches.popleft()
         for one in self._aside:
-            one.overtaken = True
+            one.overtaken, one.strikes = True, 0  # from now on it is judged by itself
         self._step_back()
         if status < 300:
             metrics.webhooks["sent"].inc(len(batch.events))

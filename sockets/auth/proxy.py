@@ -36,6 +36,7 @@ from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.fetch import (
     Answer,
     FetchFailed,
+    HungUp,
     NoAnswer,
     NoConnection,
     UnreadableAnswer,
@@ -188,6 +189,8 @@ class ApiServer:
         except NoAnswer as error:
             self._note(self._breaker.was_silent(address), str(error))
             self._tell("silence", str(error))
+        except HungUp as error:
+            self._tell("hang-up", str(error))  # as an answer that is none: it trips nothing
         except UnreadableAnswer as error:
             self._note_answer()
             self._tell("size", str(error))

@@ -237,8 +237,7 @@ class Delivery:
         while (doubt := room.doubt) is not None:
             heads = await self._streams.heads([room.user], {room.user: doubt})
             head = heads[room.user]
-            if head.epoch != doubt.position.epoch:
-                room.told = Told(head)
+            room.latest.take(Told(head))
             if room.doubt is doubt:
                 room.doubt = None
             _mark_lagging(room, head)

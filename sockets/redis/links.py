@@ -8,6 +8,7 @@ and ends the others: pools, clients for threads, the lines of the channel layer.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -94,7 +95,7 @@ class Links:
             self._ended_at = time.monotonic()
             self.generation += 1
             listeners = [known() for known in self._listeners]
-        logger.warning("Redis takes no writes (%s): connecting anew, everywhere", why)
+        logger.warning("Redis is not the one to ask (%s): connecting anew, everywhere", why)
         for dropped in listeners:
             if dropped is not None:
                 dropped(why)
@@ -102,6 +103,15 @@ class Links:
 
 _links: dict[str, Links] = {}
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A thread of the parent may have held a lock, or had links to end in a moment."""
+    global _links, _lock
+    _links, _lock = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def links_to(server: str) -> Links:

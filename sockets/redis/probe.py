@@ -85,8 +85,8 @@ class RedisProbe:
     def _key_of_each(self, cluster: RedisCluster) -> Iterator[tuple[str, str]]:
         """For each primary a key that is in one of its slots."""
         found: set[str] = set()
-        primaries = {node.name for node in cluster.get_primaries()}
         slots = cluster.nodes_manager.slots_cache
+        primaries = {holders[0].name for holders in slots.values() if holders}
         for n in range(_MOST_TAGS):
             if found == primaries:
                 return

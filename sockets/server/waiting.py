@@ -126,7 +126,8 @@ class GatewayChannel(HTTPChannel):
         if (wrong := self._ambiguity()) is not None:
             self.refuse(400, wrong, AtDoor.MALFORMED)
             return
-        if self._is_handshake() and b";" in self._path.partition(b"?")[0]:
+        path: Any = self._path  # Twisted's annotation is of something else
+        if self._is_handshake() and b";" in path.partition(b"?")[0]:
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
             self.refuse(404, "Paths have no parameters (;) here.", AtDoor.MALFORMED)
             return

@@ -8,7 +8,9 @@ in the store shows that; only whoever had been told more can know.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,21 +57,55 @@ def newest(one: Told | None, other: Told | None) -> Told | None:
     return one if one.mark else other
 
 
+LATE = 10.0
+"""Seconds within which an answer of a former epoch may still arrive."""
+
+
+class Latest:
+    """The newest that was told of one stream. Late answers of the epoch before change nothing.
+
+    `clock`: monotonic seconds.
+    """
+
+    __slots__ = ("_clock", "_former", "_since", "told")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.told: Told | None = None
+        self._former = ""
+        self._since = -float("inf")
+
+    def take(self, new: Told) -> None:
+        """This was told now."""
+        old = self.told
+        if old is not None and old.position.epoch != new.position.epoch:
+            if new.position.epoch == self._former and self._clock() - self._since < LATE:
+                return
+            self._former, self._since = old.position.epoch, self._clock()
+        self.told = newest(new, old)
+
+
 class ToldPositions:
     """The newest of each user, of those that were told last. Safe in threads."""
 
     def __init__(self, size: int = MEMORY) -> None:
         self._size = size
-        self._told: OrderedDict[str, Told] = OrderedDict()
+        self._latest: OrderedDict[str, Latest] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, user: str) -> Told | None:
         """What the user's stream was told to be; None: not that we remember."""
-        return self._told.get(user)
+        latest = self._latest.get(user)
+        return None if latest is None else latest.told
 
     def note(self, user: str, told: Told) -> None:
         """Remember what was told now. An earlier offset of the same epoch changes nothing."""
         with self._lock:
-            self._told[user] = newest(told, self._told.pop(user, None)) or told
-            if len(self._told) > self._size:
-                self._told.popitem(last=False)
+            latest = self._latest.get(user)
+            if latest is None:
+                latest = self._latest[user] = Latest()
+                if len(self._latest) > self._size:
+                    self._latest.popitem(last=False)
+            else:
+                self._latest.move_to_end(user)
+            latest.take(told)

@@ -249,6 +249,17 @@ def highest_descriptor(gateway: Gateway) -> int:
     return max(int(path.name) for path in Path(f"/proc/{gateway.pid}/fd").iterdir())
 
 
+def test_a_query_of_very_many_members_is_one_refusal_and_no_traceback(tmp_path: Path) -> None:
+    with running(tmp_path / "data", **SHORT, DEBUG="true", LOG_LEVEL="debug") as gateway:
+        for port in (gateway.worker_port, gateway.client_port):
+            for host in ("127.0.0.1", "a.stranger"):
+                before = len(gateway.log())
+                path = f"/api/v1/x?{'a&' * 1_100}"
+                status, _ = http_get(port, path, headers={"Host": host})
+                written = gateway.log()[before:]
+                assert status == 400 and "Traceback" not in written and len(written) < 4_500
+
+
 async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so(
     tmp_path: Path,
 ) -> None:
@@ -262,8 +273,10 @@ async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so
             peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             peer.sendall(GET[:20])
         wait_for(lambda: "files open" in gateway.log(), "the log to say so")
-        for path in ("/healthz", "/readyz", "/metrics", "/admin/login/"):
+        for path in ("/healthz", "/metrics", "/admin/login/"):
             assert http_get(gateway.worker_port, path)[0] == 200
+        status, body = http_get(gateway.worker_port, "/readyz")
+        assert status == 503 and b"it is at its limit of open files" in body
         assert (await tab.ask(type="sessions"))["ok"], "who is in stays"
         assert turned_away(gateway, "files") > 10
         assert gateway.log().count("files open") == 1, "once a minute"

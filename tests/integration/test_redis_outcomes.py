@@ -401,6 +401,40 @@ def _evals(server: Server) -> bytes:
     return line.split(b",")[0]
 
 
+async def test_a_server_that_is_found_again_is_left_once_more(
+    server: Server, admin: SyncRedis
+) -> None:
+    """What is connected anew before an address has moved finds the demoted server again, and
+    publishes there without an error."""
+    links = links_to(server_of(server.url))
+    seen = _Seen()
+    links.listen(seen.dropped)
+    client = connect(server.url)
+    try:
+        admin.replicaof("127.0.0.1", 1)
+        for _ in range(3):
+            await refused(streams_of(client).append("u", entry()))
+        generation, told = links.generation, seen.count
+        admin.replicaof("NO", "ONE")
+        await streams_of(client).append("u", entry())  # nothing is refused any more
+        await until_told(lambda: _done(seen.count > told))
+        assert links.generation == generation + 1
+        # Once for all of them, and a server that takes writes is not left again.
+        generation = links.generation
+        await streams_of(client).append("u", entry())
+        await asyncio.sleep(0)
+        assert links.generation == generation
+    finally:
+        await close(client)
+
+
+class _Seen:
+    count = 0
+
+    def dropped(self, why: str) -> None:
+        self.count += 1
+
+
 async def test_of_a_batch_only_what_was_refused_goes_again(
     server: Server, admin: SyncRedis
 ) -> None:

@@ -15,10 +15,11 @@ from sockets.protocol.recovery import recoverable
 from sockets.redis import Keys, close, connect
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls
-from sockets.streams.told import MEMORY, Told, ToldPositions, mark_of, newest
+from sockets.streams.told import LATE, MEMORY, Latest, Told, ToldPositions, mark_of, newest
 from sockets.types import Position
 from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
+from tests.unit.doubles import MovedClock
 from tests.valkey import Server
 
 KEYS = Keys("gw")
@@ -324,6 +325,20 @@ def test_the_newest_is_remembered_of_those_that_were_told_last() -> None:
     told.note("c", Told(Position("e", 1)))
     assert told.get("b") is None and told.get("a") and told.get("c")
     assert MEMORY >= 10_000
+
+
+def test_a_late_answer_of_the_epoch_before_changes_nothing() -> None:
+    clock = MovedClock()
+    latest = Latest(clock)
+    before, now = Told(Position("e", 9)), Told(Position("f", 2), b"m")
+    for told in (before, now, before, Told(Position("f", 2))):
+        latest.take(told)
+    assert latest.told == now
+    latest.take(Told(Position("g", 1)))
+    assert latest.told == Told(Position("g", 1)), "another one is believed"
+    clock.advance(LATE + 1)
+    latest.take(now)
+    assert latest.told == now, "what comes so late is no late answer: the store went back"
 
 
 def test_the_start_of_a_message_is_its_mark() -> None:

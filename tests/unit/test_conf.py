@@ -51,6 +51,8 @@ def test_a_lease_outlives_a_late_renewal(ttl: float, renew: float, good: bool) -
 def test_a_node_is_not_called_as_one_whose_name_was_taken() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a~b' .* choose one without"):
         Conf(node_name="a~b")
+    with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a:b' .* choose one without"):
+        Conf(node_name="a:b")
 
 
 def test_it_cannot_be_changed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,15 @@ from sockets.hub import LocalSession
 from sockets.ids import new_id
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
+from sockets.sessions import CLAIM_EVERY, _Claims
 from sockets.streams.base import NewEntry
-from sockets.types import Disconnected, Kind, Position, SessionInfo
+from sockets.streams.told import Told
+from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
 from tests.unit.doubles import (
     FailingLayer,
     GatedLayer,
     House,
+    MovedClock,
     local_session,
     outbox_of,
 )
@@ -118,6 +122,33 @@ async def test_a_session_that_returns_gets_what_it_missed(
     assert opened.opening.recovered is recovered
     one.delivery.begin(opened.room, session, opened.opening, opened.page)
     assert outbox_of(session).events == events
+
+
+async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes a position up has not everybody who shares its user reload at each connect."""
+    one, told = House(), list[Told | None]()
+    clock = MovedClock()
+    one.sessions._claims = _Claims(clock)
+    follow = one.streams.follow
+
+    async def spied(*args: Any) -> Page:
+        told.append(args[3])
+        page = await follow(*args)
+        return replace(page, epoch="new") if args[3] is not None else page
+
+    monkeypatch.setattr(one.streams, "follow", spied)
+
+    async def come(user: str) -> bool:
+        session = local_session(user)
+        await one.sessions.open_client(session, Position("old", 99))
+        await one.sessions.close(session, 1000, "")
+        return told.pop() == Told(Position("old", 99))
+
+    assert await come("42") is True
+    assert await come("42") is False
+    assert await come("another") is True
+    clock.advance(CLAIM_EVERY)
+    assert await come("42") is True
 
 
 @pytest.mark.parametrize(("missing", "recovered"), [(3, True), (4, False)])

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from sockets import __version__, webhooks
 from sockets.ids import parse_ulid
 from sockets.signatures import verify
-from sockets.webhooks import BATCH, Webhooks
+from sockets.webhooks import BATCH, Webhooks, _Batch
 from tests.unit.api_server import (
     NEVER,
     SECRET,
@@ -311,6 +311,33 @@ class TestPoison:
         assert set(taken) == set(range(1, 12)) - bad
         assert sender.settled == dict.fromkeys(range(1, 12), True)
         assert taken == sorted(taken)
+
+    async def test_one_bad_instance_of_many_costs_no_event(
+        self, server: ApiServer, make: Make
+    ) -> None:
+        """Every second request is answered 500, whatever is in it."""
+
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            await status(500 if len(server.requests) % 2 else 200)(request, writer)
+
+        server.answer = status(500)
+        sender = make(*range(1, 6))
+        await until(lambda: len(server.requests) >= 12, 20)  # they are alone by now
+        server.answer = answer
+        sender.put(*range(6, 20))
+        await sender.until_settled(19)
+        assert dropped_by(sender) == 0
+        assert set(server.ids) == set(range(1, 20))
+
+    async def test_those_that_stepped_aside_count_as_those_that_wait(
+        self, server: ApiServer, make: Make
+    ) -> None:
+        sender = make(1, 2, start=False, queue_size=3)
+        aside = [_Batch([sender.subject._queue.popleft()]) for _ in range(2)]
+        sender.subject._aside = aside
+        sender.put(3, 4)
+        assert sender.settled == {1: False}, "the oldest goes"
+        assert sender.subject.pending == 3 and dropped_by(sender) == 1
 
     async def test_while_nothing_else_is_taken_nothing_is_lost(
         self, server: ApiServer, make: Make

@@ -147,12 +147,13 @@ ANSWERS = {
     "an end that was": says(user="42", expires_in=-1),
     "deep": status(200, body=b"[" * 10_000),
     "large": status(200, body=b" " * 70_000),
+    "hangs up": hang_up,
+    "no HTTP": drip(b"what is this\r\n\r\n"),
 }
 """That say nothing of who it is. The server works."""
 
 SILENCES = {
     "silence": silence,
-    "hangs up": hang_up,
     "a drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
 }
 
