@@ -271,6 +271,7 @@ class Hub:
         if room is None:
             room = self._rooms[group] = Room(group, user, on_message)
             room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room.sink))
+            room.joined.add_done_callback(_seen)
         room.members[session] = None
         session.rooms.append(room)
         assert room.joined is not None
@@ -308,3 +309,9 @@ class Hub:
         task = asyncio.ensure_future(self._layer.group_discard_sink(room.group, room.sink))
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
+
+
+def _seen(joined: asyncio.Future[None]) -> None:
+    """All who waited for it may have gone: then nobody else asks how it ended."""
+    if not joined.cancelled():
+        joined.exception()

@@ -172,8 +172,11 @@ class MemoryPresence:
         leased = info.id in user.leases
         if not leased and (end := self._end_of(info.id)) is not None:
             return Fenced(info.id, *end)
-        if not leased and self._rival(user, info) is not None:
+        rival = None if leased else self._rival(user, info)
+        if rival is not None and rival.connected_at >= info.connected_at:
             return Fenced(info.id, CloseCode.REPLACED, REPLACED)
+        if rival is not None:
+            self._end(user, rival, CloseCode.REPLACED, REPLACED)  # it had been replaced before
         if (revoked := self._revocation(info)) is not None:
             return Fenced(info.id, revoked.close_code, str(revoked))
         if leased or info.kind is Kind.WORKER:
@@ -408,7 +411,7 @@ class MemoryPresence:
 
     def _change(self, user: _User, state: str, by: str) -> None:
         now = self._clock()
-        last = int(now * 1000) if user.generation is None else user.generation
+        last = max(int(now * 1000), user.generation or 0)
         user.state, user.generation = state, last + 1
         if by:
             change = PresenceChange(user.name, state == _ONLINE, last + 1, now)

@@ -287,8 +287,8 @@ async def test_when_the_last_has_left_the_grace_begins(
     assert await state(presence) is PresenceState.OFFLINE, "whoever asks does not wait for it"
     settled = (await presence.settle(["42"], NODE))["42"]
     assert told(settled) == [False] and settled.wait is None
-    assert settled.changes[0].generation == online[0].generation + 1
-    assert settled.changes[0].id == f"42:{online[0].generation + 1}"
+    assert settled.changes[0].generation > online[0].generation
+    assert settled.changes[0].id == f"42:{settled.changes[0].generation}"
     assert (await presence.look("42")).last_seen == pytest.approx(left, abs=0.01)
     await presence.said(settled.changes)
     assert told((await presence.settle(["42"], NODE))["42"]) == [], "decided once"
@@ -418,7 +418,7 @@ async def test_a_frozen_node_brings_a_user_back_online(
     await presence.said([gone])
     back = await presence.renew([one], NODE)
     assert back.fenced == () and told(back) == [True]
-    assert back.changes[0].generation == gone.generation + 1
+    assert back.changes[0].generation > gone.generation
 
 
 async def test_a_store_that_forgot_makes_no_event(presence: Presence) -> None:

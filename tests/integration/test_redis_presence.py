@@ -15,7 +15,7 @@ from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, close, connect, connect_sync
-from sockets.types import Kind, Position
+from sockets.types import Kind, Position, PresenceChange, SessionInfo
 from tests.contracts.test_presence import no_warmup
 from tests.unit.doubles import info
 from tests.valkey import shared
@@ -159,3 +159,54 @@ async def test_threads_ask_for_many(presence: RedisPresence, namespace: str) -> 
     assert await asyncio.to_thread(sync.is_online, "7")
     assert [one.user for one in await asyncio.to_thread(sync.sessions_of, "7")] == ["7"]
     client.close()
+
+
+# --- a store that goes back in time
+
+
+async def image(client: Redis, namespace: str) -> dict[bytes, bytes]:
+    return {key: await client.dump(key) async for key in client.scan_iter(f"{namespace}:*")}
+
+
+async def set_back(client: Redis, namespace: str, before: dict[bytes, bytes]) -> None:
+    async for key in client.scan_iter(f"{namespace}:*"):
+        await client.delete(key)
+    for key, value in before.items():
+        await client.restore(key, 0, value)
+
+
+async def test_a_live_session_keeps_its_client_id_from_one_that_it_had_replaced(
+    presence: RedisPresence, client: Redis, namespace: str
+) -> None:
+    """4503 would end a client for good."""
+    old = info("42", node="a", connected_at=100.0)
+    new = replace(old, id=new_id(), node="b", connected_at=200.0)
+    await presence.register(old)
+    before = await image(client, namespace)
+    assert (await presence.register(new)).replaced
+    await set_back(client, namespace, before)
+    assert (await presence.renew([new])).fenced == ()
+    assert [one.id for one in await presence.sessions_of("42")] == [new.id]
+    (fenced,) = (await presence.renew([old])).fenced
+    assert (fenced.session, fenced.code) == (old.id, 4503)
+
+
+async def test_no_generation_comes_twice(client: Redis, namespace: str) -> None:
+    presence = RedisPresence(client, calls(namespace, grace=0.05), warm=no_warmup)
+
+    async def goes(one: SessionInfo) -> tuple[PresenceChange, ...]:
+        await presence.release(one, "n")
+        await asyncio.sleep(0.1)
+        return (await presence.settle(["42"], "n"))["42"].changes
+
+    first, second = info("42"), info("42")
+    told = list((await presence.register(first, "n")).effects.changes)
+    await presence.said(told)
+    before = await image(client, namespace)
+    told += await goes(first)
+    told += (await presence.register(second, "n")).effects.changes
+    await set_back(client, namespace, before)
+    told += await goes(first)
+    generations = {change.generation for change in told}
+    states = {(change.generation, change.online, change.at) for change in told}
+    assert len(generations) == len(states) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -245,3 +246,26 @@ def test_a_session_is_welcomed_when_it_gathers_no_more(kind: Kind) -> None:
     assert session.early == [] and not session.welcomed
     session.early = None
     assert session.welcomed
+
+
+async def test_a_join_that_fails_when_nobody_waits_any_more_is_no_line_in_the_log() -> None:
+    class LateLayer(FailingLayer):
+        async def group_add_sink(self, group: str, sink: Any) -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise GatewayUnavailable("Redis does not confirm a subscription")
+
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: told.append(context["message"])
+    )
+    hub, session = Hub(LateLayer()), local_session()
+    joining = asyncio.ensure_future(hub.join(session, "g", "u", nothing))
+    await asyncio.sleep(0)
+    joining.cancel()
+    await turns()
+    await hub.leave(session)
+    del joining
+    await turns()
+    gc.collect()
+    assert told == []

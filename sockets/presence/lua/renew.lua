@@ -15,9 +15,14 @@ for i = 11, #ARGV, 3 do
   local proof = revoked(info)
   local live = redis.call('ZSCORE', SESSIONS, session)
   local why = not live and ended(session)
+  local other = not live and not why and rival(session, client)
+  if other and is_older(other, info) then
+    close(other, '4503', ARGV[6])
+    other = false
+  end
   if why then
     fence(session, why)
-  elseif not live and rival(session, client) then
+  elseif other then
     fence(session, '4503 ' .. ARGV[6])
   elseif proof == 'revoked' then
     fence(session, '4508 ' .. ARGV[9])

@@ -41,10 +41,11 @@ end
 
 local function set(...) redis.call('HSET', STATE, ...) end
 
--- A new state begins with the time as its generation, so that none ever comes twice.
+-- No generation ever comes twice: a new state begins with the time, and so does one that the store
+-- has gone back to.
 local function change(to)
-  local last = tonumber(state.generation) or math.floor(now * 1000)
-  local generation = string.format('%.0f', last + 1)
+  local last = tonumber(state.generation) or 0
+  local generation = string.format('%.0f', math.max(last, math.floor(now * 1000)) + 1)
   state.state, state.generation = to, generation
   set('state', to, 'generation', generation)
   if BY ~= '' then
@@ -111,6 +112,15 @@ local function rival(session, client)
   local other = redis.call('HGET', CLIENTS, client)
   if other and other ~= session and redis.call('ZSCORE', SESSIONS, other) then return other end
   return false
+end
+
+-- Whether the other session of this client id is the older one: then this one has taken its place
+-- before, and the store has gone back since.
+local function is_older(other, info)
+  local ok, mine, theirs = pcall(function()
+    return cjson.decode(info).connected_at, cjson.decode(redis.call('HGET', INFO, other)).connected_at
+  end)
+  return ok and tonumber(mine) and tonumber(theirs) and tonumber(theirs) < tonumber(mine)
 end
 
 local function lease(session, client, info)
