@@ -230,6 +230,7 @@ class Node(Core):
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await self.registration.begin()
+            self.readiness.registered()
         except (GatewayUnavailable, TimeoutError) as error:
             logger.warning("not registered yet: %s", _why(error))
             self.renewal.failed()

@@ -68,7 +68,7 @@ class Readiness:
         self._tried_at = -float("inf")
         self._suspected = False
         self._succeeded = False  # ever
-        self._returning = False
+        self._returning = True  # until it is registered
         self.shards = Shards()
 
     @property
@@ -81,7 +81,7 @@ class Readiness:
         return None if self._room() else NO_FILES
 
     def registered(self) -> None:
-        """The leases of this node's sessions have just been renewed."""
+        """This node is known to the others, and the leases of its sessions have been renewed."""
         self._returning = False
 
     def suspect(self) -> None:

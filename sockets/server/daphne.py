@@ -102,7 +102,8 @@ class GatewayServer(Server):
             ping_timeout=conf.pong_timeout,
             websocket_max_message_size=conf.max_frame_size,
             websocket_max_frame_size=conf.max_frame_size,
-            application_close_timeout=conf.shutdown_grace,
+            # Longer than ours, which says how many they were.
+            application_close_timeout=conf.shutdown_grace + CANCEL_GRACE,
         )
         self.wanted = listeners
         self.conf = conf

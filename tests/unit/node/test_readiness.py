@@ -46,9 +46,11 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 def node(store: Store, clock: MovedClock) -> Readiness:
-    return Readiness(
+    made = Readiness(
         try_store=store.shards, connected=lambda: store.connected, interval=10, clock=clock
     )
+    made.registered()
+    return made
 
 
 FULL = GatewayUnavailable("Redis is out of memory", detail="OOM command not allowed")
@@ -140,6 +142,8 @@ async def test_at_the_limit_of_open_files_it_takes_nobody(store: Store) -> None:
     room = False
     node = Readiness(try_store=store.shards, connected=lambda: True, interval=10, room=lambda: room)
     await node.try_once()
+    assert node.because == RETURNING, "it is not registered yet"
+    node.registered()
     assert node.because == NO_FILES
     room = True
     assert node.because is None
