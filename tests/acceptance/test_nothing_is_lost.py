@@ -168,7 +168,7 @@ async def test_a_fail_over_to_a_replica_that_lags_is_said_to_everybody(
 def fails_over_to_a_lagging_replica(pair: Pair) -> Trouble:
     async def fails_over(cluster: Cluster, _: Server) -> None:
         """(d) What is published while the replica hangs is lost with the master."""
-        await asyncio.sleep(1)
+        await cluster.until("some messages", lambda: cluster.total()["messages"] > 200)
         pair.replica.freeze()
         pair.master.ask(b"CLIENT KILL TYPE replica")  # or the kernel would keep it for the replica
         await asyncio.sleep(1)
