@@ -52,6 +52,11 @@ class _Api(NinjaAPI):
                 for status, answer in operation["responses"].items():
                     if int(status) >= 400:
                         answer["content"] = content
+                # The server answers this one, before it knows what the request is for.
+                operation["responses"]["431"] = {
+                    "description": "The request's line and headers are larger than HEADER_SIZE.",
+                    "content": {"text/plain": {"schema": {"type": "string"}}},
+                }
         return document
 
     def create_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
