@@ -4,6 +4,7 @@
     gateway.E002   some channel layer is the core layer of channels-redis
     gateway.E003   a channel layer has a time-out that cuts idle connections
     gateway.E004   settings of the gateway that do not exist, or cannot be meant together
+    gateway.E005   an option of a channel layer of ours that has no meaning
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
     gateway.W003   production: browsers reach the public and the private port by one host name
@@ -87,6 +88,24 @@ def check_layer_timeouts(
         for alias, layer in layers.items()
         if any(map(_has_socket_timeout, layer.get("CONFIG", {}).get("hosts") or ()))
     ]
+
+
+@register(_TAG)
+def check_layer_options(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E005: a layer is made at its first use otherwise, which may be a user's first message."""
+    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
+    errors: list[CheckMessage] = []
+    for alias, layer in layers.items():
+        if not layer.get("BACKEND", "").startswith(_LAYERS):
+            continue  # of others nobody knows what making one does
+        try:
+            import_string(layer["BACKEND"])(**layer.get("CONFIG", {}))
+        except (ImproperlyConfigured, ImportError, TypeError, ValueError, KeyError) as error:
+            hint = f"See CHANNEL_LAYERS[{alias!r}] in the project's settings."
+            errors.append(Error(f"{error}.", hint=hint, id="gateway.E005"))
+    return errors
 
 
 @register(_TAG)

@@ -26,6 +26,7 @@ class Fanout:
     def __init__(self) -> None:
         self._sinks: dict[str, dict[Sink, None]] = {}
         self._channels: dict[str, dict[str, None]] = {}
+        self._groups: dict[str, dict[str, None]] = {}  # by channel
 
     def __contains__(self, group: str) -> bool:
         return group in self._sinks or group in self._channels
@@ -41,14 +42,20 @@ class Fanout:
     def add_channel(self, group: str, channel: str) -> None:
         """Put every message of `group` into the queue of `channel`."""
         self._channels.setdefault(group, {})[channel] = None
+        self._groups.setdefault(channel, {})[group] = None
 
     def discard_channel(self, group: str, channel: str) -> None:
         """The opposite; unknown channels are ignored."""
         _discard(self._channels, group, channel)
+        _discard(self._groups, channel, group)
+
+    def is_member(self, channel: str) -> bool:
+        """Whether any group has `channel`."""
+        return channel in self._groups
 
     def forget_channel(self, channel: str) -> list[str]:
         """Take a dead channel out of all groups; returns them."""
-        groups = [group for group, names in self._channels.items() if channel in names]
+        groups = list(self._groups.pop(channel, ()))
         for group in groups:
             _discard(self._channels, group, channel)
         return groups
@@ -73,6 +80,7 @@ class Fanout:
         """Forget everybody."""
         self._sinks.clear()
         self._channels.clear()
+        self._groups.clear()
 
 
 def _discard(groups: dict[str, dict[_T, None]], group: str, member: _T) -> None:

@@ -8,43 +8,45 @@ thread or loop is carried to the loop that the receivers live on.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
-from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from sockets import metrics
 from sockets.layers.fanout import Fanout, Sink
+from sockets.layers.options import require_options
+from sockets.layers.queues import Queues, require_dict
 
-logger = logging.getLogger(__name__)
+HOME_TIMEOUT: Final = 5.0
+"""Seconds that a call from another loop waits for a receivers' loop that is not running."""
 
 
 class MemoryChannelLayer(BaseChannelLayer):
     """Channels' layer API plus `group_add_sink` and `group_discard_sink`.
 
-    `capacity`: messages that may wait in one channel. `expiry`: a channel that is full and has
-    not been read for so many seconds is taken for dead and leaves its groups, with a warning.
+    `capacity`: messages that may wait in one channel; `channel_capacity`: the same by name or
+    pattern. `expiry`: seconds after which a message is delivered no more, and after which a channel
+    that nobody waits on is given up, with its messages and groups.
     """
 
     extensions = ("groups", "flush")
 
     def __init__(
         self,
-        expiry: int = 60,
+        expiry: float = 60,
         capacity: int = 100,
         channel_capacity: dict[Any, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(expiry=expiry, capacity=capacity)
+        require_options(expiry=expiry, capacity=capacity, channel_capacity=channel_capacity)
+        super().__init__(expiry=expiry, capacity=capacity)  # type: ignore[arg-type]  # or a float
         self.channel_capacity: Any = self.compile_capacities(channel_capacity or {})
-        self._clock = clock
         self._fanout = Fanout()
-        self._queues: dict[str, asyncio.Queue[tuple[float, dict[str, Any]]]] = {}
+        self._queues = Queues(self._leave, self.get_capacity, expiry, clock)
         self._home: asyncio.AbstractEventLoop | None = None
 
     # --- channels
@@ -55,22 +57,18 @@ class MemoryChannelLayer(BaseChannelLayer):
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Raises ChannelFull when `capacity` messages wait, TypeError for a bad name or message."""
-        _require_dict(message)
+        require_dict(message)
         self.require_valid_channel_name(channel)
-        await self._at_home(lambda: self._put(channel, message))
+        await self._at_home(lambda: self._queues.put(channel, deepcopy(message)))
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Wait for the next message; cancelling loses nothing."""
         self.require_valid_channel_name(channel)
         self._settle()
-        queue = self._queue(channel)
         try:
-            _, message = await queue.get()
+            return await self._queues.get(channel)
         finally:
-            # A consumer that ends does not say so: its queue goes when nothing is in it.
-            if queue.empty() and self._queues.get(channel) is queue and not _awaited(queue):
-                del self._queues[channel]
-        return message
+            self._forget_unused(channel)
 
     # --- groups
 
@@ -78,12 +76,12 @@ class MemoryChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         self._settle()
-        await self._at_home(lambda: self._fanout.add_channel(group, channel))
+        await self._at_home(lambda: self._add(group, channel))
 
     async def group_discard(self, group: str, channel: str) -> None:
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        await self._at_home(lambda: self._fanout.discard_channel(group, channel))
+        await self._at_home(lambda: self._discard(group, channel))
 
     async def group_add_sink(self, group: str, sink: Sink) -> None:
         """Call `sink` with each message of `group` from when this returns."""
@@ -97,7 +95,7 @@ class MemoryChannelLayer(BaseChannelLayer):
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """To every sink and channel of `group`; a full channel misses it, which is counted."""
-        _require_dict(message)
+        require_dict(message)
         self.require_valid_group_name(group)
         await self._at_home(lambda: self._publish(group, message))
 
@@ -125,30 +123,23 @@ class MemoryChannelLayer(BaseChannelLayer):
     def _publish(self, group: str, message: dict[str, Any]) -> None:
         self._fanout.to_sinks(group, message)
         for channel in self._fanout.channels(group):
-            try:
-                self._put(channel, message)
-            except ChannelFull:
-                metrics.dropped_layer.inc()
-                self._bury_if_dead(channel)
+            self._queues.offer(channel, deepcopy(message))
 
-    def _put(self, channel: str, message: dict[str, Any]) -> None:
-        try:
-            self._queue(channel).put_nowait((self._clock(), deepcopy(message)))
-        except asyncio.QueueFull:
-            raise ChannelFull(channel) from None
+    def _add(self, group: str, channel: str) -> None:
+        self._queues.open(channel)  # so that it leaves the group when nobody waits on it
+        self._fanout.add_channel(group, channel)
 
-    def _queue(self, channel: str) -> asyncio.Queue[tuple[float, dict[str, Any]]]:
-        queue = self._queues.get(channel)
-        if queue is None:
-            queue = self._queues[channel] = asyncio.Queue(self.get_capacity(channel))
-        return queue
+    def _discard(self, group: str, channel: str) -> None:
+        self._fanout.discard_channel(group, channel)
+        self._forget_unused(channel)
 
-    def _bury_if_dead(self, channel: str) -> None:
-        oldest = self._queues[channel]._queue[0][0]  # type: ignore[attr-defined]
-        if self._clock() - oldest >= self.expiry:
-            logger.warning("channel %s was not read for %s s: removed", channel, self.expiry)
-            del self._queues[channel]
-            self._fanout.forget_channel(channel)
+    def _forget_unused(self, channel: str) -> None:
+        """A consumer that ends does not say so: its queue goes when there is no use for it."""
+        if not self._fanout.is_member(channel):
+            self._queues.discard(channel)
+
+    def _leave(self, channel: str) -> bool:
+        return bool(self._fanout.forget_channel(channel))
 
     def _clear(self) -> None:
         self._queues.clear()
@@ -157,25 +148,39 @@ class MemoryChannelLayer(BaseChannelLayer):
     def _settle(self) -> None:
         """A receiver lives here: make the running loop the home, unless another one is alive."""
         if self._home is None or self._home.is_closed():
-            self._home = asyncio.get_running_loop()
+            moves, self._home = self._home is not None, asyncio.get_running_loop()
+            if moves:
+                self._queues.move()
 
     async def _at_home(self, action: Callable[[], None]) -> None:
+        """Run `action` on the receivers' loop. Raises RuntimeError when that is open and has not
+        run for HOME_TIMEOUT: then it has not been run, and will not be."""
         home = self._home
         if home is None or home.is_closed() or home is asyncio.get_running_loop():
             action()
-        else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_call(action), home))
+            return
+        done: Future[None] = Future()
+        home.call_soon_threadsafe(_run, action, done)
+        waiting = asyncio.wrap_future(done)
+        try:
+            while not (await asyncio.wait({waiting}, timeout=HOME_TIMEOUT))[0]:
+                if not home.is_running() and done.cancel():
+                    raise RuntimeError(
+                        "the event loop that the receivers of this channel layer live on is open "
+                        f"and has not run for {HOME_TIMEOUT:g} s: the message is not sent. Run "
+                        "that loop, or close it"
+                    )
+        finally:
+            done.cancel()  # no effect on one that is done; else the caller has given up
+        waiting.result()
 
 
-async def _call(action: Callable[[], None]) -> None:
-    action()
-
-
-def _awaited(queue: asyncio.Queue[Any]) -> bool:
-    """Whether another `receive` waits on this queue (then it must stay the channel's queue)."""
-    return any(not waiter.done() for waiter in queue._getters)  # type: ignore[attr-defined]
-
-
-def _require_dict(message: object) -> None:
-    if not isinstance(message, dict):
-        raise TypeError(f"a channel layer message is a dict, not {type(message).__name__}")
+def _run(action: Callable[[], None], done: Future[None]) -> None:
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        action()
+    except BaseException as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)

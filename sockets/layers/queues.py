@@ -9,110 +9,178 @@ from typing import Any
 
 from channels.exceptions import ChannelFull
 
+from sockets import metrics
+
 logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
 
 class _Queue:
-    """`waiting`: receivers; `touched`: when the last of them got something or gave up."""
+    """`receivers`: those who wait for a message now."""
 
-    __slots__ = ("messages", "touched", "waiting")
+    __slots__ = ("has_told_drop", "messages", "receivers")
 
-    def __init__(self, capacity: int, now: float) -> None:
+    def __init__(self, capacity: int) -> None:
         self.messages: asyncio.Queue[tuple[float, Message]] = asyncio.Queue(capacity)
-        self.waiting = 0
-        self.touched = now
+        self.receivers = 0
+        self.has_told_drop = False
 
 
 class Queues:
     """Belongs to one event loop.
 
-    A consumer that ends does not say so: a queue that nobody has waited on for `expiry` seconds
-    goes, quietly if it is empty, else when it is full, with a warning and by `bury`, which takes it
-    out of its groups.
+    A consumer that ends does not say so. A queue that no receiver has waited on for `expiry`
+    seconds goes, with its messages, and by `leave` with its groups and its subscription; a timer
+    sees to it, which runs only while there is such a queue. `leave` answers whether that is worth
+    a warning although nothing waited in the queue.
     """
 
     def __init__(
         self,
-        bury: Callable[[str], None],
+        leave: Callable[[str], bool],
         capacity: Callable[[str], int],
         expiry: float,
         clock: Callable[[], float],
     ) -> None:
-        self._bury = bury
+        self._leave = leave
         self._capacity = capacity
         self._expiry = expiry
         self._clock = clock
         self._queues: dict[str, _Queue] = {}
-        self._look_at = 0.0
-
-    def open(self, channel: str) -> list[str]:
-        """Have a queue for `channel`; returns the channels whose unused queues went."""
-        self._queue(channel)
-        return self._forget_unused()
+        self._unattended: dict[str, float] = {}  # since when; the longest first
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_loop: asyncio.AbstractEventLoop | None = None
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._queues
 
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def open(self, channel: str) -> None:
+        """Have a queue for `channel`."""
+        self._forget_unattended()
+        self._queue(channel)
+
     def discard(self, channel: str) -> bool:
-        """It could not be opened; False: it is in use, and stays."""
+        """Forget it if it is empty and nobody waits; returns whether there is none now."""
         queue = self._queues.get(channel)
-        if queue is not None and (queue.waiting or not queue.messages.empty()):
+        if queue is not None and (queue.receivers or not queue.messages.empty()):
             return False
         self._queues.pop(channel, None)
+        self._unattended.pop(channel, None)
         return True
 
     async def get(self, channel: str) -> Message:
-        """The next message; cancelling loses nothing."""
+        """Return the next message that is younger than `expiry`; cancelling loses nothing."""
+        self._forget_unattended()
         queue = self._queue(channel)
-        queue.waiting += 1
+        queue.receivers += 1
+        self._unattended.pop(channel, None)
         try:
-            _, message = await queue.messages.get()
+            while True:
+                came_at, message = await queue.messages.get()
+                if self._clock() - came_at < self._expiry:
+                    return message
+                self._count_drop(channel, queue, f"it had waited for {self._expiry:g} s")
         finally:
-            queue.waiting -= 1
-            queue.touched = self._clock()
-        return message
+            queue.receivers -= 1
+            if not queue.receivers and self._queues.get(channel) is queue:
+                self._leave_unattended(channel)
 
     def put(self, channel: str, message: Message) -> None:
         """Raises ChannelFull."""
-        queue = self._queue(channel)
+        self._forget_unattended()
         try:
-            queue.messages.put_nowait((self._clock(), message))
+            self._queue(channel).messages.put_nowait((self._clock(), message))
         except asyncio.QueueFull:
-            self._bury_if_dead(channel, queue)
             raise ChannelFull(channel) from None
+
+    def offer(self, channel: str, message: Message) -> None:
+        """The same for a message whose sender is not told: a full queue misses it, which is
+        counted, and logged once. A channel without a queue has just been given up."""
+        self._forget_unattended()
+        queue = self._queues.get(channel)
+        if queue is None:
+            return
+        try:
+            self.put(channel, message)
+        except ChannelFull:
+            self._count_drop(channel, queue, f"{queue.messages.maxsize} wait already")
 
     def clear(self) -> None:
         """Forget everything."""
         self._queues.clear()
+        self._unattended.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def move(self) -> None:
+        """Belong to the running loop from now on: the receivers of the one before have ended."""
+        before, self._queues = self._queues, {}
+        self.clear()
+        for channel, queue in before.items():
+            moved = self._queue(channel)  # an asyncio.Queue stays with the loop that it has met
+            while not queue.messages.empty():
+                moved.messages.put_nowait(queue.messages.get_nowait())
 
     def _queue(self, channel: str) -> _Queue:
         queue = self._queues.get(channel)
         if queue is None:
-            queue = self._queues[channel] = _Queue(self._capacity(channel), self._clock())
+            queue = self._queues[channel] = _Queue(self._capacity(channel))
+            self._leave_unattended(channel)
         return queue
 
-    def _forget_unused(self) -> list[str]:
-        now = self._clock()
-        if now < self._look_at:
-            return []
-        self._look_at = now + self._expiry / 4
-        unused = [
-            channel
-            for channel, queue in self._queues.items()
-            if not queue.waiting and queue.messages.empty() and now - queue.touched >= self._expiry
-        ]
-        for channel in unused:
-            del self._queues[channel]
-        return unused
+    def _leave_unattended(self, channel: str) -> None:
+        self._unattended[channel] = self._clock()
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer_loop is not loop:
+            self._set_timer(loop, self._expiry)
 
-    def _bury_if_dead(self, channel: str, queue: _Queue) -> None:
-        oldest = queue.messages._queue[0][0]  # type: ignore[attr-defined]
-        if not queue.waiting and self._clock() - oldest >= self._expiry:
-            logger.warning("channel %s was not read for %g s: removed", channel, self._expiry)
-            del self._queues[channel]
-            self._bury(channel)
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        self._timer_loop = loop
+        self._timer = loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._forget_unattended()
+        oldest = next(iter(self._unattended.values()), None)
+        if oldest is not None:
+            # Not for each queue by itself, when they were left one soon after the other.
+            delay = max(oldest + self._expiry - self._clock(), self._expiry / 8)
+            self._set_timer(asyncio.get_running_loop(), delay)
+
+    def _forget_unattended(self) -> None:
+        last = self._clock() - self._expiry
+        while self._unattended:
+            channel, since = next(iter(self._unattended.items()))
+            if since > last:
+                return
+            del self._unattended[channel]
+            waiting = self._queues.pop(channel).messages.qsize()
+            metrics.dropped_layer.inc(waiting)
+            if self._leave(channel) or waiting:
+                logger.warning(
+                    "channel %s: nobody has waited for a message of it for %g s, so that its queue "
+                    "(messages lost: %d) and its groups are given up; its consumer has ended, or "
+                    "its handler is at work for longer than the layer's option expiry",
+                    channel,
+                    self._expiry,
+                    waiting,
+                )
+
+    def _count_drop(self, channel: str, queue: _Queue, why: str) -> None:
+        metrics.dropped_layer.inc()
+        if not queue.has_told_drop:
+            queue.has_told_drop = True
+            logger.warning(
+                "channel %s: a message is dropped, %s; further ones of this channel are counted "
+                "only (gateway_dropped_total)",
+                channel,
+                why,
+            )
 
 
 def require_dict(message: object) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _wrap_close, decode_hosts
@@ -24,6 +23,7 @@ from sockets import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Fanout, Sink
 from sockets.layers.link import Link
+from sockets.layers.options import require_known, require_options
 from sockets.layers.queues import Queues, require_dict
 from sockets.layers.wire import Wire
 from sockets.redis import layer_pool
@@ -33,12 +33,23 @@ logger = logging.getLogger(__name__)
 JOIN_TIMEOUT = 5.0
 """Seconds that Redis gets to confirm that we listen."""
 
+LOOP_OPTIONS = (
+    "expiry",
+    "capacity",
+    "channel_capacity",
+    "canary_interval",
+    "canary_timeout",
+    "join_timeout",
+    "clock",
+)
+
 
 class RedisChannelLayer(RedisPubSubChannelLayer):
     """One for all loops of the process; each loop has connections of its own.
 
     `hosts` as channels-redis takes them, and `redis+sentinel://` URLs; several are shards.
-    `capacity`, `channel_capacity`, `expiry` as of MemoryChannelLayer. `canary_interval` and
+    `capacity`, `channel_capacity`, `expiry` as of MemoryChannelLayer. A wrong option raises
+    ImproperlyConfigured here, not at the first message. `canary_interval` and
     `canary_timeout`: seconds, together the time in which a half-open connection is found.
     """
 
@@ -51,6 +62,8 @@ class RedisChannelLayer(RedisPubSubChannelLayer):
         serializer_format: str = "msgpack",
         **options: Any,
     ) -> None:
+        require_known(options, LOOP_OPTIONS)
+        require_options(**{name: value for name, value in options.items() if name != "clock"})
         super().__init__(
             symmetric_encryption_keys=symmetric_encryption_keys,
             serializer_format=serializer_format,
@@ -78,7 +91,7 @@ class RedisLoopLayer(BaseChannelLayer):
         hosts: list[dict[str, Any]],
         wire: Wire,
         *,
-        expiry: int = 60,
+        expiry: float = 60,
         capacity: int = 100,
         channel_capacity: dict[Any, int] | None = None,
         canary_interval: float = 1.5,
@@ -86,7 +99,7 @@ class RedisLoopLayer(BaseChannelLayer):
         join_timeout: float = JOIN_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(expiry=expiry, capacity=capacity)
+        super().__init__(expiry=expiry, capacity=capacity)  # type: ignore[arg-type]  # or a float
         self.channel_capacity: Any = self.compile_capacities(channel_capacity or {})
         self.wire = wire
         self._hosts = hosts
@@ -94,7 +107,8 @@ class RedisLoopLayer(BaseChannelLayer):
         self._join_timeout = join_timeout
         self._fanout = Fanout()
         self._groups: dict[str, str] = {}  # by Redis channel
-        self._queues = Queues(self._bury, self.get_capacity, expiry, clock)
+        self._queues = Queues(self._give_up, self.get_capacity, expiry, clock)
+        self._mark = secrets.token_hex(8)  # of the channels that are made here
         self._gap_listeners: list[Callable[[], None]] = []
         self._links: list[Link] = []
         self._gap = False
@@ -103,7 +117,7 @@ class RedisLoopLayer(BaseChannelLayer):
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """A name that nobody else has, and that is listened to."""
-        channel = f"{prefix.rstrip('.')}.{secrets.token_hex(16)}"
+        channel = f"{prefix.rstrip('.')}.{self._mark}.{secrets.token_hex(8)}"
         await self._open_channel(channel)
         return channel
 
@@ -121,8 +135,7 @@ class RedisLoopLayer(BaseChannelLayer):
         return await self._queues.get(channel)
 
     async def _open_channel(self, channel: str) -> None:
-        for old in self._queues.open(channel):
-            self._link(old).subscriber.unsubscribe(old)
+        self._queues.open(channel)
         if self._link(channel).subscriber.wants(channel):
             return  # Redis may be away: the queue is read, and the subscription comes back
         try:
@@ -135,8 +148,17 @@ class RedisLoopLayer(BaseChannelLayer):
     # --- groups
 
     async def group_add(self, group: str, channel: str) -> None:
-        """`channel` gets the messages of `group` from when this returns."""
+        """`channel` gets the messages of `group` from when this returns. RuntimeError: it is
+        another process', or another event loop's."""
+        self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
+        if channel not in self._queues:
+            if not self._is_made_here(channel):
+                raise RuntimeError(
+                    f"group_add: this event loop does not receive from channel {channel!r}; a "
+                    "consumer adds its own self.channel_name"
+                )
+            await self._open_channel(channel)  # it was given up while its handler was at work
         add = functools.partial(self._fanout.add_channel, group, channel)
         discard = functools.partial(self._fanout.discard_channel, group, channel)
         await self._join(group, add, discard)
@@ -266,17 +288,20 @@ class RedisLoopLayer(BaseChannelLayer):
             metrics.LAYER_ERRORS.inc()
             logger.exception("a message on %s cannot be read", channel)
 
-    def _bury(self, channel: str) -> None:
-        """Nobody reads it any more: out of its groups, and those that it leaves empty."""
+    def _is_made_here(self, channel: str) -> bool:
+        return f".{self._mark}." in channel
+
+    def _give_up(self, channel: str) -> bool:
+        """Nobody reads it any more: out of its groups, and those that it leaves empty. A channel
+        that has its name from the project is worth a warning: senders do not know of its end."""
         self._link(channel).subscriber.unsubscribe(channel)
-        for group in self._fanout.forget_channel(channel):
+        groups = self._fanout.forget_channel(channel)
+        for group in groups:
             self._leave_if_empty(group)
+        return bool(groups) or not self._is_made_here(channel)
 
     def _put(self, channel: str, data: bytes) -> None:
-        try:
-            self._queues.put(channel, self.wire.decode(data))  # each receiver its own copy
-        except ChannelFull:
-            metrics.dropped_layer.inc()
+        self._queues.offer(channel, self.wire.decode(data))  # each receiver its own copy
 
 
 def _guarded(listener: Callable[[], None]) -> None:

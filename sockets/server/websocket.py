@@ -387,6 +387,18 @@ class FrameOutbox:
         self._told = False
         self.on_drain: Callable[[], None] | None = None
 
+    # Middleware copies scopes, and some code pickles them: a copy writes to the same socket, and
+    # what is unpickled, maybe elsewhere, has none.
+
+    def __copy__(self) -> FrameOutbox:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> FrameOutbox:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
     def write(self, frame: Frame) -> Write:
         protocol = self._protocol
         if protocol.state != _OPEN:

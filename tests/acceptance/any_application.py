@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import sys
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,14 +31,15 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     query = {k: v[0] for k, v in parse_qs(scope["query_string"].decode()).items()}
     await receive()
     try:
-        await websocket(scope["path"], query, receive, send)
+        await websocket(scope, query, receive, send)
     finally:
         await asyncio.sleep(float(query.get("cleanup", "0")))
         sys.stdout.write(f"finally {scope['path']}\n")
         sys.stdout.flush()
 
 
-async def websocket(path: str, query: dict[str, str], receive: Any, send: Any) -> None:
+async def websocket(scope: Any, query: dict[str, str], receive: Any, send: Any) -> None:
+    path = scope["path"]
     await send({"type": "websocket.accept", "headers": [(b"x-accepted", b"yes")]})
     if path == "/close":
         code, reason = int(query["code"]), query.get("reason", "")
@@ -51,6 +54,9 @@ async def websocket(path: str, query: dict[str, str], receive: Any, send: Any) -
     elif path == "/loop":
         loop = type(asyncio.get_running_loop())
         await send({"type": "websocket.send", "text": f"{loop.__module__}.{loop.__name__}"})
+    elif path == "/scope":
+        for copied in (copy(scope), deepcopy(scope), pickle.loads(pickle.dumps(scope))):
+            await send({"type": "websocket.send", "text": copied["path"]})
     elif path == "/raise":
         raise RuntimeError("the application failed")
     elif path == "/callback":

@@ -52,6 +52,11 @@ async def test_empty_messages_and_accept_headers_arrive(server: Gateway) -> None
         assert await peer.recv() == b""
 
 
+async def test_the_scope_can_be_copied_and_pickled(server: Gateway) -> None:
+    async with connect(f"ws://127.0.0.1:{server.client_port}/scope", proxy=None) as peer:
+        assert [await peer.recv() for _ in range(3)] == ["/scope"] * 3
+
+
 async def test_the_loop_is_uvloop(server: Gateway) -> None:
     async with connect(f"ws://127.0.0.1:{server.client_port}/loop", proxy=None) as peer:
         assert await peer.recv() == "uvloop.Loop"

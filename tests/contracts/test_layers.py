@@ -19,37 +19,39 @@ from channels.exceptions import ChannelFull
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, WebsocketConsumer
 from channels.layers import channel_layers
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
+from django.core.exceptions import ImproperlyConfigured
 
 from sockets import metrics
 from sockets.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
-from tests.unit.doubles import until
+from tests.unit.doubles import MovedClock, until
 from tests.valkey import shared
 
 CAPACITY = 3
 
 
 @asynccontextmanager
-async def memory(capacity: int) -> AsyncIterator[MemoryChannelLayer]:
-    layer = MemoryChannelLayer(capacity=capacity, channel_capacity={"wide*": 6})
+async def memory(capacity: int, **options: Any) -> AsyncIterator[MemoryChannelLayer]:
+    layer = MemoryChannelLayer(capacity=capacity, channel_capacity={"wide*": 6}, **options)
     yield layer
     await layer.close()
 
 
 @asynccontextmanager
-async def redis(capacity: int) -> AsyncIterator[RedisChannelLayer]:
+async def redis(capacity: int, **options: Any) -> AsyncIterator[RedisChannelLayer]:
     layer = RedisChannelLayer(
         hosts=[shared().url],
         prefix=f"t{new_id()}",
         capacity=capacity,
         channel_capacity={"wide*": 6},
+        **options,
     )
     yield layer
     await layer.close()
 
 
-Make = Callable[[int], AbstractAsyncContextManager[Any]]
+Make = Callable[..., AbstractAsyncContextManager[Any]]
 LAYERS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
@@ -58,6 +60,13 @@ async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     make: Make = request.param
     async with make(CAPACITY) as made:
         yield made
+
+
+@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
+def make(request: pytest.FixtureRequest) -> Make:
+    """A layer with options of the test's own."""
+    made: Make = request.param
+    return made
 
 
 async def soon(layer: Any, channel: str) -> Any:
@@ -335,6 +344,121 @@ async def test_many_threads_at_once_lose_nothing(layer: Any) -> None:
     assert len(heard) == 100
     for who in range(5):
         assert [n for one, n in heard if one == who] == list(range(20)), "each sender's own order"
+
+
+# --- what nobody waits for
+
+
+def dropped() -> float:
+    value: float = metrics.dropped_layer._value.get()
+    return value
+
+
+async def test_a_channel_that_nobody_waits_on_goes_by_itself(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither full nor sent to: with its messages and its groups, and with a word in the log."""
+    async with make(CAPACITY, expiry=0.3) as layer:
+        before = dropped()
+        one, other = [await layer.new_channel() for _ in range(2)]
+        for channel in (one, other):
+            await layer.group_add("g", channel)
+        await layer.send(one, {"type": "t"})
+        await until(lambda: one not in layer._queues and other not in layer._queues)
+        assert "g" not in layer._fanout
+        assert dropped() == before + 1
+        for channel in (one, other):
+            assert f"channel {channel}: nobody has waited" in caplog.text
+        assert not layer._queues
+
+
+async def test_a_channel_that_is_waited_on_stays(make: Make) -> None:
+    clock = MovedClock()
+    async with make(CAPACITY, expiry=60, clock=clock) as layer:
+        channel = await layer.new_channel()
+        receiving = asyncio.ensure_future(soon(layer, channel))
+        await until(lambda: channel in layer._queues)
+        await layer.group_add("g", channel)
+        for _ in range(3):
+            clock.advance(61)
+            await layer.group_add("g", channel)
+            await layer.group_discard("h", channel)
+        await layer.group_send("g", {"type": "t", "n": 1})
+        assert (await receiving)["n"] == 1
+
+
+async def test_a_message_that_is_too_old_is_not_delivered(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = MovedClock()
+    async with make(4, expiry=60, clock=clock) as layer:
+        channel = await layer.new_channel()
+        before = dropped()
+        for n in range(3):
+            await layer.send(channel, {"type": "t", "n": n})
+        clock.advance(50)
+        assert (await soon(layer, channel))["n"] == 0
+        clock.advance(10)
+        await layer.send(channel, {"type": "t", "n": 3})
+        assert (await soon(layer, channel))["n"] == 3
+        assert dropped() == before + 2
+        assert caplog.text.count(f"channel {channel}: a message is dropped") == 1
+
+
+async def test_what_a_full_channel_misses_is_logged_once(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make(CAPACITY) as layer:
+        full, other = [await layer.new_channel() for _ in range(2)]
+        for channel in (full, other):
+            await layer.group_add("g", channel)
+        for n in range(CAPACITY + 3):
+            await layer.group_send("g", {"type": "t", "n": n})
+        await arrived(layer)
+        for channel in (full, other):
+            assert caplog.text.count(f"channel {channel}: a message is dropped") == 1
+
+
+async def test_a_consumer_that_was_busy_for_too_long_can_join_again(make: Make) -> None:
+    clock = MovedClock()
+    async with make(CAPACITY, expiry=60, clock=clock) as layer:
+        channel = await layer.new_channel()
+        await layer.group_add("g", channel)
+        clock.advance(61)
+        await layer.new_channel()
+        await layer.group_add("h", channel)
+        assert "g" not in layer._fanout
+        await layer.group_send("h", {"type": "t", "n": 1})
+        assert (await soon(layer, channel))["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("expiry", 0),
+        ("expiry", "60"),
+        ("expiry", float("nan")),
+        ("expiry", True),
+        ("capacity", 0),
+        ("capacity", 1.5),
+        ("capacity", "100"),
+        ("channel_capacity", [("a", 1)]),
+        ("channel_capacity", {"a": 0}),
+        ("channel_capacity", {5: 1}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [MemoryChannelLayer, RedisChannelLayer])
+def test_a_wrong_option_is_told_when_the_layer_is_made(kind: Any, option: str, value: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match=option):
+        kind(**{option: value})
+
+
+@pytest.mark.parametrize("option", ["group_expiry", "on_disconnect", "capasity", "canary_timeout"])
+def test_an_unknown_option_is_told_when_the_layer_is_made(option: str) -> None:
+    kind: Any = RedisChannelLayer
+    with pytest.raises(ImproperlyConfigured, match=option):
+        kind(**{option: -1})
 
 
 # --- the consumers of Channels itself

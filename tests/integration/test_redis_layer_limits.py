@@ -100,8 +100,8 @@ async def test_a_channel_nobody_reads_is_buried_and_its_groups_are_left(
         assert len(await channels_of(client, prefix)) == 2
         clock.advance(61)
         await layer.group_send("g", {"type": "t", "n": 3})
-        await until(lambda: metrics.dropped_layer._value.get() == before + 2)
-        await layer.group_send("g", {"type": "t", "n": 4})  # behind the UNSUBSCRIBE, or nearly
+        await until(lambda: metrics.dropped_layer._value.get() == before + 3)
+        await layer.group_send("g", {"type": "t", "n": 4})  # after the UNSUBSCRIBE, or nearly
 
         async def all_are_left() -> bool:
             return not await channels_of(client, prefix)
@@ -177,3 +177,36 @@ async def test_threads_and_close_leave_no_connection(prefix: str) -> None:
         await layer.close()
         await watch.aclose()
         server.stop()
+
+
+async def test_only_channels_of_this_process_join_groups(prefix: str) -> None:
+    """As in the stock layer: messages of a group go to the queues of the process that joined."""
+    one: Any = RedisChannelLayer(hosts=[shared().url], prefix=prefix)
+    other: Any = RedisChannelLayer(hosts=[shared().url], prefix=prefix)
+    try:
+        foreign = await other.new_channel()
+        for channel in (foreign, "a-name", f"specific.{'0' * 16}.{'0' * 16}"):
+            with pytest.raises(RuntimeError, match=r"self\.channel_name"):
+                await one.group_add("g", channel)
+        assert "g" not in one._fanout
+        with pytest.raises(TypeError):
+            await one.group_add("a b", foreign)
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_what_is_given_up_is_unsubscribed(client: Redis, prefix: str) -> None:
+    """With no message that would find it."""
+    layer: Any = RedisChannelLayer(hosts=[shared().url], prefix=prefix, expiry=0.05)
+    try:
+        channel = await layer.new_channel(prefix)
+        await layer.group_add("g", channel)
+
+        async def nothing_is_left() -> bool:
+            return not await channels_of(client, prefix)
+
+        await until_told(nothing_is_left)
+        assert "g" not in layer._fanout
+    finally:
+        await layer.close()

@@ -195,3 +195,29 @@ def test_a_timeout_that_cuts_idle_connections(
 ) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS, "CONFIG": {"hosts": hosts}}}
     assert ids(checks.check_layer_timeouts()) == ["gateway.E003"] * found
+
+
+@pytest.mark.parametrize(
+    ("backend", "config", "names"),
+    [
+        (MEMORY, {"capacity": 0}, "capacity"),
+        (MEMORY, {"hosts": []}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"group_expiry": 5}, "group_expiry"),
+        (
+            "sockets.layers.redis.RedisChannelLayer",
+            {"hosts": [{"port": 1}], "expiry": -1},
+            "expiry",
+        ),
+        ("sockets.layers.memory.NoSuchLayer", {}, "NoSuchLayer"),
+    ],
+    ids=str,
+)
+def test_options_of_a_layer(
+    settings: LazySettings, backend: str, config: dict[str, Any], names: str
+) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
+    (found,) = checks.check_layer_options()
+    assert ids([found]) == ["gateway.E005"]
+    assert names in found.msg
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY, "CONFIG": {"capacity": 5}}}
+    assert not checks.check_layer_options()

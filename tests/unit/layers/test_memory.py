@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 from channels.exceptions import ChannelFull
 
 from sockets import metrics
+from sockets.layers import memory
 from sockets.layers.memory import MemoryChannelLayer
 from tests.unit.doubles import MovedClock
 
@@ -33,15 +37,15 @@ async def test_a_channel_that_nobody_reads_is_buried_visibly(
     assert dropped() == before + 1, "a full queue is counted"
     clock.advance(59)
     await layer.group_send("g", {"type": "t"})
-    assert not caplog.records, "slow is not dead"
+    assert "nobody has waited" not in caplog.text, "slow is not dead"
     clock.advance(1)
     with caplog.at_level(logging.WARNING):
         await layer.group_send("g", {"type": "t"})
-    assert "channel dead was not read for 60 s" in caplog.text
-    assert dropped() == before + 3
+    assert "channel dead: nobody has waited for a message of it for 60 s" in caplog.text
+    assert dropped() == before + 4, "two that it missed, and two that waited"
     await layer.group_send("g", {"type": "t"})
     await layer.group_send("h", {"type": "t"})
-    assert dropped() == before + 3, "it left its groups"
+    assert dropped() == before + 4, "it left its groups"
     assert not layer._queues
 
 
@@ -57,14 +61,16 @@ async def test_a_reader_that_takes_one_in_time_stays() -> None:
     assert "g" in layer._fanout
 
 
-async def test_a_full_channel_tells_a_direct_sender_and_is_not_buried() -> None:
+async def test_a_full_channel_tells_a_direct_sender_until_it_is_given_up() -> None:
     clock = MovedClock()
-    layer = MemoryChannelLayer(capacity=1, clock=clock)
+    layer = MemoryChannelLayer(capacity=1, expiry=60, clock=clock)
     await layer.send("c", {"type": "t", "n": 1})
-    clock.advance(1_000)
+    clock.advance(59)
     with pytest.raises(ChannelFull):
         await layer.send("c", {"type": "t"})
-    assert (await layer.receive("c"))["n"] == 1
+    clock.advance(1)
+    await layer.send("c", {"type": "t", "n": 2})
+    assert (await layer.receive("c"))["n"] == 2
 
 
 async def test_queues_go_with_their_last_message() -> None:
@@ -148,3 +154,62 @@ async def test_receivers_that_come_and_go_elsewhere_are_carried_home_too() -> No
     await asyncio.to_thread(lambda: asyncio.run(layer.group_discard_sink("g", sink)))
     await layer.group_send("g", {"type": "t", "n": 2})
     assert heard == [1]
+
+
+def in_a_thread(work: Callable[[], Awaitable[Any]]) -> Any:
+    """What `asyncio.run` of it gives in another thread, while this one runs no loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(_called(work))).result(30)
+
+
+async def _called(work: Callable[[], Awaitable[Any]]) -> Any:
+    return await work()
+
+
+def test_a_home_loop_that_does_not_run_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "HOME_TIMEOUT", 0.05)
+    layer = MemoryChannelLayer()
+    heard: list[int] = []
+    with closing(asyncio.new_event_loop()) as home:
+        home.run_until_complete(layer.group_add_sink("g", lambda m: heard.append(m["n"])))
+        for call in (layer.group_send, layer.send):
+            with pytest.raises(RuntimeError, match="Run that loop, or close it"):
+                in_a_thread(lambda call=call: call("g", {"type": "t", "n": 1}))  # type: ignore[misc]
+        home.run_until_complete(asyncio.sleep(0))
+        assert heard == [], "what has been refused is not delivered after all"
+        home.run_until_complete(layer.group_send("g", {"type": "t", "n": 2}))
+        assert heard == [2]
+
+
+def test_a_home_loop_that_runs_again_in_time_gets_it() -> None:
+    layer = MemoryChannelLayer()
+    heard: list[int] = []
+    with closing(asyncio.new_event_loop()) as home, ThreadPoolExecutor(1) as pool:
+        home.run_until_complete(layer.group_add_sink("g", lambda m: heard.append(m["n"])))
+        sending = pool.submit(lambda: asyncio.run(layer.group_send("g", {"type": "t", "n": 1})))
+        while not sending.done():
+            home.run_until_complete(asyncio.sleep(0.01))
+        sending.result()
+    assert heard == [1]
+
+
+def test_a_queue_moves_to_the_next_loop_with_its_messages() -> None:
+    layer = MemoryChannelLayer()
+
+    async def first() -> None:
+        waiting = asyncio.ensure_future(layer.receive("c"))
+        await layer.group_add("g", "c")
+        await asyncio.sleep(0)
+        for n in range(2):
+            await layer.group_send("g", {"type": "t", "n": n})
+        assert (await waiting)["n"] == 0
+
+    async def second() -> list[int]:
+        numbers = [(await layer.receive("c"))["n"]]
+        waiting = asyncio.ensure_future(layer.receive("c"))
+        await asyncio.sleep(0)
+        await layer.group_send("g", {"type": "t", "n": 2})
+        return [*numbers, (await waiting)["n"]]
+
+    asyncio.run(first())
+    assert asyncio.run(second()) == [1, 2]
