@@ -1,6 +1,7 @@
 """Close codes and error codes: the numbers and names that clients program against.
 
-A client decides by the code alone: 4000-4499 reconnect with back-off, 4500-4999 do not.
+A client decides by the code alone: 4500-4999 are a verdict, after any other it reconnects with
+back-off.
 Source: PROTOCOL section 3; RFC 6455 section 7.4 for the codes below 4000.
 """
 
@@ -40,12 +41,13 @@ ABNORMAL = 1006
 LOST = 4099
 """Only in the database: the process of this session died, nobody saw the socket close."""
 
-_RECONNECT_BELOW_4000 = frozenset({1001, ABNORMAL, 1011, 1012, 1013})
-
 
 def should_reconnect(code: int) -> bool:
-    """Whether a client that was closed with `code` should come back (with back-off)."""
-    return code in _RECONNECT_BELOW_4000 or 4000 <= code < 4500
+    """Whether a client that was closed with `code` should come back (with back-off).
+
+    Whatever is no verdict of ours is a lost line: proxies close with 1000, 1008, 1014 or no code.
+    """
+    return not 4500 <= code < 5000
 
 
 class ErrorCode(StrEnum):

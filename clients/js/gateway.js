@@ -11,6 +11,7 @@
  * Durable messages arrive once and in order, across reconnects too. What cannot be delivered is
  * announced by `reset`: load your state anew. To miss nothing between loading a page's data and
  * the first message, take the user's position on the server BEFORE the data and pass it here.
+ * Half a surrogate pair in what you send (text cut within an emoji) arrives as U+FFFD.
  */
 
 /** @typedef {{epoch: string, offset: number}} Position */
@@ -36,14 +37,19 @@ const SILENCE = 10_000; // ms that a ping may be late
 const ANSWER = 10_000; // ms for a reply
 const PROBE = 4_000; // ms for the reply that tells whether the line is alive
 const STABLE = 5_000; // ms online after which a loss counts as the first one again
+const QUIET = 5_000; // ms without a frame after which a page that is looked at again asks
+const LOOKED_AT = 2_000; // ms between two attempts that were made because somebody looked
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const ACK_EVERY = 1_000;
 const SENDABLE = /^[\w!#$%&'*+\-.^`|~]+$/; // a subprotocol, as RFC 9110 section 5.6.2 has tokens
 
-/** Whether a socket closed with `code` should come back; PROTOCOL section 3. @param {number} code */
+/**
+ * Whether a socket closed with `code` should come back: only 4500-4999 are a verdict. Everything
+ * else, 1000 and "no code" of a proxy too, is a lost line. @param {number} code
+ */
 export function shouldReconnect(code) {
-  return [1001, 1006, 1011, 1012, 1013].includes(code) || (code >= 4000 && code < 4500);
+  return !(code >= 4500 && code < 5000);
 }
 
 /** A request that was refused or lost. `code` is for programs. */
@@ -61,16 +67,21 @@ export class Gateway {
   /** @type {Position | undefined} The last position that this page has processed. */ position;
   /** @type {string} */ clientId;
 
-  #url; #getToken; #query;
+  #url; #getToken; #query; #tab;
   /** @type {WebSocket | undefined} */ #socket;
   /** @type {Map<string, Set<Function>>} */ #handlers = new Map();
   /** @type {Map<string, {resolve: Function, reject: Function, timer: any}>} */ #requests = new Map();
   #refs = 0;
   #attempt = 0; // counts connections, so that what belongs to an old one is recognised
   #failures = 0;
-  #onlineSince = 0;
+  /** @type {number | undefined} */ #onlineSince; // as performance.now() counts, like all times here
   #patience = HANDSHAKE; // ms without a frame until the server counts as gone
-  /** @type {number | undefined} */ #returnAt; // ms since the epoch, as `closing` announced
+  /** @type {number | undefined} */ #returnAt; // as `closing` announced
+  #lookedAt = -Infinity; // when somebody last looked at the page and it tried for that
+  #heardAt = { ticks: 0, clock: 0 }; // the last frame; ticks stop while some machines sleep
+  #probing = false;
+  #largest = Infinity; // bytes of a frame, as `welcome` says
+  #leave = () => {}; // stops listening to the page
   /** @type {Record<string, any>} */ #timers = {};
 
   /** Connects at once. @param {string | URL} url @param {Options} [options] */
@@ -78,15 +89,17 @@ export class Gateway {
     this.#url = url;
     this.#getToken = getToken;
     this.#query = query;
+    this.#tab = clientId === undefined ? tab(storage) : undefined;
     this.position = position;
-    this.clientId = clientId ?? tabId(storage);
-    for (const change of ["online", "offline"]) addEventListener(change, () => this.#networkChanged());
+    this.clientId = clientId ?? this.#tab?.take() ?? ulid();
     this.connect();
   }
 
   /**
-   * Listen to `message`, `reset`, `status` or `welcome`; returns what stops listening.
-   * @param {"message" | "reset" | "status" | "welcome"} name @param {(detail: any) => void} handler
+   * Listen to `message`, `reset`, `status`, `welcome` or `missed` (`{missed}`: so many ephemeral
+   * messages were lost, because this page read too slowly); returns what stops listening.
+   * @param {"message" | "reset" | "status" | "welcome" | "missed"} name
+   * @param {(detail: any) => void} handler
    */
   on(name, handler) {
     const handlers = this.#handlers.get(name) ?? new Set();
@@ -96,7 +109,8 @@ export class Gateway {
 
   /**
    * Send to the workers and the Django code that serve this user. Rejects with GatewayError:
-   * `offline` (nothing was sent), `disconnected` or `timeout` (unknown), or the server's own code.
+   * `offline` or `too_large` (nothing was sent), `disconnected` or `timeout` (unknown), or the
+   * server's own code.
    * @param {string} event @param {any} [data] @returns {Promise<any>}
    */
   send(event, data = null) {
@@ -113,7 +127,7 @@ export class Gateway {
     if (this.status.state === "closed" || this.status.state === "offline") this.#open();
   }
 
-  /** Leave, until `connect()`. */
+  /** Leave, until `connect()`; nothing on the page refers to this object any more. */
   close() {
     this.#drop(1000);
     this.#setStatus({ state: "closed", code: 1000, reason: "" });
@@ -121,6 +135,7 @@ export class Gateway {
 
   async #open() {
     clearTimeout(this.#timers.retry);
+    if (this.status.state === "closed") this.#enter();
     const attempt = ++this.#attempt;
     this.#patience = HANDSHAKE;
     this.#setStatus({ state: "connecting" });
@@ -162,13 +177,16 @@ export class Gateway {
       case "welcome":
         this.#patience = frame.heartbeat ? frame.heartbeat * 1000 + SILENCE : Infinity;
         this.#heard();
-        this.#onlineSince = Date.now();
+        this.#onlineSince = performance.now();
+        this.#returnAt = undefined;
+        this.#largest = frame.limits?.frame ?? Infinity;
         this.position = { epoch: frame.epoch, offset: frame.offset };
         this.#setStatus({ state: "online" });
         this.#emit("welcome", frame);
         if (frame.recovered === false) this.#emit("reset", this.position);
         break;
       case "message":
+        if (frame.missed) this.#emit("missed", { missed: frame.missed });
         if (frame.offset === undefined) this.#emit("message", frame);
         else if (this.position && frame.offset > this.position.offset) {
           this.#emit("message", frame);
@@ -184,12 +202,13 @@ export class Gateway {
         break;
       case "ping":
         this.#write({ type: "pong" });
+        if (frame.missed) this.#emit("missed", { missed: frame.missed });
         break;
       case "reply":
         this.#settle(String(frame.ref), frame);
         break;
       case "closing":
-        this.#returnAt = Date.now() + frame.reconnect_after * 1000;
+        this.#returnAt = performance.now() + frame.reconnect_after * 1000;
         break;
     }
   }
@@ -212,14 +231,14 @@ export class Gateway {
       this.#setStatus({ state: "closed", code, reason });
       return;
     }
-    if (this.#onlineSince && Date.now() - this.#onlineSince > STABLE) this.#failures = 0;
-    this.#onlineSince = 0;
+    const now = performance.now();
+    if (this.#onlineSince !== undefined && now - this.#onlineSince > STABLE) this.#failures = 0;
+    this.#onlineSince = undefined;
     // Full jitter: a thousand tabs that lost the same server do not return together.
     const backOff = Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures);
     const expired = code === 4003 && this.#failures === 0;
-    const planned = this.#returnAt && Math.max(0, this.#returnAt - Date.now());
+    const planned = this.#returnAt !== undefined && this.#returnAt > now ? this.#returnAt - now : undefined;
     const pause = planned ?? (expired ? 0 : backOff);
-    this.#returnAt = undefined;
     this.#failures += 1;
     this.#setStatus({ state: "offline", retryAt: Date.now() + pause, code, reason });
     // A handler of `status` may have connected or closed already.
@@ -243,25 +262,82 @@ export class Gateway {
 
   /** The server is alive: wait for the next sign. */
   #heard() {
+    this.#heardAt = { ticks: performance.now(), clock: Date.now() };
     clearTimeout(this.#timers.silence);
     if (this.#patience < Infinity)
       this.#timers.silence = setTimeout(() => this.#lost(1006, "silent"), this.#patience);
   }
 
+  /** Listen to the page, and take this tab's id; `#leave` is how both end. */
+  #enter() {
+    const changed = () => this.#networkChanged();
+    const looked = () => this.#looked();
+    const visible = () => document.visibilityState === "visible" && this.#looked();
+    /** @type {[EventTarget | undefined, string, (event: any) => void][]} */
+    const listeners = [
+      [globalThis, "online", changed],
+      [globalThis, "offline", changed],
+      [globalThis, "focus", looked],
+      [globalThis, "pageshow", looked],
+      [globalThis.document, "visibilitychange", visible], // a worker has no document
+    ];
+    const tab = this.#tab;
+    if (tab) {
+      // After a close the id is free: another on this page may have it by now.
+      if (this.#attempt > 0) this.clientId = tab.take() ?? ulid();
+      listeners.push([globalThis, "pagehide", () => tab.keep(this.clientId)]);
+      listeners.push([globalThis, "pageshow", (event) => event.persisted && tab.take()]);
+    }
+    for (const [target, name, listener] of listeners) target?.addEventListener(name, listener);
+    this.#leave = () => {
+      for (const [target, name, listener] of listeners) target?.removeEventListener(name, listener);
+      tab?.keep(this.clientId);
+      this.#leave = () => {};
+    };
+  }
+
   /** The machine changed its network: do not wait for a time-out to find out what that means. */
   #networkChanged() {
     if (this.status.state === "offline" && navigator.onLine) this.#open();
-    if (this.status.state !== "online") return;
+    if (this.status.state === "online") this.#probe("network changed");
+  }
+
+  /** Somebody looks at the page again, perhaps after a sleep: what they see should be true soon. */
+  #looked() {
+    const now = performance.now();
+    if (this.status.state === "online") {
+      const { ticks, clock } = this.#heardAt;
+      if (Math.max(now - ticks, Date.now() - clock) >= QUIET) this.#probe("no answer");
+    } else if (this.status.state === "offline") {
+      if (now < (this.#returnAt ?? 0) || now - this.#lookedAt < LOOKED_AT) return;
+      this.#lookedAt = now;
+      this.#open();
+    }
+  }
+
+  /** Find out whether the line is alive. @param {string} reason  of the loss, if it is not */
+  #probe(reason) {
+    if (this.#probing) return;
+    this.#probing = true;
     const attempt = this.#attempt;
-    const dead = () => attempt === this.#attempt && this.#lost(1006, "network changed");
-    this.#request({ type: "sessions" }, PROBE).catch((error) => error.code === "timeout" && dead());
+    // An `ack` says nothing new, and its answer is the smallest that there is.
+    this.#request({ type: "ack", ...this.position }, PROBE)
+      .catch((error) => {
+        if (error.code === "timeout" && attempt === this.#attempt) this.#lost(1006, reason);
+      })
+      .finally(() => (this.#probing = false));
   }
 
   /** @param {Record<string, any>} frame @param {number} [timeout] @returns {Promise<any>} */
   #request(frame, timeout = ANSWER) {
     return new Promise((resolve, reject) => {
       const ref = String(++this.#refs);
-      if (this.status.state !== "online" || !this.#write({ ...frame, ref }))
+      const text = encode({ ...frame, ref });
+      if (this.status.state === "online" && !fits(text, this.#largest)) {
+        const remedy = `a frame has at most ${this.#largest} bytes: send less, or where it can be had`;
+        return reject(new GatewayError("too_large", remedy));
+      }
+      if (this.status.state !== "online" || !this.#send(text))
         return reject(new GatewayError("offline", "not connected"));
       const late = { error: { code: "timeout", message: "no answer" } };
       const timer = setTimeout(() => this.#settle(ref, late), timeout);
@@ -281,14 +357,20 @@ export class Gateway {
 
   /** @param {Record<string, any>} frame @returns {boolean} whether it left */
   #write(frame) {
+    return this.#send(encode(frame));
+  }
+
+  /** @param {string} text @returns {boolean} whether it left */
+  #send(text) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(JSON.stringify(frame));
+    this.#socket.send(text);
     return true;
   }
 
   /** @param {Status} status */
   #setStatus(status) {
     this.status = status;
+    if (status.state === "closed") this.#leave();
     this.#emit("status", status);
   }
 
@@ -304,25 +386,48 @@ export class Gateway {
   }
 }
 
+// What JSON.stringify escapes; the group is half of a surrogate pair (two halves only JSON.rawJSON brings).
+const ESCAPE = /\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)/g;
+
+/**
+ * JSON whose text is well-formed, members' names too: half a surrogate pair becomes U+FFFD, as
+ * `toWellFormed` does. @param {any} frame @returns {string}
+ */
+function encode(frame) {
+  return JSON.stringify(frame).replace(ESCAPE, (escape, half) => (half ? "\ufffd" : escape));
+}
+
+/** Whether the text has at most so many bytes of UTF-8. @param {string} text @param {number} limit */
+function fits(text, limit) {
+  if (text.length > limit) return false;
+  return text.length * 3 <= limit || new TextEncoder().encode(text).length <= limit;
+}
+
 const STORED = "gateway.client_id";
 
 /**
- * A ULID that a tab keeps over reloads and that no other tab has. Duplicating a tab copies its
- * sessionStorage, so the id is there only while no page uses it: taken at the start, put back when
- * the page goes.
- * @param {Storage} [storage] @returns {string}
+ * Where a tab keeps its ULID over reloads. Duplicating a tab copies its sessionStorage, so the id
+ * is in there only while no page uses it: taken at the start, kept when the page goes. A storage
+ * that is forbidden means a new id for each page. @param {Storage} [storage]
  */
-function tabId(storage) {
-  try {
-    const store = storage ?? sessionStorage;
-    const id = store.getItem(STORED) ?? ulid();
-    store.removeItem(STORED);
-    addEventListener("pagehide", () => store.setItem(STORED, id));
-    addEventListener("pageshow", (event) => event.persisted && store.removeItem(STORED));
-    return id;
-  } catch {
-    return ulid(); // storage is forbidden here: a new id for each page
-  }
+function tab(storage) {
+  return {
+    /** @returns {string | undefined} */
+    take() {
+      try {
+        const store = storage ?? sessionStorage;
+        const id = store.getItem(STORED) ?? undefined;
+        store.removeItem(STORED);
+        return id;
+      } catch {}
+    },
+    /** @param {string} id */
+    keep(id) {
+      try {
+        (storage ?? sessionStorage).setItem(STORED, id);
+      } catch {}
+    },
+  };
 }
 
 /** @returns {string} 48 bits of time, 80 of chance, in Crockford's base 32 */

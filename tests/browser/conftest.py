@@ -15,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, wait_for
+from tests.browser.script import script as script  # a fixture
 
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "chromium"

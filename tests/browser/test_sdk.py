@@ -2,114 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, WebSocketRoute
+from playwright.async_api import Browser
 
 from sockets.codes import CloseCode, should_reconnect
-from tests.acceptance.gateway import ROOT
-
-PAGE, SOCKET = "http://sdk.test/", "ws://sdk.test/ws/client/"
-HEARTBEAT = 25
-
-
-class Script:
-    """The server's end: `sockets` that were opened, `frames` that came, what `welcome` says."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.sockets: list[WebSocketRoute] = []
-        self.frames: list[dict[str, Any]] = []
-        self.welcome: dict[str, Any] | None = {
-            "type": "welcome", "epoch": "e1", "offset": 5, "recovered": None, "heartbeat": HEARTBEAT
-        }  # fmt: skip
-
-    def opened(self, socket: WebSocketRoute) -> None:
-        self.sockets.append(socket)
-        socket.on_message(lambda text: self.frames.append(json.loads(text)))
-        if self.welcome:
-            self.say(**self.welcome)
-
-    def say(self, **frame: Any) -> None:
-        self.sockets[-1].send(json.dumps(frame))
-
-    async def close(self, code: int) -> None:
-        await self.sockets[-1].close(code=code, reason="test")
-
-    def query(self) -> dict[str, str]:
-        """Of the last handshake."""
-        return {
-            name: values[-1]
-            for name, values in parse_qs(urlsplit(self.sockets[-1].url).query).items()
-        }
-
-    def sent(self, type: str) -> list[dict[str, Any]]:
-        return [frame for frame in self.frames if frame["type"] == type]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            # What comes through Chromium sets no event of ours.
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-    async def connect(self, options: str = "", url: str = SOCKET) -> None:
-        """Make `window.gateway`; everything it says is kept in `window.heard`."""
-        await self.page.evaluate(
-            f"""async () => {{
-              const sdk = await import("/gateway.js");
-              window.tokens = 0;
-              window.heard = {{ status: [], message: [], reset: [] }};
-              window.gateway = new sdk.Gateway("{url}", {{
-                getToken: async () => `token-${{++window.tokens}}`, {options} }});
-              for (const [name, list] of Object.entries(window.heard))
-                window.gateway.on(name, (detail) => list.push(structuredClone(detail)));
-            }}"""
-        )
-
-    async def heard(self, name: str) -> Any:
-        return await self.page.evaluate("name => window.heard[name]", name)
-
-    async def becomes(self, state: str) -> dict[str, Any]:
-        """Wait for a status; returns it."""
-        await self.page.wait_for_function(
-            "state => window.gateway.status.state === state", arg=state, timeout=10_000
-        )
-        status: dict[str, Any] = await self.page.evaluate("window.gateway.status")
-        return status
-
-    async def position(self) -> Any:
-        return await self.page.evaluate("window.gateway.position")
-
-
-async def serve(route: Route) -> None:
-    if route.request.url.endswith("/gateway.js"):
-        await route.fulfill(
-            path=ROOT / "clients" / "js" / "gateway.js", content_type="text/javascript"
-        )
-    else:
-        await route.fulfill(body="<title>test</title>", content_type="text/html")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def script(browser: Browser) -> AsyncIterator[Script]:
-    page = await browser.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    # The page's clock stands still: only a test moves it.
-    await page.clock.install(time=0)
-    script = Script(page)
-    await page.route("**/*", serve)
-    await page.route_web_socket("**/ws/client/**", script.opened)
-    await page.goto(PAGE)
-    await page.clock.pause_at(1_000_000_000)
-    yield script
-    assert errors == []
+from tests.browser.script import HEARTBEAT, PAGE, SOCKET, Script, serve
 
 
 async def test_the_handshake(script: Script) -> None:
@@ -193,7 +90,7 @@ async def test_pings_are_answered_and_acks_are_rare(script: Script) -> None:
 
 
 async def test_close_codes_mean_what_the_server_means(script: Script) -> None:
-    codes = [*CloseCode, 1001, 1006, 1011, 3000, 3999, 4000, 4499, 4500, 4999]
+    codes = [*CloseCode, *range(1000, 1016), 3000, 3999, 4000, 4499, 4500, 4999]
     verdicts = await script.page.evaluate(
         """async (codes) => { const { shouldReconnect } = await import("/gateway.js");
           return codes.map(shouldReconnect); }""",
@@ -388,7 +285,7 @@ async def test_a_line_that_died_with_the_network_is_found_out_soon(script: Scrip
     await script.connect()
     await script.becomes("online")
     await script.page.evaluate("dispatchEvent(new Event('online'))")
-    await script.until(lambda: bool(script.sent("sessions")))  # the probe, never answered
+    await script.until(lambda: bool(script.sent("ack")))  # the probe, never answered
     await script.page.clock.fast_forward(4100)
     assert (await script.heard("status"))[-1]["reason"] == "network changed"
 
