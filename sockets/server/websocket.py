@@ -237,13 +237,15 @@ class GatewayWebSocket(WebSocketProtocol):
             transport.resumeProducing()
 
     def _parse(self, data: bytes) -> None:
-        if self.state == _CLOSING:
+        if self.state in (_CLOSING, _CLOSED):
             self._after_close += len(data)
             if self._after_close > MAX_AFTER_CLOSE:
                 # Whoever goes on sending is not read: it has until CLOSE_TIMEOUT to read us.
                 self._deaf = True
                 self._unparsed.clear()
                 self.transport.pauseProducing()
+                return
+            if self.state == _CLOSED:
                 return
         self._dataReceived(data)  # autobahn's own, without the coloured strings of a debug line
 
@@ -320,6 +322,26 @@ class GatewayWebSocket(WebSocketProtocol):
         data unread that is a reset, which takes our close frame away from the peer."""
         if self.state != _CLOSING:
             super()._fail_connection(code, reason)
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        done = super().onCloseFrame(code, reasonRaw)
+        if self.failedByMe:
+            # autobahn takes a malformed Close for one of 1000; what ended it is our own code.
+            self.remoteCloseCode, self.remoteCloseReason = self.localCloseCode, None
+        return done
+
+    def dropConnection(self, abort: bool = False) -> None:
+        # autobahn resets a peer whose Close comes after ours; what we have written may still be
+        # on its way then, and always is where that Close itself is the violation we answer.
+        super().dropConnection(abort and not self.wasClean)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        if not abort and self.failedByMe and self.transport is not None:
+            # Who breaks the protocol may send on, and unread data would turn the end into a reset.
+            self.transport.loseWriteConnection()
+            self._go_on()
+        else:
+            super()._closeConnection(abort)
 
     def abort(self) -> None:
         """Cut the connection."""
