@@ -32,10 +32,13 @@ _CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
 _OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 _LATER = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
 _warned = False
+# A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
+_CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
+_WORKERS = {"/ws/worker": _WORKER, "/ws/worker/": _WORKER}
 _ROUTES = {
-    Surface.PUBLIC: {"/": _CLIENT, "/ws/client/": _CLIENT},
-    Surface.PRIVATE: {"/": _WORKER, "/ws/worker/": _WORKER},
-    Surface.BOTH: {"/": _CLIENT, "/ws/client/": _CLIENT, "/ws/worker/": _WORKER},
+    Surface.PUBLIC: _CLIENTS,
+    Surface.PRIVATE: {"/": _WORKER} | _WORKERS,
+    Surface.BOTH: _CLIENTS | _WORKERS,
 }
 
 

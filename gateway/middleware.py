@@ -22,7 +22,7 @@ from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
 from sockets import audit, metrics
-from sockets.http.paths import keep_segments
+from sockets.http.paths import keep_segments, other_slash
 from sockets.http.problems import of_text, problem
 from sockets.types import Surface
 
@@ -106,15 +106,17 @@ class ProblemMiddleware(Middleware):
         if not is_api(request):
             response: Answer = self.get_response(request)
             return response
-        return self._later(request) if self.is_async else _told(self.get_response(request))
+        if self.is_async:
+            return self._later(request)
+        return _told(request, self.get_response(request))
 
     async def _later(self, request: HttpRequest) -> HttpResponseBase:
-        return _told(await self.get_response(request))
+        return _told(request, await self.get_response(request))
 
 
-def _told(response: Any) -> HttpResponseBase:
+def _told(request: HttpRequest, response: Any) -> HttpResponseBase:
     metrics.count_api_request(response.status_code)
-    return of_text(response)
+    return of_text(response, other_slash(request) if response.status_code == 404 else "")
 
 
 class StaticMiddleware(ServeStaticMiddleware):

@@ -12,6 +12,8 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
+from sockets.http.paths import other_slash
+
 SDK = Path(settings.BASE_DIR, "clients", "js", "gateway.js")
 
 
@@ -57,8 +59,9 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404: what exists is nobody's business."""
-    return _short(404, "Not found")
+    """404: what exists is nobody's business, but for who has missed a slash."""
+    meant = other_slash(request)
+    return _short(404, f"Not found: it is {meant}" if meant else "Not found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.http import HttpRequest
+from django.urls import is_valid_path
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT = {b"2f": b"%2F", b"25": b"%25"}
@@ -38,6 +39,15 @@ def keep_segments(request: HttpRequest) -> None:
     path = raw.partition(b"?")[0]
     decoded = _ESCAPE.sub(_decode, path)
     request.path_info = decoded.decode("utf-8", "replace")
+
+
+def other_slash(request: HttpRequest) -> str:
+    """The request's path with its last slash taken away or added, if that one is there; else ""."""
+    path = request.path_info
+    other = path[:-1] if path.endswith("/") else f"{path}/"
+    if other == "/api/v1/" or not is_valid_path(other, getattr(request, "urlconf", None)):
+        return ""
+    return quote(other, safe="/%")
 
 
 def _decode(found: re.Match[bytes]) -> bytes:

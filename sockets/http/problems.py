@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -69,11 +72,34 @@ def _code(kind: type[GatewayError]) -> str:
 
 def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
     """Which members are wrong, and why; what was sent is not repeated."""
+    body = None
+    with suppress(ValueError):
+        body = json.loads(request.body or b"null")
     errors = [
-        {"where": ".".join(map(str, one["loc"])), "message": one["msg"]} for one in error.errors
+        {"where": ".".join(_place(one, body)), "message": one["msg"]} for one in error.errors[:100]
     ]
     first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "not valid"
-    return problem(422, first, code="invalid_request", errors=errors[:100])
+    return problem(422, first, code="invalid_request", errors=errors)
+
+
+def _place(error: dict[str, Any], body: Any) -> Iterator[str]:
+    """Where it is in what was sent. The framework has names of its own in between: of the argument
+    that takes the body, and of each type that a value could have had."""
+    where, *path = error["loc"]
+    yield str(where)
+    if where != "body":
+        yield from map(str, path)
+        return
+    for index, name in enumerate(path[1:], start=2):
+        has = name in body if isinstance(body, dict) else _within(body, name)
+        if has or (index == len(path) and error["type"] == "missing"):
+            yield str(name)
+        if has:
+            body = body[name]
+
+
+def _within(body: Any, index: object) -> bool:
+    return isinstance(body, list) and isinstance(index, int) and 0 <= index < len(body)
 
 
 def of_http(request: HttpRequest, error: Any) -> HttpResponse:
@@ -87,11 +113,15 @@ def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
     return problem(401, detail, code="unauthorized")
 
 
-def of_text(response: HttpResponse) -> HttpResponse:
-    """An error that Django answers by itself (no such path, another method), as a problem."""
+def of_text(response: HttpResponse, meant: str = "") -> HttpResponse:
+    """An error that Django answers by itself (no such path, another method), as a problem.
+
+    `meant`: the path that there is, where the one that was asked for is not there.
+    """
     if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE:
         return response
-    detail = {404: "there is no such path: see /api/v1/docs", 405: "another method is meant"}.get(
+    there = f"it is {meant}" if meant else "see /api/v1/docs"
+    detail = {404: f"there is no such path: {there}", 405: "another method is meant"}.get(
         response.status_code, response.reason_phrase
     )
     made = problem(response.status_code, detail, code=f"http_{response.status_code}")

@@ -34,6 +34,7 @@ class ApiKey(HttpBearer):
     def __call__(self, request: HttpRequest) -> Any:
         """As ninja's, which with DEBUG logs what is no Bearer token, and may be a key."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        token = token.strip()  # RFC 9110 section 11.4: one space or several
         return self.authenticate(request, token) if scheme.lower() == "bearer" else None
 
     async def authenticate(self, request: HttpRequest, token: str) -> Key | None:

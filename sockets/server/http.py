@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from daphne.http_protocol import WebRequest
 
+from sockets.server.target import date_now, phrase_of
 from sockets.types import AtDoor
 
 if TYPE_CHECKING:
@@ -80,6 +81,14 @@ class GatewayRequest(WebRequest):
             )
             self.registerProducer(self, True)
         super().handle_reply(message)
+        # Twisted writes the head with the body's first part.
+        starts = message.get("type") == "http.response.start" and alive
+        if starts and not self.responseHeaders.hasHeader(b"date"):
+            self.setHeader(b"Date", date_now().encode())
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        # Twisted's list of phrases ends in 1999.
+        super().setResponseCode(code, message or phrase_of(code).encode())
 
     def finish(self) -> None:
         if self.producer is not None:

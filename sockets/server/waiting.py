@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
@@ -20,6 +19,7 @@ from sockets.addresses import neighbourhood
 from sockets.door import turned_away
 from sockets.server.idle import IdleRoom
 from sockets.server.reactor import reactor
+from sockets.server.target import date_now, phrase_of, split_target
 from sockets.types import AtDoor, Surface
 
 SLOWEST_BODY: Final = 10_000
@@ -126,6 +126,8 @@ class GatewayChannel(HTTPChannel):
         if (wrong := self._ambiguity()) is not None:
             self.refuse(400, wrong, AtDoor.MALFORMED)
             return
+        if not self._read_target():
+            return
         path: Any = self._path  # Twisted's annotation is of something else
         if self._is_handshake() and b";" in path.partition(b"?")[0]:
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
@@ -188,7 +190,8 @@ class GatewayChannel(HTTPChannel):
     def _answer(self, status: int, text: str) -> None:
         body = f"{text}\n".encode()
         head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            f"HTTP/1.1 {status} {phrase_of(status)}",
+            f"Date: {date_now()}",
             "Connection: close",
             *(["Retry-After: 5"] if status == 503 else []),
             "Content-Type: text/plain; charset=utf-8",
@@ -231,6 +234,21 @@ class GatewayChannel(HTTPChannel):
             if self.length != 0:
                 return "A WebSocket handshake has no body."
         return None
+
+    def _read_target(self) -> bool:
+        """From here on the target is a path, whose host is the Host; False: it is refused."""
+        headers = self.requests[-1].requestHeaders
+        given = headers.getRawHeaders(b"host")
+        target: Any = self._path  # Twisted's annotation is of something else
+        try:
+            path, host = split_target(target, given[0] if given else None)
+        except ValueError as error:
+            self.refuse(400, str(error), AtDoor.MALFORMED)
+            return False
+        self._path = path  # type: ignore[assignment]
+        if host is not None and not given:
+            headers.setRawHeaders(b"host", [host])  # HTTP/1.0: the rules for hosts hold for it too
+        return True
 
     def _is_handshake(self) -> bool:
         given = self.requests[-1].requestHeaders.getRawHeaders(b"upgrade")

@@ -11,7 +11,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
@@ -24,6 +23,7 @@ from sockets.conf import Conf
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write, cut_reason
 from sockets.protocol.rate import Bucket
+from sockets.server.target import date_now, phrase_of
 from sockets.types import Kind, Surface
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def serverAccept(self, subprotocol: str | None = None, headers: Any = ()) -> None:
         """Accept, with the headers that stock daphne drops."""
-        named: dict[str, list[str]] = {}
+        named: dict[str, list[str]] = {"Date": [date_now()]}
         for name, value in headers:
             named.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         self.handshake_deferred.callback((subprotocol, named))
@@ -117,7 +117,7 @@ class GatewayWebSocket(WebSocketProtocol):
     def _refuse_handshake(self) -> None:
         """The ASGI extension: a status instead of a handshake. No body: browsers show none."""
         status, _ = self._refusal
-        deny = ConnectionDeny(code=status, reason=HTTPStatus(status).phrase)
+        deny = ConnectionDeny(code=status, reason=phrase_of(status))
         self.handshake_deferred.errback(deny)
         del self.handshake_deferred
         self.server.protocol_disconnected(self)
@@ -128,7 +128,8 @@ class GatewayWebSocket(WebSocketProtocol):
         status, headers = self._refusal
         if code == status:
             responseHeaders = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers]
-        super().failHandshake(reason, code, responseHeaders)
+        dated = [*(responseHeaders or ()), ("Date", date_now())]
+        super().failHandshake(reason, code, dated)
 
     # --- outbound
 
@@ -237,13 +238,15 @@ class GatewayWebSocket(WebSocketProtocol):
             transport.resumeProducing()
 
     def _parse(self, data: bytes) -> None:
-        if self.state == _CLOSING:
+        if self.state in (_CLOSING, _CLOSED):
             self._after_close += len(data)
             if self._after_close > MAX_AFTER_CLOSE:
                 # Whoever goes on sending is not read: it has until CLOSE_TIMEOUT to read us.
                 self._deaf = True
                 self._unparsed.clear()
                 self.transport.pauseProducing()
+                return
+            if self.state == _CLOSED:
                 return
         self._dataReceived(data)  # autobahn's own, without the coloured strings of a debug line
 
@@ -320,6 +323,26 @@ class GatewayWebSocket(WebSocketProtocol):
         data unread that is a reset, which takes our close frame away from the peer."""
         if self.state != _CLOSING:
             super()._fail_connection(code, reason)
+
+    def onCloseFrame(self, code: Any, reasonRaw: Any) -> Any:
+        done = super().onCloseFrame(code, reasonRaw)
+        if self.failedByMe:
+            # autobahn takes a malformed Close for one of 1000; what ended it is our own code.
+            self.remoteCloseCode, self.remoteCloseReason = self.localCloseCode, None
+        return done
+
+    def dropConnection(self, abort: bool = False) -> None:
+        # autobahn resets a peer whose Close comes after ours; what we have written may still be
+        # on its way then, and always is where that Close itself is the violation we answer.
+        super().dropConnection(abort and not self.wasClean)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        if not abort and self.failedByMe and self.transport is not None:
+            # Who breaks the protocol may send on, and unread data would turn the end into a reset.
+            self.transport.loseWriteConnection()
+            self._go_on()
+        else:
+            super()._closeConnection(abort)
 
     def abort(self) -> None:
         """Cut the connection."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import Gateway
+from tests.acceptance.gateway import Gateway, wait_for
 from tests.acceptance.peers import RawClient, client, http_get, masked, refused, upgrade
 
 PONG = b'{"type":"pong"}'
@@ -115,6 +115,57 @@ def test_an_unmasked_frame_gets_1002(shared_gateway: Gateway) -> None:
     with raw(shared_gateway) as peer:
         peer.socket.sendall(b"\x81\x02hi")
         assert peer.read_until_close()[0] == 1002
+
+
+def close_frame(code: int, reason: bytes = b"") -> bytes:
+    return masked(code.to_bytes(2, "big") + reason, opcode=8)
+
+
+MALFORMED_CLOSES = {
+    **{f"code {code}": (close_frame(code), 1002) for code in (0, 999, 1004, 1005, 1006, 1015)},
+    **{f"code {code}": (close_frame(code), 1002) for code in (1016, 2000, 2999, 5000, 65_535)},
+    "a code nobody has, with a reason": (close_frame(999, b"bye"), 1002),
+    "one byte": (masked(b"\x03", opcode=8), 1002),
+    "a reason that is not UTF-8": (close_frame(1000, b"\xff\xfe"), 1007),
+    "a reason cut within a character": (close_frame(4000, "한".encode()[:2]), 1007),
+    "a reason with half a pair": (close_frame(1000, b"\xed\xa0\xbd"), 1007),
+    "a fragment": (b"\x08" + close_frame(1000)[1:], 1002),
+    "a reserved bit": (b"\xc8" + close_frame(1000)[1:], 1002),
+    "unmasked": (b"\x88\x02\x03\xe8", 1002),
+    "126 bytes": (close_frame(1000, b"x" * 124), 1002),
+}
+
+
+@pytest.mark.parametrize(("frame", "code"), MALFORMED_CLOSES.values(), ids=MALFORMED_CLOSES)
+@pytest.mark.parametrize("then", [b"", PONG, b"x" * 20_000], ids=["", "goes on", "floods"])
+def test_a_malformed_close_is_answered_and_not_reset(
+    shared_gateway: Gateway, frame: bytes, code: int, then: bytes
+) -> None:
+    with raw(shared_gateway) as peer:
+        peer.socket.sendall(frame + (masked(then) * 20 if then else b""))
+        assert peer.read_until_close()[0] == code
+        assert peer.socket.recv(1) == b"", "an orderly end"
+
+
+def test_a_proper_close_is_answered_by_its_like(shared_gateway: Gateway) -> None:
+    for code in (1000, 1001, 1003, 3000, 4999):
+        with raw(shared_gateway) as peer:
+            peer.socket.sendall(close_frame(code, "안녕".encode()))
+            assert peer.read_until_close()[0] in (code, 1000)
+            assert peer.socket.recv(1) == b""
+    with raw(shared_gateway) as peer:
+        peer.send_frame(b"", opcode=8)
+        assert peer.read_frame()[0] == 8
+        assert peer.socket.recv(1) == b""
+
+
+async def test_the_row_of_a_malformed_close_says_what_it_was(shared_gateway: Gateway) -> None:
+    with raw(shared_gateway, "broken-close") as peer:
+        peer.socket.sendall(close_frame(999))
+        assert peer.read_until_close()[0] == 1002
+    ended = "user = 'broken-close' and disconnected_at is not null"
+    (row,) = wait_for(lambda: shared_gateway.rows(ended), "the row")
+    assert row["close_code"] == 1002
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 from contextlib import ExitStack
@@ -283,3 +284,115 @@ async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so
         assert "Traceback" not in gateway.log()
         stack.close()
         wait_for(lambda: upgrade(port).status == 101, "it to heal")
+
+
+def head_of(port: int, given: bytes) -> bytes:
+    """The answer's head."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        peer.sendall(given)
+        found = b""
+        while b"\r\n\r\n" not in found and (data := peer.recv(65_536)):
+            found += data
+    return found.partition(b"\r\n\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/healthz", "localhost", 200),
+        ("http://localhost/healthz?x=http://y", "localhost", 200),
+        ("HTTP://LOCALHOST:80/healthz", "localhost", 200),
+        ("https://localhost:443/healthz", "localhost", 200),
+        ("http://localhost/admin/login/", "localhost", 200),
+        ("http://localhost", "localhost", 404),
+        ("http://evil.example/admin/login/", "evil.example", 400),
+        ("http://localhost/healthz", "evil.example", 400),
+        ("http://evil.example/healthz", "localhost", 400),
+        ("http://user@localhost/healthz", "localhost", 400),
+        ("http:///healthz", "localhost", 400),
+        ("ftp://localhost/healthz", "localhost", 400),
+        ("localhost:80", "localhost", 400),
+    ],
+)
+def test_an_address_as_target_is_served_as_its_path(
+    shared_gateway: Gateway, target: str, host: str, status: int
+) -> None:
+    given = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    assert answers(shared_gateway.worker_port, given) == [status]
+
+
+def test_the_host_of_a_target_counts_where_there_is_no_other(shared_gateway: Gateway) -> None:
+    for host, status in (("localhost", 200), ("evil.example", 400)):
+        given = f"GET http://{host}/admin/login/ HTTP/1.0\r\n\r\n".encode()
+        assert answers(shared_gateway.worker_port, given) == [status]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GET + b"\r\n",
+        GET.replace(b"healthz", b"nowhere") + b"\r\n",
+        GET + b"Host: other\r\n\r\n",
+        GET + b"Content-Length: 999999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HANDSHAKE + b"\r\n",
+        b"GET /nowhere HTTP/1.1\r\n" + HANDSHAKE + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HANDSHAKE.replace(b"13", b"99") + b"\r\n",
+    ],
+    ids=ascii,
+)
+def test_every_answer_has_one_date(shared_gateway: Gateway, given: bytes) -> None:
+    for port in (shared_gateway.client_port, shared_gateway.worker_port):
+        assert head_of(port, given).lower().count(b"\r\ndate: ") == 1
+
+
+CALL = (
+    b"POST /api/v1/messages/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\n"
+)
+
+
+def test_422_has_its_name_and_says_where_in_the_body(shared_gateway: Gateway) -> None:
+    body = b'{"messages": [{"user": "1", "event": "e"}, {"event": 7, "message": 1}]}'
+    for spaces in (b" ", b"   "):
+        given = b"%sAuthorization: Bearer%s%s\r\nContent-Length: %d\r\n\r\n%s" % (
+            *(CALL, spaces, API_KEY.encode(), len(body), body),
+        )
+        head = head_of(shared_gateway.worker_port, given)
+        assert head.startswith(b"HTTP/1.1 422 Unprocessable Content\r\n")
+    key = {"Authorization": f"Bearer   {API_KEY}", "Content-Type": "application/json"}
+    status, answer = http_get(
+        shared_gateway.worker_port, "/api/v1/messages/batch", method="POST", body=body, headers=key
+    )
+    assert status == 422
+    places = {one["where"] for one in json.loads(answer)["errors"]}
+    assert places == {f"body.messages.1.{name}" for name in ("user", "event", "message")}
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/healthz/", "/healthz"),
+        ("/readyz/", "/readyz"),
+        ("/api/v1/docs/", "/api/v1/docs"),
+        ("/api/v1/users/a%2Fb/", "/api/v1/users/a%2Fb"),
+        ("/nowhere/", None),
+    ],
+)
+def test_a_slash_too_many_is_told(shared_gateway: Gateway, path: str, meant: str | None) -> None:
+    status, body = http_get(shared_gateway.worker_port, path)
+    assert status == 404
+    assert (f"it is {meant}".encode() in body) if meant else b"it is" not in body
+
+
+def test_sockets_need_no_slash_at_the_end(shared_gateway: Gateway) -> None:
+    assert upgrade(shared_gateway.client_port, "/ws/client?user_id=kim").status == 101
+    assert upgrade(shared_gateway.worker_port, "/ws/worker").status == 101
+
+
+def test_operations_have_names_that_make_good_clients(shared_gateway: Gateway) -> None:
+    status, body = http_get(shared_gateway.worker_port, "/api/v1/openapi.json")
+    found = [one for path in json.loads(body)["paths"].values() for one in path.values()]
+    names = [one["operationId"] for one in found]
+    assert status == 200 and {"notify_user", "get_task", "list_nodes"} <= set(names)
+    assert len(set(names)) == len(names) and all(len(one["tags"]) == 1 for one in found)
+    assert not any(name.startswith("sockets") for name in names)

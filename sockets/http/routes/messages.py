@@ -39,6 +39,7 @@ IdempotencyKey = Header(
     response=ReceiptOut,
     auth=ApiKey(NOTIFY),
     summary="Notify every session of a user",
+    operation_id="notify_user",
 )
 async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
@@ -62,6 +63,7 @@ async def notify(
     response=ReceiptsOut,
     auth=ApiKey(NOTIFY),
     summary="Notify many, each with its message",
+    operation_id="notify_batch",
 )
 async def notify_batch(
     request: HttpRequest, batch: BatchIn, key: Key | None = IdempotencyKey
@@ -75,7 +77,11 @@ async def notify_batch(
 
 
 @router.post(
-    "/broadcast", response=ReceiptOut, auth=ApiKey(NOTIFY), summary="Tell every connected client"
+    "/broadcast",
+    response=ReceiptOut,
+    auth=ApiKey(NOTIFY),
+    summary="Tell every connected client",
+    operation_id="broadcast",
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
@@ -88,6 +94,7 @@ async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     response=MessagesOut,
     auth=ApiKey(PRESENCE),
     summary="Read a user's recent messages",
+    operation_id="read_messages",
 )
 async def read(
     request: HttpRequest,

@@ -23,6 +23,7 @@ router = Router()
     tags=["Tasks"],
     summary="Give work to one live worker",
     openapi_extra={"responses": {"409": {"description": "Another task has this `task_id`."}}},
+    operation_id="assign_task",
 )
 async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     """Answers when a worker has accepted; 503 with the load of the key's pools when none is free.
@@ -52,6 +53,7 @@ async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     auth=ApiKey(TASKS),
     tags=["Tasks"],
     summary="A task as it is now",
+    operation_id="get_task",
 )
 async def task(request: HttpRequest, task_id: str) -> TaskOut:
     """404 if it never was, or ended longer ago than TASK_KEEP."""
@@ -64,6 +66,7 @@ async def task(request: HttpRequest, task_id: str) -> TaskOut:
     auth=ApiKey(TASKS),
     tags=["Tasks"],
     summary="Cancel a task",
+    operation_id="cancel_task",
 )
 async def cancel(request: HttpRequest, task_id: str) -> CancelledOut:
     """Its worker is told to stop."""
@@ -77,6 +80,7 @@ async def cancel(request: HttpRequest, task_id: str) -> CancelledOut:
     auth=ApiKey(ADMIN),
     tags=["Nodes"],
     summary="The gateway processes that live",
+    operation_id="list_nodes",
 )
 async def nodes(request: HttpRequest) -> NodesOut:
     """By name, as each last described itself."""

@@ -58,7 +58,11 @@ KEEP = Query([], max_length=300, description="Ids of clients or sessions to spar
 
 
 @router.get(
-    "/users/{segment:user}", response=UserOut, auth=ApiKey(PRESENCE), summary="How a user stands"
+    "/users/{segment:user}",
+    response=UserOut,
+    auth=ApiKey(PRESENCE),
+    summary="How a user stands",
+    operation_id="presence_of_user",
 )
 async def user(request: HttpRequest, user: str) -> UserOut:
     """State, live sessions, when last seen, and where the stream stands."""
@@ -70,7 +74,11 @@ async def user(request: HttpRequest, user: str) -> UserOut:
 
 
 @router.post(
-    "/presence", response=PresencesOut, auth=ApiKey(PRESENCE), summary="How many users stand"
+    "/presence",
+    response=PresencesOut,
+    auth=ApiKey(PRESENCE),
+    summary="How many users stand",
+    operation_id="presence_of_users",
 )
 async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
     """At most 10,000 at once."""
@@ -86,6 +94,8 @@ async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Close a user's sessions",
+    operation_id="disconnect_user",
+    tags=["Sessions"],
 )
 async def disconnect(
     request: HttpRequest,
@@ -108,6 +118,8 @@ async def disconnect(
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Revoke what was proved",
+    operation_id="revoke",
+    tags=["Access"],
 )
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
     """All of the user, one login or one token counts no more; returns when the sockets are closed
@@ -121,6 +133,8 @@ async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> Disconn
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Block a user",
+    operation_id="block_user",
+    tags=["Access"],
 )
 async def block(request: HttpRequest, user: str, wanted: BlockIn) -> DisconnectedOut:
     """Close all sessions (4507), and let none in until then."""
@@ -132,6 +146,8 @@ async def block(request: HttpRequest, user: str, wanted: BlockIn) -> Disconnecte
     response=UnblockedOut,
     auth=ApiKey(ADMIN),
     summary="Unblock a user",
+    operation_id="unblock_user",
+    tags=["Access"],
 )
 async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
     """Let the user in again."""
@@ -143,6 +159,8 @@ async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
     response=SessionsOut,
     auth=ApiKey(PRESENCE),
     summary="Live sessions of clients and workers",
+    operation_id="list_sessions",
+    tags=["Sessions"],
 )
 async def sessions(
     request: HttpRequest,
@@ -160,7 +178,12 @@ async def sessions(
 
 
 @router.delete(
-    "/sessions/{session}", response=DisconnectedOut, auth=ApiKey(ADMIN), summary="Close one session"
+    "/sessions/{session}",
+    response=DisconnectedOut,
+    auth=ApiKey(ADMIN),
+    summary="Close one session",
+    operation_id="disconnect_session",
+    tags=["Sessions"],
 )
 async def disconnect_session(
     request: HttpRequest,
