@@ -22,7 +22,13 @@ class SocketsConfig(AppConfig):
 
         # What is wrong with the settings is said by a check (E004).
         with suppress(ImproperlyConfigured):
-            if get_conf().django_accounts:
+            conf = get_conf()
+            if conf.redis_url:
+                # At their first use they may be half imported when another thread forks, and the
+                # child would wait for the import's end for ever.
+                from sockets.layers import redis  # noqa: F401
+                from sockets.node import in_redis  # noqa: F401
+            if conf.django_accounts:
                 from sockets import accounts
 
                 accounts.connect()

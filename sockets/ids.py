@@ -5,9 +5,10 @@ ULIDs sort by time and can be guessed: names, never secrets.
 
 from __future__ import annotations
 
+import os
 import re
 
-from ulid import ULID
+from ulid import ULIDGenerator
 
 MAX_USER_ID = 1024
 """Bytes of UTF-8."""
@@ -23,9 +24,21 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _POOL = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
+_generator = ULIDGenerator()
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held its lock; in the child it never lets go."""
+    global _generator
+    _generator = ULIDGenerator()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def new_id() -> str:
     """A new ULID: 26 characters."""
-    return str(ULID())
+    return str(_generator.generate())
 
 
 def parse_ulid(text: str) -> str | None:

@@ -12,8 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, TypeVar
 
 from sockets.conf import Conf, get_conf
@@ -21,8 +21,12 @@ from sockets.exceptions import GatewayUnreachable
 from sockets.ids import new_id
 from sockets.node.backends import SyncBackends, sync_backends
 from sockets.node.core import Addresses, Core
+from sockets.node.threads import result_of, run_in_thread
 
 T = TypeVar("T")
+
+START_TIMEOUT = 30.0
+"""Seconds that the loop's thread gets to begin; nothing in it waits for anybody."""
 
 STOP_TIMEOUT = 2.0
 """Seconds that connections get to close when the process ends."""
@@ -36,15 +40,20 @@ class Remote:
         self.pid = os.getpid()
         self.addresses = Addresses.of(conf)
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._ended: Future[None] | None = None
+        self._sync: SyncBackends | None = None
         self._core: Core | None = None
         self._stopping: asyncio.Event | None = None
         self._listening: asyncio.Task[None] | None = None
 
-    @cached_property
+    @property
     def sync(self) -> SyncBackends:
         """For the caller's own thread."""
-        return sync_backends(self.conf)
+        if self._sync is None:
+            with self._lock:  # not a cached_property: before 3.12 its lock outlives a fork
+                if self._sync is None:
+                    self._sync = sync_backends(self.conf)
+        return self._sync
 
     @property
     def running(self) -> Core | None:
@@ -59,25 +68,20 @@ class Remote:
     def close(self) -> None:
         """End the loop, if one was started; for the end of the process, and for tests."""
         with self._lock:
-            core, thread = self._core, self._thread
-            self._core = self._thread = None
-        if core is None or thread is None or self._stopping is None or self.pid != os.getpid():
+            core, ended = self._core, self._ended
+            self._core = self._ended = None
+        if core is None or ended is None or self._stopping is None or self.pid != os.getpid():
             return
         core.loop.call_soon_threadsafe(self._stopping.set)
-        thread.join(2 * STOP_TIMEOUT)
+        with suppress(TimeoutError):
+            result_of(ended, 2 * STOP_TIMEOUT)
 
     def _started(self) -> Core:
         with self._lock:
             if self._core is None:
                 started: Future[Core] = Future()
-                self._thread = threading.Thread(
-                    target=asyncio.run,
-                    args=[self._run(started)],
-                    name="gateway-remote",
-                    daemon=True,
-                )
-                self._thread.start()
-                self._core = started.result()
+                self._ended = run_in_thread(lambda: self._run(started), "gateway-remote")
+                self._core = result_of(started, START_TIMEOUT)
                 atexit.register(self.close)
             return self._core
 

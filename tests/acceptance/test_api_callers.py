@@ -1,0 +1,47 @@
+"""The Python API in processes that are no node: any order, threads, forks, greenlets, shells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.gateway import ROOT
+from tests.valkey import Server
+
+WAYS = (
+    "shell",
+    "reversed",
+    "async-first",
+    "threads",
+    "forks",
+    "forks-in-mid-call",
+    "gevent",
+    "gevent-async",
+    "eventlet",
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_function_works_however_it_is_called(way: str, tmp_path: Path, redis: Server) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.acceptance.api_caller", way],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "gateway.settings",
+            "ENV_FILE": "/dev/null",
+            "ENVIRONMENT": "test",
+            "DATA_DIR": str(tmp_path),
+            "NODE_NAME": "tools",
+            "REDIS_URL": redis.url,
+        },
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr[-3_000:]
+    assert "Traceback" not in done.stderr, done.stderr[-3_000:]
