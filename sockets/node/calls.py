@@ -17,7 +17,6 @@ from sockets.ids import new_id
 from sockets.node.core import Core
 from sockets.node.node import Node, current_node
 from sockets.node.remote import remote, remote_core
-from sockets.node.threads import result_of, would_block_a_loop
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call waits for the loop of another thread."""
@@ -93,7 +92,11 @@ def sync_face(
 
     @wraps(twin)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if would_block_a_loop():
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
             raise SynchronousOnlyOperation(
                 f"{name}() blocks, and this thread runs an event loop: "
                 f"use `await {twin.__name__}(…)`"
@@ -114,7 +117,7 @@ def sync_face(
         finally:
             call_id.reset(before)
         try:
-            return result_of(future, seconds := patience(*args, **kwargs))
+            return future.result(seconds := patience(*args, **kwargs))
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise _no_answer(id, seconds) from None

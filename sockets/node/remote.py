@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,12 +20,8 @@ from sockets.exceptions import GatewayUnreachable
 from sockets.ids import new_id
 from sockets.node.backends import SyncBackends, sync_backends
 from sockets.node.core import Addresses, Core
-from sockets.node.threads import result_of, run_in_thread
 
 T = TypeVar("T")
-
-START_TIMEOUT = 30.0
-"""Seconds that the loop's thread gets to begin; nothing in it waits for anybody."""
 
 STOP_TIMEOUT = 2.0
 """Seconds that connections get to close when the process ends."""
@@ -40,7 +35,7 @@ class Remote:
         self.pid = os.getpid()
         self.addresses = Addresses.of(conf)
         self._lock = threading.Lock()
-        self._ended: Future[None] | None = None
+        self._thread: threading.Thread | None = None
         self._sync: SyncBackends | None = None
         self._core: Core | None = None
         self._stopping: asyncio.Event | None = None
@@ -68,20 +63,25 @@ class Remote:
     def close(self) -> None:
         """End the loop, if one was started; for the end of the process, and for tests."""
         with self._lock:
-            core, ended = self._core, self._ended
-            self._core = self._ended = None
-        if core is None or ended is None or self._stopping is None or self.pid != os.getpid():
+            core, thread = self._core, self._thread
+            self._core = self._thread = None
+        if core is None or thread is None or self._stopping is None or self.pid != os.getpid():
             return
         core.loop.call_soon_threadsafe(self._stopping.set)
-        with suppress(TimeoutError):
-            result_of(ended, 2 * STOP_TIMEOUT)
+        thread.join(2 * STOP_TIMEOUT)
 
     def _started(self) -> Core:
         with self._lock:
             if self._core is None:
                 started: Future[Core] = Future()
-                self._ended = run_in_thread(lambda: self._run(started), "gateway-remote")
-                self._core = result_of(started, START_TIMEOUT)
+                self._thread = threading.Thread(
+                    target=asyncio.run,
+                    args=[self._run(started)],
+                    name="gateway-remote",
+                    daemon=True,
+                )
+                self._thread.start()
+                self._core = started.result()
                 atexit.register(self.close)
             return self._core
 

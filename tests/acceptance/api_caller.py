@@ -4,31 +4,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-WAY = sys.argv[1] if __name__ == "__main__" else ""
+import django
 
-if WAY.startswith("gevent"):
-    from gevent import monkey  # type: ignore[import-untyped]
-
-    monkey.patch_all()
-elif WAY.startswith("eventlet"):
-    import eventlet  # type: ignore[import-untyped]
-
-    eventlet.monkey_patch()
-
-import asyncio  # noqa: E402
-import os  # noqa: E402
-import threading  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from contextlib import suppress  # noqa: E402
-from typing import Any  # noqa: E402
-
-import django  # noqa: E402
-
-if WAY:
-    django.setup()
+django.setup()
 
 from sockets import api  # noqa: E402
 from sockets.exceptions import NoWorkerAvailable  # noqa: E402
@@ -182,13 +169,9 @@ WAYS: dict[str, Callable[[], None]] = {
     "threads": in_turn(sixteen_threads, eight_threads),
     "forks": around_forks,
     "forks-in-mid-call": forks_in_mid_call,
-    # Threads are greenlets in these.
-    "gevent": in_turn(all_sync, sixteen_threads),
-    "gevent-async": in_turn(all_async, all_sync, all_async),
-    "eventlet": in_turn(all_sync, sixteen_threads),
 }
 
 if __name__ == "__main__":
-    WAYS[WAY]()
+    WAYS[sys.argv[1]]()
     sys.stdout.write("\n".join(failures))
     sys.exit(len(failures) > 0)

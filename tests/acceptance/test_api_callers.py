@@ -1,4 +1,4 @@
-"""The Python API in processes that are no node: any order, threads, forks, greenlets, shells."""
+"""The Python API in processes that are no node: any order, threads, forks, shells."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ WAYS = (
     "threads",
     "forks",
     "forks-in-mid-call",
-    "gevent",
-    "gevent-async",
-    "eventlet",
 )
 
 
