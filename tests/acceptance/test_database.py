@@ -175,6 +175,7 @@ async def test_more_than_the_queue_holds(server: Server, empty: str, tmp_path: P
         with killed(server):
             await close(gateway, go, len(stay))
             come = await open_clients(gateway, "come", 30)
+            await until(lambda: dropped(gateway) >= 50, "what is dropped")
             assert dropped(gateway) == 50
         live = ids([*stay, *come[10:]])
         await until(lambda: open_rows(gateway) == live, "the rows of after")
