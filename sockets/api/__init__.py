@@ -77,8 +77,7 @@ from sockets.api.tasks import (
     task,
     worker_pools,
 )
-from sockets.api.users import UserId as UserId
-from sockets.api.users import user_group
+from sockets.layers.groups import user_group
 
 __all__ = [
     "aassign_task",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, repeat
 
-from sockets.api.given import given
-from sockets.api.users import UserId, as_user, as_users
+from sockets.delivery import require_user_id, require_user_ids
 from sockets.exceptions import InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
@@ -26,65 +25,52 @@ WAIT_INTERVAL = 0.5
 """Seconds between two looks of `wait_until_online`."""
 
 
-def _require_users(user_ids: Iterable[UserId]) -> list[str]:
-    """Raises InvalidMessage."""
-    chosen = as_users(user_ids)
-    if len(chosen) > MAX_ASKED:
-        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
-    return chosen
-
-
-@given(user_id=as_user)
-async def ais_online(user_id: UserId) -> bool:
+async def ais_online(user_id: str) -> bool:
     """Whether the user has a live client session."""
-    user = str(user_id)
-    return await at_node(lambda node: node.presence.is_online(user))
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.is_online(user_id))
 
 
-@given(user_id=as_user)
-async def asessions_of(user_id: UserId) -> list[SessionInfo]:
+async def asessions_of(user_id: str) -> list[SessionInfo]:
     """The user's live client sessions, oldest first."""
-    user = str(user_id)
-    return await at_node(lambda node: node.presence.sessions_of(user))
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.sessions_of(user_id))
 
 
-@given(user_id=as_user)
-async def apresence_of(user_id: UserId) -> UserPresence:
+async def apresence_of(user_id: str) -> UserPresence:
     """How a user stands: connected, in grace or offline; the live sessions; when last seen."""
-    user = str(user_id)
-    return await at_node(lambda node: node.presence.look(user))
+    require_user_id(user_id)
+    return await at_node(lambda node: node.presence.look(user_id))
 
 
-@given(user_ids=_require_users)
-async def apresence_of_users(user_ids: Iterable[UserId]) -> PresenceAnswer:
+async def apresence_of_users(user_ids: Iterable[str]) -> PresenceAnswer:
     """`presence_of` for at most 10,000 users.
 
     Where a shard of a Redis Cluster does not answer, its users are `unknown` and the answer is
     `partial`.
     """
-    users = [str(user) for user in user_ids]
-    return await at_node(lambda node: node.presence.look_at(users))
+    chosen = _require_users(user_ids)
+    return await at_node(lambda node: node.presence.look_at(chosen))
 
 
-@given(user_id=as_user)
-async def await_until_online(user_id: UserId, timeout: float) -> bool:
+async def await_until_online(user_id: str, timeout: float) -> bool:
     """Wait until the user has a live session, at most `timeout` seconds; whether that is so."""
-    user = str(user_id)
-    patience = _wait_patience(user, timeout)
+    require_user_id(user_id)
+    patience = _wait_patience(user_id, timeout)
 
     async def wait(node: Core) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
-                    if await node.presence.is_online(user):
+                    if await node.presence.is_online(user_id):
                         return True
                     await asyncio.sleep(pause)
-        return await node.presence.is_online(user)
+        return await node.presence.is_online(user_id)
 
     return await at_node(wait, patience)
 
 
-def _wait_patience(user_id: object, timeout: float) -> float:
+def _wait_patience(user_id: str, timeout: float) -> float:
     """Raises InvalidMessage."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise InvalidMessage("timeout is a number of seconds")
@@ -93,23 +79,35 @@ def _wait_patience(user_id: object, timeout: float) -> float:
     return timeout + CALL_TIMEOUT
 
 
+def _require_users(user_ids: Iterable[str]) -> list[str]:
+    """Raises InvalidMessage."""
+    chosen = require_user_ids(user_ids)
+    if len(chosen) > MAX_ASKED:
+        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
+    return chosen
+
+
 def _is_online(redis: SyncBackends, user_id: str) -> bool:
+    require_user_id(user_id)
     return redis.presence.is_online(user_id)
 
 
 def _sessions_of(redis: SyncBackends, user_id: str) -> list[SessionInfo]:
+    require_user_id(user_id)
     return redis.presence.sessions_of(user_id)
 
 
 def _presence_of(redis: SyncBackends, user_id: str) -> UserPresence:
+    require_user_id(user_id)
     return redis.presence.look(user_id)
 
 
-def _presence_of_users(redis: SyncBackends, user_ids: Sequence[str]) -> PresenceAnswer:
-    return redis.presence.look_at(user_ids)
+def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> PresenceAnswer:
+    return redis.presence.look_at(_require_users(user_ids))
 
 
 def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
+    require_user_id(user_id)
     _wait_patience(user_id, timeout)
     deadline = time.monotonic() + timeout
     for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):

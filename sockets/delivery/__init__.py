@@ -4,6 +4,8 @@ from sockets.delivery.compose import (
     compose,
     encode_json,
     require_event,
+    require_user_id,
+    require_user_ids,
 )
 from sockets.delivery.delivery import PAGE, Delivery
 from sockets.delivery.notifier import Notifier
@@ -15,4 +17,6 @@ __all__ = [
     "compose",
     "encode_json",
     "require_event",
+    "require_user_id",
+    "require_user_ids",
 ]
