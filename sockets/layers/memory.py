@@ -148,9 +148,8 @@ class MemoryChannelLayer(BaseChannelLayer):
     def _settle(self) -> None:
         """A receiver lives here: make the running loop the home, unless another one is alive."""
         if self._home is None or self._home.is_closed():
-            moves, self._home = self._home is not None, asyncio.get_running_loop()
-            if moves:
-                self._queues.move()
+            self._home = asyncio.get_running_loop()
+            self._queues.move()  # a sender's loop may have seen to them so far
 
     async def _at_home(self, action: Callable[[], None]) -> None:
         """Run `action` on the receivers' loop. Raises RuntimeError when that is open and has not

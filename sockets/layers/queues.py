@@ -118,7 +118,7 @@ class Queues:
             self._timer = None
 
     def move(self) -> None:
-        """Belong to the running loop from now on: the receivers of the one before have ended."""
+        """Belong to the running loop from now on: the one before has no receivers, or no more."""
         before, self._queues = self._queues, {}
         self.clear()
         for channel, queue in before.items():

@@ -34,7 +34,7 @@ def split_target(target: bytes, host: bytes | None) -> tuple[bytes, bytes | None
 
 
 def phrase_of(status: int) -> str:
-    """Return the words behind a status code; those of its class where nobody knows it."""
+    """Return the words that follow a status code; "Unknown Status" where there are none."""
     if status in _PHRASES:
         return _PHRASES[status]
     try:

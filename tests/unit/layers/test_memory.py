@@ -193,6 +193,18 @@ def test_a_home_loop_that_runs_again_in_time_gets_it() -> None:
     assert heard == [1]
 
 
+def test_a_senders_loop_sees_to_no_queue_once_the_receivers_have_one() -> None:
+    """Or its timer would change the queues in the sender's thread."""
+    layer = MemoryChannelLayer()
+    with closing(asyncio.new_event_loop()) as sender, closing(asyncio.new_event_loop()) as home:
+        sender.run_until_complete(layer.send("c", {"type": "t", "n": 1}))
+        before = layer._queues._timer
+        assert before is not None and layer._queues._timer_loop is sender
+        home.run_until_complete(layer.group_add_sink("g", print))
+        assert before.cancelled() and layer._queues._timer_loop is home
+        assert home.run_until_complete(layer.receive("c"))["n"] == 1
+
+
 def test_a_queue_moves_to_the_next_loop_with_its_messages() -> None:
     layer = MemoryChannelLayer()
 
