@@ -98,7 +98,7 @@ def check_layer_options(
     layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
     errors: list[CheckMessage] = []
     for alias, layer in layers.items():
-        if not layer.get("BACKEND", "").startswith(_LAYERS):
+        if not str(layer.get("BACKEND")).startswith(_LAYERS):
             continue  # of others nobody knows what making one does
         try:
             import_string(layer["BACKEND"])(**layer.get("CONFIG", {}))

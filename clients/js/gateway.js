@@ -81,6 +81,7 @@ export class Gateway {
   #heardAt = { ticks: 0, clock: 0 }; // the last frame; ticks stop while some machines sleep
   #probing = false;
   #largest = Infinity; // bytes of a frame, as `welcome` says
+  #isIdFree = false; // whether a close has left it where another may take it
   #leave = () => {}; // stops listening to the page
   /** @type {Record<string, any>} */ #timers = {};
 
@@ -139,6 +140,7 @@ export class Gateway {
     const attempt = ++this.#attempt;
     this.#patience = HANDSHAKE;
     this.#setStatus({ state: "connecting" });
+    if (attempt !== this.#attempt) return; // a handler of `status` has closed
     this.#heard(); // a token that never comes is a failure too
     let token;
     try {
@@ -284,14 +286,14 @@ export class Gateway {
     const tab = this.#tab;
     if (tab) {
       // After a close the id is free: another on this page may have it by now.
-      if (this.#attempt > 0) this.clientId = tab.take() ?? ulid();
+      if (this.#isIdFree) this.clientId = tab.take() ?? ulid();
       listeners.push([globalThis, "pagehide", () => tab.keep(this.clientId)]);
       listeners.push([globalThis, "pageshow", (event) => event.persisted && tab.take()]);
     }
     for (const [target, name, listener] of listeners) target?.addEventListener(name, listener);
     this.#leave = () => {
       for (const [target, name, listener] of listeners) target?.removeEventListener(name, listener);
-      tab?.keep(this.clientId);
+      this.#isIdFree = tab?.keep(this.clientId) ?? false;
       this.#leave = () => {};
     };
   }
@@ -421,11 +423,14 @@ function tab(storage) {
         return id;
       } catch {}
     },
-    /** @param {string} id */
+    /** @param {string} id @returns {boolean} whether it is kept */
     keep(id) {
       try {
         (storage ?? sessionStorage).setItem(STORED, id);
-      } catch {}
+        return true;
+      } catch {
+        return false;
+      }
     },
   };
 }

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -72,11 +71,15 @@ def _code(kind: type[GatewayError]) -> str:
 
 def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
     """Which members are wrong, and why; what was sent is not repeated."""
-    body = None
-    with suppress(ValueError):
-        body = json.loads(request.body or b"null")
+    try:
+        body: Any = json.loads(request.body or b"null")
+    except (ValueError, RecursionError):
+        places = [[str(name) for name in one["loc"]] for one in error.errors[:100]]
+    else:
+        places = [list(_place(one, body)) for one in error.errors[:100]]
     errors = [
-        {"where": ".".join(_place(one, body)), "message": one["msg"]} for one in error.errors[:100]
+        {"where": ".".join(place), "message": one["msg"]}
+        for place, one in zip(places, error.errors, strict=False)
     ]
     first = f"{errors[0]['where']}: {errors[0]['message']}" if errors else "not valid"
     return problem(422, first, code="invalid_request", errors=errors)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,6 +24,9 @@ from sockets.layers.queues import Queues, require_dict
 
 HOME_TIMEOUT: Final = 5.0
 """Seconds that a call from another loop waits for a receivers' loop that is not running."""
+
+HOME_LOOK: Final = 0.05
+"""Seconds between two looks at what that loop does."""
 
 
 class MemoryChannelLayer(BaseChannelLayer):
@@ -46,8 +50,9 @@ class MemoryChannelLayer(BaseChannelLayer):
         super().__init__(expiry=expiry, capacity=capacity)  # type: ignore[arg-type]  # or a float
         self.channel_capacity: Any = self.compile_capacities(channel_capacity or {})
         self._fanout = Fanout()
-        self._queues = Queues(self._leave, self.get_capacity, expiry, clock)
+        self._queues = Queues(self._leave, self.get_capacity, expiry, clock, None)
         self._home: asyncio.AbstractEventLoop | None = None
+        self._homeless = threading.Lock()  # without a home, every caller acts in its own thread
 
     # --- channels
 
@@ -147,31 +152,65 @@ class MemoryChannelLayer(BaseChannelLayer):
 
     def _settle(self) -> None:
         """A receiver lives here: make the running loop the home, unless another one is alive."""
-        if self._home is None or self._home.is_closed():
-            self._home = asyncio.get_running_loop()
-            self._queues.move()  # a sender's loop may have seen to them so far
+        with self._homeless:
+            if not self._has_home():
+                self._home = asyncio.get_running_loop()
+                self._queues.move(self._home)
+
+    def _has_home(self) -> bool:
+        return self._home is not None and not self._home.is_closed()
 
     async def _at_home(self, action: Callable[[], None]) -> None:
-        """Run `action` on the receivers' loop. Raises RuntimeError when that is open and has not
-        run for HOME_TIMEOUT: then it has not been run, and will not be."""
-        home = self._home
-        if home is None or home.is_closed() or home is asyncio.get_running_loop():
+        """Run `action` on the receivers' loop; here, if there is none. Raises RuntimeError when
+        that loop is open and does not run for HOME_TIMEOUT: `action` is not run then, nor later."""
+        while True:
+            home = self._home
+            if home is asyncio.get_running_loop():
+                action()
+                return
+            if home is None or home.is_closed():
+                if self._act_homeless(action):
+                    return
+            elif await _carried(home, action):
+                return
+
+    def _act_homeless(self, action: Callable[[], None]) -> bool:
+        """Run it in this thread, one at a time. False: there is a home now."""
+        with self._homeless:
+            if self._has_home():
+                return False
+            if self._home is not None:
+                self._home = None
+                self._queues.move(None)  # its receivers have ended with it
             action()
-            return
-        done: Future[None] = Future()
+            return True
+
+
+async def _carried(home: asyncio.AbstractEventLoop, action: Callable[[], None]) -> bool:
+    """Run it on `home`. False: that closed before; the action has not been run and will not be."""
+    done: Future[None] = Future()
+    try:
         home.call_soon_threadsafe(_run, action, done)
-        waiting = asyncio.wrap_future(done)
-        try:
-            while not (await asyncio.wait({waiting}, timeout=HOME_TIMEOUT))[0]:
-                if not home.is_running() and done.cancel():
-                    raise RuntimeError(
-                        "the event loop that the receivers of this channel layer live on is open "
-                        f"and has not run for {HOME_TIMEOUT:g} s: the message is not sent. Run "
-                        "that loop, or close it"
-                    )
-        finally:
-            done.cancel()  # no effect on one that is done; else the caller has given up
-        waiting.result()
+    except RuntimeError:
+        return False
+    waiting = asyncio.wrap_future(done)
+    try:
+        until = time.monotonic() + HOME_TIMEOUT
+        while not (await asyncio.wait({waiting}, timeout=HOME_LOOK))[0]:
+            if home.is_closed() and done.cancel():
+                return False
+            if home.is_running():
+                until = time.monotonic() + HOME_TIMEOUT
+            elif time.monotonic() >= until and done.cancel():
+                raise RuntimeError(
+                    "the event loop that the receivers of this channel layer live on is open and "
+                    f"has not run for {HOME_TIMEOUT:g} s: nothing was done. Run that loop, or "
+                    "close it"
+                )
+    finally:
+        done.cancel()  # no effect on one that is done; else the caller has given up
+    waiting.result()
+    return True
 
 
 def _run(action: Callable[[], None], done: Future[None]) -> None:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import inspect
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
+
+MAX_SECONDS: Final = 1e9
 
 
 def require_options(**given: Any) -> None:
     """Raises ImproperlyConfigured for the first option that has no meaning.
 
     `capacity` and the values of `channel_capacity` are whole numbers above 0, all others seconds
-    above 0.
+    above 0, MAX_SECONDS at most.
     """
     for name, value in given.items():
         if name == "channel_capacity":
             _require_capacities(value)
         elif name == "capacity":
             _require_capacity(name, value)
-        elif not _is_number(value) or not math.isfinite(value) or value <= 0:
+        elif not _is_number(value) or not 0 < value <= MAX_SECONDS:
             raise _wrong(name, value, "a number of seconds above 0")
 
 
-def require_known(given: dict[str, Any], known: tuple[str, ...]) -> None:
-    """Raises ImproperlyConfigured for names that are not among `known`."""
+def require_prefix(value: Any) -> None:
+    """Raises ImproperlyConfigured."""
+    if not isinstance(value, str):
+        raise _wrong("prefix", value, "text")
+
+
+def require_known(given: dict[str, Any], made: type) -> None:
+    """Raises ImproperlyConfigured for names that `made` does not take as keywords only."""
+    parameters = inspect.signature(made).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
     for name in given:
         if name not in known:
             raise ImproperlyConfigured(

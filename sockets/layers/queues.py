@@ -19,21 +19,22 @@ Message = dict[str, Any]
 class _Queue:
     """`receivers`: those who wait for a message now."""
 
-    __slots__ = ("has_told_drop", "messages", "receivers")
+    __slots__ = ("logged", "messages", "receivers")
 
     def __init__(self, capacity: int) -> None:
         self.messages: asyncio.Queue[tuple[float, Message]] = asyncio.Queue(capacity)
         self.receivers = 0
-        self.has_told_drop = False
+        self.logged: set[str] = set()  # why messages of it were dropped
 
 
 class Queues:
-    """Belongs to one event loop.
+    """Belongs to `loop`. None: to nobody yet; then its user sees to it that one thread is in it
+    at a time.
 
     A consumer that ends does not say so. A queue that no receiver has waited on for `expiry`
     seconds goes, with its messages, and by `leave` with its groups and its subscription; a timer
-    sees to it, which runs only while there is such a queue. `leave` answers whether that is worth
-    a warning although nothing waited in the queue.
+    of the loop sees to it, which runs only while there is such a queue. `leave` answers whether
+    that is worth a warning although nothing waited in the queue.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Queues:
         capacity: Callable[[str], int],
         expiry: float,
         clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self._leave = leave
         self._capacity = capacity
@@ -49,8 +51,8 @@ class Queues:
         self._clock = clock
         self._queues: dict[str, _Queue] = {}
         self._unattended: dict[str, float] = {}  # since when; the longest first
+        self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_loop: asyncio.AbstractEventLoop | None = None
 
     def __contains__(self, channel: str) -> bool:
         return channel in self._queues
@@ -83,7 +85,7 @@ class Queues:
                 came_at, message = await queue.messages.get()
                 if self._clock() - came_at < self._expiry:
                     return message
-                self._count_drop(channel, queue, f"it had waited for {self._expiry:g} s")
+                self._count_drop(channel, queue, "it had waited for too long")
         finally:
             queue.receivers -= 1
             if not queue.receivers and self._queues.get(channel) is queue:
@@ -107,7 +109,7 @@ class Queues:
         try:
             self.put(channel, message)
         except ChannelFull:
-            self._count_drop(channel, queue, f"{queue.messages.maxsize} wait already")
+            self._count_drop(channel, queue, "as many as it takes wait already")
 
     def clear(self) -> None:
         """Forget everything."""
@@ -117,10 +119,11 @@ class Queues:
             self._timer.cancel()
             self._timer = None
 
-    def move(self) -> None:
-        """Belong to the running loop from now on: the one before has no receivers, or no more."""
+    def move(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Belong to `loop` from now on: the one before has no receivers, or no more."""
         before, self._queues = self._queues, {}
         self.clear()
+        self._loop = loop
         for channel, queue in before.items():
             moved = self._queue(channel)  # an asyncio.Queue stays with the loop that it has met
             while not queue.messages.empty():
@@ -135,13 +138,13 @@ class Queues:
 
     def _leave_unattended(self, channel: str) -> None:
         self._unattended[channel] = self._clock()
-        loop = asyncio.get_running_loop()
-        if self._timer is None or self._timer_loop is not loop:
-            self._set_timer(loop, self._expiry)
+        if self._timer is None:
+            self._set_timer(self._expiry)
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
-        self._timer_loop = loop
-        self._timer = loop.call_later(delay, self._on_timer)
+    def _set_timer(self, delay: float) -> None:
+        # A receiver that ends as garbage may outlive its loop.
+        if self._loop is not None and not self._loop.is_closed():
+            self._timer = self._loop.call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -150,7 +153,7 @@ class Queues:
         if oldest is not None:
             # Not for each queue by itself, when they were left one soon after the other.
             delay = max(oldest + self._expiry - self._clock(), self._expiry / 8)
-            self._set_timer(asyncio.get_running_loop(), delay)
+            self._set_timer(delay)
 
     def _forget_unattended(self) -> None:
         last = self._clock() - self._expiry
@@ -173,8 +176,8 @@ class Queues:
 
     def _count_drop(self, channel: str, queue: _Queue, why: str) -> None:
         metrics.dropped_layer.inc()
-        if not queue.has_told_drop:
-            queue.has_told_drop = True
+        if why not in queue.logged:
+            queue.logged.add(why)
             logger.warning(
                 "channel %s: a message is dropped, %s; further ones of this channel are counted "
                 "only (gateway_dropped_total)",

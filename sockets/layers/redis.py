@@ -18,12 +18,14 @@ from typing import Any
 from channels.layers import BaseChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _wrap_close, decode_hosts
+from django.core.exceptions import ImproperlyConfigured
+from redis.exceptions import RedisError
 
 from sockets import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Fanout, Sink
 from sockets.layers.link import Link
-from sockets.layers.options import require_known, require_options
+from sockets.layers.options import require_known, require_options, require_prefix
 from sockets.layers.queues import Queues, require_dict
 from sockets.layers.wire import Wire
 from sockets.redis import layer_pool
@@ -32,16 +34,6 @@ logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT = 5.0
 """Seconds that Redis gets to confirm that we listen."""
-
-LOOP_OPTIONS = (
-    "expiry",
-    "capacity",
-    "channel_capacity",
-    "canary_interval",
-    "canary_timeout",
-    "join_timeout",
-    "clock",
-)
 
 
 class RedisChannelLayer(RedisPubSubChannelLayer):
@@ -62,13 +54,14 @@ class RedisChannelLayer(RedisPubSubChannelLayer):
         serializer_format: str = "msgpack",
         **options: Any,
     ) -> None:
-        require_known(options, LOOP_OPTIONS)
+        require_known(options, RedisLoopLayer)
         require_options(**{name: value for name, value in options.items() if name != "clock"})
+        require_prefix(prefix)
         super().__init__(
             symmetric_encryption_keys=symmetric_encryption_keys,
             serializer_format=serializer_format,
         )
-        self._hosts = decode_hosts(hosts)
+        self._hosts = _read_hosts(hosts)
         self._options = options
         self.wire = Wire(prefix, len(self._hosts), self._serializer)
 
@@ -107,7 +100,8 @@ class RedisLoopLayer(BaseChannelLayer):
         self._join_timeout = join_timeout
         self._fanout = Fanout()
         self._groups: dict[str, str] = {}  # by Redis channel
-        self._queues = Queues(self._give_up, self.get_capacity, expiry, clock)
+        loop = asyncio.get_running_loop()
+        self._queues = Queues(self._give_up, self.get_capacity, expiry, clock, loop)
         self._mark = secrets.token_hex(8)  # of the channels that are made here
         self._gap_listeners: list[Callable[[], None]] = []
         self._links: list[Link] = []
@@ -141,7 +135,8 @@ class RedisLoopLayer(BaseChannelLayer):
         try:
             await self._confirmed(channel)
         except BaseException:
-            if self._queues.discard(channel):
+            # One that has joined a group meanwhile stays, and is listened to as soon as may be.
+            if not self._fanout.is_member(channel) and self._queues.discard(channel):
                 self._link(channel).subscriber.unsubscribe(channel)
             raise
 
@@ -235,12 +230,12 @@ class RedisLoopLayer(BaseChannelLayer):
 
     async def flush(self) -> None:
         """Forget everything and close the connections; the next call begins anew."""
+        self._queues.clear()
+        self._fanout.clear()
+        self._groups.clear()
         links, self._links = self._links, []
         for link in links:
             await link.close()
-        self._fanout.clear()
-        self._groups.clear()
-        self._queues.clear()
 
     async def close(self) -> None:
         """The same, at the end."""
@@ -302,6 +297,20 @@ class RedisLoopLayer(BaseChannelLayer):
 
     def _put(self, channel: str, data: bytes) -> None:
         self._queues.offer(channel, self.wire.decode(data))  # each receiver its own copy
+
+
+def _read_hosts(hosts: Any) -> list[dict[str, Any]]:
+    """As channels-redis does. Raises ImproperlyConfigured, which names no secret."""
+    try:
+        found: list[dict[str, Any]] = decode_hosts(hosts)
+        for host in found:
+            layer_pool(host)
+    except (AttributeError, KeyError, TypeError, ValueError, RedisError) as error:
+        raise ImproperlyConfigured(
+            f"CHANNEL_LAYERS: hosts cannot be read ({type(error).__name__}); it is a list of URLs "
+            "such as 'redis://localhost:6379/0', of (host, port) or of dictionaries with 'address'"
+        ) from None
+    return found
 
 
 def _guarded(listener: Callable[[], None]) -> None:

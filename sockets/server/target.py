@@ -49,4 +49,5 @@ def date_now() -> str:
 
 
 def _plain(host: bytes, default_port: bytes) -> bytes:
-    return host.strip().lower().removesuffix(default_port)
+    host = host.strip().lower()
+    return host[:-1] if host.endswith(b":") else host.removesuffix(default_port)

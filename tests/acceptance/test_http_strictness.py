@@ -303,6 +303,8 @@ def head_of(port: int, given: bytes) -> bytes:
         ("http://localhost/healthz?x=http://y", "localhost", 200),
         ("HTTP://LOCALHOST:80/healthz", "localhost", 200),
         ("https://localhost:443/healthz", "localhost", 200),
+        ("http://localhost:/healthz", "localhost", 200),
+        ("http://localhost/healthz", "localhost:", 200),
         ("http://localhost/admin/login/", "localhost", 200),
         ("http://localhost", "localhost", 404),
         ("http://evil.example/admin/login/", "evil.example", 400),

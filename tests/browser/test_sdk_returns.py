@@ -50,6 +50,36 @@ async def test_a_close_that_is_no_verdict_is_a_lost_line(script: Script, code: i
     assert len(script.sockets) == 2
 
 
+async def test_a_close_within_a_handler_of_connecting_is_final(script: Script) -> None:
+    await script.connect()
+    await script.becomes("online")
+    await script.close(1012)
+    await script.becomes("offline")
+    await script.page.evaluate(
+        """() => { window.states = [];
+             gateway.on("status", ({ state }) => {
+               states.push(state);
+               if (state === "connecting") gateway.close(); });
+             gateway.connect(); }"""
+    )
+    await script.page.clock.run_for(60_000)
+    assert await script.page.evaluate("states") == ["connecting", "closed"]
+    assert len(script.sockets) == 1
+
+
+async def test_a_page_without_storage_keeps_its_id_over_a_close(script: Script) -> None:
+    await script.page.evaluate(
+        """() => { Storage.prototype.setItem = Storage.prototype.getItem =
+             () => { throw new Error("no"); } }"""
+    )
+    await script.connect()
+    await script.becomes("online")
+    before = await script.page.evaluate("gateway.clientId")
+    await script.page.evaluate("gateway.close(); gateway.connect()")
+    await script.becomes("online")
+    assert await script.page.evaluate("gateway.clientId") == before
+
+
 @pytest.mark.parametrize("how", LOOK)
 async def test_a_page_that_is_looked_at_again_tries_at_once(script: Script, how: str) -> None:
     await refused(script)

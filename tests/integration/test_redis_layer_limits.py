@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -210,3 +211,43 @@ async def test_what_is_given_up_is_unsubscribed(client: Redis, prefix: str) -> N
         assert "g" not in layer._fanout
     finally:
         await layer.close()
+
+
+async def test_a_channel_that_joins_while_its_receive_fails_is_listened_to_later(
+    prefix: str,
+) -> None:
+    server = Server()
+    layer: Any = RedisChannelLayer(hosts=[server.url], prefix=prefix, join_timeout=0.3)
+    try:
+        await layer.group_add_sink("h", print)
+        server.freeze()
+        receiving = asyncio.ensure_future(layer.receive("named"))
+        await until(lambda: "named" in layer._queues)
+        joining = asyncio.ensure_future(layer.group_add("g", "named"))
+        with pytest.raises(GatewayUnavailable):
+            await receiving
+        with suppress(GatewayUnavailable):
+            await joining
+        server.thaw()
+        await layer.group_add("g", "named")
+        await layer.group_send("g", {"type": "t", "n": 1})
+        assert (await asyncio.wait_for(layer.receive("named"), 10))["n"] == 1
+    finally:
+        await layer.close()
+        server.kill()
+
+
+async def test_a_queue_that_goes_during_a_flush_opens_nothing(prefix: str) -> None:
+    layer: Any = RedisChannelLayer(hosts=[shared().url], prefix=prefix, expiry=0.02)
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    (link,) = layer._links
+    close = link.close
+
+    async def slow() -> None:
+        await asyncio.sleep(0.1)
+        await close()
+
+    link.close = slow
+    await layer.flush()
+    assert layer._links == []

@@ -209,6 +209,12 @@ def test_a_timeout_that_cuts_idle_connections(
             "expiry",
         ),
         ("sockets.layers.memory.NoSuchLayer", {}, "NoSuchLayer"),
+        (MEMORY, {"expiry": 10**400}, "expiry"),
+        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [5]}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"hosts": ["redis://a:port"]}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [{"address": 5}]}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"hosts": "redis://localhost"}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"prefix": 5}, "prefix"),
     ],
     ids=str,
 )
@@ -221,3 +227,11 @@ def test_options_of_a_layer(
     assert names in found.msg
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY, "CONFIG": {"capacity": 5}}}
     assert not checks.check_layer_options()
+
+
+def test_a_secret_in_the_hosts_is_not_repeated(settings: LazySettings) -> None:
+    layer = {"BACKEND": "sockets.layers.redis.RedisChannelLayer"}
+    hosts = ["redis://:very/secret@localhost:6379/0"]
+    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": {"hosts": hosts}}}
+    (found,) = checks.check_layer_options()
+    assert "very" not in found.msg and "secret" not in found.msg

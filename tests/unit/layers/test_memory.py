@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -193,16 +194,76 @@ def test_a_home_loop_that_runs_again_in_time_gets_it() -> None:
     assert heard == [1]
 
 
-def test_a_senders_loop_sees_to_no_queue_once_the_receivers_have_one() -> None:
-    """Or its timer would change the queues in the sender's thread."""
+def test_a_senders_loop_sees_to_no_queue() -> None:
+    """Its timer would change the queues in the sender's thread."""
     layer = MemoryChannelLayer()
     with closing(asyncio.new_event_loop()) as sender, closing(asyncio.new_event_loop()) as home:
         sender.run_until_complete(layer.send("c", {"type": "t", "n": 1}))
-        before = layer._queues._timer
-        assert before is not None and layer._queues._timer_loop is sender
+        assert layer._queues._timer is None
         home.run_until_complete(layer.group_add_sink("g", print))
-        assert before.cancelled() and layer._queues._timer_loop is home
+        assert layer._queues._timer is not None and layer._queues._loop is home
         assert home.run_until_complete(layer.receive("c"))["n"] == 1
+
+
+class Slow:
+    """A pattern for `channel_capacity` that lets another thread go on in between."""
+
+    def match(self, _: str) -> bool:
+        time.sleep(0.05)
+        return True
+
+
+def test_threads_without_a_home_lose_nothing_to_each_other() -> None:
+    layer = MemoryChannelLayer(channel_capacity={Slow(): 10})
+
+    def sends(n: int) -> None:
+        asyncio.run(layer.send("c", {"type": "t", "n": n}))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(sends, range(4)))
+
+    async def received() -> list[int]:
+        return [(await asyncio.wait_for(layer.receive("c"), 5))["n"] for _ in range(4)]
+
+    assert sorted(asyncio.run(received())) == [0, 1, 2, 3]
+
+
+def test_a_home_that_has_closed_with_a_receiver_stops_nobody() -> None:
+    layer = MemoryChannelLayer()
+    heard: list[int] = []
+    home = asyncio.new_event_loop()
+    waiting = home.create_task(layer.receive("a"))
+    home.run_until_complete(layer.group_add("g", "a"))
+    home.run_until_complete(layer.group_add("g", "b"))
+    home.run_until_complete(layer.group_add_sink("g", lambda m: heard.append(m["n"])))
+    home.close()
+
+    async def sends() -> list[int]:
+        await layer.group_send("g", {"type": "t", "n": 1})
+        return [(await layer.receive(channel))["n"] for channel in ("a", "b")]
+
+    assert asyncio.run(sends()) == [1, 1]
+    assert heard == [1]
+    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+    with suppress(RuntimeError):  # of asyncio's queue: its loop is closed
+        waiting.get_coro().close()  # type: ignore[union-attr]
+
+
+def test_a_home_that_closes_while_a_call_waits_for_it() -> None:
+    layer = MemoryChannelLayer()
+    heard: list[int] = []
+    home = asyncio.new_event_loop()
+    home.run_until_complete(layer.group_add_sink("g", lambda m: heard.append(m["n"])))
+
+    async def sends() -> None:
+        sending = asyncio.ensure_future(layer.group_send("g", {"type": "t", "n": 1}))
+        await asyncio.sleep(0.01)
+        assert not heard and not sending.done()
+        home.close()
+        await sending
+
+    asyncio.run(sends())
+    assert heard == [1], "done here, for want of a home"
 
 
 def test_a_queue_moves_to_the_next_loop_with_its_messages() -> None:
