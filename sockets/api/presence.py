@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 
 from sockets.delivery import require_user_id, require_user_ids
@@ -59,13 +58,15 @@ async def await_until_online(user_id: str, timeout: float) -> bool:
     patience = _wait_patience(user_id, timeout)
 
     async def wait(node: Core) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
-                    if await node.presence.is_online(user_id):
-                        return True
-                    await asyncio.sleep(pause)
-        return await node.presence.is_online(user_id)
+        # Not `asyncio.timeout`: it cancels once, and where that meets an answer it may be lost.
+        pauses, deadline = _pauses(), time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            if await node.presence.is_online(user_id):
+                return True
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(next(pauses), left))
 
     return await at_node(wait, patience)
 
@@ -109,13 +110,18 @@ def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> Presence
 def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
     require_user_id(user_id)
     _wait_patience(user_id, timeout)
-    deadline = time.monotonic() + timeout
-    for pause in chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL)):
+    pauses, deadline = _pauses(), time.monotonic() + timeout
+    while True:
         left = deadline - time.monotonic()
-        if redis.presence.is_online(user_id) or left <= 0:
-            break
-        time.sleep(min(pause, left))
-    return redis.presence.is_online(user_id)
+        if redis.presence.is_online(user_id):
+            return True
+        if left <= 0:
+            return False
+        time.sleep(min(next(pauses), left))
+
+
+def _pauses() -> Iterator[float]:
+    return chain((0.05, 0.1, 0.2), repeat(WAIT_INTERVAL))
 
 
 is_online = sync_face(ais_online, _is_online)

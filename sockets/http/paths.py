@@ -45,7 +45,12 @@ def other_slash(request: HttpRequest) -> str:
     """The request's path with its last slash taken away or added, if that one is there; else ""."""
     path = request.path_info
     other = path[:-1] if path.endswith("/") else f"{path}/"
-    if other == "/api/v1/" or not is_valid_path(other, getattr(request, "urlconf", None)):
+    # What is no UTF-8 has been replaced by now: its path cannot be said.
+    if (
+        other == "/api/v1/"
+        or "\ufffd" in other
+        or not is_valid_path(other, getattr(request, "urlconf", None))
+    ):
         return ""
     return quote(other, safe="/%")
 

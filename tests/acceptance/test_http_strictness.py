@@ -378,6 +378,7 @@ def test_422_has_its_name_and_says_where_in_the_body(shared_gateway: Gateway) ->
         ("/api/v1/docs/", "/api/v1/docs"),
         ("/api/v1/users/a%2Fb/", "/api/v1/users/a%2Fb"),
         ("/nowhere/", None),
+        ("/api/v1/users/%ff/", None),
     ],
 )
 def test_a_slash_too_many_is_told(shared_gateway: Gateway, path: str, meant: str | None) -> None:

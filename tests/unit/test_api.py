@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -531,6 +532,21 @@ async def test_waiting_for_somebody(node: Node) -> None:
     await asyncio.sleep(0.01)
     await client(node)
     assert await waiting
+
+
+async def test_waiting_ends_though_a_cancellation_was_lost(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in libraries that have their answer just when they are cancelled."""
+
+    async def is_online(_: str) -> bool:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+        return False
+
+    monkeypatch.setattr(node.presence, "is_online", is_online)
+    async with asyncio.timeout(10):
+        assert not await api.await_until_online("42", 0.02)
 
 
 async def test_who_is_blocked_stays_out_until_the_time_has_come(node: Node) -> None:
