@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from uuid import UUID
 
 from ulid import ULIDGenerator
 
@@ -57,6 +58,29 @@ def is_user_id(value: object) -> bool:
         return 1 <= len(value.encode()) <= MAX_USER_ID
     except UnicodeEncodeError:
         return False
+
+
+def user_id_of(value: object) -> str | None:
+    """The one form of a user id, a string; None if this is no user id.
+
+    A user id comes as a str, an int (then it is its decimal digits) or a UUID; subclasses of these
+    count as what they are made of. A bool is none of them.
+    """
+    kind = type(value)  # and not isinstance: a lazy object pretends to be what it stands for
+    if issubclass(kind, str):
+        text = str.__str__(value)
+    elif issubclass(kind, int) and kind is not bool:
+        text = _digits(value)  # type: ignore[arg-type]
+    elif issubclass(kind, UUID):
+        text = str(value)
+    else:
+        return None
+    return text if is_user_id(text) else None
+
+
+def _digits(value: int) -> str:
+    """Without the int's own limit, which is an error and no answer; "" where there are too many."""
+    return "" if value.bit_length() > 4 * MAX_USER_ID else int.__repr__(value)
 
 
 def is_proof_id(value: object) -> bool:

@@ -278,9 +278,12 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One of many that are sent together; the members are those of `notify_user`."""
+    """One of many that are sent together; the members are those of `notify_user`.
 
-    user_id: str
+    `user_id`: whatever a user id may be (`sockets.api.UserId`).
+    """
+
+    user_id: Any
     event: str
     data: Any = None
     durable: bool = True

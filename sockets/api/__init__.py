@@ -77,7 +77,8 @@ from sockets.api.tasks import (
     task,
     worker_pools,
 )
-from sockets.layers.groups import user_group
+from sockets.api.users import UserId as UserId
+from sockets.api.users import user_group
 
 __all__ = [
     "aassign_task",

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from sockets import audit
+from sockets.api.given import given
+from sockets.api.users import UserId, as_user
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.control import CLOSE_MARGIN
-from sockets.delivery import require_user_id
 from sockets.exceptions import InvalidMessage
 from sockets.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
@@ -33,8 +34,9 @@ _LAST_MOMENT = 253_402_300_800.0
 """The end of the year 9999, seconds since the epoch."""
 
 
+@given(user_id=as_user)
 async def adisconnect_user(
-    user_id: str,
+    user_id: UserId,
     *,
     client: str | None = None,
     session: str | None = None,
@@ -49,23 +51,24 @@ async def adisconnect_user(
     that does not answer within CLOSE_TIMEOUT is not waited for: its sessions count as unconfirmed,
     and it closes them when it can.
     """
-    require_user_id(user_id)
+    user = str(user_id)
     _require_close(code, reason)
     client = None if client is None else _require_id(client)
     session = None if session is None else _require_id(session)
     spared = _require_ids(keep)
     done = await at_node(
         lambda node: node.control.disconnect(
-            user_id, client=client, session=session, keep=spared, code=code, reason=reason
+            user, client=client, session=session, keep=spared, code=code, reason=reason
         ),
         _close_patience(),
     )
-    _audit(Audit.DISCONNECTED, done, user=user_id, client=client or "", session=session or "")
+    _audit(Audit.DISCONNECTED, done, user=user, client=client or "", session=session or "")
     return done
 
 
+@given(user_id=as_user)
 async def ablock_user(
-    user_id: str,
+    user_id: UserId,
     until: float | datetime | None = None,
     *,
     reason: str = "this user is blocked",
@@ -75,27 +78,29 @@ async def ablock_user(
     `until`: an aware datetime, or seconds since the epoch, by the clock of the state store; None:
     until `unblock_user`.
     """
-    require_user_id(user_id)
+    user = str(user_id)
     _require_close(CloseCode.BLOCKED, reason)
     end = None if until is None else _seconds(until, "until")
     done = await at_node(
-        lambda node: node.control.block(user_id, end, CloseCode.BLOCKED, reason),
+        lambda node: node.control.block(user, end, CloseCode.BLOCKED, reason),
         _close_patience(),
     )
-    _audit(Audit.BLOCKED, done, user=user_id, until=end, reason=reason)
+    _audit(Audit.BLOCKED, done, user=user, until=end, reason=reason)
     return done
 
 
-async def aunblock_user(user_id: str) -> bool:
+@given(user_id=as_user)
+async def aunblock_user(user_id: UserId) -> bool:
     """Let a blocked user in again; whether they were blocked."""
-    require_user_id(user_id)
-    was = await at_node(lambda node: node.presence.unblock(user_id))
-    audit.record(Audit.UNBLOCKED, user=user_id, was=was)
+    user = str(user_id)
+    was = await at_node(lambda node: node.presence.unblock(user))
+    audit.record(Audit.UNBLOCKED, user=user, was=was)
     return was
 
 
+@given(user_id=as_user)
 async def arevoke(
-    user_id: str,
+    user_id: UserId,
     *,
     sid: str | None = None,
     jti: str | None = None,
@@ -108,14 +113,17 @@ async def arevoke(
     always from before. It is remembered for 30 days. A token of the same second as the revocation
     is refused with 4003: the client comes back with a new one.
     """
-    return await _revoked(user_id, sid, jti, None if before is None else _seconds(before, "before"))
+    user = str(user_id)
+    return await _revoked(user, sid, jti, None if before is None else _seconds(before, "before"))
 
 
+@given(user_id=as_user)
 async def arevoke_till_now(
-    user_id: str, *, sid: str | None = None, jti: str | None = None, before: float | None = None
+    user_id: UserId, *, sid: str | None = None, jti: str | None = None, before: float | None = None
 ) -> Disconnected:
     """`revoke` where a `before` that is to come means now."""
-    return await _revoked(user_id, sid, jti, before, far_is_now=True)
+    user = str(user_id)
+    return await _revoked(user, sid, jti, before, far_is_now=True)
 
 
 async def _revoked(
@@ -126,7 +134,6 @@ async def _revoked(
     *,
     far_is_now: bool = False,
 ) -> Disconnected:
-    require_user_id(user_id)
     if sid is not None and jti is not None:
         raise InvalidMessage("sid and jti are two things: revoke one after the other")
     name = USER

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.db import transaction
 from msgspec import Raw
 
+from sockets.api.given import given
+from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
-from sockets.delivery import compose, encode_json, require_user_id, require_user_ids
-from sockets.exceptions import GatewayError
+from sockets.delivery import compose, encode_json
+from sockets.exceptions import GatewayError, InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import at_node, call_id, sync_face
 from sockets.node.core import Core
@@ -23,8 +26,9 @@ from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
 logger = logging.getLogger(__name__)
 
 
+@given(user_id=as_user)
 async def anotify_user(
-    user_id: str,
+    user_id: UserId,
     event: str,
     data: object = None,
     *,
@@ -42,9 +46,10 @@ async def anotify_user(
     has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
     `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
+    user = str(user_id)
     return await at_node(
         lambda node: node.notifier.notify(
-            user_id,
+            user,
             event,
             data,
             durable=durable,
@@ -57,8 +62,9 @@ async def anotify_user(
     )
 
 
+@given(user_ids=as_users)
 async def anotify_users(
-    user_ids: Iterable[str],
+    user_ids: Iterable[UserId],
     event: str,
     data: object = None,
     *,
@@ -72,10 +78,10 @@ async def anotify_users(
 
     A user named twice is notified once.
     """
-    chosen = require_user_ids(user_ids)
+    users = [str(user) for user in user_ids]
     return await at_node(
         lambda node: node.notifier.notify_many(
-            chosen,
+            users,
             event,
             data,
             durable=durable,
@@ -88,6 +94,18 @@ async def anotify_users(
     )
 
 
+def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
+    return [_plain(index, one) for index, one in enumerate(notifications)]
+
+
+def _plain(index: int, one: Notification) -> Notification:
+    try:
+        return replace(one, user_id=as_user(one.user_id))
+    except InvalidMessage as error:
+        raise type(error)(f"notification {index}: {error}") from None
+
+
+@given(notifications=_plain_batch)
 async def anotify_batch(
     notifications: Iterable[Notification], *, idempotency_key: str | None = None
 ) -> list[Receipt]:
@@ -97,22 +115,23 @@ async def anotify_batch(
     safe only for those that have an `idempotency_key`; that of the call stands for all durable ones
     without one of their own, each by its place in the batch.
     """
-    chosen = list(notifications)
-    return await at_node(lambda node: node.notifier.notify_batch(chosen, idempotency_key))
+    many = list(notifications)
+    return await at_node(lambda node: node.notifier.notify_batch(many, idempotency_key))
 
 
+@given(user_id=as_user)
 async def aread_stream(
-    user_id: str, *, epoch: str | None = None, offset: int = 0, limit: int = 100
+    user_id: UserId, *, epoch: str | None = None, offset: int = 0, limit: int = 100
 ) -> Page:
     """Durable messages of a user behind a position, oldest first, at most `limit`.
 
     Without `epoch`: of the stream as it is now. `page.floor` above `offset`: older ones are gone.
     """
-    require_user_id(user_id)
+    user = str(user_id)
 
     async def read(node: Core) -> Page:
-        of = (await node.streams.read(user_id, None, 0)).epoch if epoch is None else epoch
-        return await node.streams.read(user_id, Position(of, offset), limit)
+        of = (await node.streams.read(user, None, 0)).epoch if epoch is None else epoch
+        return await node.streams.read(user, Position(of, offset), limit)
 
     return await at_node(read)
 
@@ -126,28 +145,30 @@ async def abroadcast(event: str, data: object = None, *, durable: bool = False) 
     return await at_node(lambda node: node.notifier.broadcast(event, data))
 
 
-async def astream_position(user_id: str) -> Position:
+@given(user_id=as_user)
+async def astream_position(user_id: UserId) -> Position:
     """Where the user's stream stands now.
 
     Take it before you load the data of a page and connect from it: nothing falls between.
     """
-    require_user_id(user_id)
-    return await at_node(lambda node: node.streams.head(user_id))
+    user = str(user_id)
+    return await at_node(lambda node: node.streams.head(user))
 
 
+@given(user_id=as_user)
 async def adelivery_of(
-    user_id: str, offset: int, *, epoch: str | None = None
+    user_id: UserId, offset: int, *, epoch: str | None = None
 ) -> list[SessionDelivery]:
     """What became of one durable message, for each live session of its user, oldest first.
 
     `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
     node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
     """
-    require_user_id(user_id)
+    user = str(user_id)
 
     async def ask(node: Core) -> list[SessionDelivery]:
-        chosen = (await node.streams.read(user_id, None, 0)).epoch if epoch is None else epoch
-        return await node.control.delivery_of(user_id, chosen, offset)
+        chosen = (await node.streams.read(user, None, 0)).epoch if epoch is None else epoch
+        return await node.control.delivery_of(user, chosen, offset)
 
     return await at_node(ask)
 
@@ -172,7 +193,6 @@ def _broadcast(redis: SyncBackends, event: str, data: object, durable: bool) -> 
 
 
 def _stream_position(redis: SyncBackends, user_id: str) -> Position:
-    require_user_id(user_id)
     return redis.streams.head(user_id)
 
 
@@ -186,7 +206,7 @@ delivery_of = sync_face(adelivery_of)
 
 
 def notify_user_on_commit(
-    user_id: str,
+    user_id: UserId,
     event: str,
     data: object = None,
     *,
@@ -200,14 +220,14 @@ def notify_user_on_commit(
     what goes wrong after the commit can undo nothing any more, and is logged with the message's id.
     `using`: the database's alias. Options are those of `notify_user`.
     """
-    require_user_id(user_id)
+    user = as_user(user_id)
     if current_node() is None:
         remote()  # nobody there to send it is known by now
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.
     written = Raw(encode_json(data, limit))
     compose(event, written, limit=limit, now=0, **options)
-    transaction.on_commit(partial(_send, user_id, event, written, options), using=using)
+    transaction.on_commit(partial(_send, user, event, written, options), using=using)
 
 
 def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:

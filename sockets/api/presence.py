@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 
-from sockets.delivery import require_user_id, require_user_ids
+from sockets.api.given import given
+from sockets.api.users import UserId, as_user, as_users
 from sockets.exceptions import InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
@@ -24,45 +25,58 @@ WAIT_INTERVAL = 0.5
 """Seconds between two looks of `wait_until_online`."""
 
 
-async def ais_online(user_id: str) -> bool:
+def _require_users(user_ids: Iterable[UserId]) -> list[str]:
+    """Raises InvalidMessage."""
+    chosen = as_users(user_ids)
+    if len(chosen) > MAX_ASKED:
+        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
+    return chosen
+
+
+@given(user_id=as_user)
+async def ais_online(user_id: UserId) -> bool:
     """Whether the user has a live client session."""
-    require_user_id(user_id)
-    return await at_node(lambda node: node.presence.is_online(user_id))
+    user = str(user_id)
+    return await at_node(lambda node: node.presence.is_online(user))
 
 
-async def asessions_of(user_id: str) -> list[SessionInfo]:
+@given(user_id=as_user)
+async def asessions_of(user_id: UserId) -> list[SessionInfo]:
     """The user's live client sessions, oldest first."""
-    require_user_id(user_id)
-    return await at_node(lambda node: node.presence.sessions_of(user_id))
+    user = str(user_id)
+    return await at_node(lambda node: node.presence.sessions_of(user))
 
 
-async def apresence_of(user_id: str) -> UserPresence:
+@given(user_id=as_user)
+async def apresence_of(user_id: UserId) -> UserPresence:
     """How a user stands: connected, in grace or offline; the live sessions; when last seen."""
-    require_user_id(user_id)
-    return await at_node(lambda node: node.presence.look(user_id))
+    user = str(user_id)
+    return await at_node(lambda node: node.presence.look(user))
 
 
-async def apresence_of_users(user_ids: Iterable[str]) -> PresenceAnswer:
+@given(user_ids=_require_users)
+async def apresence_of_users(user_ids: Iterable[UserId]) -> PresenceAnswer:
     """`presence_of` for at most 10,000 users.
 
     Where a shard of a Redis Cluster does not answer, its users are `unknown` and the answer is
     `partial`.
     """
-    chosen = _require_users(user_ids)
-    return await at_node(lambda node: node.presence.look_at(chosen))
+    users = [str(user) for user in user_ids]
+    return await at_node(lambda node: node.presence.look_at(users))
 
 
-async def await_until_online(user_id: str, timeout: float) -> bool:
+@given(user_id=as_user)
+async def await_until_online(user_id: UserId, timeout: float) -> bool:
     """Wait until the user has a live session, at most `timeout` seconds; whether that is so."""
-    require_user_id(user_id)
-    patience = _wait_patience(user_id, timeout)
+    user = str(user_id)
+    patience = _wait_patience(user, timeout)
 
     async def wait(node: Core) -> bool:
         # Not `asyncio.timeout`: it cancels once, and where that meets an answer it may be lost.
         pauses, deadline = _pauses(), time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
-            if await node.presence.is_online(user_id):
+            if await node.presence.is_online(user):
                 return True
             if left <= 0:
                 return False
@@ -71,7 +85,7 @@ async def await_until_online(user_id: str, timeout: float) -> bool:
     return await at_node(wait, patience)
 
 
-def _wait_patience(user_id: str, timeout: float) -> float:
+def _wait_patience(user_id: object, timeout: float) -> float:
     """Raises InvalidMessage."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise InvalidMessage("timeout is a number of seconds")
@@ -80,35 +94,23 @@ def _wait_patience(user_id: str, timeout: float) -> float:
     return timeout + CALL_TIMEOUT
 
 
-def _require_users(user_ids: Iterable[str]) -> list[str]:
-    """Raises InvalidMessage."""
-    chosen = require_user_ids(user_ids)
-    if len(chosen) > MAX_ASKED:
-        raise InvalidMessage(f"{len(chosen)} users at once: ask for at most {MAX_ASKED}")
-    return chosen
-
-
 def _is_online(redis: SyncBackends, user_id: str) -> bool:
-    require_user_id(user_id)
     return redis.presence.is_online(user_id)
 
 
 def _sessions_of(redis: SyncBackends, user_id: str) -> list[SessionInfo]:
-    require_user_id(user_id)
     return redis.presence.sessions_of(user_id)
 
 
 def _presence_of(redis: SyncBackends, user_id: str) -> UserPresence:
-    require_user_id(user_id)
     return redis.presence.look(user_id)
 
 
-def _presence_of_users(redis: SyncBackends, user_ids: Iterable[str]) -> PresenceAnswer:
-    return redis.presence.look_at(_require_users(user_ids))
+def _presence_of_users(redis: SyncBackends, user_ids: Sequence[str]) -> PresenceAnswer:
+    return redis.presence.look_at(user_ids)
 
 
 def _wait_until_online(redis: SyncBackends, user_id: str, timeout: float) -> bool:
-    require_user_id(user_id)
     _wait_patience(user_id, timeout)
     pauses, deadline = _pauses(), time.monotonic() + timeout
     while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sockets.api.given import given
+from sockets.api.users import UserId, as_user
 from sockets.conf import get_conf
 from sockets.exceptions import InvalidMessage
 from sockets.ids import parse_ulid
@@ -9,12 +11,17 @@ from sockets.node.calls import CALL_TIMEOUT, at_node, call_id, sync_face
 from sockets.types import PoolLoad, Task
 
 
+def _user_or_none(user: UserId | None) -> str | None:
+    return None if user is None else as_user(user)
+
+
+@given(user_id=_user_or_none)
 async def aassign_task(
     pool: str,
     event: str,
     data: object = None,
     *,
-    user_id: str | None = None,
+    user_id: UserId | None = None,
     progress_to_user: bool = True,
     timeout: float | None = None,
     task_id: str | None = None,
@@ -31,12 +38,13 @@ async def aassign_task(
     """
     if task_id is not None:
         task_id = _require_ulid(task_id)
+    user = None if user_id is None else str(user_id)
     return await at_node(
         lambda node: node.dispatcher.assign(
             pool,
             event,
             data,
-            user_id=user_id,
+            user_id=user,
             progress_to_user=progress_to_user,
             timeout=timeout,
             id=call_id.get() if task_id is None else task_id,

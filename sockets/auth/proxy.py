@@ -1,7 +1,7 @@
 """Authentication by proxy: the API server is asked who this is.
 
     GET API_SERVER_URL + AUTH_PROXY_PATH with the headers of AUTH_PROXY_HEADERS
-    200 {"user": "42", "info"?, "meta"?, "sid"?, "expires_in"?: seconds}    it is 42
+    200 {"user": "42" or 42, "info"?, "meta"?, "sid"?, "expires_in"?: seconds}    it is 42
     401, 403, 204, {"user": null}, and what says that the headers are bad  it is nobody
     anything else, or nothing in time                                      1013, try again later
 
@@ -43,7 +43,7 @@ from sockets.fetch import (
     fetch,
     make_client,
 )
-from sockets.ids import is_proof_id, is_user_id
+from sockets.ids import is_proof_id, user_id_of
 from sockets.protocol.places import Places
 from sockets.types import Credentials
 
@@ -77,7 +77,7 @@ _AWAY: Final = "the API server does not say who you are; try again"
 class _Told(msgspec.Struct):
     """The body of a 200."""
 
-    user: str | None
+    user: str | int | None
     info: Any = None
     meta: Any = None
     sid: str = ""
@@ -254,12 +254,13 @@ class ApiServer:
 def _credentials(told: _Told | None, asked_at: float) -> Credentials:
     if told is None or told.user is None:
         raise Unauthorized("the API server does not know you")
-    if not is_user_id(told.user):
+    user = user_id_of(told.user)
+    if user is None:
         raise Unauthorized("the API server names a user that is none")
     if told.sid and not is_proof_id(told.sid):
         raise Unauthorized("the API server names a login that is none")
     return Credentials(
-        told.user,
+        user,
         "proxy",
         None if told.expires_in is None else asked_at + told.expires_in,
         asked_at,

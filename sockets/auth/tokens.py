@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
-from sockets.ids import MAX_PROOF_ID, is_proof_id, is_user_id
+from sockets.ids import MAX_PROOF_ID, is_proof_id, user_id_of
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
@@ -180,9 +180,9 @@ def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None
     if len(token) > MAX_TOKEN:
         raise Unauthorized("token: too long")
     claims = _claims(token, conf, keys_of(conf) if keys is None else keys)
-    subject = claims["sub"]
-    if not is_user_id(subject):
-        raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8")
+    subject = user_id_of(claims["sub"])
+    if subject is None:
+        raise Unauthorized("token: sub must be 1 to 1,024 bytes of UTF-8, or an integer")
     try:
         expires_at = None if "exp" not in claims else float(claims["exp"]) + conf.jwt_leeway
         issued_at = None if "iat" not in claims else float(claims["iat"])
@@ -274,6 +274,7 @@ def _decoded(token: str, key: TokenKey, conf: Conf) -> Mapping[str, Any]:
         issuer=list(conf.jwt_issuer) or None,
         options={
             "require": required,
+            "verify_sub": False,  # RFC 7519 wants a string; check_token takes an integer too
             "verify_aud": bool(conf.jwt_audience),
             "verify_iss": bool(conf.jwt_issuer),
         },

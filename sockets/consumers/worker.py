@@ -7,13 +7,14 @@ from dataclasses import replace
 from msgspec import Raw
 
 from sockets import metrics
+from sockets.arguments import require_user_id
 from sockets.auth import scopes
 from sockets.auth.keyring import authenticate_worker
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, BadRequest, Forbidden, GatewayError
 from sockets.hub import Room
-from sockets.ids import is_pool, is_user_id
+from sockets.ids import is_pool
 from sockets.layers.fanout import Message
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_worker, encode
@@ -104,8 +105,9 @@ class WorkerConsumer(GatewayConsumer):
                 self._need(scopes.PRESENCE)
                 await self._on_attach(message)
             case Detach():
-                self.session.attached.discard(message.user)
-                await self.node.hub.leave(self.session, worker_group(message.user))
+                user = require_user_id(message.user)
+                self.session.attached.discard(user)
+                await self.node.hub.leave(self.session, worker_group(user))
                 await self.reply(message.ref)
             case Presence():
                 self._need(scopes.PRESENCE)
@@ -140,7 +142,7 @@ class WorkerConsumer(GatewayConsumer):
 
     async def _on_notify(self, notify: Notify) -> None:
         receipt = await self.node.notifier.notify(
-            notify.user,
+            require_user_id(notify.user),
             notify.event,
             notify.data,
             durable=notify.durable,
@@ -159,15 +161,14 @@ class WorkerConsumer(GatewayConsumer):
 
     async def _on_attach(self, attach: Attach) -> None:
         session, limit = self.session, self.node.conf.max_attached
-        if not is_user_id(attach.user):
-            raise BadFrame(ErrorCode.BAD_MESSAGE, "not a user id")
-        if attach.user not in session.attached:
+        user = require_user_id(attach.user)
+        if user not in session.attached:
             if len(session.attached) >= limit:
                 raise BadFrame(
                     ErrorCode.BAD_MESSAGE,
                     f"attached to {limit} users already: detach from some",
                 )
-            group = worker_group(attach.user)
+            group = worker_group(user)
             room, most = self.node.hub.room(group), self.node.conf.workers_per_user
             if room is not None and len(room.members) >= most:
                 raise BadFrame(ErrorCode.BAD_MESSAGE, f"{most} workers are attached to this user")
@@ -176,11 +177,11 @@ class WorkerConsumer(GatewayConsumer):
             except GatewayError:
                 await self.node.hub.leave(session, group)
                 raise
-            session.attached.add(attach.user)
+            session.attached.add(user)
         await self.reply(attach.ref)
 
     async def _on_presence(self, presence: Presence) -> None:
-        infos = await self.node.presence.sessions_of(presence.user)
+        infos = await self.node.presence.sessions_of(require_user_id(presence.user))
         await self.reply(
             presence.ref,
             online=bool(infos),

@@ -4,8 +4,6 @@ from sockets.delivery.compose import (
     compose,
     encode_json,
     require_event,
-    require_user_id,
-    require_user_ids,
 )
 from sockets.delivery.delivery import PAGE, Delivery
 from sockets.delivery.notifier import Notifier
@@ -17,6 +15,4 @@ __all__ = [
     "compose",
     "encode_json",
     "require_event",
-    "require_user_id",
-    "require_user_ids",
 ]

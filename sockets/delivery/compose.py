@@ -5,7 +5,6 @@ Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -70,22 +69,6 @@ def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
 def is_repeated(entry: NewEntry, done: Appended) -> bool:
     """Whether an earlier call had sent it; with the same id, only our own answer was lost."""
     return done.duplicate and done.id != entry.id
-
-
-def require_user_id(user: str) -> None:
-    """Raises InvalidMessage."""
-    if not is_user_id(user):
-        raise InvalidMessage("a user id is a string of 1 to 1,024 bytes of UTF-8")
-
-
-def require_user_ids(users: Iterable[str]) -> list[str]:
-    """Raises InvalidMessage; also for one id, whose letters would pass for ids."""
-    if isinstance(users, str):
-        raise InvalidMessage("this takes a list of user ids, and was given one")
-    chosen = list(users)
-    for user in chosen:
-        require_user_id(user)
-    return chosen
 
 
 def require_event(event: str) -> None:

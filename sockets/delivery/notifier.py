@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sockets import metrics
+from sockets.arguments import require_user_id, require_user_ids
 from sockets.conf import Conf
 from sockets.delivery.compose import (
     batch_keys,
     compose,
     is_repeated,
     require_key,
-    require_user_id,
-    require_user_ids,
     signal,
 )
 from sockets.exceptions import GatewayUnavailable, InvalidMessage
@@ -54,7 +53,7 @@ class Notifier:
         self, user: str, event: str, data: object, *, durable: bool = True, **options: Any
     ) -> Receipt:
         """Notify one user."""
-        require_user_id(user)
+        user = require_user_id(user)
         entry = self._compose(event, data, durable=durable, **options)
         if not durable:
             return await self._publish(user, entry)
@@ -93,27 +92,26 @@ class Notifier:
         """
         if idempotency_key is not None:
             require_key("idempotency_key", idempotency_key)
-        entries = [self._entry(index, one, idempotency_key) for index, one in enumerate(many)]
+        named = [self._entry(index, one, idempotency_key) for index, one in enumerate(many)]
         durable = [index for index, one in enumerate(many) if one.durable]
-        done = await self._streams.append_many(
-            [(many[index].user_id, entries[index]) for index in durable]
-        )
+        done = await self._streams.append_many([named[index] for index in durable])
         receipts: dict[int, Receipt] = {}
         for index, appended in zip(durable, done, strict=True):
-            user, entry = many[index].user_id, entries[index]
+            user, entry = named[index]
             receipts[index] = await self._appended(user, entry, appended)
         for index, one in enumerate(many):
             if not one.durable:
-                receipts[index] = await self._publish(one.user_id, entries[index])
+                receipts[index] = await self._publish(*named[index])
         return [receipts[index] for index in range(len(many))]
 
-    def _entry(self, index: int, one: Notification, of_all: str | None) -> NewEntry:
+    def _entry(self, index: int, one: Notification, of_all: str | None) -> tuple[str, NewEntry]:
+        """Return for whom it is, and what."""
         key, own_key = one.idempotency_key, None
         if key is None and of_all is not None and one.durable:
             key, own_key = batch_keys(of_all, index)
         try:
-            require_user_id(one.user_id)
-            return self._compose(
+            user = require_user_id(one.user_id)
+            return user, self._compose(
                 one.event,
                 one.data,
                 durable=one.durable,

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sockets import metrics
+from sockets.arguments import require_user_id, require_user_ids
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, is_repeated, require_user_id, require_user_ids, signal
+from sockets.delivery.compose import compose, is_repeated, signal
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.streams.base import Appended, NewEntry, SyncStreams
@@ -47,7 +48,7 @@ class SyncNotifier:
         self, user: str, event: str, data: object, *, durable: bool = True, **options: Any
     ) -> Receipt:
         """Notify one user. Options and errors are those of `sockets.api.notify_user`."""
-        require_user_id(user)
+        user = require_user_id(user)
         entry = self._compose(event, data, durable=durable, **options)
         if not durable:
             return self._ephemeral([user], entry)[0]

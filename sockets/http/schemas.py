@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from ninja import Field, Schema
-from pydantic import ConfigDict, Strict, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Strict, StringConstraints
 
+from sockets.ids import user_id_of
 from sockets.protocol.messages import MAX_TTL
 from sockets.types import (
     MAX_SHOWN,
@@ -22,7 +23,18 @@ from sockets.types import (
     newest,
 )
 
-UserId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+def _user_id(value: Any) -> Any:
+    """Return an integer as its digits; what is no user id at all is refused by the next check."""
+    return value if isinstance(value, str) else user_id_of(value)
+
+
+UserId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    BeforeValidator(_user_id, json_schema_input_type=str | int),
+]
+"""An integer is its decimal digits."""
 Seconds = Annotated[float, Strict()]
 """A number: `true` is none."""
 ProofId = Annotated[str, StringConstraints(min_length=1, max_length=255)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from uuid import UUID
+
+from sockets.arguments import require_user_id
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
@@ -11,12 +14,13 @@ CLIENTS = "gateway.clients"
 """Every client session of every node: broadcasts."""
 
 
-def user_group(user_id: str) -> str:
+def user_group(user_id: str | int | UUID) -> str:
     """The group of a user's client sessions: `u.<id>`, or `x.<sha256>` if the id is no plain name.
 
     Public contract (PROTOCOL section 5): `group_send(user_group(id), {"type": "user.notify", …})`.
+    Raises InvalidMessage.
     """
-    return _named(user_id, plain="u", hashed="x")
+    return _named(require_user_id(user_id), plain="u", hashed="x")
 
 
 def worker_group(user_id: str) -> str:

@@ -83,9 +83,11 @@ def sync_face(
 
     In the gateway's process its node does it; in another one `native` does, straight to Redis,
     or else the loop that all such calls share. `patience`: seconds to wait for that, by arguments.
+    A twin that has `put` gives its arguments a plain form: that is done in the caller's thread.
     """
     name = twin.__name__.removeprefix("a")
-    takes = signature(twin)
+    takes, put = signature(twin), getattr(twin, "put", None)
+    plain: Callable[..., Coroutine[Any, Any, T]] = getattr(twin, "plain", twin)
     sends = name.startswith(("notify", "assign"))
 
     @wraps(twin)
@@ -99,15 +101,19 @@ def sync_face(
                 f"{name}() blocks, and this thread runs an event loop: "
                 f"use `await {twin.__name__}(…)`"
             )
+        if put is None:
+            bound = takes.bind(*args, **kwargs)
+            bound.apply_defaults()
+            given = bound.arguments
+        else:
+            given = put(*args, **kwargs)
         node = current_node()
         if native is not None and node is None:
-            given = takes.bind(*args, **kwargs)
-            given.apply_defaults()
-            return native(remote().sync, **given.arguments)
+            return native(remote().sync, **given)
         id = str(kwargs.get("task_id") or (new_id() if sends else ""))
         before = call_id.set(id or None)
         try:
-            future = _begin(node, lambda _: twin(*args, **kwargs))
+            future = _begin(node, lambda _: plain(**given))
         finally:
             call_id.reset(before)
         try:

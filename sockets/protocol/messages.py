@@ -12,7 +12,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 _MAX_INT = 2**63 - 1
 Ref = Annotated[str, Meta(max_length=128)] | Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
-UserId = Annotated[str, Meta(min_length=1, max_length=1024)]
+UserId = Annotated[str, Meta(min_length=1, max_length=1024)] | int
+"""An integer is its decimal digits."""
 Event = Annotated[str, Meta(min_length=1, max_length=255)]
 Key = Annotated[str, Meta(min_length=1, max_length=255)]
 Offset = Annotated[int, Meta(ge=0, le=_MAX_INT)]

@@ -20,8 +20,9 @@ from typing import Any
 from msgspec import Raw
 
 from sockets import metrics
+from sockets.arguments import require_user_id
 from sockets.conf import Conf
-from sockets.delivery import encode_json, require_event, require_user_id
+from sockets.delivery import encode_json, require_event
 from sockets.exceptions import (
     GatewayUnavailable,
     NoWorkerAvailable,
@@ -92,7 +93,7 @@ class Dispatcher:
         require_pool(pool)
         require_event(event)
         if user_id is not None:
-            require_user_id(user_id)
+            user_id = require_user_id(user_id)
         require_timeout(timeout)
         encoded = encode_json(data, self._conf.max_message_size)
         task = Task(

@@ -341,8 +341,8 @@ async def test_presence_and_position(node: Node) -> None:
 
 
 async def test_what_is_no_user_id_is_told_whatever_is_asked(node: Node) -> None:
-    """An id that is a number would be answered "offline" for ever."""
-    users: tuple[Any, ...] = ("", "x" * 1_025, 42)
+    """An id that is none would be answered "offline" for ever."""
+    users: tuple[Any, ...] = ("", "x" * 1_025, True)
     for call in (api.ais_online, api.asessions_of, api.astream_position, api.adisconnect_user):
         for user in users:
             with pytest.raises(InvalidMessage):

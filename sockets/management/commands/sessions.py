@@ -63,14 +63,17 @@ class Command(GatewayCommand):
             raise CommandError(str(error)) from None
 
     def _show_json(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
-        found = _of_user(user, node)[1] if user else live_sessions(node=node, limit=limit)
+        if user is not None:
+            found = _of_user(user, node)[1]
+        else:
+            found = live_sessions(node=node, limit=limit)
         for info in found[:limit]:
             self.stdout.write(one_line(json.dumps(asdict(info), ensure_ascii=False)))
 
     def _show(self, user: str | None, node: str | None, limit: int, watch: bool) -> None:
         """One page, written at once: a page that is drawn in pieces flickers."""
         lines: list[str] = []
-        if user:
+        if user is not None:
             stands, sessions = _of_user(user, node)
             lines.append(_standing(stands))
             total = len(sessions)

@@ -143,7 +143,10 @@ ANSWERS = {
     "no body": status(200),
     "a list": status(200, body=b"[]"),
     "no user": says(name="Kim"),
-    "user a number": says(user=42),
+    "user a fraction": says(user=4.5),
+    "user 42 as a float": status(200, body=b'{"user": 42.0}'),
+    "user an exponent": status(200, body=b'{"user": 1e2}'),
+    "user a boolean": says(user=True),
     "an end that was": says(user="42", expires_in=-1),
     "deep": status(200, body=b"[" * 10_000),
     "large": status(200, body=b" " * 70_000),
@@ -364,3 +367,18 @@ async def test_an_answer_is_dated_by_the_store_before_the_question() -> None:
     assert first is not None and kept is not None and second is not None
     assert (first.issued_at, kept.issued_at, second.issued_at) == (1_000.0, 1_000.0, 2_000.0)
     assert answered == [0, 1], "read before it is asked"
+
+
+async def test_a_user_may_be_a_number() -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user=42)
+        found = await auth.ask(hand(), None)
+        assert found is not None and found.subject == "42"
+
+
+@pytest.mark.parametrize("user", ["", "x" * 1_025, 10**1_024], ids=["empty", "long", "digits"])
+async def test_a_user_that_is_none_is_nobody(user: object) -> None:
+    async with api_server() as server, asked(server) as auth:
+        server.answer = says(user=user)
+        with pytest.raises(Unauthorized, match="a user that is none"):
+            await auth.ask(hand(), None)

@@ -1,0 +1,62 @@
+"""Arguments of the Python API are put into their plain form where and when the caller calls.
+
+What Django code has may be lazy: a user that asks the database, a text that is written in the
+language that is active now. The call itself may run on another thread's loop, or later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
+from inspect import signature
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Form = Callable[[Any], Any]
+"""Gives the plain form of one argument. Raises InvalidMessage."""
+
+
+class Twin(Generic[P, T]):
+    """An async function of the API whose arguments are put into their plain form at the call.
+
+    What is wrong with them is raised when it is awaited, as if the function itself had looked.
+    """
+
+    def __init__(self, plain: Callable[P, Coroutine[Any, Any, T]], forms: dict[str, Form]) -> None:
+        update_wrapper(self, plain)
+        self.plain: Any = plain
+        self._forms = forms
+        self._takes = signature(plain)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        try:
+            made: Coroutine[Any, Any, T] = self.plain(**self.put(*args, **kwargs))
+        except Exception as error:
+            return _fail(error)
+        return made
+
+    def put(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
+        """Return all arguments in their plain form, by name. Raises what a form raises."""
+        found = self._takes.bind(*args, **kwargs)
+        for name, form in self._forms.items():
+            if name in found.arguments:
+                found.arguments[name] = form(found.arguments[name])
+        found.apply_defaults()
+        return found.arguments
+
+    def __getattr__(self, name: str) -> Any:
+        """What tells `inspect` that this is an async function (`__code__` and its like)."""
+        if name in ("__code__", "__defaults__", "__kwdefaults__"):
+            return getattr(self.plain, name)
+        raise AttributeError(name)
+
+
+def given(**forms: Form) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Twin[P, T]]:
+    """Have the arguments of these names put into their plain form when the function is called."""
+    return lambda plain: Twin(plain, forms)
+
+
+async def _fail(error: Exception) -> Any:
+    raise error

@@ -1,0 +1,73 @@
+"""Who a caller means: user ids as Django code has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.db.models import Model
+from django.utils.functional import LazyObject, empty
+
+from sockets.arguments import USER_ID, require_many, require_user_id
+from sockets.exceptions import InvalidMessage
+from sockets.layers import groups
+
+UserId: TypeAlias = str | int | UUID | Model
+"""A user id, or a saved instance of AUTH_USER_MODEL (`request.user` too): its `str(pk)`."""
+
+
+def as_user(user: Any) -> str:
+    """Return the user id that is meant, as a string. Raises InvalidMessage.
+
+    Must run where the caller is: `request.user` asks the database when it is looked at first.
+    """
+    if issubclass(type(user), LazyObject):
+        user = _unwrapped(user)
+    if not isinstance(user, Model):
+        return require_user_id(user)
+    name = type(user).__name__
+    if not _is_user(user):
+        raise InvalidMessage(f"{USER_ID}; this is another model, {name}")
+    if user.pk is None or user._state.adding:
+        raise InvalidMessage(f"{USER_ID}; this {name} is not saved, so nobody can be found by it")
+    return require_user_id(str(user.pk))
+
+
+def as_users(users: Iterable[Any]) -> list[str]:
+    """Return the user ids of a list, as strings. Raises InvalidMessage; also for one id."""
+    return [as_user(user) for user in require_many(users)]
+
+
+def user_group(user_id: UserId) -> str:
+    """The channel layer's group of a user's sessions: `u.<id>`, or `x.<sha256>` if the id is no
+    plain name.
+
+    For `group_send(user_group(id), {"type": "user.notify", "event": …, "data": …})`. Raises
+    InvalidMessage.
+    """
+    return groups.user_group(as_user(user_id))
+
+
+def _unwrapped(lazy: Any) -> Any:
+    """Return what a lazy object stands for."""
+    while issubclass(type(lazy), LazyObject):
+        if lazy._wrapped is empty:
+            try:
+                lazy._setup()
+            except SynchronousOnlyOperation:
+                raise SynchronousOnlyOperation(
+                    "this lazy object asks the database, and async code must not wait for it: "
+                    "`await request.auser()` gives the user"
+                ) from None
+        lazy = lazy._wrapped
+    return lazy
+
+
+def _is_user(found: Model) -> bool:
+    try:
+        return isinstance(found, get_user_model())
+    except ImproperlyConfigured:
+        return False  # a project without users of Django's
