@@ -115,15 +115,26 @@ class ShuttingDown(Refused):
 
 
 class BadFrame(GatewayError):
-    """One frame that is answered with an error reply; `ref` is its own, if one could be read."""
+    """One frame that is answered with an error reply; `ref` is its own, if one could be read.
+
+    `is_json`: whoever sent it speaks JSON, and is no peer that cannot be understood.
+    """
 
     close_code = CloseCode.BAD_REQUEST
     http_status = 400
 
-    def __init__(self, code: ErrorCode, message: str, ref: str | int | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        ref: str | int | None = None,
+        *,
+        is_json: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.ref = ref
+        self.is_json = is_json
 
 
 class InvalidMessage(GatewayError, ValueError):

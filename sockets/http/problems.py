@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable, TooManyRequests
+from sockets.http.reader import Unreadable
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -78,7 +79,8 @@ def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
 
 def of_http(request: HttpRequest, error: Any) -> HttpResponse:
     """What the framework or a route says in HTTP's terms."""
-    return problem(error.status_code, str(error), code=f"http_{error.status_code}")
+    why = error.__cause__ if isinstance(error.__cause__, Unreadable) else error
+    return problem(error.status_code, str(why), code=f"http_{error.status_code}")
 
 
 def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
