@@ -14,7 +14,8 @@
     │   └── ShuttingDown            1012
     ├── BadFrame                one frame that cannot be read; the socket stays open
     ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
-    │   └── MessageTooLarge
+    │   ├── MessageTooLarge
+    │   └── AsksTheDatabase         sockets.api.data: lazy, in async code (SynchronousOnlyOperation)
     ├── TooManyRequests         the HTTP API: `retry_after` says when to come again
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── TaskIdTaken             another task has this `task_id`

@@ -12,7 +12,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -20,6 +19,7 @@ from channels.layers import BaseChannelLayer
 
 from sockets import metrics
 from sockets.layers.fanout import Fanout, Sink
+from sockets.layers.wire import copy_of, require_deliverable
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,9 @@ class MemoryChannelLayer(BaseChannelLayer):
         """Raises ChannelFull when `capacity` messages wait, TypeError for a bad name or message."""
         _require_dict(message)
         self.require_valid_channel_name(channel)
+        message = copy_of(
+            message
+        )  # as it is now, and what is wrong with it is the sender's to hear
         await self._at_home(lambda: self._put(channel, message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
@@ -99,6 +102,8 @@ class MemoryChannelLayer(BaseChannelLayer):
         """To every sink and channel of `group`; a full channel misses it, which is counted."""
         _require_dict(message)
         self.require_valid_group_name(group)
+        require_deliverable(message)
+        message = copy_of(message)
         await self._at_home(lambda: self._publish(group, message))
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
@@ -133,7 +138,7 @@ class MemoryChannelLayer(BaseChannelLayer):
 
     def _put(self, channel: str, message: dict[str, Any]) -> None:
         try:
-            self._queue(channel).put_nowait((self._clock(), deepcopy(message)))
+            self._queue(channel).put_nowait((self._clock(), copy_of(message)))
         except asyncio.QueueFull:
             raise ChannelFull(channel) from None
 
