@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from channels_redis.utils import _consistent_hash
-from msgpack import packb, unpackb
+from msgpack import packb, unpackb  # type: ignore[attr-defined]  # an alias in its module
 
 from sockets.exceptions import InvalidMessage
 from sockets.protocol.values import write
