@@ -23,4 +23,4 @@ class BodyReader(Parser):
         try:
             return from_json(request.body)
         except BadFrame as error:
-            raise Unreadable(f"the body is no JSON: {error}") from None
+            raise Unreadable(f"the body cannot be parsed: {error}") from None
