@@ -239,6 +239,16 @@ def test_a_queryset_is_evaluated_at_the_call(sent: list[Any]) -> None:
     ]
 
 
+async def test_a_queryset_is_evaluated_in_the_callers_thread_and_not_on_the_loop(
+    node: Node,
+) -> None:
+    rows: Any = User.objects.values("username")
+    rows._result_cache = [{"username": "kim"}]  # as if the database had been asked
+    await asyncio.to_thread(api.notify_user, "42", "e", rows)
+    await asyncio.to_thread(api.notify_batch, [Notification("42", "e", [rows])])
+    assert await stored(node) == [[{"username": "kim"}], [[{"username": "kim"}]]]
+
+
 async def test_async_code_is_told_how(node: Node) -> None:
     for query in (User.objects.values(), {"rows": User.objects.values_list("pk")}):
         with pytest.raises(InvalidMessage, match="async for") as caught:

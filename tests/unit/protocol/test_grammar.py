@@ -94,6 +94,8 @@ def test_a_whole_value_is_json_and_a_part_of_it_is_as_python_has_it(
         ('{"data":{"ref":8,"type":"x"},"ref":7}', Shape(None, 7)),
         ('{"data":[[[{"ref":8}]]],"type":"t"}', Shape("t")),
         ('{"re\\u0066":7,"\\u0074\\u0079\\u0070\\u0065":"t"}', Shape("t", 7)),
+        ('{"ref":7,"data":{"x":[[[1]]],"ref":8}}', Shape(None, 7)),
+        ('{"ref":7,"data":[[[{"x":[[[1]]],"ref":8,"type":"x"}]]]}', Shape(None, 7)),
         ('{"type":"t","type":5}', Shape()),
         ('{"ref":-9223372036854775807}', Shape(None, -(2**63 - 1))),
         ('{"ref":9223372036854775808}', Shape()),
