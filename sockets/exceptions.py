@@ -14,7 +14,8 @@
     │   └── ShuttingDown            1012
     ├── BadFrame                one frame that cannot be read; the socket stays open
     ├── InvalidMessage          this cannot be sent; the caller's mistake (also a ValueError)
-    │   └── MessageTooLarge
+    │   ├── MessageTooLarge
+    │   └── AsksTheDatabase         sockets.api.data: lazy, in async code (SynchronousOnlyOperation)
     ├── TooManyRequests         the HTTP API: `retry_after` says when to come again
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── TaskIdTaken             another task has this `task_id`
@@ -115,15 +116,26 @@ class ShuttingDown(Refused):
 
 
 class BadFrame(GatewayError):
-    """One frame that is answered with an error reply; `ref` is its own, if one could be read."""
+    """One frame that is answered with an error reply; `ref` is its own, if one could be read.
+
+    `is_json`: whoever sent it speaks JSON, and is no peer that cannot be understood.
+    """
 
     close_code = CloseCode.BAD_REQUEST
     http_status = 400
 
-    def __init__(self, code: ErrorCode, message: str, ref: str | int | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        ref: str | int | None = None,
+        *,
+        is_json: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.ref = ref
+        self.is_json = is_json
 
 
 class InvalidMessage(GatewayError, ValueError):

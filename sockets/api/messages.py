@@ -11,10 +11,11 @@ from typing import Any
 from django.db import transaction
 from msgspec import Raw
 
+from sockets.api.data import as_data
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
-from sockets.delivery import compose, encode_json
+from sockets.delivery import compose
 from sockets.exceptions import GatewayError, InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import at_node, call_id, sync_face
@@ -26,7 +27,7 @@ from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
 logger = logging.getLogger(__name__)
 
 
-@given(user_id=as_user)
+@given(user_id=as_user, data=as_data)
 async def anotify_user(
     user_id: UserId,
     event: str,
@@ -62,7 +63,7 @@ async def anotify_user(
     )
 
 
-@given(user_ids=as_users)
+@given(user_ids=as_users, data=as_data)
 async def anotify_users(
     user_ids: Iterable[UserId],
     event: str,
@@ -100,7 +101,7 @@ def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
 
 def _plain(index: int, one: Notification) -> Notification:
     try:
-        return replace(one, user_id=as_user(one.user_id))
+        return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
     except InvalidMessage as error:
         raise type(error)(f"notification {index}: {error}") from None
 
@@ -136,6 +137,7 @@ async def aread_stream(
     return await at_node(read)
 
 
+@given(data=as_data)
 async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
     """Tell every connected client, now or never.
 
@@ -225,7 +227,7 @@ def notify_user_on_commit(
         remote()  # nobody there to send it is known by now
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.
-    written = Raw(encode_json(data, limit))
+    written = as_data(data)
     compose(event, written, limit=limit, now=0, **options)
     transaction.on_commit(partial(_send, user, event, written, options), using=using)
 

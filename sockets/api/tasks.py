@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockets.api.data import as_data
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user
 from sockets.conf import get_conf
@@ -15,7 +16,7 @@ def _user_or_none(user: UserId | None) -> str | None:
     return None if user is None else as_user(user)
 
 
-@given(user_id=_user_or_none)
+@given(user_id=_user_or_none, data=as_data)
 async def aassign_task(
     pool: str,
     event: str,

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import LazyObject
 
+from sockets.api.data import unwrapped
 from sockets.arguments import USER_ID, require_many, require_user_id
 from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
@@ -25,7 +26,7 @@ def as_user(user: Any) -> str:
     Must run where the caller is: `request.user` asks the database when it is looked at first.
     """
     if issubclass(type(user), LazyObject):
-        user = _unwrapped(user)
+        user = unwrapped(user)
     if not isinstance(user, Model):
         return require_user_id(user)
     name = type(user).__name__
@@ -49,21 +50,6 @@ def user_group(user_id: UserId) -> str:
     InvalidMessage.
     """
     return groups.user_group(as_user(user_id))
-
-
-def _unwrapped(lazy: Any) -> Any:
-    """Return what a lazy object stands for."""
-    while issubclass(type(lazy), LazyObject):
-        if lazy._wrapped is empty:
-            try:
-                lazy._setup()
-            except SynchronousOnlyOperation:
-                raise SynchronousOnlyOperation(
-                    "this lazy object asks the database, and async code must not wait for it: "
-                    "`await request.auser()` gives the user"
-                ) from None
-        lazy = lazy._wrapped
-    return lazy
 
 
 def _is_user(found: Model) -> bool:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import jwt
-import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.ids import MAX_PROOF_ID, is_proof_id, user_id_of
+from sockets.protocol.values import MAX_DEPTH, is_deep, write
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
@@ -196,16 +196,27 @@ def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None
         sid=_proof_id(claims, "sid"),
         jti=_proof_id(claims, "jti"),
         info=check_info(claims.get("info"), "token"),
-        meta=claims.get("meta"),
+        meta=_meta(claims.get("meta")),
     )
+
+
+def _meta(meta: Any) -> Any:
+    """What Django code is given. Raises Unauthorized for NaN and its like, which are no JSON."""
+    try:
+        write(meta)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise Unauthorized("token: meta is no JSON") from None
+    return meta
 
 
 def check_info(info: Any, whose: str) -> Any:
     """What presence shows of a session. Raises Unauthorized where it is too large."""
     try:
-        size = 0 if info is None else len(msgspec.json.encode(info))
+        size = 0 if info is None else len(write(info))
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise Unauthorized(f"{whose}: info cannot be shown") from None
+    if is_deep(info):
+        raise Unauthorized(f"{whose}: info is nested more than {MAX_DEPTH} deep")
     if size > MAX_INFO:
         raise Unauthorized(f"{whose}: info has more than {MAX_INFO} bytes")
     return info

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -38,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 FRAMES_PER_TURN = 4
 """Frames of one socket handled before the other sockets get their turn."""
+
+CHARGED_SIZE = 16_384
+"""Characters of a frame that is JSON and no message for which it counts as one frame more."""
 
 
 class PeerGone(Exception):
@@ -254,15 +256,23 @@ class GatewayConsumer(AsyncConsumer):
             await self.handle(message)
         except BadFrame as error:
             await self._reply_error(error.code, error, message, error.ref)
-            # Counted where nothing could be made of it: a request that is refused is no garbage.
-            if message is None and isinstance(verdict := connection.bad_frame(), Close):
-                self.session.close(verdict.code, verdict.reason)
+            if message is None:
+                await self._count_bad(text or "", is_json=error.is_json)
         except MessageTooLarge as error:
             await self._reply_error(ErrorCode.TOO_LARGE, error, message)
         except InvalidMessage as error:
             await self._reply_error(ErrorCode.BAD_MESSAGE, error, message)
         except GatewayUnavailable as error:
             await self._reply_error(ErrorCode.UNAVAILABLE, error, message)
+
+    async def _count_bad(self, text: str, *, is_json: bool) -> None:
+        """Whoever speaks no JSON is closed; who does pays for the time that a large one took."""
+        connection = self.session.connection
+        if is_json:
+            connection.charge(len(text) // CHARGED_SIZE)
+            await asyncio.sleep(0)
+        elif isinstance(verdict := connection.bad_frame(), Close):
+            self.session.close(verdict.code, verdict.reason)
 
     async def _reply_error(
         self, code: ErrorCode, error: Exception, message: Any, ref: str | int | None = None
@@ -274,8 +284,13 @@ class GatewayConsumer(AsyncConsumer):
     async def _reply_too_fast(self, text: str | None, seconds: float) -> None:
         """What it was is read for its `ref` only: somebody may wait for the answer."""
         ref = None
-        with suppress(BadFrame):
-            ref = getattr(self.decode(text or ""), "ref", None)
+        if (
+            len(text or "") <= CHARGED_SIZE
+        ):  # to read a large one is what must not be done too often
+            try:
+                ref = getattr(self.decode(text or ""), "ref", None)
+            except BadFrame as unread:
+                ref = unread.ref
         said = f"too many messages: wait {max(seconds, 0.1):.1f} s, then send this again"
         error = Error(ErrorCode.RATE_LIMITED, said)
         known = ref if isinstance(ref, str | int) else None

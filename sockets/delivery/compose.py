@@ -8,10 +8,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
+from msgspec import Raw
+
 from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.protocol.codec import to_json
 from sockets.protocol.messages import MAX_TTL, Body
+from sockets.protocol.values import write
 from sockets.streams.base import Appended, NewEntry
 from sockets.types import Position
 
@@ -38,12 +41,17 @@ def compose(
     `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome. `own_key`:
     as of NewEntry, beside an `idempotency_key`.
     """
-    require_event(event)
+    event = require_event(event)
     _check_options(durable, ttl, collapse_key, idempotency_key)
     if exclude_client is not None:
         exclude_client = _client_id(exclude_client)
     id = id or new_id()
-    body = encode_json(Body(id, event, data, round(now, 3)), limit)
+    raw = data if isinstance(data, Raw) else Raw(encode_json(data, limit))
+    try:
+        body = to_json(Body(id, event, raw, round(now, 3)))
+    except ValueError:  # it has no UTF-8
+        raise InvalidMessage("event cannot be written as JSON: it is no text") from None
+    _require_size(body, limit)
     return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event, own_key)
 
 
@@ -71,10 +79,11 @@ def is_repeated(entry: NewEntry, done: Appended) -> bool:
     return done.duplicate and done.id != entry.id
 
 
-def require_event(event: str) -> None:
-    """Raises InvalidMessage."""
+def require_event(event: str) -> str:
+    """Return it as a plain string. Raises InvalidMessage."""
     if not isinstance(event, str) or not 1 <= len(event) <= 255:
         raise InvalidMessage("event must be a string of 1 to 255 characters")
+    return str.__str__(event)
 
 
 def _client_id(value: object) -> str:
@@ -89,15 +98,20 @@ def _client_id(value: object) -> str:
 def encode_json(value: object, limit: int) -> bytes:
     """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
     try:
-        encoded = to_json(value)
-    except (TypeError, ValueError, RecursionError) as error:
+        encoded = bytes(value) if isinstance(value, Raw) else write(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    _require_size(encoded, limit)
+    return encoded
+
+
+def _require_size(encoded: bytes, limit: int) -> None:
+    """Raises MessageTooLarge."""
     if len(encoded) > limit:
         raise MessageTooLarge(
             f"the message has {len(encoded)} bytes of JSON and MAX_MESSAGE_SIZE is {limit}: "
             "send a link to the data instead"
         )
-    return encoded
 
 
 def _check_options(

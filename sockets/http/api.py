@@ -17,6 +17,7 @@ from sockets import __version__
 from sockets.auth.scopes import ADMIN
 from sockets.http import problems
 from sockets.http.paths import SegmentConverter
+from sockets.http.reader import BodyReader
 from sockets.http.schemas import Problem
 from sockets.http.security import ApiKey
 
@@ -86,6 +87,7 @@ api = _Api(
     ),
     auth=ApiKey(ADMIN),  # of a route that says nothing else
     urls_namespace="gateway-api",
+    parser=BodyReader(),
 )
 problems.install(api)
 

@@ -13,6 +13,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable, TooManyRequests
+from sockets.http.reader import Unreadable
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -107,7 +108,8 @@ def _within(body: Any, index: object) -> bool:
 
 def of_http(request: HttpRequest, error: Any) -> HttpResponse:
     """What the framework or a route says in HTTP's terms."""
-    return problem(error.status_code, str(error), code=f"http_{error.status_code}")
+    why = error.__cause__ if isinstance(error.__cause__, Unreadable) else error
+    return problem(error.status_code, str(why), code=f"http_{error.status_code}")
 
 
 def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:

@@ -29,11 +29,8 @@ def _user_id(value: Any) -> Any:
     return value if isinstance(value, str) else user_id_of(value)
 
 
-UserId = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=1024),
-    BeforeValidator(_user_id, json_schema_input_type=str | int),
-]
+_UserText = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+UserId = Annotated[_UserText, BeforeValidator(_user_id, json_schema_input_type=_UserText | int)]
 """An integer is its decimal digits."""
 Seconds = Annotated[float, Strict()]
 """A number: `true` is none."""

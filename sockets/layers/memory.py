@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from copy import deepcopy
 from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
@@ -21,6 +20,7 @@ from channels.layers import BaseChannelLayer
 from sockets.layers.fanout import Fanout, Sink
 from sockets.layers.options import require_options
 from sockets.layers.queues import Queues, require_dict
+from sockets.layers.wire import copy_of, require_deliverable
 
 HOME_TIMEOUT: Final = 5.0
 """Seconds that a call from another loop waits for a receivers' loop that is not running."""
@@ -64,7 +64,8 @@ class MemoryChannelLayer(BaseChannelLayer):
         """Raises ChannelFull when `capacity` messages wait, TypeError for a bad name or message."""
         require_dict(message)
         self.require_valid_channel_name(channel)
-        await self._at_home(lambda: self._queues.put(channel, deepcopy(message)))
+        message = copy_of(message)  # now: what is wrong with it is the sender's to hear
+        await self._at_home(lambda: self._queues.put(channel, message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Wait for the next message; cancelling loses nothing."""
@@ -102,6 +103,8 @@ class MemoryChannelLayer(BaseChannelLayer):
         """To every sink and channel of `group`; a full channel misses it, which is counted."""
         require_dict(message)
         self.require_valid_group_name(group)
+        require_deliverable(message)
+        message = copy_of(message)
         await self._at_home(lambda: self._publish(group, message))
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
@@ -128,7 +131,7 @@ class MemoryChannelLayer(BaseChannelLayer):
     def _publish(self, group: str, message: dict[str, Any]) -> None:
         self._fanout.to_sinks(group, message)
         for channel in self._fanout.channels(group):
-            self._queues.offer(channel, deepcopy(message))
+            self._queues.offer(channel, copy_of(message))
 
     def _add(self, group: str, channel: str) -> None:
         self._queues.open(channel)  # so that it leaves the group when nobody waits on it

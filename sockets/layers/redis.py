@@ -120,7 +120,8 @@ class RedisLoopLayer(BaseChannelLayer):
         require_dict(message)
         self.require_valid_channel_name(channel)
         # Who is there, and how full its queue is, only its own process knows.
-        await self._link(channel).publisher.publish(channel, self.wire.encode(message))
+        data = self.wire.encode_checked(message)
+        await self._link(channel).publisher.publish(channel, data)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Wait for the next message; cancelling loses nothing."""
@@ -180,7 +181,8 @@ class RedisLoopLayer(BaseChannelLayer):
         require_dict(message)
         self.require_valid_group_name(group)
         channel = self.wire.group_channel(group)
-        await self._link(channel).publisher.publish(channel, self.wire.encode(message))
+        data = self.wire.encode_checked(message)
+        await self._link(channel).publisher.publish(channel, data)
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
         """To the receivers of `group` in this process, past Redis."""

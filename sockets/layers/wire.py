@@ -6,9 +6,39 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from channels_redis.utils import _consistent_hash
-from msgpack import packb
+from msgpack import packb, unpackb  # type: ignore[attr-defined]  # an alias in its module
 
+from sockets.exceptions import InvalidMessage
+from sockets.protocol.values import write
+
+_FLAT = frozenset({str, bytes, int, float, bool, type(None)})
 _FIXMAP, _MAP16 = 0x80, 0xDE
+
+
+def copy_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What a receiver in another process gets of this message: that is what one in this process
+    gets too. Raises TypeError, ValueError or OverflowError for what MessagePack has no form for."""
+    copy: dict[str, Any] = unpackb(packb(message))
+    return copy
+
+
+def require_deliverable(message: Mapping[str, Any]) -> None:
+    """Raise to the sender what would otherwise only be a line in the receivers' logs.
+
+    Raises as `copy_of`, and InvalidMessage for a notification whose data has no JSON form.
+    """
+    if message.get("type") == "user.notify" and message.get("body") is None:
+        try:
+            write(message.get("data"))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    if not all(_is_flat(key, value) for key, value in message.items()):
+        copy_of(message)
+
+
+def _is_flat(key: object, value: object) -> bool:
+    """Whether a member surely comes out as it went in, as all of our own messages do."""
+    return type(key) is str and type(value) in _FLAT
 
 
 class Serializer(Protocol):
@@ -40,6 +70,11 @@ class Wire:
     def encode(self, message: Mapping[str, Any]) -> bytes:
         """A message as it is published."""
         return self._serializer.serialize(message)
+
+    def encode_checked(self, message: Mapping[str, Any]) -> bytes:
+        """A message of anybody. Raises what `require_deliverable` does."""
+        require_deliverable(message)
+        return self.encode(message)
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """The opposite. Raises whatever the serializer does, and ValueError for no dictionary."""

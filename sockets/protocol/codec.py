@@ -1,11 +1,14 @@
 """JSON text to structs and back, with every way of being wrong turned into one error.
 
-Deep nesting raises RecursionError in msgspec, lone surrogates UnicodeEncodeError (a ValueError):
-both are the peer's fault, not ours.
+Deep nesting raises RecursionError in msgspec, half of a surrogate pair DecodeError or
+UnicodeEncodeError (ValueErrors): that is JSON all the same, and `grammar` finds whose answer it is.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from math import isinf
 from typing import Any, get_args
 
 import msgspec
@@ -14,17 +17,19 @@ from msgspec import Raw
 from sockets.codes import ErrorCode
 from sockets.exceptions import BadFrame
 from sockets.protocol.frames import Frame
+from sockets.protocol.grammar import read
 from sockets.protocol.messages import (
     ClientMessage,
-    UnknownShape,
     WorkerMessage,
 )
 
 _encoder = msgspec.json.Encoder()
 _client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _worker: msgspec.json.Decoder[WorkerMessage] = msgspec.json.Decoder(WorkerMessage)
-_unknown = msgspec.json.Decoder(UnknownShape)
 _BROKEN = (ValueError, RecursionError)
+
+# Digits or an exponent without which no number is infinite; most data is told by one look.
+_DOUBTFUL = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
 
 
 def _tags(union: Any) -> frozenset[str]:
@@ -37,38 +42,79 @@ _CLIENT_TAGS, _WORKER_TAGS = _tags(ClientMessage), _tags(WorkerMessage)
 def decode_client(text: str) -> ClientMessage:
     """One frame of a client. Raises BadFrame."""
     try:
-        return _client.decode(text)
+        message = _client.decode(text)
     except _BROKEN as error:
         raise _explain(text, error, _CLIENT_TAGS) from None
+    _require_numbers(message)
+    return message
 
 
 def decode_worker(text: str) -> WorkerMessage:
     """One frame of a worker. Raises BadFrame."""
     try:
-        return _worker.decode(text)
+        message = _worker.decode(text)
     except _BROKEN as error:
         raise _explain(text, error, _WORKER_TAGS) from None
+    _require_numbers(message)
+    return message
 
 
 def _explain(text: str, error: Exception, tags: frozenset[str]) -> BadFrame:
-    """Why a frame was refused, with its `ref` if one can be read."""
-    if isinstance(error, RecursionError):
-        return BadFrame(ErrorCode.BAD_JSON, "nested too deeply")
-    if not isinstance(error, msgspec.ValidationError):
-        return BadFrame(ErrorCode.BAD_JSON, f"not valid JSON: {error}")
-    try:
-        shape = _unknown.decode(text)
-    except _BROKEN:
-        return BadFrame(ErrorCode.BAD_MESSAGE, f"{error}; expected an object with a string `type`")
-    ref = None if shape.ref is msgspec.UNSET else shape.ref
+    """Why a frame was refused, with the `ref` of its top level if it is JSON and has one."""
+    is_shape = isinstance(error, msgspec.ValidationError)
+    shape = read(text)
+    if shape is None:
+        code = ErrorCode.BAD_MESSAGE if is_shape else ErrorCode.BAD_JSON
+        return BadFrame(code, f"not valid JSON: {error}")
+    code, why = ErrorCode.BAD_MESSAGE, _why(error)
     if not shape.type:
-        return BadFrame(ErrorCode.BAD_MESSAGE, "`type` is missing", ref)
-    if shape.type not in tags:
+        why = f"`type` is missing; expected an object with a string `type` ({why})"
+    elif shape.type not in tags:
         known = ", ".join(sorted(tags))
-        return BadFrame(
-            ErrorCode.UNKNOWN_TYPE, f"unknown type {shape.type[:64]!r}; known: {known}", ref
-        )
-    return BadFrame(ErrorCode.BAD_MESSAGE, str(error), ref)
+        code, why = ErrorCode.UNKNOWN_TYPE, f"unknown type {shape.type[:64]!r}; known: {known}"
+    return BadFrame(code, why, shape.ref, is_json=True)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, msgspec.ValidationError | OverflowingNumber):
+        return str(error)
+    return "a text has half of a surrogate pair, as a cut within an emoji leaves it"
+
+
+def _require_numbers(message: Any) -> None:
+    """Raises BadFrame for data that is passed on as it is and has a number that no float holds."""
+    data = getattr(message, "data", None)
+    if isinstance(data, Raw) and (why := infinite_in(data)):
+        ref = None if message.ref is msgspec.UNSET else message.ref
+        raise BadFrame(ErrorCode.BAD_MESSAGE, why, ref, is_json=True)
+
+
+def infinite_in(raw: Raw | bytes) -> str:
+    """Why a number of this JSON text cannot be read: it is larger than all floats; "" if none is.
+
+    1e999 is JSON, and its reader makes Infinity of it, which is none: nobody could write it again.
+    """
+    written = bytes(raw)
+    if _DOUBTFUL.search(written) is None:
+        return ""
+    try:
+        json.loads(written, parse_int=_finite, parse_float=_finite)
+    except (OverflowingNumber, RecursionError) as error:
+        return _why(error)
+    except ValueError:
+        return ""  # no JSON at all, which is another error
+    return ""
+
+
+class OverflowingNumber(ValueError):
+    """A number that is larger than all floats."""
+
+
+def _finite(text: str) -> None:
+    if isinf(float(text)):
+        raise OverflowingNumber(f"data has a number that is none: {text[:32]} is infinite")
 
 
 def encode(message: msgspec.Struct) -> Frame:
@@ -87,9 +133,14 @@ def to_json(value: object) -> bytes:
 def from_json(raw: Raw | bytes) -> Any:
     """The value of a peer's raw JSON. Raises BadFrame."""
     try:
+        if why := infinite_in(raw):
+            raise OverflowingNumber(why)
         return msgspec.json.decode(raw)
-    except _BROKEN as error:  # 1e999 is JSON, and no float
-        raise BadFrame(ErrorCode.BAD_JSON, f"data cannot be read: {error}") from None
+    except _BROKEN as error:
+        is_json = read(bytes(raw).decode("utf-8", "replace")) is not None
+        code = ErrorCode.BAD_MESSAGE if is_json else ErrorCode.BAD_JSON
+        why = _why(error) if is_json else str(error)
+        raise BadFrame(code, f"data cannot be read: {why}", is_json=is_json) from None
 
 
 def message_frame(

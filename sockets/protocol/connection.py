@@ -144,8 +144,13 @@ class Connection:
             return Close(CloseCode.RATE_LIMIT, "too many messages, again and again")
         return TooFast(empty.wait())
 
+    def charge(self, frames: int) -> None:
+        """Count the last frame as so many more: it cost as much."""
+        for bucket in self._buckets:
+            bucket.charge(frames)
+
     def bad_frame(self) -> Close | None:
-        """Count a frame that could not be read."""
+        """Count a frame that is no JSON."""
         self._bad_frames += 1
         if self._bad_frames >= MAX_BAD_FRAMES:
             return Close(CloseCode.BAD_REQUEST, f"{MAX_BAD_FRAMES} bad frames in a row")

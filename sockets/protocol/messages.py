@@ -287,10 +287,3 @@ class Closing(Struct, tag="closing"):
 
     code: int
     reconnect_after: float
-
-
-class UnknownShape(Struct):
-    """What can be read of a frame that did not validate, for the error reply."""
-
-    type: str = ""
-    ref: Ref | UnsetType = UNSET

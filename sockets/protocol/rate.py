@@ -28,6 +28,10 @@ class Bucket:
         self._tokens -= 1
         return True
 
+    def charge(self, tokens: float) -> None:
+        """Take tokens afterwards, also those that are not there yet."""
+        self._tokens -= tokens
+
     def wait(self) -> float:
         """Seconds until there is one."""
         return max(0.0, (1 - self._tokens) / self._rate)

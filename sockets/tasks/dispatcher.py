@@ -25,6 +25,7 @@ from sockets.conf import Conf
 from sockets.delivery import encode_json, require_event
 from sockets.exceptions import (
     GatewayUnavailable,
+    InvalidMessage,
     NoWorkerAvailable,
     TaskIdTaken,
 )
@@ -35,6 +36,7 @@ from sockets.protocol.codec import encode, from_json, to_json
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import OfferedTask, TaskCancel
 from sockets.protocol.outbox import Write
+from sockets.protocol.values import MAX_DEPTH, is_deep
 from sockets.tasks.announcer import Announcer, SignalNode
 from sockets.tasks.arguments import require_pool, require_timeout
 from sockets.tasks.base import Offer, Seat, TaskRecords
@@ -91,7 +93,7 @@ class Dispatcher:
         TaskIdTaken, NoWorkerAvailable, InvalidMessage, MessageTooLarge, GatewayUnavailable.
         """
         require_pool(pool)
-        require_event(event)
+        event = require_event(event)
         if user_id is not None:
             user_id = require_user_id(user_id)
         require_timeout(timeout)
@@ -278,11 +280,13 @@ class Dispatcher:
     ) -> bool:
         """The worker ends its task; also True when it says so again (a reply may be lost).
 
-        Raises BadFrame, MessageTooLarge.
+        Raises BadFrame, InvalidMessage, MessageTooLarge.
         """
         decoded = None
         if result is not None:
             decoded = from_json(result)
+            if is_deep(decoded):
+                raise InvalidMessage(f"a result is nested at most {MAX_DEPTH} deep")
             # Measured as it will be written: 1e15 has four characters, 1000000000000000.0 more.
             encode_json(decoded, self._conf.max_message_size - _ROUND_A_RESULT)
         task = await self._records.end(task_id, state, worker=worker, result=decoded, error=error)

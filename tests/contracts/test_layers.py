@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from math import isnan
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -20,8 +26,12 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer, WebsocketCons
 from channels.layers import channel_layers
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from sockets import metrics
+from sockets.exceptions import InvalidMessage
 from sockets.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
@@ -559,3 +569,117 @@ async def test_consumers_that_end_leave_no_queue_and_no_group(default: Any) -> N
     if isinstance(default, MemoryChannelLayer):
         assert not default._queues
         assert "chat" not in default._fanout
+
+
+# --- one message, and what arrives of it
+
+
+class Text(str):
+    """As `mark_safe` gives it."""
+
+
+class Number(int):
+    """As an enum of the project's has it."""
+
+
+class Table(dict[str, Any]):
+    """As a `defaultdict`, say."""
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+ARRIVES: dict[str, tuple[Any, Any]] = {
+    "plain": ({"a": [1, 2.5, None, True, "한 🎉", b"\x00\xff"]},) * 2,
+    "a tuple": ((1, (2, 3)), [1, [2, 3]]),
+    "a named tuple": (namedtuple("Row", "a b")(1, "x"), [1, "x"]),
+    "a safe string": (mark_safe("<b>"), "<b>"),
+    "subclasses": ([Text("a"), Number(1), Table(a=1)], ["a", 1, {"a": 1}]),
+    "keys of bytes": ({b"k": 1},) * 2,
+    "keys that are subclasses": ({Text("a"): 1}, {"a": 1}),
+    "a bytearray": (bytearray(b"a"), b"a"),
+    "infinity": (float("inf"), float("inf")),
+    "the largest integers": ([2**64 - 1, -(2**63)],) * 2,
+    "nested": ([[[[[[{"a": ()}]]]]]], [[[[[[{"a": []}]]]]]]),
+}
+
+NEVER: dict[str, Any] = {
+    "lazy text": gettext_lazy("Yes"),
+    "a lazy object": SimpleLazyObject(dict),
+    "a set": {1, 2},
+    "a decimal": Decimal("1.5"),
+    "a moment": datetime(2026, 11, 29, tzinfo=UTC),
+    "a UUID": UUID(int=7),
+    "an object": object(),
+    "a generator": (n for n in ()),
+    "too large an integer": 2**64,
+    "half an emoji": "\ud83c",
+    "an int as a key": {1: "a"},
+    "a key deep within": [{"a": {None: 1}}],
+    "a tuple as a key": {(1, 2): 3},
+    "deep within": [{"a": [{"b": {1}}]}],
+    "itself": LOOP,
+}
+
+
+def way_of(layer: Any, way: str, channel: str) -> Callable[[Any], Any]:
+    return partial(layer.send, channel) if way == "send" else partial(layer.group_send, "g")
+
+
+@pytest.mark.parametrize("way", ["send", "group_send"])
+@pytest.mark.parametrize(("value", "arrives"), ARRIVES.values(), ids=ARRIVES)
+async def test_one_message_arrives_as_the_same_on_each_layer(
+    layer: Any, way: str, value: Any, arrives: Any
+) -> None:
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    heard: list[Any] = []
+    await layer.group_add_sink("g", heard.append)
+    await way_of(layer, way, channel)({"type": "t", "value": value})
+    got = (await soon(layer, channel))["value"]
+    assert got == arrives and repr(got) == repr(arrives), "of the very same types"
+    if way == "group_send":
+        await until(lambda: heard)
+        assert repr(heard[0]["value"]) == repr(arrives)
+
+
+async def test_not_a_number_arrives_as_it_is(layer: Any) -> None:
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "t", "value": float("nan")})
+    assert isnan((await soon(layer, channel))["value"])
+
+
+@pytest.mark.parametrize("way", ["send", "group_send"])
+@pytest.mark.parametrize("value", NEVER.values(), ids=NEVER)
+async def test_what_cannot_arrive_is_told_to_the_sender_on_each_layer(
+    layer: Any, way: str, value: Any
+) -> None:
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        await way_of(layer, way, channel)({"type": "t", "value": value})
+    assert await is_silent(layer, channel)
+
+
+@pytest.mark.parametrize(
+    "data", [float("nan"), [{"a": float("-inf")}], 10**400, {(1,): 2}, "\ud83c"], ids=repr
+)
+async def test_a_notification_that_has_no_json_form_is_told_to_the_sender(
+    layer: Any, data: Any
+) -> None:
+    heard: list[Any] = []
+    await layer.group_add_sink("u.42", heard.append)
+    with pytest.raises(InvalidMessage, match="cannot be written as JSON"):
+        await layer.group_send("u.42", {"type": "user.notify", "event": "e", "data": data})
+    await arrived(layer)
+    assert heard == []
+
+
+async def test_what_the_sender_does_with_it_afterwards_is_not_meant(layer: Any) -> None:
+    channel = await layer.new_channel()
+    value = [1]
+    message = {"type": "t", "value": value}
+    await layer.send(channel, message)
+    value.append(2)
+    message["type"] = "other"
+    assert await soon(layer, channel) == {"type": "t", "value": [1]}

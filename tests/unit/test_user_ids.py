@@ -292,10 +292,11 @@ async def test_http_bodies(node: Node) -> None:
 
 @pytest.mark.parametrize("user", JSON_NOBODY, ids=lambda v: repr(v)[:12])
 async def test_http_bodies_that_name_nobody(node: Node, user: Any) -> None:
-    assert (await post("/messages/batch", messages=[{"user": user, "event": "e"}]))[0] == 422
-    assert (await post("/presence", users=[user]))[0] == 422
+    wrong = 400 if user == 10**1_024 else 422  # a number that no float holds is no JSON here
+    assert (await post("/messages/batch", messages=[{"user": user, "event": "e"}]))[0] == wrong
+    assert (await post("/presence", users=[user]))[0] == wrong
     if user is not None:
-        assert (await post("/tasks", pool="p", event="e", user=user))[0] == 422
+        assert (await post("/tasks", pool="p", event="e", user=user))[0] == wrong
 
 
 def test_the_document_says_so() -> None:

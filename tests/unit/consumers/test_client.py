@@ -171,6 +171,68 @@ async def test_a_bad_frame_is_answered_and_the_socket_stays(
     assert (await tab.ask(type="sessions"))["ok"]
 
 
+HALF = '{"type":"send","event":"e","data":{"text":"party \\ud83c","ref":"no"},"ref":%d}'
+DEEP = '{"type":"send","event":"e","data":' + "[" * 5_000 + "]" * 5_000 + ',"ref":%d}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HALF, DEEP, '{"type":"send","event":"e","data":1e999,"ref":%d}', '{"type":5,"ref":%d}'],
+    ids=["half an emoji", "deep", "infinite", "no type"],
+)
+async def test_whoever_speaks_json_is_answered_and_never_closed(
+    client: MakePeer, text: str
+) -> None:
+    """4500 means: never come back. A text field with maxlength cuts an emoji in two."""
+    tab = client()
+    await tab.opened()
+    for ref in range(MAX_BAD_FRAMES + 4):
+        await tab.send_to(text % ref)
+        answer = await tab.frame()
+        assert (answer["ok"], answer["ref"]) == (False, ref), answer
+        assert answer["error"]["code"] == "bad_message"
+    assert (await tab.ask(type="sessions"))["ok"]
+
+
+async def test_json_between_frames_that_are_none_changes_no_count(client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    for ref in range(MAX_BAD_FRAMES):
+        await tab.send_to(HALF % ref)
+        await tab.frame()
+        await tab.send_to("{")
+        await tab.frame()
+    assert (await tab.closed())[0] == 4500
+
+
+async def test_a_frame_that_comes_too_fast_is_answered_by_its_ref_all_the_same(
+    node: Node, client: MakePeer
+) -> None:
+    tab = client()
+    await tab.opened()
+    (session,) = node.hub
+    session.connection.charge(10_000)
+    await tab.send_to(HALF % 7)
+    answer = await tab.frame()
+    assert (answer["error"]["code"], answer["ref"]) == ("rate_limited", 7)
+
+
+async def test_a_large_frame_that_is_no_message_counts_as_several(
+    node: Node, client: MakePeer
+) -> None:
+    """To find its `ref` takes as long as to handle some small ones."""
+    tab = client()
+    await tab.opened()
+    large = '{"type":"send","event":"e","data":' + "[" * 30_000 + "]" * 30_000 + ',"ref":1}'
+    burst = node.conf.client_burst
+    for _ in range(burst // 2):
+        await tab.send_to(large)
+        answer = await tab.frame()
+        if answer["error"]["code"] == "rate_limited":
+            return
+    pytest.fail("as many as of small ones")
+
+
 async def test_a_binary_frame_is_answered(client: MakePeer) -> None:
     tab = client()
     await tab.opened()
