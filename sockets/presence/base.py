@@ -31,6 +31,11 @@ STATE_TTL = 30 * 24 * 3600.0
 MAX_UNSAID = 32
 """Changes of one user that wait to be announced; the oldest go first."""
 
+MAX_OVERTAKEN = 10.0
+"""Seconds by which a session may be older than the one of its client id that is there already,
+because its registration was longer on its way. It does not replace that one."""
+
+OVERTAKEN = "a newer connection of this client is there"
 REPLACED = "replaced by a newer connection of this client"
 OVER_LIMIT = "the limit of sessions of this user: the oldest goes"
 BLOCKED = "this user is blocked"

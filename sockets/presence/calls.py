@@ -22,6 +22,7 @@ from sockets.exceptions import (
 from sockets.presence.base import (
     BLOCKED,
     OVER_LIMIT,
+    OVERTAKEN,
     REPLACED,
     Effects,
     Fenced,
@@ -60,6 +61,7 @@ _REFUSALS: dict[bytes, Refused] = {
     b"revoked": Revoked(REVOKED),
     b"doubtful": TokenExpired(DOUBTFUL),
     b"ended": TryAgainLater("closed while it opened"),
+    b"overtaken": TryAgainLater(OVERTAKEN),
 }
 
 

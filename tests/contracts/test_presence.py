@@ -126,6 +126,25 @@ async def test_a_user_with_many_sessions_costs_each_no_more(clock: MovedClock) -
     assert CountedId.compared < 10 * len(many)
 
 
+@pytest.mark.parametrize(("ahead", "wins"), [(0.2, "first"), (10.0, "first"), (10.5, "late")])
+async def test_a_registration_that_was_long_on_its_way_replaces_nobody_newer(
+    presence: Presence, ahead: float, wins: str
+) -> None:
+    """A client gives up, comes by another node, and only then its first registration arrives.
+    From further ahead is a clock that is wrong, and no registration is on its way for so long."""
+    client = new_id()
+    first = info(client_id=client, connected_at=NOON + ahead)
+    late = info(client_id=client, connected_at=NOON)
+    assert await register(presence, first) == ()
+    registered = await presence.register(late)
+    if wins == "first":
+        assert isinstance(registered.refused, TryAgainLater)
+        assert registered.replaced == () and await ids(presence) == [first.id]
+        assert (await presence.renew([first])).fenced == ()
+    else:
+        assert registered.replaced == (first,) and await ids(presence) == [late.id]
+
+
 async def test_nobody_is_online_at_first(presence: Presence) -> None:
     assert await presence.is_online("42") is False
     assert await presence.sessions_of("42") == []

@@ -14,6 +14,7 @@ local REVOKED = KEYS[7]
 local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
+local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
 local MAX_UNSAID = 32
 local STATE_TTL = 30 * 24 * 3600
 local REVOKED_TTL = 30 * 24 * 3600
@@ -121,6 +122,18 @@ local function is_older(other, info)
     return cjson.decode(info).connected_at, cjson.decode(redis.call('HGET', INFO, other)).connected_at
   end)
   return ok and tonumber(mine) and tonumber(theirs) and tonumber(theirs) < tonumber(mine)
+end
+
+-- Whether the other session of this client id came a moment after this one, whose registration was
+-- longer on its way: by then the client is there. Not by more than a call lasts, for that would be
+-- the clock of another version.
+local function is_overtaken(other, info)
+  local ok, mine, theirs = pcall(function()
+    return cjson.decode(info).connected_at, cjson.decode(redis.call('HGET', INFO, other)).connected_at
+  end)
+  if not ok or not tonumber(mine) or not tonumber(theirs) then return false end
+  local ahead = tonumber(theirs) - tonumber(mine)
+  return ahead > 0 and ahead <= OVERTAKEN
 end
 
 local function lease(session, client, info)
