@@ -38,8 +38,9 @@ Key = tuple[Kind, str]
 class Attendance:
     """Belongs to the node's event loop. Any method may raise GatewayUnavailable.
 
-    `lease`: seconds. `life`: what the registry of nodes calls this one; "" while it knows none, and
-    then nobody can arrive.
+    `lease`: seconds. `store_time`: the presence backend's clock, as this node knows it; None: where
+    no call is ever long on its way. `life`: what the registry of nodes calls this one; "" while it
+    knows none, and then nobody can arrive.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Attendance:
         nodes: Nodes,
         events: Events,
         lease: float,
+        store_time: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._presence = presence
         self._nodes = nodes
         self._events = events
         self._lease = lease
+        self._store_time = store_time
         self._clock = clock
         self.life = ""
         self._beaten = -float("inf")
@@ -192,7 +195,7 @@ class Attendance:
             own = self.life.rpartition(":")[0]
             try:
                 settled = await self._presence.settle(
-                    some, self._by, kind=kind, warm=warm, dead=own
+                    some, self._by, kind=kind, warm=warm, dead=own, until=self._until()
                 )
             except BaseException:
                 self._due = due | self._due
@@ -248,7 +251,9 @@ class Attendance:
             while users := await self._nodes.charges(dead.id, kind, BATCH):
                 await self._nodes.keep_claim(dead.id)
                 by = dead.id if self._events.changes_wanted else ""
-                settled = await self._presence.settle(users, by, kind=kind, dead=dead.name)
+                settled = await self._presence.settle(
+                    users, by, kind=kind, dead=dead.name, until=self._until()
+                )
                 for effects in settled.values():
                     metrics.dropped_events.inc(effects.dropped)
                     self._lost(effects)
@@ -282,6 +287,11 @@ class Attendance:
         return set(told)
 
     # --- inside
+
+    def _until(self) -> float | None:
+        """When what is asked now decides nothing any more: the others renew in the meantime, and a
+        store that stood still may hear of that only after this."""
+        return self._store_time() + CATCH_UP * self._lease if self._store_time else None
 
     @property
     def _by(self) -> str:

@@ -174,13 +174,15 @@ class Presence(Protocol):
         kind: Kind = Kind.CLIENT,
         warm: float = 0.0,
         dead: str = "",
+        until: float | None = None,
     ) -> dict[str, Effects]:
         """Decide who is offline: whose grace is over, or whose leases all ran out.
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
         renews no lease of these users any more; whoever has one of it that still runs must be
-        settled when that has run out. Left out of the answer is whose shard of a Cluster does not
-        take it now.
+        settled when that has run out. `until`: by the store's time, when this is too old to decide
+        anything: a store that stood still meanwhile sees nobody's renewals before it. Left out of
+        the answer is whose shard of a Cluster does not take it now.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

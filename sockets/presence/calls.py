@@ -155,9 +155,12 @@ class PresenceCalls:
         code = int(CloseCode.REVOKED)
         return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
 
-    def settle(self, kind: Kind, user: str, by: str, warm: float, dead: str) -> Call:
+    def settle(
+        self, kind: Kind, user: str, by: str, warm: float, dead: str, until: float | None
+    ) -> Call:
         """Of SETTLE."""
-        return self._call(kind, user, by, warm, dead)
+        latest = "" if until is None else f"{until:.6f}"
+        return self._call(kind, user, by, warm, dead, latest)
 
     def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
         """Of SAID, one for each user."""

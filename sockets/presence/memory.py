@@ -270,7 +270,10 @@ class MemoryPresence:
         kind: Kind = Kind.CLIENT,
         warm: float = 0.0,
         dead: str = "",
+        until: float | None = None,
     ) -> dict[str, Effects]:
+        if until is not None and self._clock() > until:
+            return {name: Effects(wait=self._lease) for name in users}
         return {name: self._settle(self._purged(kind, name), by, warm, dead) for name in users}
 
     def _settle(self, user: _User, by: str, warm: float, dead: str) -> Effects:

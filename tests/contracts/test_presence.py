@@ -259,6 +259,22 @@ async def test_release_ends_a_lease_and_no_other(presence: Presence) -> None:
     assert not await presence.is_online("42")
 
 
+async def test_what_was_asked_before_the_store_stood_still_decides_nothing(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one = info()
+    await register(presence, one)
+    asked = clock()
+    clock.advance(LEASE + 1)
+    late = (await presence.settle(["42"], NODE, until=asked + 1))["42"]
+    assert late.changes == () and late.lost == () and late.wait == pytest.approx(LEASE)
+    assert (await presence.renew([one], NODE)).fenced == ()
+    assert await ids(presence) == [one.id]
+    clock.advance(LEASE + 1)
+    in_time = (await presence.settle(["42"], NODE, until=clock() + 1))["42"]
+    assert told(in_time)[-1:] == [False] and in_time.lost == (one,)
+
+
 async def test_workers_are_not_users(presence: Presence, clock: MovedClock) -> None:
     worker, again = (info(kind=Kind.WORKER, client_id="W") for _ in range(2))
     client = info(client_id="W")
