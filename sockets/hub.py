@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from enum import IntEnum
 from functools import partial
 from typing import Any, Protocol
 
+from sockets import metrics
 from sockets.addresses import host_in, neighbourhood
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
-from sockets.protocol.outbox import Outbox
+from sockets.protocol.outbox import Outbox, Write
 from sockets.protocol.recovery import Cursor
 from sockets.streams.told import Latest, Told, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
@@ -48,6 +50,16 @@ class Layer(Protocol):
         """Let go of what this loop holds of the layer."""
 
 
+class Stage(IntEnum):
+    """How far a session has come. It only goes forward, and may be closed at any stage."""
+
+    NEW = 0
+    ARRIVING = 1  # its lease may have begun, and has to be given back
+    PRESENT = 2  # registered with presence
+    ANNOUNCED = 3  # as opened
+    CLOSED = 4
+
+
 class LocalSession:
     """One socket of this node.
 
@@ -58,24 +70,21 @@ class LocalSession:
     """
 
     __slots__ = (
-        "announced",
-        "arrived",
+        "_early",
         "attached",
         "blocked",
         "close_code",
         "close_reason",
-        "closed",
         "connection",
         "cursor",
-        "early",
         "hidden_tasks",
         "info",
         "missed",
         "on_readable",
         "on_room",
         "outbox",
-        "present",
         "rooms",
+        "stage",
     )
 
     def __init__(self, info: SessionInfo, outbox: Outbox, connection: Connection) -> None:
@@ -83,10 +92,8 @@ class LocalSession:
         self.outbox = outbox
         self.connection = connection
         self.cursor: Cursor | None = None
-        self.early: list[Frame] | None = []  # None once it is welcomed
-        self.arrived = False  # its lease may have begun, and has to be given back
-        self.present = False  # registered with presence
-        self.announced = False  # as opened
+        self.stage = Stage.NEW
+        self._early: list[Frame] | None = []  # None once it is welcomed
         self.blocked = False
         self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
@@ -96,7 +103,6 @@ class LocalSession:
         self.rooms: list[Room] = []
         self.close_code: int | None = None
         self.close_reason = ""
-        self.closed = False
 
     @property
     def neighbourhood(self) -> str:
@@ -109,9 +115,43 @@ class LocalSession:
         return f"<LocalSession {self.info.kind} {self.info.id}>"
 
     @property
+    def present(self) -> bool:
+        """Whether it holds a lease that is to be renewed."""
+        return Stage.PRESENT <= self.stage < Stage.CLOSED
+
+    @property
+    def closed(self) -> bool:
+        """Whether its clean-up has begun."""
+        return self.stage is Stage.CLOSED
+
+    @property
     def welcomed(self) -> bool:
         """Whether the first frame has been written."""
-        return self.early is None
+        return self._early is None
+
+    def write(self, frame: Frame) -> Write:
+        """Write a frame; one that comes before `welcome` follows it. FULL: there is no space."""
+        if self._early is None:
+            return self.outbox.write(frame)
+        if len(self._early) >= MAX_EARLY:
+            return Write.FULL
+        self._early.append(frame)
+        return Write.OK
+
+    def welcome(self, frame: Frame, replay: Callable[[], None] | None = None) -> None:
+        """Write the first frame, then what `replay` writes, then what came while it opened."""
+        self.outbox.write(frame)
+        early, self._early = self._early or [], None
+        if replay is not None:
+            replay()
+        for one in early:
+            if self.outbox.write(one) is not Write.OK:
+                self.dropped()
+
+    def dropped(self) -> None:
+        """An ephemeral frame found no space; the next one that does says so."""
+        self.missed += 1
+        metrics.dropped_ephemeral.inc()
 
     def drained(self) -> None:
         """From the outbox: there is room again, or the socket is gone. Replies go first."""

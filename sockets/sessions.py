@@ -17,7 +17,7 @@ from sockets.control import Control
 from sockets.delivery import PAGE, Delivery
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
-from sockets.hub import Hub, LocalSession, Room
+from sockets.hub import Hub, LocalSession, Room, Stage
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
@@ -155,16 +155,16 @@ class Sessions:
         self._recorder.session_opened(session.info)
 
     async def _register(self, session: LocalSession) -> None:
-        session.arrived = True
+        session.stage = Stage.ARRIVING
         done = await self._attendance.arrive(session.info)
         if done.refused is not None:
             raise done.refused
-        session.present = True
+        session.stage = Stage.PRESENT
         await self._control.request_close(done.replaced, CloseCode.REPLACED, REPLACED)
         await self._control.request_close(done.evicted, CloseCode.SESSION_LIMIT, OVER_LIMIT)
 
     def _announce(self, session: LocalSession) -> None:
-        session.announced = True
+        session.stage = Stage.ANNOUNCED
         self._events.opened(session.info)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
@@ -174,15 +174,14 @@ class Sessions:
         """
         if session.closed or self._hub.get(session.info.id) is None:
             return
-        session.closed = True
+        before, session.stage = session.stage, Stage.CLOSED
         if session.close_code is not None:
             code, reason = session.close_code, session.close_reason
         self._hub.discard(session)
-        session.present = False
         metrics.sessions[session.info.kind].dec()
         metrics.count_disconnect(session.info.kind, code)
         self._recorder.session_closed(session.info.id, at=self._clock(), code=code, reason=reason)
-        if session.announced:
+        if before is Stage.ANNOUNCED:
             self._events.closed(session.info, code, reason)
         # Each step is begun even if this is cancelled in the one before.
         try:
@@ -193,7 +192,7 @@ class Sessions:
                     name, id = worker_name(session.info), session.info.id
                     await self._undo("its seat", self._dispatcher.worker_left(name, id))
             finally:
-                if session.arrived:
+                if before >= Stage.ARRIVING:
                     await self._undo("its lease", self._attendance.leave(session.info))
 
     async def _leave_rooms(self, session: LocalSession) -> None:

@@ -71,22 +71,18 @@ class ClientConsumer(GatewayConsumer):
         session, node = self.session, self.node
         opened = await node.sessions.open_client(session, self.handshake.position())
         start = opened.opening.start
-        self.outbox.write(
-            encode(
-                Welcome(
-                    session=session.info.id,
-                    user=session.info.user,
-                    client=session.info.client_id,
-                    node=node.name,
-                    epoch=start.epoch,
-                    offset=start.offset,
-                    recovered=opened.opening.recovered,
-                    heartbeat=self.heartbeat,
-                    limits=self.limits,
-                )
-            )
+        welcome = Welcome(
+            session=session.info.id,
+            user=session.info.user,
+            client=session.info.client_id,
+            node=node.name,
+            epoch=start.epoch,
+            offset=start.offset,
+            recovered=opened.opening.recovered,
+            heartbeat=self.heartbeat,
+            limits=self.limits,
         )
-        node.delivery.begin(opened.room, session, opened.opening, opened.page)
+        node.delivery.begin(opened.room, session, encode(welcome), opened.opening, opened.page)
 
     def decode(self, text: str) -> ClientMessage:
         return decode_client(text)

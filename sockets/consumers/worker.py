@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from sockets import metrics
 from sockets.arguments import require_user_id
 from sockets.auth import scopes
 from sockets.auth.keyring import authenticate_worker
@@ -74,22 +73,16 @@ class WorkerConsumer(GatewayConsumer):
         # A key of the same name may hold other scopes: its tasks are not this one's to see.
         mine = [task.id for task in held if scopes.may_use(task.pool, self.credentials.scopes)]
         session.hidden_tasks = frozenset(task.id for task in held).difference(mine)
-        self.outbox.write(
-            encode(
-                WorkerWelcome(
-                    session=session.info.id,
-                    worker=session.info.client_id,
-                    pools=list(pools),
-                    node=self.node.name,
-                    heartbeat=self.heartbeat,
-                    limits=self.limits,
-                    tasks=mine,
-                )
-            )
+        welcome = WorkerWelcome(
+            session=session.info.id,
+            worker=session.info.client_id,
+            pools=list(pools),
+            node=self.node.name,
+            heartbeat=self.heartbeat,
+            limits=self.limits,
+            tasks=mine,
         )
-        early, session.early = session.early or [], None
-        for frame in early:  # a task was offered before the welcome was out
-            self.outbox.write(frame)
+        session.welcome(encode(welcome))  # a task may have been offered before it was out
 
     def decode(self, text: str) -> WorkerMessage:
         return decode_worker(text)
@@ -227,6 +220,5 @@ def on_client_send(room: Room, message: Message) -> None:
         FromClient(message["user"], message["client"], message["event"], Raw(message["data"]))
     )
     for session in room.members:
-        if session.outbox.write(frame) is Write.FULL:
-            session.missed += 1
-            metrics.dropped_ephemeral.inc()
+        if session.write(frame) is Write.FULL:
+            session.dropped()

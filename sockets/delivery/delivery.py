@@ -18,7 +18,7 @@ from sockets.conf import Conf
 from sockets.delivery.compose import compose
 from sockets.delivery.journal import Journal
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import MAX_EARLY, LocalSession, Room
+from sockets.hub import LocalSession, Room
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame
@@ -119,16 +119,9 @@ class Delivery:
         for session in members:
             if exclude is not None and session.info.client_id == exclude:
                 continue
-            if session.early is not None:
-                if len(session.early) < MAX_EARLY:
-                    session.early.append(frame)
-                    continue
-                result = Write.FULL
-            else:
-                result = self._write(session, body, frame)
+            result = self._write(session, body, frame)
             if result is Write.FULL:
-                session.missed += 1
-                metrics.dropped_ephemeral.inc()
+                session.dropped()
             elif result is Write.OK:
                 written += 1
         metrics.delivered_live.inc(written)
@@ -168,30 +161,24 @@ class Delivery:
         session: LocalSession, body: bytes, frame: Frame, *, offset: int | None = None
     ) -> Write:
         """Write the shared frame, or one of its own for a session that has to be told a loss."""
-        if not session.missed:
-            return session.outbox.write(frame)
-        result = session.outbox.write(message_frame(body, offset=offset, missed=session.missed))
+        if not session.missed or not session.welcomed:
+            return session.write(frame)
+        result = session.write(message_frame(body, offset=offset, missed=session.missed))
         if result is Write.OK:
             session.missed = 0
         return result
 
     # --- reading the stream
 
-    def begin(self, room: Room, session: LocalSession, opening: Opening, page: Page) -> None:
-        """The session is welcome: replay what it missed, then what came while it opened.
-
-        Must follow the `welcome` without an await in between.
-        """
+    def begin(
+        self, room: Room, session: LocalSession, welcome: Frame, opening: Opening, page: Page
+    ) -> None:
+        """Welcome the session: what it missed follows, then what came while it opened."""
         start = opening.start
         room.learn(page)
         session.cursor = Cursor(start.epoch, start.offset)
         session.on_readable = partial(self.wake, room)
-        self._feed(room, session, page, {})
-        early, session.early = session.early or [], None
-        for frame in early:
-            if session.outbox.write(frame) is not Write.OK:
-                session.missed += 1
-                metrics.dropped_ephemeral.inc()
+        session.welcome(welcome, partial(self._feed, room, session, page, {}))
         if session.cursor.behind and not session.blocked:
             self.wake(room)
 

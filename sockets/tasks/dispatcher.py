@@ -29,7 +29,7 @@ from sockets.exceptions import (
     NoWorkerAvailable,
     TaskIdTaken,
 )
-from sockets.hub import MAX_EARLY, Hub
+from sockets.hub import Hub
 from sockets.ids import new_id
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, from_json, to_json
@@ -348,12 +348,7 @@ class Dispatcher:
         session = self._hub.get(session_id)
         if session is None or session.close_code is not None:
             return False
-        if session.early is None:
-            return session.outbox.write(frame) is Write.OK
-        if len(session.early) >= MAX_EARLY:
-            return False
-        session.early.append(frame)  # `welcome` is the first frame, always
-        return True
+        return session.write(frame) is Write.OK
 
     async def _give_verdict(self, node: str, offer_id: str, *, accepted: bool) -> None:
         await self._signal(node, type="task.verdict", offer=offer_id, accepted=accepted)

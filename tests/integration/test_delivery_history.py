@@ -19,7 +19,7 @@ from sockets.hub import LocalSession
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.types import Position
-from tests.unit.doubles import House, TricklingOutbox, local_session
+from tests.unit.doubles import WELCOME, House, TricklingOutbox, local_session
 
 SIZE, TTL = 6, 100.0
 PLENTY = 10_000
@@ -130,7 +130,7 @@ class Histories(RuleBasedStateMachine):
         outbox = TricklingOutbox(PLENTY)
         session = local_session(outbox=outbox)
         opened = await self.house.sessions.open_client(session, position)
-        self.house.delivery.begin(opened.room, session, opened.opening, opened.page)
+        self.house.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
         return StrictPeer(session, outbox, opened.opening.start)
 
     # --- what is sent

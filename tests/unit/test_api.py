@@ -42,6 +42,7 @@ from sockets.protocol.outbox import Write
 from sockets.sessions import worker_name
 from sockets.types import Disconnected, Kind, Notification, PoolLoad, SessionInfo, TaskState
 from tests.unit.doubles import (
+    WELCOME,
     RecordingOutbox,
     local_session,
     outbox_of,
@@ -100,7 +101,7 @@ def no_node(monkeypatch: pytest.MonkeyPatch) -> None:
 async def client(node: Node, user: str = "42") -> Any:
     session = local_session(user)
     opened = await node.sessions.open_client(session, None)
-    node.delivery.begin(opened.room, session, opened.opening, opened.page)
+    node.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     return session
 
 
@@ -114,6 +115,8 @@ class AcceptingOutbox(RecordingOutbox):
 
     def write(self, frame: Frame) -> Write:
         result = super().write(frame)
+        if frame is WELCOME:
+            return result
         offered = self.frames[-1]
         if offered["type"] == "task":
             self._tasks.add(asyncio.ensure_future(self._accept(offered)))
@@ -129,14 +132,14 @@ async def accepting_worker(node: Node, capacity: int = 100) -> LocalSession:
 
     session = local_session("w", kind=Kind.WORKER, outbox=AcceptingOutbox(accept))
     await node.sessions.open_worker(session, ("p",), capacity)
-    session.early = None
+    session.welcome(WELCOME)
     return session
 
 
 async def silent_worker(node: Node) -> LocalSession:
     session = local_session("w", kind=Kind.WORKER)
     await node.sessions.open_worker(session, ("p",), 100)
-    session.early = None
+    session.welcome(WELCOME)
     return session
 
 

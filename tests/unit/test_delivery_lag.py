@@ -16,6 +16,7 @@ from sockets.layers.groups import user_group
 from sockets.streams.base import NewEntry
 from sockets.types import Position
 from tests.unit.doubles import (
+    WELCOME,
     House,
     RecordingOutbox,
     TricklingOutbox,
@@ -296,7 +297,7 @@ async def test_early_ephemeral_frames_follow_the_welcome() -> None:
     for n in range(MAX_EARLY + 2):
         await house.notifier.notify("42", f"e{n}", None, durable=False)
     assert outbox_of(session).raw == []
-    house.delivery.begin(opened.room, session, opened.opening, opened.page)
+    house.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     assert outbox_of(session).events == [f"e{n}" for n in range(MAX_EARLY)]
     await house.notifier.notify("42", "next", None, durable=False)
     assert outbox_of(session).frames[-1]["missed"] == 2

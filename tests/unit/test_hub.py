@@ -11,6 +11,8 @@ import pytest
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub, Room
 from sockets.layers.fanout import Message
+from sockets.protocol.codec import message_frame
+from sockets.protocol.outbox import Write
 from sockets.types import Kind, Position
 from tests.unit.doubles import FailingLayer, GatedLayer, local_session, outbox_of
 
@@ -243,9 +245,12 @@ def test_room_in_the_outbox_is_for_replies_first() -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_session_is_welcomed_when_it_gathers_no_more(kind: Kind) -> None:
     session = local_session(kind=kind)
-    assert session.early == [] and not session.welcomed
-    session.early = None
+    first, late = message_frame(b'{"n":1}'), message_frame(b'{"n":2}')
+    assert session.write(first) is Write.OK and not session.welcomed
+    assert outbox_of(session).frames == []
+    session.welcome(message_frame(b'{"n":0}'), lambda: session.outbox.write(late))
     assert session.welcomed
+    assert [frame["n"] for frame in outbox_of(session).frames] == [0, 2, 1]
 
 
 async def test_a_join_that_fails_when_nobody_waits_any_more_is_no_line_in_the_log() -> None:

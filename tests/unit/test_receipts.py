@@ -13,7 +13,14 @@ from sockets.delivery.journal import Journal
 from sockets.hub import LocalSession
 from sockets.node.node import Node
 from sockets.types import Outcome, Position, SessionDelivery
-from tests.unit.doubles import House, MovedClock, TricklingOutbox, local_session, running_node
+from tests.unit.doubles import (
+    WELCOME,
+    House,
+    MovedClock,
+    TricklingOutbox,
+    local_session,
+    running_node,
+)
 
 
 def test_the_journal_remembers_so_many_and_no_more() -> None:
@@ -32,8 +39,7 @@ def test_the_journal_remembers_so_many_and_no_more() -> None:
 
 async def opened(node: Node, session: LocalSession) -> LocalSession:
     result = await node.sessions.open_client(session, None)
-    session.early = []
-    node.delivery.begin(result.room, session, result.opening, result.page)
+    node.delivery.begin(result.room, session, WELCOME, result.opening, result.page)
     return session
 
 

@@ -23,6 +23,7 @@ from sockets.streams.base import NewEntry
 from sockets.streams.told import Told
 from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
 from tests.unit.doubles import (
+    WELCOME,
     FailingLayer,
     GatedLayer,
     House,
@@ -97,7 +98,7 @@ async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None
         await one.notifier.notify("42", "durable", None)
     await one.notifier.notify("42", "ephemeral", None, durable=False)
     assert outbox_of(session).raw == [], "the welcome goes first"
-    one.delivery.begin(opened.room, session, opened.opening, opened.page)
+    one.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     await one.settle()
     told = outbox_of(session).events
     # Before the position that the welcome names: the page that connects loads it itself.
@@ -120,7 +121,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
     given = Position(str(receipt.epoch), offset)
     opened = await one.sessions.open_client(session, given)
     assert opened.opening.recovered is recovered
-    one.delivery.begin(opened.room, session, opened.opening, opened.page)
+    one.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     assert outbox_of(session).events == events
 
 

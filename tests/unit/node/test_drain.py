@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sockets.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.drain import drain, spread
-from tests.unit.doubles import local_session, outbox_of, until
+from tests.unit.doubles import WELCOME, local_session, outbox_of, until
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_nobody_is_early_nobody_is_late_and_no_moment_is_crowded(
 def crowd(hub: Hub, count: int) -> list[LocalSession]:
     sessions = [local_session(f"u{n}") for n in range(count)]
     for session in sessions:
-        session.early = None  # welcomed
+        session.welcome(WELCOME)
         hub.add(session)
     return sessions
 

@@ -20,6 +20,7 @@ from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
 from sockets.types import Kind
 from tests.unit.doubles import (
+    WELCOME,
     RecordingRecorder,
     TricklingOutbox,
     local_session,
@@ -184,7 +185,7 @@ async def test_a_drain_tells_everybody_when_to_come_back(node: Node) -> None:
     sessions = [local_session(f"u{n}") for n in range(3)]
     sessions.append(local_session("w", kind=Kind.WORKER))
     for session in sessions:
-        session.early = None  # welcomed
+        session.welcome(WELCOME)
         node.hub.add(session)
     await node.drain()
     told = [outbox_of(session).frames for session in sessions]
@@ -207,7 +208,7 @@ async def test_a_drain_says_nothing_before_the_welcome(node: Node) -> None:
 
 async def test_a_drain_waits_for_no_full_outbox(node: Node) -> None:
     session = local_session(outbox=TricklingOutbox(0))
-    session.early = None
+    session.welcome(WELCOME)
     node.hub.add(session)
     await node.drain()
     assert outbox_of(session).closed == (4000, "this node is draining")

@@ -14,6 +14,7 @@ from sockets.node import node as node_module
 from sockets.node.node import Node, stop_node
 from sockets.types import Task, TaskState
 from tests.unit.doubles import (
+    WELCOME,
     local_session,
     outbox_of,
     running_node,
@@ -56,7 +57,7 @@ async def test_a_node_that_runs_finds_what_is_lost(node: Node, heard: list[Task]
 
 async def test_messages_for_tasks_and_for_sessions_find_their_way(node: Node) -> None:
     session = local_session("w")
-    session.early = None
+    session.welcome(WELCOME)
     node.hub.add(session)
     await node.bus.tell("here", type="task.stop", session=session.info.id, task="t", reason="lost")
     assert outbox_of(session).frames == [{"type": "task.cancel", "task": "t", "reason": "lost"}]
@@ -69,7 +70,7 @@ async def test_messages_for_tasks_and_for_sessions_find_their_way(node: Node) ->
 async def test_a_stop_says_that_what_runs_is_lost(node: Node, heard: list[Task]) -> None:
     session = local_session("42")
     opened = await node.sessions.open_client(session, None)
-    node.delivery.begin(opened.room, session, opened.opening, opened.page)
+    node.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     one = await running(node, user="42", timeout=300.0)
     await node.stop()
     assert [(lost.id, lost.state) for lost in heard] == [(one.id, TaskState.LOST)]

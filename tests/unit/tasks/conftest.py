@@ -13,7 +13,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions import worker_name
 from sockets.types import Task
-from tests.unit.doubles import House, RecordingOutbox, outbox_of, task_signals
+from tests.unit.doubles import WELCOME, House, RecordingOutbox, outbox_of, task_signals
 
 
 class AnsweringOutbox(RecordingOutbox):
@@ -27,6 +27,8 @@ class AnsweringOutbox(RecordingOutbox):
 
     def write(self, frame: Frame) -> Write:
         result = super().write(frame)
+        if frame is WELCOME:
+            return result
         offered = self.frames[-1]
         if result is Write.OK and offered["type"] == "task":
             task = asyncio.ensure_future(self._answer_later(offered))

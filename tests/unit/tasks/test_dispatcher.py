@@ -635,9 +635,9 @@ async def test_an_offer_before_the_welcome_waits_for_it() -> None:
     session = local_session("w", client_id="a", kind=Kind.WORKER)
     await one.sessions.open_worker(session, ("p",), 1)
     assigning = asyncio.ensure_future(one.dispatcher.assign("p", "e", None))
-    await until(lambda: session.early)
+    await until(lambda: session._early)
     assert outbox_of(session).frames == []
-    frame = json.loads((session.early or [])[0].payload)
+    frame = json.loads((session._early or [])[0].payload)
     assert frame["type"] == "task"
     assert await one.dispatcher.accept("w/a", frame["task"], frame["offer"])
     assert (await assigning).worker == "w/a"
@@ -650,7 +650,7 @@ async def test_so_many_wait_for_a_welcome_and_no_more() -> None:
     calls = [one.dispatcher.assign("p", "e", None) for _ in range(MAX_EARLY + 3)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, NoWorkerAvailable) for result in results)
-    assert len(session.early or ()) == MAX_EARLY
+    assert len(session._early or ()) == MAX_EARLY
     assert one.records._live == {}
 
 
