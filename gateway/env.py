@@ -21,7 +21,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from sockets.addresses import Trusted, parse_trusted
-from sockets.auth.origins import parse_rule
+from sockets.auth.origins import is_nowhere, parse_rule
 from sockets.redis import SentinelGroup
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -262,7 +262,8 @@ class Env:
     def origins(self, name: str, *, below: bool = False) -> tuple[str, ...]:
         """A comma list of origins as browsers write them (lower case, no default port), or "*".
 
-        `below`: `scheme://*.host` may stand for all subdomains of a host.
+        `below`: `scheme://*.host` may stand for all subdomains of a host, and an origin may be
+        that of an app (`capacitor://localhost`).
         """
         items = self.words(name)
         if "*" in items and len(items) > 1:
@@ -389,6 +390,8 @@ def redis_database(url: str) -> int:
 def _origin(name: str, item: str, *, below: bool) -> str:
     """One origin in the form that browsers send."""
     remedy = "write scheme://host or scheme://host:port, without a path"
+    if is_nowhere(item):
+        remedy = "serve those pages by http or https, and list that origin"
     try:
         rule = parse_rule(item)
     except ValueError as error:
@@ -396,4 +399,6 @@ def _origin(name: str, item: str, *, below: bool) -> str:
         raise Wrong(name, f"{shown}{error}", remedy) from None
     if rule.below and not below:
         raise Wrong(name, f"{item[:_SHOWN]!r} is more than one origin", remedy)
+    if rule.origin[0] not in ("http", "https") and not below:
+        raise Wrong(name, f"{item[:_SHOWN]!r} is the origin of an app", "list http and https only")
     return str(rule)

@@ -215,6 +215,11 @@ class TestUrls:
             ("http://[::1]:3000,https://b", ("http://[::1]:3000", "https://b")),
             ("https://한국.example", ("https://xn--3e0b707e.example",)),
             ("https://*.Example.com:443", ("https://*.example.com",)),
+            (
+                "Capacitor://Localhost, tauri://localhost",
+                ("capacitor://localhost", "tauri://localhost"),
+            ),
+            ("chrome-extension://abcd:80", ("chrome-extension://abcd:80",)),
         ],
     )
     def test_origins_as_browsers_send_them(self, text: str, origins: tuple[str, ...]) -> None:
@@ -224,6 +229,19 @@ class TestUrls:
         with pytest.raises(Wrong) as error:
             env(A="https://*.example.com").origins("A")
         assert "more than one origin" in fault(error)
+
+    def test_apps_only_where_they_are_meant(self) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A="capacitor://localhost").origins("A")
+        assert fault(error) == (
+            "A: 'capacitor://localhost' is the origin of an app; list http and https only"
+        )
+
+    @pytest.mark.parametrize("text", ["null", "NULL", "https://a.example,null"])
+    def test_null_comes_with_its_remedy(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).origins("A", below=True)
+        assert "never let in; serve those pages by http or https, and list" in fault(error)
 
     @pytest.mark.parametrize(
         "text",
