@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -269,6 +270,20 @@ class Env:
         if "*" in items and len(items) > 1:
             raise Wrong(name, "* stands beside other origins", "give * alone or a list without it")
         return items if items == ("*",) else tuple(_origin(name, i, below=below) for i in items)
+
+    def time_zone(self, name: str, default: str) -> str:
+        """A name of the time zone database, such as Europe/Berlin."""
+        value = self.raw(name)
+        if value is None or value == default:
+            return default
+        known = available_timezones()
+        if value not in known:
+            alike = {zone.lower(): zone for zone in known}
+            hint = alike.get(value.lower(), "Europe/Berlin, Asia/Seoul or UTC")
+            raise Wrong(
+                name, f"{value[:_SHOWN]!r} is no time zone of this machine", f"write {hint}"
+            )
+        return value
 
     def redis_url(self, name: str, database: int = 0) -> str | None:
         """The address of a Redis server, with its database number; only its form is looked at."""

@@ -293,8 +293,9 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 USE_TZ = True
-TIME_ZONE = "UTC"
+TIME_ZONE = _env.time_zone("TIME_ZONE", "UTC")  # of the admin's pages
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "gateway.formats"
 APPEND_SLASH = True  # inside the admin, which sees to it itself
 
 

@@ -265,6 +265,31 @@ class TestUrls:
         assert "hunter2" not in fault(error)
         assert len(fault(error)) < 400
 
+    def test_time_zone(self) -> None:
+        assert env().time_zone("A", "UTC") == "UTC"
+        for zone in ("UTC", "Europe/Berlin", "Asia/Kathmandu"):
+            assert env(A=zone).time_zone("A", "UTC") == zone
+
+    @pytest.mark.parametrize(
+        ("text", "remedy"),
+        [
+            ("europe/berlin", "write Europe/Berlin"),
+            ("utc", "write UTC"),
+            ("Berlin", "write Europe/Berlin, Asia/Seoul or UTC"),
+            ("+02:00", "write Europe/Berlin, Asia/Seoul or UTC"),
+            ("../../etc/passwd", "write Europe/Berlin"),
+            ("/usr/share/zoneinfo/UTC", "write Europe/Berlin"),
+            ("right/UTC", "write Europe/Berlin"),
+            ("Europe", "write Europe/Berlin"),
+            ("x" * 70_000, "write Europe/Berlin"),
+        ],
+    )
+    def test_no_time_zone(self, text: str, remedy: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).time_zone("A", "UTC")
+        assert f"is no time zone of this machine; {remedy}" in fault(error)
+        assert len(fault(error)) < 400 and "\n" not in fault(error)
+
     def test_redis(self) -> None:
         assert env(A="rediss://:pw@host:6379/0").redis_url("A")
         assert env(A="unix:///run/redis.sock").redis_url("A")
