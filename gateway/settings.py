@@ -353,6 +353,7 @@ CSRF_COOKIE_PATH = "/admin/"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _SECURE_COOKIES
+CSRF_FAILURE_VIEW = "gateway.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_env.origins("CSRF_TRUSTED_ORIGINS"))
 if "*" in CSRF_TRUSTED_ORIGINS:
     raise Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins")

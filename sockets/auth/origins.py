@@ -198,20 +198,27 @@ def refuse_origin(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> Non
 
 
 def how_to_admit(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> str:
-    """One line that says what to set so that the page of this request is let in.
+    """One line that says what to set so that the page of this request is let in."""
+    if surface is Surface.PUBLIC:
+        return _advice(scope, "CLIENT_ORIGIN", conf.client_origins)
+    return _advice(scope, "API_ORIGIN", conf.api_origins)
 
-    Of what the request says it holds nothing but an origin in its normal form, so that it may
-    stand in a log and in an answer.
-    """
+
+def refuse_form(scope: Mapping[str, Any], setting: str, now: Collection[str]) -> str:
+    """Log and return the same for a form's page that Django refuses; `setting`: what lists such
+    pages, which has `now`."""
+    line = _advice(scope, setting, tuple(now))
+    _refusals.tell(line)
+    return line
+
+
+def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str:
+    """Of what the request says it holds nothing but an origin in its normal form, so that it may
+    stand in a log and in an answer."""
     given = origins_of(scope)
     origin = normalise(given[0]) if len(given) == 1 else None
-    public = surface is Surface.PUBLIC
-    return remedy(
-        "CLIENT_ORIGIN" if public else "API_ORIGIN",
-        conf.client_origins if public else conf.api_origins,
-        None if origin is None else str(Rule(origin)),
-        nowhere=any(map(is_nowhere, given)),
-    )
+    shown = None if origin is None else str(Rule(origin))
+    return remedy(setting, now, shown, nowhere=any(map(is_nowhere, given)))
 
 
 def own_origin(scope: Mapping[str, Any]) -> bool:

@@ -440,6 +440,14 @@ class TestClosing:
         disconnect(operator, gone, slow)
         assert states(operator) == ["closing"] * 2
 
+    def test_they_are_found_as_others_are(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        api.recorder_writes = False
+        row = add(1, address="[::ffff:10.0.0.1]:5000")
+        disconnect(operator, row)
+        assert shown_ids(operator, "?q=10.0.0.1:5000&state=live") == [1]
+
     def test_what_failed_is_live(
         self, operator: Client, api: RecordingApi, add: Callable[..., Session]
     ) -> None:
