@@ -18,19 +18,22 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
+from sockets import audit, metrics
 from sockets.addresses import client_of
 from sockets.auth.origins import admits
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node, ensure_node, stop_node
-from sockets.types import Surface
+from sockets.types import Audit, Surface
 
 logger = logging.getLogger(__name__)
 
 _CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
 _OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 _LATER = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
+_SHOWN = 200
+"""Characters of a path in a log."""
 _warned = False
 # A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
 _CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
@@ -58,6 +61,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     serve = _ROUTES[surface].get(scope["path"])
     own = (node.addresses.client_socket_url,)
+    if serve is None:
+        _record_unknown_path(scope, surface)
     if serve is None or (serve is _CLIENT and not admits(scope, node.conf, own)):
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
@@ -69,6 +74,19 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await _refuse(scope, send)
             return
     await serve(scope, receive, send)
+
+
+def _record_unknown_path(scope: Any, surface: Surface) -> None:
+    metrics.count_refusal(403)
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code=403,
+        reason="there is no socket at this path",
+        path=scope["path"][:_SHOWN],
+        meant=" or ".join(_ROUTES[surface]),
+        address=_host(scope),
+    )
 
 
 async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:

@@ -223,9 +223,12 @@ class GatewayChannel(HTTPChannel):
     def _ambiguity(self) -> str | None:
         """What is wrong with the whole of the headers; None: nothing."""
         given = self.requests[-1].requestHeaders.getRawHeaders
-        if len(given(b"host") or ()) > 1:
-            return "There is more than one Host."
+        hosts = len(given(b"host") or ())
         old = self._version != b"HTTP/1.1"
+        if hosts > 1:
+            return "There is more than one Host."
+        if not hosts and not old:
+            return "There is no Host."  # RFC 9112 section 3.2: whatever the target says
         if old and given(b"transfer-encoding"):
             return "HTTP/1.0 knows no Transfer-Encoding."
         if self._is_handshake():
