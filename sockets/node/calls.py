@@ -17,6 +17,7 @@ from sockets.ids import new_id
 from sockets.node.core import Core
 from sockets.node.node import Node, current_node
 from sockets.node.remote import remote, remote_core
+from sockets.node.threads import runs_a_loop
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call waits for the loop of another thread."""
@@ -92,11 +93,7 @@ def sync_face(
 
     @wraps(twin)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        if runs_a_loop():
             raise SynchronousOnlyOperation(
                 f"{name}() blocks, and this thread runs an event loop: "
                 f"use `await {twin.__name__}(…)`"

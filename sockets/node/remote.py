@@ -20,6 +20,7 @@ from sockets.exceptions import GatewayUnreachable
 from sockets.ids import new_id
 from sockets.node.backends import SyncBackends, sync_backends
 from sockets.node.core import Addresses, Core
+from sockets.node.threads import run_in_thread
 
 T = TypeVar("T")
 
@@ -74,13 +75,7 @@ class Remote:
         with self._lock:
             if self._core is None:
                 started: Future[Core] = Future()
-                self._thread = threading.Thread(
-                    target=asyncio.run,
-                    args=[self._run(started)],
-                    name="gateway-remote",
-                    daemon=True,
-                )
-                self._thread.start()
+                self._thread = run_in_thread(lambda: self._run(started), "gateway-remote")
                 self._core = started.result()
                 atexit.register(self.close)
             return self._core
