@@ -24,6 +24,7 @@ from sockets.auth.origins import admits
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
+from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.node.node import Node, ensure_node, stop_node
 from sockets.types import Audit, Surface
 
@@ -101,8 +102,12 @@ async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
         finally:
             node.door.end_request(surface, host)
     else:
-        await send({"type": "http.response.start", "status": 503, "headers": _LATER})
-        await send({"type": "http.response.body", "body": b"Too many requests at once.\n"})
+        headers, body = _LATER, b"Too many requests at once.\n"
+        if surface is not Surface.PUBLIC and scope["path"].startswith("/api/"):
+            headers = [*_LATER[:1], (b"content-type", CONTENT_TYPE.encode())]
+            body = problem(503, "there are too many requests at once: come back later").content
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(scope: Any, send: Any) -> None:

@@ -41,6 +41,17 @@ def runs_a_loop() -> bool:
     return runner is None or runner == threading.get_ident()
 
 
+def require_fair_loop() -> None:
+    """Raise RuntimeError on an event loop that lets no other greenlet run while it waits: what it
+    is to wait for would never be done."""
+    loop = asyncio.get_running_loop()
+    if _patched_by() is not None and not hasattr(loop, "_thread_id"):
+        raise RuntimeError(
+            f"under {_patched_by()} this event loop ({type(loop).__module__}) lets no greenlet run "
+            "while it waits: run asyncio's own, or call the sync function in a greenlet"
+        )
+
+
 def _patched_by() -> str | None:
     """Whose greenlets the threads of this process are; None: they are threads. It may be patched
     after this module was imported: by a worker, say, whose parent has loaded the project."""

@@ -353,6 +353,17 @@ def test_every_answer_has_one_date(shared_gateway: Gateway, given: bytes) -> Non
         assert head_of(port, given).lower().count(b"\r\ndate: ") == 1
 
 
+@pytest.mark.parametrize("more", [b"Host: other\r\n", b"Content-Length: +3\r\n"], ids=ascii)
+def test_what_the_server_refuses_of_the_api_is_a_problem_too(
+    shared_gateway: Gateway, more: bytes
+) -> None:
+    call = b"GET /api/v1/nodes HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
+    private, public = shared_gateway.worker_port, shared_gateway.client_port
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head_of(private, call)
+    assert b"\r\nContent-Type: text/plain" in head_of(public, call)
+    assert b"\r\nContent-Type: text/plain" in head_of(private, GET + more + b"\r\n")
+
+
 CALL = (
     b"POST /api/v1/messages/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\n"
