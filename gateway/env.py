@@ -16,12 +16,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from sockets.addresses import Trusted, parse_trusted
-from sockets.auth.origins import parse_rule
+from sockets.auth.origins import is_nowhere, parse_rule
 from sockets.redis import SentinelGroup
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
@@ -262,12 +263,27 @@ class Env:
     def origins(self, name: str, *, below: bool = False) -> tuple[str, ...]:
         """A comma list of origins as browsers write them (lower case, no default port), or "*".
 
-        `below`: `scheme://*.host` may stand for all subdomains of a host.
+        `below`: `scheme://*.host` may stand for all subdomains of a host, and an origin may be
+        that of an app (`capacitor://localhost`).
         """
         items = self.words(name)
         if "*" in items and len(items) > 1:
             raise Wrong(name, "* stands beside other origins", "give * alone or a list without it")
         return items if items == ("*",) else tuple(_origin(name, i, below=below) for i in items)
+
+    def time_zone(self, name: str, default: str) -> str:
+        """A name of the time zone database, such as Europe/Berlin."""
+        value = self.raw(name)
+        if value is None or value == default:
+            return default
+        known = available_timezones()
+        if value not in known:
+            alike = {zone.lower(): zone for zone in known}
+            hint = alike.get(value.lower(), "Europe/Berlin, Asia/Seoul or UTC")
+            raise Wrong(
+                name, f"{value[:_SHOWN]!r} is no time zone of this machine", f"write {hint}"
+            )
+        return value
 
     def redis_url(self, name: str, database: int = 0) -> str | None:
         """The address of a Redis server, with its database number; only its form is looked at."""
@@ -389,6 +405,8 @@ def redis_database(url: str) -> int:
 def _origin(name: str, item: str, *, below: bool) -> str:
     """One origin in the form that browsers send."""
     remedy = "write scheme://host or scheme://host:port, without a path"
+    if is_nowhere(item):
+        remedy = "serve those pages by http or https, and list that origin"
     try:
         rule = parse_rule(item)
     except ValueError as error:
@@ -396,4 +414,6 @@ def _origin(name: str, item: str, *, below: bool) -> str:
         raise Wrong(name, f"{shown}{error}", remedy) from None
     if rule.below and not below:
         raise Wrong(name, f"{item[:_SHOWN]!r} is more than one origin", remedy)
+    if rule.origin[0] not in ("http", "https") and not below:
+        raise Wrong(name, f"{item[:_SHOWN]!r} is the origin of an app", "list http and https only")
     return str(rule)

@@ -293,8 +293,9 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 USE_TZ = True
-TIME_ZONE = "UTC"
+TIME_ZONE = _env.time_zone("TIME_ZONE", "UTC")  # of the admin's pages
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "gateway.formats"
 APPEND_SLASH = True  # inside the admin, which sees to it itself
 
 
@@ -352,6 +353,7 @@ CSRF_COOKIE_PATH = "/admin/"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _SECURE_COOKIES
+CSRF_FAILURE_VIEW = "gateway.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_env.origins("CSRF_TRUSTED_ORIGINS"))
 if "*" in CSRF_TRUSTED_ORIGINS:
     raise Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins")

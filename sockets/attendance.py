@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -32,14 +32,19 @@ BATCH = 500
 TOLD_TIMEOUT = 10.0
 """Seconds to tell what a dead node had not; then somebody tries again later."""
 
+FORMER = 4
+"""Former lives of which changes are still asked for: those that were decided in their name while
+they ended, and whose answer nobody waited for."""
+
 Key = tuple[Kind, str]
 
 
 class Attendance:
     """Belongs to the node's event loop. Any method may raise GatewayUnavailable.
 
-    `lease`: seconds. `life`: what the registry of nodes calls this one; "" while it knows none, and
-    then nobody can arrive.
+    `lease`: seconds. `store_time`: the presence backend's clock, as this node knows it; None: where
+    no call is ever long on its way. `life`: what the registry of nodes calls this one; "" while it
+    knows none, and then nobody can arrive.
     """
 
     def __init__(
@@ -49,14 +54,17 @@ class Attendance:
         nodes: Nodes,
         events: Events,
         lease: float,
+        store_time: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._presence = presence
         self._nodes = nodes
         self._events = events
         self._lease = lease
+        self._store_time = store_time
         self._clock = clock
         self.life = ""
+        self._former: deque[str] = deque(maxlen=FORMER)
         self._beaten = -float("inf")
         self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
@@ -141,6 +149,11 @@ class Attendance:
         all seem to be dead, itself too."""
         return self._clock() - self._beaten > SILENCE * self._lease
 
+    def taken_for_dead(self) -> None:
+        """Others have cleared up behind this life: nobody is charged to it any more."""
+        self._former.appendleft(self.life)
+        self.life = ""
+
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""
         self.life = life
@@ -192,7 +205,7 @@ class Attendance:
             own = self.life.rpartition(":")[0]
             try:
                 settled = await self._presence.settle(
-                    some, self._by, kind=kind, warm=warm, dead=own
+                    some, self._by, kind=kind, warm=warm, dead=own, until=self._until()
                 )
             except BaseException:
                 self._due = due | self._due
@@ -248,7 +261,9 @@ class Attendance:
             while users := await self._nodes.charges(dead.id, kind, BATCH):
                 await self._nodes.keep_claim(dead.id)
                 by = dead.id if self._events.changes_wanted else ""
-                settled = await self._presence.settle(users, by, kind=kind, dead=dead.name)
+                settled = await self._presence.settle(
+                    users, by, kind=kind, dead=dead.name, until=self._until()
+                )
                 for effects in settled.values():
                     metrics.dropped_events.inc(effects.dropped)
                     self._lost(effects)
@@ -283,9 +298,16 @@ class Attendance:
 
     # --- inside
 
+    def _until(self) -> float | None:
+        """When what is asked now decides nothing any more: the others renew in the meantime, and a
+        store that stood still may hear of that only after this."""
+        return self._store_time() + CATCH_UP * self._lease if self._store_time else None
+
     @property
     def _by(self) -> str:
-        return self.life if self._events.changes_wanted else ""
+        if not self._events.changes_wanted:
+            return ""
+        return "\n".join([self.life, *self._former] if self.life else self._former)
 
     async def _charge(self, keys: Iterable[Key]) -> None:
         """Before anything is done about them."""

@@ -80,7 +80,11 @@ class Node(Core):
             clock=self.store_time,
         )
         self.attendance = Attendance(
-            presence=self.presence, nodes=self.nodes, events=self.events, lease=conf.lease_ttl
+            presence=self.presence,
+            nodes=self.nodes,
+            events=self.events,
+            lease=conf.lease_ttl,
+            store_time=self.store_time if conf.redis_url else None,
         )
         self.sessions = Sessions(
             conf=conf,

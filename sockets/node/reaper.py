@@ -57,9 +57,10 @@ class Reaper:
         if self._attendance.out_of_touch or self._attendance.just_back:
             return 0
         count = 0
-        while (dead := await self._nodes.claim()) is not None:
+        while (dead := await self._nodes.claim(self._attendance.life)) is not None:
             count += 1
-            died = dead.state != "stopped"
+            # Without a process: a life of before, of which this is what it was left with since.
+            died = dead.state != "stopped" and dead.pid
             if died:
                 logger.warning("node %s (process %d) is dead: clearing up", dead.name, dead.pid)
                 if dead.name not in {info.name for info in await self._nodes.all()}:

@@ -77,6 +77,7 @@ class Registration:
         self.life = f"{self.name}:{new_id()}"
         self._began = self._over = False
         self._taken_for_dead = False  # until the next life is complete
+        self._former: list[tuple[str, float]] = []  # lives of before, and until when they get calls
         self._step = asyncio.Lock()  # two steps of one life at a time would be two lives
 
     async def begin(self) -> None:
@@ -108,8 +109,9 @@ class Registration:
                 if await self._go_on():
                     return
                 self._taken_for_dead = True
+                self._former.append((self.life, self._clock() + self._conf.lease_ttl))
                 self.life = f"{self.name}:{new_id()}"
-                self._attendance.life = ""  # nobody is charged to a life that is over
+                self._attendance.taken_for_dead()
             if await self._namesakes():
                 await self._take_another_name()
             await self._begin()
@@ -151,7 +153,16 @@ class Registration:
         self._beaten = self._clock()
         self._attendance.beaten(beat.warm)
         await self._attendance.check()
+        await self._leave_former()
         return True
+
+    async def _leave_former(self) -> None:
+        """What still arrived in the name of a life that others had cleared up behind: somebody has
+        to see to that, too. Not before the last call of it has ended."""
+        for life, until in tuple(self._former):
+            if self._clock() >= until:
+                await self._nodes.leave(life)
+                self._former.remove((life, until))
 
     async def _begin(self) -> None:
         """May be repeated: the answer of an attempt that succeeded may have been lost."""

@@ -51,8 +51,12 @@ class Nodes(Protocol):
     async def warm(self) -> float:
         """Seconds for which nobody may be declared offline."""
 
-    async def claim(self) -> NodeInfo | None:
-        """A dead life that nobody cares for: from now on the caller does, for CLAIM_TTL."""
+    async def claim(self, by: str = "") -> NodeInfo | None:
+        """A dead life that nobody cares for: from now on the caller does, for CLAIM_TTL.
+
+        `by`: the caller's own life. None where that has ended itself, which is what it looks like
+        to a call that a store was long in hearing.
+        """
 
     async def keep_claim(self, life: str) -> None:
         """The caller still does."""

@@ -33,7 +33,7 @@ class MemoryNodes:
     async def warm(self) -> float:
         return 0.0
 
-    async def claim(self) -> NodeInfo | None:
+    async def claim(self, by: str = "") -> NodeInfo | None:
         return None
 
     async def keep_claim(self, life: str) -> None:

@@ -82,8 +82,8 @@ class RedisNodes:
     async def warm(self) -> float:
         return float(await self._run(_WARM))
 
-    async def claim(self) -> NodeInfo | None:
-        found = await self._run(_CLAIM, CLAIM_TTL)
+    async def claim(self, by: str = "") -> NodeInfo | None:
+        found = await self._run(_CLAIM, CLAIM_TTL, by)
         if not found:
             return None
         life, info = found

@@ -31,6 +31,11 @@ STATE_TTL = 30 * 24 * 3600.0
 MAX_UNSAID = 32
 """Changes of one user that wait to be announced; the oldest go first."""
 
+MAX_OVERTAKEN = 10.0
+"""Seconds by which a session may be older than the one of its client id that is there already,
+because its registration was longer on its way. It does not replace that one."""
+
+OVERTAKEN = "a newer connection of this client is there"
 REPLACED = "replaced by a newer connection of this client"
 OVER_LIMIT = "the limit of sessions of this user: the oldest goes"
 BLOCKED = "this user is blocked"
@@ -102,8 +107,9 @@ class PartlyRenewed(GatewayUnavailable):
 class Presence(Protocol):
     """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
-    `by`: the node that answers for what the step changes, as the node's registry calls it; "":
-    nobody wants to hear of changes.
+    `by`: the life that answers for what the step changes, as the registry of nodes calls it, and on
+    lines of their own the former lives of the same process, whose changes are brought again too;
+    "": nobody wants to hear of changes.
     """
 
     def believe(self, doubt: Doubt) -> None:
@@ -169,13 +175,15 @@ class Presence(Protocol):
         kind: Kind = Kind.CLIENT,
         warm: float = 0.0,
         dead: str = "",
+        until: float | None = None,
     ) -> dict[str, Effects]:
         """Decide who is offline: whose grace is over, or whose leases all ran out.
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
         renews no lease of these users any more; whoever has one of it that still runs must be
-        settled when that has run out. Left out of the answer is whose shard of a Cluster does not
-        take it now.
+        settled when that has run out. `until`: by the store's time, when this is too old to decide
+        anything: a store that stood still meanwhile sees nobody's renewals before it. Left out of
+        the answer is whose shard of a Cluster does not take it now.
         """
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:

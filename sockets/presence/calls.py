@@ -22,6 +22,7 @@ from sockets.exceptions import (
 from sockets.presence.base import (
     BLOCKED,
     OVER_LIMIT,
+    OVERTAKEN,
     REPLACED,
     Effects,
     Fenced,
@@ -60,6 +61,7 @@ _REFUSALS: dict[bytes, Refused] = {
     b"revoked": Revoked(REVOKED),
     b"doubtful": TokenExpired(DOUBTFUL),
     b"ended": TryAgainLater("closed while it opened"),
+    b"overtaken": TryAgainLater(OVERTAKEN),
 }
 
 
@@ -153,9 +155,12 @@ class PresenceCalls:
         code = int(CloseCode.REVOKED)
         return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
 
-    def settle(self, kind: Kind, user: str, by: str, warm: float, dead: str) -> Call:
+    def settle(
+        self, kind: Kind, user: str, by: str, warm: float, dead: str, until: float | None
+    ) -> Call:
         """Of SETTLE."""
-        return self._call(kind, user, by, warm, dead)
+        latest = "" if until is None else f"{until:.6f}"
+        return self._call(kind, user, by, warm, dead, latest)
 
     def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
         """Of SAID, one for each user."""

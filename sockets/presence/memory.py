@@ -12,8 +12,10 @@ from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
 from sockets.presence.base import (
     BLOCKED,
     ENDED_TTL,
+    MAX_OVERTAKEN,
     MAX_UNSAID,
     OVER_LIMIT,
+    OVERTAKEN,
     REPLACED,
     STATE_TTL,
     Effects,
@@ -113,7 +115,7 @@ class MemoryPresence:
         spared = {info.id, rival.id if rival else info.id}
         others = [one for one in user.leases.values() if one.info.id not in spared]
         over = limit.count and len(others) >= limit.count
-        if (refused := self._refusal(user, info, bool(over), limit)) is not None:
+        if (refused := self._refusal(user, info, rival, bool(over), limit)) is not None:
             return Registered(user.effects(), refused)
         evicted: list[SessionInfo] = []
         if over:
@@ -128,13 +130,17 @@ class MemoryPresence:
         replaced = () if rival is None else (rival,)
         return Registered(user.effects(), None, replaced, tuple(evicted))
 
-    def _refusal(self, user: _User, info: SessionInfo, over: bool, limit: Limit) -> Refused | None:
+    def _refusal(
+        self, user: _User, info: SessionInfo, rival: SessionInfo | None, over: bool, limit: Limit
+    ) -> Refused | None:
         if self._end_of(info.id) is not None:
             return TryAgainLater("closed while it opened")
         if info.kind is Kind.CLIENT and self._is_blocked(info.user):
             return Blocked(BLOCKED)
         if (revoked := self._revocation(info)) is not None:
             return revoked
+        if rival and 0 < rival.connected_at - info.connected_at <= MAX_OVERTAKEN:
+            return TryAgainLater(OVERTAKEN)
         if not over or limit.oldest_goes:
             return None
         first = min(one.end for one in user.leases.values())
@@ -264,7 +270,10 @@ class MemoryPresence:
         kind: Kind = Kind.CLIENT,
         warm: float = 0.0,
         dead: str = "",
+        until: float | None = None,
     ) -> dict[str, Effects]:
+        if until is not None and self._clock() > until:
+            return {name: Effects(wait=self._lease) for name in users}
         return {name: self._settle(self._purged(kind, name), by, warm, dead) for name in users}
 
     def _settle(self, user: _User, by: str, warm: float, dead: str) -> Effects:

@@ -133,10 +133,11 @@ class RedisPresence:
         kind: Kind = Kind.CLIENT,
         warm: float = 0.0,
         dead: str = "",
+        until: float | None = None,
     ) -> dict[str, Effects]:
         settled: dict[str, Effects] = {}
         for some in batches(list(dict.fromkeys(users))):
-            calls = [self._calls.settle(kind, user, by, warm, dead) for user in some]
+            calls = [self._calls.settle(kind, user, by, warm, dead, until) for user in some]
             answers = await SETTLE.run_each(self._client, calls)
             with translated(writes=True):
                 _raise_if_all_failed(answers)

@@ -18,7 +18,8 @@ from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, wait_for
 from tests.browser.script import script as script  # a fixture
 
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "chromium"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

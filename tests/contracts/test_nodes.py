@@ -191,12 +191,28 @@ async def test_after_an_outage_nobody_is_dead_for_a_while(
     assert (await many.claim()) == node("c"), "it did not come back"
 
 
+async def test_what_was_asked_before_the_store_stood_still_declares_nobody_dead(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    """Claims and beats that were under way are carried out when it goes on, in any order: all
+    leases have run out, and nobody was silent."""
+    await begin(many, node("a"))
+    await begin(many, node("b"))
+    clock.advance(LEASE + 1)
+    assert await many.claim("a:1") is None, "b may be as alive as the one who asks"
+    beat = await many.beat(node("a"), begin=False, silent=1.0)
+    assert beat.alive and beat.warm == pytest.approx(WARMUP)
+    assert await many.claim("a:1") is None
+    assert (await many.beat(node("b"), begin=False, silent=1.0)).alive
+    assert await many.claim("b:1") is None
+
+
 @pytest.mark.parametrize(("silent", "others"), [(LEASE - 1, False), (LEASE + 1, True)])
 async def test_one_nodes_own_trouble_is_no_outage(
     many: RedisNodes, clock: MovedClock, silent: float, others: bool
 ) -> None:
     await begin(many, node("a"))
-    clock.advance(LEASE + 1)
+    clock.advance(silent)
     if others:
         await begin(many, node("b"))
     assert (await many.beat(node("a"), begin=False, silent=silent)).warm == 0.0

@@ -126,6 +126,25 @@ async def test_a_user_with_many_sessions_costs_each_no_more(clock: MovedClock) -
     assert CountedId.compared < 10 * len(many)
 
 
+@pytest.mark.parametrize(("ahead", "wins"), [(0.2, "first"), (10.0, "first"), (10.5, "late")])
+async def test_a_registration_that_was_long_on_its_way_replaces_nobody_newer(
+    presence: Presence, ahead: float, wins: str
+) -> None:
+    """A client gives up, comes by another node, and only then its first registration arrives.
+    From further ahead is a clock that is wrong, and no registration is on its way for so long."""
+    client = new_id()
+    first = info(client_id=client, connected_at=NOON + ahead)
+    late = info(client_id=client, connected_at=NOON)
+    assert await register(presence, first) == ()
+    registered = await presence.register(late)
+    if wins == "first":
+        assert isinstance(registered.refused, TryAgainLater)
+        assert registered.replaced == () and await ids(presence) == [first.id]
+        assert (await presence.renew([first])).fenced == ()
+    else:
+        assert registered.replaced == (first,) and await ids(presence) == [late.id]
+
+
 async def test_nobody_is_online_at_first(presence: Presence) -> None:
     assert await presence.is_online("42") is False
     assert await presence.sessions_of("42") == []
@@ -238,6 +257,35 @@ async def test_release_ends_a_lease_and_no_other(presence: Presence) -> None:
     assert await ids(presence) == [new.id]
     await presence.release(new)
     assert not await presence.is_online("42")
+
+
+async def test_what_was_decided_in_the_name_of_a_former_life_is_brought_again(
+    presence: Presence,
+) -> None:
+    """A process that was frozen goes on: what is done before it knows that it was taken for dead
+    is done by a life that nobody sees to any more, and perhaps nobody waits for the answer."""
+    one = info()
+    await presence.register(one, "a:1")
+    left = await presence.release(one, "a:2\na:1")
+    assert told(left) == [True]
+    await presence.said(left.changes)
+    assert (await presence.settle(["42"], "a:2\na:1"))["42"].changes == ()
+
+
+async def test_what_was_asked_before_the_store_stood_still_decides_nothing(
+    presence: Presence, clock: MovedClock
+) -> None:
+    one = info()
+    await register(presence, one)
+    asked = clock()
+    clock.advance(LEASE + 1)
+    late = (await presence.settle(["42"], NODE, until=asked + 1))["42"]
+    assert late.changes == () and late.lost == () and late.wait == pytest.approx(LEASE)
+    assert (await presence.renew([one], NODE)).fenced == ()
+    assert await ids(presence) == [one.id]
+    clock.advance(LEASE + 1)
+    in_time = (await presence.settle(["42"], NODE, until=clock() + 1))["42"]
+    assert told(in_time)[-1:] == [False] and in_time.lost == (one,)
 
 
 async def test_workers_are_not_users(presence: Presence, clock: MovedClock) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from sockets.exceptions import GatewayUnavailable
 from sockets.ids import new_id
 from sockets.redis import Keys, Script, close, connect
 from sockets.tasks.base import Offer
@@ -259,3 +260,33 @@ async def test_so_much_is_swept_at_a_time(node: Make, clock: MovedClock) -> None
         await records.offer(task(), ())
     clock.advance(11)
     assert [len(await records.overdue()) for _ in range(3)] == [100, 30, 0]
+
+
+@pytest.mark.parametrize("right", ["hset", "zadd", "hdel", "srem", "zrem"])
+async def test_an_end_that_redis_took_in_part_is_announced(
+    client: Redis, clock: MovedClock, right: str
+) -> None:
+    """Whichever step was refused: the task is found by its deadline, with the end that it had."""
+    name = new_id()
+    await client.execute_command("ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all")  # type: ignore[no-untyped-call]
+    app = connect(shared().url.replace("redis://:pw@", f"redis://{name}:pw@"))
+    records = RedisTaskRecords(app, Keys(f"t{new_id()}"), **SETTINGS, clock=clock)
+    try:
+        mine = seat(capacity=2)
+        await records.take_seat(mine)
+        one = await begun(records)
+        await client.execute_command("ACL", "SETUSER", name, f"-{right}")  # type: ignore[no-untyped-call]
+        with pytest.raises(GatewayUnavailable) as refused:
+            await records.end(one.id, TaskState.DONE, worker=one.worker, result={"n": 1})
+        await client.execute_command("ACL", "SETUSER", name, "+@all")  # type: ignore[no-untyped-call]
+        clock.advance(one.timeout + SETTINGS["announce_within"])
+        (found,) = await records.overdue()
+        state = TaskState.LOST if refused.value.outcome == "nothing" else TaskState.DONE
+        assert (found.id, found.state) == (one.id, state)
+        await records.announced(one.id)
+        assert await records.overdue() == []
+        await records.take_seat(mine)
+        assert (await records.pools())[0].held == 0
+    finally:
+        await close(app)
+        await client.execute_command("ACL", "DELUSER", name)  # type: ignore[no-untyped-call]

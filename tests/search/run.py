@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sockets.nodes.base import CLAIM_TTL
 from tests.search import jobs
 from tests.search.acts import Acts
 from tests.search.audience import Tab, Visitor
@@ -245,7 +246,8 @@ class Run:
         await self._until(lambda: all(v.welcomed == v.stay for v in self._visitors), 15)
         self._record.truth = {v.user: bool(v.stay) for v in self._visitors}
         self._record.truth |= {tab.user: True for tab in self._tabs}
-        await self._until(self._presence_is_told, LEASE + GRACE + 20)
+        # Who claims what a dead life had left, and loses the answer, keeps the others from it.
+        await self._until(self._presence_is_told, LEASE + GRACE + CLAIM_TTL + 20)
         # Of tasks that the store has forgotten nobody will ever be told.
         patience = LEASE if self._record.ever(May.REWOUND) else ANNOUNCE
         await self._until(self._tasks_are_told, patience + TASK_TIMEOUT)

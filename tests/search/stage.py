@@ -19,7 +19,7 @@ from tests.unit.api_server import SECRET, ApiServer, Request, api_server, status
 
 LEASE, RENEW, GRACE = 4.0, 1.0, 1.5
 TASK_TIMEOUT = 8.0
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 PROVES = "X-Visitor"
 """The header of clients of whom the API server is asked; it names the user."""
 SPACE = 6 << 20
@@ -56,7 +56,7 @@ ENVIRONMENT = {
 def abilities() -> frozenset[str]:
     """What this machine can do of what a fault may need."""
     found = set()
-    if FAKETIME.exists():
+    if LIBRARIES:
         found.add("faketime")
     if shutil.which("prlimit"):
         found.add("prlimit")
@@ -158,7 +158,7 @@ class Stage:
             file = self.clock_file(number)
             file.write_text("+0")
             node.environment |= {
-                "LD_PRELOAD": str(FAKETIME),
+                "LD_PRELOAD": str(LIBRARIES[0]),
                 "FAKETIME_TIMESTAMP_FILE": str(file),
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "DONT_FAKE_MONOTONIC": "1",

@@ -8,8 +8,8 @@ local namesakes = {}
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', NODES, '(' .. text(now), '+inf')) do
   if other ~= life and string.sub(other, 1, #start) == start then namesakes[#namesakes + 1] = other end
 end
+local ends = redis.call('ZSCORE', NODES, life)
 if ARGV[5] ~= '1' then
-  local ends = redis.call('ZSCORE', NODES, life)
   -- It ran out, and somebody else has the name now.
   if not ends or (tonumber(ends) <= now and #namesakes > 0) then
     return { 0, text(warm_left()), text(now) }
@@ -19,7 +19,9 @@ redis.call('ZADD', NODES, '-inf', life)
 -- Whoever begins has made sure that the name is free, or that nobody answers by it. One that was
 -- only frozen finds that its lease has run out.
 for _, other in ipairs(namesakes) do redis.call('ZADD', NODES, text(now), other) end
-if tonumber(ARGV[6]) > LEASE and redis.call('ZCOUNT', NODES, '(' .. text(now), '+inf') == 0 then
+-- Its own lease tells that too: it may have been sent before this server stood still.
+local late = ARGV[5] ~= '1' and tonumber(ends) <= now
+if (late or tonumber(ARGV[6]) > LEASE) and redis.call('ZCOUNT', NODES, '(' .. text(now), '+inf') == 0 then
   -- Nobody could renew anything: whoever seems to be gone may only not be back yet.
   local length = tonumber(ARGV[7])
   redis.call('SET', WARM, text(now + length), 'PX', math.ceil(length * 1000))

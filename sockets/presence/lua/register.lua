@@ -12,6 +12,7 @@ local why = revoked(ARGV[7])
 if why then return { effects(), why, {}, {} } end
 
 local other = rival(session, client)
+if other and is_overtaken(other, ARGV[7]) then return { effects(), 'overtaken', {}, {} } end
 local evicted = {}
 if limit > 0 then
   local others = {}

@@ -7,13 +7,17 @@
 --       7 revoked (HASH: what -> "<before> <when it was said>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 --       3 seconds of grace ("": these have no state: workers)
---       4 the node that answers for changes ("": nobody wants to hear of them)
+--       4 the life that answers for changes ("": nobody wants to hear of them); on lines of
+--         their own the former lives of the same process, of which it hears too
 -- Each answer begins with what `effects` makes.
 local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
 local REVOKED = KEYS[7]
-local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), string.match(ARGV[4], '^[^\n]*')
+local MINE = {}
+for life in string.gmatch(ARGV[4], '[^\n]+') do MINE[life] = true end
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
+local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
 local MAX_UNSAID = 32
 local STATE_TTL = 30 * 24 * 3600
 local REVOKED_TTL = 30 * 24 * 3600
@@ -123,6 +127,18 @@ local function is_older(other, info)
   return ok and tonumber(mine) and tonumber(theirs) and tonumber(theirs) < tonumber(mine)
 end
 
+-- Whether the other session of this client id came a moment after this one, whose registration was
+-- longer on its way: by then the client is there. Not by more than a call lasts, for that would be
+-- the clock of another version.
+local function is_overtaken(other, info)
+  local ok, mine, theirs = pcall(function()
+    return cjson.decode(info).connected_at, cjson.decode(redis.call('HGET', INFO, other)).connected_at
+  end)
+  if not ok or not tonumber(mine) or not tonumber(theirs) then return false end
+  local ahead = tonumber(theirs) - tonumber(mine)
+  return ahead > 0 and ahead <= OVERTAKEN
+end
+
 local function lease(session, client, info)
   redis.call('ZADD', SESSIONS, text(now + LEASE), session)
   redis.call('HSET', INFO, session, info)
@@ -228,7 +244,7 @@ local function effects()
   keep()
   local changes = {}
   for generation, what in pairs(unsaid) do
-    if string.match(what, '^%S+ %S+ (.*)$') == BY then
+    if MINE[string.match(what, '^%S+ %S+ (.*)$') or ''] then
       changes[#changes + 1], changes[#changes + 2] = generation, what
     end
   end

@@ -13,9 +13,12 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNANNOUNCED, '-inf', late, 'LIMI
   if not redis.call('ZSCORE', UNSAID, id) then remember(id) end
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', text(now), 'LIMIT', 0, MANY)) do
-  if get(id, 'state') then
-    local ended, more = finish(id, 'lost', '', '', '')
-    found[#found + 1] = ended
+  local state = get(id, 'state')
+  if state then
+    local known = redis.call('ZSCORE', UNSAID, id) or redis.call('ZSCORE', ENDED, id)
+    local ended, more
+    if is_live(state) then ended, more = finish(id, 'lost', '', '', '') else ended, more = complete(id) end
+    if not known then found[#found + 1] = ended end
     dropped = dropped + more
   else
     redis.call('ZREM', DEADLINES, id)

@@ -125,17 +125,27 @@ local function watch(id)
   redis.call('ZADD', DEADLINES, text(due), id)
 end
 
-local function finish(id, state, result, error, call)
+-- In this order: whichever step Redis refuses, the end is still to be announced, or the task is
+-- still to be found by its deadline.
+local function complete(id)
+  if not redis.call('ZSCORE', UNSAID, id) and not redis.call('ZSCORE', ENDED, id) then
+    redis.call('ZADD', UNANNOUNCED, text(now), id)
+    redis.call('ZADD', UNSAID, text(now + SAY), id)
+  end
+  redis.call('HDEL', task_key(id), 'offer', 'seat', 'away_until')
   let_go(id)
   redis.call('ZREM', DEADLINES, id)
-  redis.call('HDEL', task_key(id), 'offer', 'seat', 'away_until')
-  redis.call('HSET', task_key(id), 'state', state, 'ended', text(now), 'result', result,
-    'error', error, 'call', call)
-  redis.call('ZADD', UNANNOUNCED, text(now), id)
-  redis.call('ZADD', UNSAID, text(now + SAY), id)
   local ended = task(id)
   return ended, forget_old()
 end
+
+local function finish(id, state, result, error, call)
+  redis.call('HSET', task_key(id), 'state', state, 'ended', text(now), 'result', result,
+    'error', error, 'call', call)
+  return complete(id)
+end
+
+local function is_live(state) return state == 'offered' or state == 'running' end
 
 -- The seat is empty: what was offered there is withdrawn, what runs has to be come back for.
 local function vacate(worker)

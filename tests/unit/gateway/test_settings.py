@@ -140,6 +140,17 @@ def test_hosts(load: Load) -> None:
     assert load(ALLOWED_HOSTS="A.example, b", **urls)["ALLOWED_HOSTS"] == ["a.example", "b"]
 
 
+def test_the_time_zone_is_djangos(load: Load) -> None:
+    assert load()["TIME_ZONE"] == "UTC"
+    assert load(TIME_ZONE="Asia/Seoul")["TIME_ZONE"] == "Asia/Seoul"
+
+
+def test_apps_may_be_listed(load: Load) -> None:
+    given = load(CLIENT_ORIGIN="capacitor://localhost", API_ORIGIN="tauri://localhost")["GATEWAY"]
+    assert given["client_origins"] == ("capacitor://localhost",)
+    assert given["api_origins"] == ("tauri://localhost",)
+
+
 class TestProduction:
     def test_the_least_that_starts(self, load: Load) -> None:
         settings = load(**PRODUCTION)
@@ -259,6 +270,9 @@ class TestRefusals:
             ("API_ORIGIN", {"API_ORIGIN": "https://*.com"}),
             ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "https://*.example.com"}),
             ("AUTH", {"AUTH": "ldap"}),
+            ("TIME_ZONE", {"TIME_ZONE": "Mars/Olympus"}),
+            ("API_ORIGIN", {"API_ORIGIN": "null"}),
+            ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "capacitor://localhost"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "nginx"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "33"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.1/8"}),

@@ -65,6 +65,9 @@ class NotingAttendance:
     warm: list[float] = field(default_factory=list)
     checks: int = 0
 
+    def taken_for_dead(self) -> None:
+        self.life = ""
+
     async def begin(self, life: str) -> None:
         self.life = life
         self.lives.append(life)
@@ -147,6 +150,22 @@ async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
     assert first != second and subject.attendance.lives == [first, second]
     assert subject.nodes.beats[-1][0].id == second and subject.nodes.beats[-1][1]
     assert subject.reborn == 1
+
+
+async def test_what_came_late_in_the_name_of_a_former_life_is_left_to_the_others(
+    subject: Subject,
+) -> None:
+    """They had cleared up behind it, and calls that were on their way arrived after that."""
+    await subject.registration.begin()
+    before = subject.registration.life
+    subject.nodes.answers = [Beat(False), Beat(True)]
+    await subject.registration.beat()
+    await subject.registration.beat()
+    assert subject.nodes.left == [], "its last calls may still be on their way"
+    subject.clock.advance(30)
+    await subject.registration.beat()
+    await subject.registration.beat()
+    assert subject.nodes.left == [before]
 
 
 async def test_whose_name_is_taken_goes_on_under_another(
