@@ -18,13 +18,15 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
+from sockets import audit, metrics
 from sockets.addresses import client_of
 from sockets.auth.origins import admits, how_to_admit
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
+from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.node.node import Node, ensure_node, stop_node
-from sockets.types import Surface
+from sockets.types import Audit, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ _OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _LATER = [(b"retry-after", b"5"), _PLAIN]
 _TEXT = [_PLAIN, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_SHOWN = 200
+"""Characters of a path in a log."""
 _warned = False
 # A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
 _CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
@@ -60,6 +64,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     serve = _ROUTES[surface].get(scope["path"])
     own = (node.addresses.client_socket_url,)
+    if serve is None:
+        _record_unknown_path(scope, surface)
     if serve is None or (serve is _CLIENT and not admits(scope, node.conf, own)):
         await receive()
         if serve is not None and node.conf.environment == "development":
@@ -77,6 +83,19 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await serve(scope, receive, send)
 
 
+def _record_unknown_path(scope: Any, surface: Surface) -> None:
+    metrics.count_refusal(403)
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code=403,
+        reason="there is no socket at this path",
+        path=scope["path"][:_SHOWN],
+        meant=" or ".join(_ROUTES[surface]),
+        address=_host(scope),
+    )
+
+
 async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
     """Django, for so many requests at once; machines that look after this one always get in."""
     if scope["path"] in _OPERATIONS:
@@ -89,8 +108,12 @@ async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
         finally:
             node.door.end_request(surface, host)
     else:
-        await send({"type": "http.response.start", "status": 503, "headers": _LATER})
-        await send({"type": "http.response.body", "body": b"Too many requests at once.\n"})
+        headers, body = _LATER, b"Too many requests at once.\n"
+        if surface is not Surface.PUBLIC and scope["path"].startswith("/api/"):
+            headers = [*_LATER[:1], (b"content-type", CONTENT_TYPE.encode())]
+            body = problem(503, "there are too many requests at once: come back later").content
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(
