@@ -8,7 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
-from sockets.conf import Conf, get_conf
+from sockets.conf import Conf, WrongSettings, get_conf
 from sockets.types import Surface
 
 
@@ -35,6 +35,20 @@ def test_a_setting_that_does_not_exist_is_named(settings: LazySettings) -> None:
     settings.GATEWAY = {"heartbeat": 3.0, "hartbeat": 3.0}
     with pytest.raises(ImproperlyConfigured, match="unknown setting 'hartbeat'"):
         get_conf()
+
+
+def test_all_that_is_wrong_is_told(settings: LazySettings) -> None:
+    settings.GATEWAY = {"hartbeat": 3.0, "lease_ttl": 1, "inbound_low": 64, "webhookz": ()}
+    with pytest.raises(WrongSettings) as error:
+        get_conf()
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "GATEWAY",
+        "GATEWAY",
+        "LEASE_TTL",
+        "INBOUND_LOW",
+    ]
+    assert [one.text for one in error.value.faults] == lines
 
 
 @pytest.mark.parametrize(
