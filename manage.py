@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import sys
 
-from django.core.exceptions import ImproperlyConfigured
+from sockets.server.early import end_at_once
 
 
 def main(argv: list[str]) -> None:
     """Run one command; wrong settings end it with a line each on stderr and exit code 1."""
+    if argv[1:2] == ["serve"]:
+        end_at_once()  # before Django, which takes a second to import
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
     try:

@@ -387,8 +387,12 @@ async def _start(ports: dict[str, int]) -> Node:
 
 
 async def stop_node() -> None:
-    """Stop the node of this process, if it runs. Until it has, Django code may still call it."""
+    """Stop the node of this process, if it runs or starts. Until it has, Django code may still
+    call it."""
     global _node
+    if _starting is not None and not _starting.done():
+        _starting.cancel()  # it lets go of what it has taken
+        await asyncio.wait({_starting})
     node = _node
     if node is None:
         return
