@@ -194,6 +194,7 @@ GATEWAY: dict[str, Any] = {
     "handshake_timeout": _env.seconds("HANDSHAKE_TIMEOUT", _default.handshake_timeout),
     "max_pending": _env.integer("MAX_PENDING", _default.max_pending),
     "max_idle": _env.integer("MAX_IDLE", _default.max_idle, minimum=0),
+    "keep_alive": _env.seconds("KEEP_ALIVE", _default.keep_alive, minimum=1),
     "max_requests": _env.integer("MAX_REQUESTS", _default.max_requests, minimum=0),
     "header_size": _env.integer("HEADER_SIZE", _default.header_size, minimum=1_024),
     "workers_per_user": _env.integer("WORKERS_PER_USER", _default.workers_per_user),
@@ -305,6 +306,10 @@ TEMPLATES = [
 ]
 # The server has cut longer bodies by then, by surface.
 DATA_UPLOAD_MAX_MEMORY_SIZE = GATEWAY["body_private"]
+# No body becomes a temporary file: the root may be read-only.
+FILE_UPLOAD_MAX_MEMORY_SIZE = max(
+    GATEWAY["body_public"], GATEWAY["body_private"], GATEWAY["body_demo"]
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -24,6 +24,7 @@ from sockets.types import Surface
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
 """What the API server can be told."""
 
+_NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -130,6 +131,7 @@ class Conf:
     handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
     max_pending: int = 1_000  # connections of a node whose request is not here yet
     max_idle: int = 1_000  # HTTP connections of a port, kept without a request; 0: any number
+    keep_alive: float = 90.0  # that an HTTP connection is kept without a request
     max_requests: int = 1_000  # HTTP requests at once; 0: any number
     header_size: int = 16_384  # of a request's line and headers together
     workers_per_user: int = 100  # attached to one user on a node
@@ -195,7 +197,7 @@ class Conf:
                 f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
                 "use 1 to 64 of A-Z a-z 0-9 . _ -",
             )
-        if "~" in self.node_name or ":" in self.node_name:
+        if _NODE_NAME.fullmatch(self.node_name) is None:
             yield Fault(
                 ("NODE_NAME",),
                 f"NODE_NAME: {self.node_name!r} has a ~ or a colon: with ~ a node is named whose "

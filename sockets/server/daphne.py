@@ -35,7 +35,7 @@ from sockets.server.early import listened
 from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
 from sockets.server.idle import IdleRoom
-from sockets.server.waiting import GatewayChannel, WaitingRoom
+from sockets.server.waiting import SILENCE, GatewayChannel, WaitingRoom
 from sockets.server.websocket import GatewayWebSocket, InboundQueue
 from sockets.types import AtDoor, Surface
 
@@ -157,6 +157,7 @@ class GatewayServer(Server):
         self.http_factory.protocol = lambda: _GenericHTTPChannelProtocol(  # type: ignore[method-assign]
             BoundChannel()
         )
+        self.http_factory.timeOut = SILENCE  # between two requests: KEEP_ALIVE
         build = self.http_factory.buildProtocol
 
         def build_protocol(address: Any) -> Any:
