@@ -108,7 +108,9 @@ async def test_bodies_of_every_kind(gateway: Gateway) -> None:
         for size in (150_000, 3_000_000):
             one = {"event": "n", "user": "v", "data": "x" * 50_000}
             batch = json.dumps({"messages": [one] * (size // 50_000)}).encode()
-            status, answer = ask(port, "POST", "/api/v1/messages/batch", batch, chunked=chunked, **BEARER)
+            status, answer = ask(
+                port, "POST", "/api/v1/messages/batch", batch, chunked=chunked, **BEARER
+            )
             assert status < 300, (chunked, size, status, answer[:300])
         long = json.dumps({"event": "n", "data": "x" * 3_000_000}).encode()
         assert ask(port, "POST", path, long, chunked=chunked, **BEARER)[0] in (413, 422)

@@ -67,6 +67,9 @@ def test_a_node_is_not_called_as_one_whose_name_was_taken() -> None:
         Conf(node_name="a~b")
     with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a:b' .* choose one without"):
         Conf(node_name="a:b")
+    with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a~k3x9' .* choose one without"):
+        Conf(node_name="a~k3x9")
+    assert Conf(node_name="a~2").node_name == "a~2"  # the second process of an ASGI server
 
 
 def test_it_cannot_be_changed() -> None:
