@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from sockets.server.early import end_at_once
@@ -23,6 +24,8 @@ def main(argv: list[str]) -> None:
         # A traceback would hide the lines that say which variables to change.
         faults = [fault.text for fault in getattr(error, "faults", ())] or [str(error)]
         sys.exit("\n".join(" ".join(fault.split()) for fault in faults))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,21 @@ def kept(file: Path) -> str:
     Several processes may start at once, so a whole file appears under its name or none.
     """
     make_folder(file.parent)
+    try:
+        secret = _read_or_make(file)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise Wrong(
+            "SECRET_KEY",
+            f"it is not set, and {str(file)!r} can be neither made nor read ({why})",
+            "set it, or mend that file and the rights to DATA_DIR",
+        ) from error
+    if not secret:
+        raise Wrong("SECRET_KEY", f"{str(file)!r} is empty", "delete that file, or set it")
+    return secret
+
+
+def _read_or_make(file: Path) -> str:
     if not file.exists():
         handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # mode 0600
         try:
@@ -114,7 +129,4 @@ def kept(file: Path) -> str:
             pass  # another process was first, and its secret counts
         finally:
             os.unlink(draft)
-    secret = file.read_text().strip()
-    if not secret:
-        raise Wrong("SECRET_KEY", f"{str(file)!r} is empty", "delete that file, or set it")
-    return secret
+    return file.read_text().strip()

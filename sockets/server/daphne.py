@@ -342,7 +342,7 @@ class GatewayServer(Server):
                 await asyncio.wait(left, timeout=AT_ONCE_GRACE if self.at_once else CANCEL_GRACE)
         finally:
             if self.at_once:  # hurried
-                await self._within(self._on_stopped(), conf.shutdown_grace)
+                await self._within(self._on_stopped(), conf.shutdown_grace, HURRIED_GRACE)
             else:
                 await self._on_stopped()
             self._abort_connections()
@@ -354,13 +354,14 @@ class GatewayServer(Server):
             task.cancel()
             await asyncio.wait({task})
 
-    async def _within(self, work: Awaitable[None], grace: float) -> None:
+    async def _within(self, work: Awaitable[None], grace: float, hurried: float = 0) -> None:
         """Let `work` go on for `grace` seconds, or for a moment more once somebody hurries."""
+        moment = hurried or (AT_ONCE_GRACE if self.at_once else HURRIED_GRACE)
         task = asyncio.ensure_future(work)
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait({task, hurry}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and self._hurry.is_set():
-            await asyncio.wait({task}, timeout=AT_ONCE_GRACE if self.at_once else HURRIED_GRACE)
+            await asyncio.wait({task}, timeout=moment)
         hurry.cancel()
         if not task.done():
             task.cancel()

@@ -21,7 +21,7 @@ from sockets.server.early import end_at_once
 EXIT_GRACE = 2.0
 """Seconds that threads get to end when all is done that the gateway has to do."""
 
-DEVELOPMENT_GRACE = 0.3
+DEVELOPMENT_GRACE = 0.1
 """The same where somebody waits at a terminal."""
 
 

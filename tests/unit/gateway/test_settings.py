@@ -101,6 +101,16 @@ class TestDevelopment:
         assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
         assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
 
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
+    def test_a_kept_secret_that_cannot_be_used(
+        self, refused: Any, tmp_path: Path, content: bytes | None
+    ) -> None:
+        if content is None:
+            (tmp_path / "secret_key").mkdir()
+        else:
+            (tmp_path / "secret_key").write_bytes(content)
+        refused("SECRET_KEY")
+
     def test_a_jwt_secret_turns_jwt_on(self, load: Load) -> None:
         assert load(JWT_SECRET=SECRET)["GATEWAY"]["auth"] == ("jwt",)
 
