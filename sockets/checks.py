@@ -27,7 +27,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from sockets.auth.origins import parse_rule
-from sockets.conf import get_conf
+from sockets.conf import WrongSettings, get_conf
 
 _LAYERS = "sockets.layers."
 _TAG = "gateway"
@@ -117,9 +117,9 @@ def check_settings(
     """E004: a lease shorter than two renewals, and the like."""
     try:
         get_conf()
-    except ImproperlyConfigured as error:
+    except WrongSettings as error:
         hint = "docs/reference/settings.md says what each setting means, and its default."
-        return [Error(f"{error}.", hint=hint, id="gateway.E004")]
+        return [Error(f"{one.text}.", hint=hint, id="gateway.E004") for one in error.faults]
     return []
 
 

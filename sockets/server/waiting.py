@@ -32,6 +32,9 @@ LINGER: Final = 2.0
 MAX_DIGITS: Final = 18
 """Of a Content-Length: no number that large is meant, and Python reads none of thousands."""
 
+SILENCE: Final = 60.0
+"""Seconds between two bytes of a request, whatever else it may take."""
+
 PATIENCE: Final = 1.0
 """Seconds that a connection has for itself, however many wait."""
 
@@ -96,6 +99,7 @@ class GatewayChannel(HTTPChannel):
     transport: Any
     server: Any  # set on the subclass that a server makes
     _HTTPChannel__first_line: int  # Twisted's own: not 0 while no request has begun
+    _kept = False  # idle between two requests
     refused = False  # it has its answer; what still comes is thrown away
 
     def connectionMade(self) -> None:
@@ -111,6 +115,9 @@ class GatewayChannel(HTTPChannel):
         if self.refused:
             return
         self._idle.leave(self)
+        if self._kept:
+            self._kept = False
+            self.setTimeout(SILENCE)
         if not self._handlingRequest and self not in self._waiting:
             self._enter()  # another request on a connection that was kept
         super().dataReceived(data)
@@ -278,6 +285,8 @@ class GatewayChannel(HTTPChannel):
         """It may be used again. On the client port an address has a share, unless it is a
         proxy's: a backend, which keeps many, is one address as well."""
         conf, address = self.server.conf, ""
+        self._kept = True
+        self.setTimeout(conf.keep_alive)
         if self._surface is not Surface.PRIVATE and not conf.trusted_proxies.is_proxy(self._host):
             address = neighbourhood(self._host)
         oldest = self._idle.enter(self, address)

@@ -48,7 +48,7 @@ def test_django_runs_them(settings: LazySettings) -> None:
     [
         ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
         ({"inbound_low": 64}, "INBOUND_LOW"),
-        ({"webhooks": ("user_online",)}, "WEBHOOK_SECRET"),
+        ({"webhooks": ("user_online",), "api_server_url": "http://h"}, "WEBHOOK_SECRET"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
