@@ -4,21 +4,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from django.core.exceptions import ImproperlyConfigured
+from sockets.server.early import end_at_once
 
 
 def main(argv: list[str]) -> None:
-    """Run one command; a wrong setting ends it with one line on stderr and exit code 1."""
+    """Run one command; wrong settings end it with a line each on stderr and exit code 1."""
+    if argv[1:2] == ["serve"]:
+        end_at_once()  # before Django, which takes a second to import
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
     try:
         execute_from_command_line(argv)
     except ImproperlyConfigured as error:
-        # A traceback would hide the one line that says which variable to change.
-        sys.exit(" ".join(str(error).split()))
+        # A traceback would hide the lines that say which variables to change.
+        faults = [fault.text for fault in getattr(error, "faults", ())] or [str(error)]
+        sys.exit("\n".join(" ".join(fault.split()) for fault in faults))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The wiring as a Django app: who signs in at the admin is in the audit log."""
+"""The wiring as a Django app: who signs in at the admin is in the audit log, and the admin has no
+link to a site, for the private surface is none."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.apps import AppConfig
+from django.contrib import admin
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 
 from sockets import audit
@@ -17,6 +19,8 @@ class GatewayConfig(AppConfig):
     name = "gateway"
 
     def ready(self) -> None:
+        admin.site.site_url = None
+        admin.site.enable_nav_sidebar = False  # for five lists; the tables need its place
         user_logged_in.connect(_signed_in, dispatch_uid="gateway.signed_in")
         user_login_failed.connect(_failed, dispatch_uid="gateway.sign_in_failed")
 

@@ -18,19 +18,25 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
+from sockets import audit, metrics
 from sockets.addresses import client_of
-from sockets.auth.origins import admits
+from sockets.auth.origins import admits, how_to_admit
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
+from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.node.node import Node, ensure_node, stop_node
-from sockets.types import Surface
+from sockets.types import Audit, Surface
 
 logger = logging.getLogger(__name__)
 
 _CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
 _OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
-_LATER = [(b"retry-after", b"5"), (b"content-type", b"text/plain; charset=utf-8")]
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_LATER = [(b"retry-after", b"5"), _PLAIN]
+_TEXT = [_PLAIN, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_SHOWN = 200
+"""Characters of a path in a log."""
 _warned = False
 # A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
 _CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
@@ -58,17 +64,36 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     serve = _ROUTES[surface].get(scope["path"])
     own = (node.addresses.client_socket_url,)
+    if serve is None:
+        _record_unknown_path(scope, surface)
     if serve is None or (serve is _CLIENT and not admits(scope, node.conf, own)):
         await receive()
-        await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
+        if serve is not None and node.conf.environment == "development":
+            advice = how_to_admit(scope, Surface.PUBLIC, node.conf)
+            await _refuse(scope, send, 403, _TEXT, f"{advice}\n", else_code=1008)
+        else:
+            await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
         return
     if serve is _CLIENT:
         _warn_of_proxy(scope, node)
         if node.door.refuses_handshake(_host(scope)):
             await receive()
-            await _refuse(scope, send)
+            await _refuse(scope, send, 503, _LATER)
             return
     await serve(scope, receive, send)
+
+
+def _record_unknown_path(scope: Any, surface: Surface) -> None:
+    metrics.count_refusal(403)
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code=403,
+        reason="there is no socket at this path",
+        path=scope["path"][:_SHOWN],
+        meant=" or ".join(_ROUTES[surface]),
+        address=_host(scope),
+    )
 
 
 async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
@@ -83,18 +108,29 @@ async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
         finally:
             node.door.end_request(surface, host)
     else:
-        await send({"type": "http.response.start", "status": 503, "headers": _LATER})
-        await send({"type": "http.response.body", "body": b"Too many requests at once.\n"})
+        headers, body = _LATER, b"Too many requests at once.\n"
+        if surface is not Surface.PUBLIC and scope["path"].startswith("/api/"):
+            headers = [*_LATER[:1], (b"content-type", CONTENT_TYPE.encode())]
+            body = problem(503, "there are too many requests at once: come back later").content
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
-async def _refuse(scope: Any, send: Any) -> None:
-    """503 where the server can say so, else 403: a browser sees neither, and comes back."""
+async def _refuse(
+    scope: Any,
+    send: Any,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    text: str = "",
+    else_code: int = 1013,
+) -> None:
+    """This status where the server can say so, else 403: a browser sees neither, and comes back."""
     if "websocket.http.response" in scope.get("extensions", ()):
         start = "websocket.http.response.start"
-        await send({"type": start, "status": 503, "headers": _LATER})
-        await send({"type": "websocket.http.response.body", "body": b""})
+        await send({"type": start, "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": text.encode()})
     else:
-        await send({"type": "websocket.close", "code": 1013})
+        await send({"type": "websocket.close", "code": else_code})
 
 
 def _host(scope: Any) -> str:

@@ -1,4 +1,5 @@
-"""CORS for the HTTP API: which foreign pages may call it. API_ORIGIN lists them; unset: none.
+"""CORS for the HTTP API: which foreign pages may call it. API_ORIGIN lists them; unset: none, but
+in development those of this machine.
 
 Never with credentials: a call proves itself by the key in its Authorization header, and cookies
 mean nothing here. A page that is not listed can still send what browsers send unasked (a form's
@@ -15,7 +16,14 @@ from django.utils.cache import patch_vary_headers
 
 from gateway import views
 from gateway.middleware import Answer, Middleware, Next, is_api
-from sockets.auth.origins import normalise, origins_of, refuse_origin, rules_of
+from sockets.auth.origins import (
+    how_to_admit,
+    listed,
+    normalise,
+    origins_of,
+    refuse_origin,
+    rules_of,
+)
 from sockets.conf import get_conf
 from sockets.types import Surface
 
@@ -32,13 +40,16 @@ _EXPOSED = "Retry-After"
 class CorsMiddleware(Middleware):
     """Answers preflights of /api/ and tells browsers which pages may read the rest.
 
-    A preflight that is refused is a plain 403, counted and audited. It comes before whatever
-    makes an answer, so that pages can read errors too.
+    A preflight that is refused is a plain 403, counted and audited, whose body says in development
+    what to set. It comes before whatever makes an answer, so that pages can read errors too.
     """
 
     def __init__(self, get_response: Next) -> None:
         super().__init__(get_response)
-        self._rules = rules_of(get_conf().api_origins)
+        self._conf = get_conf()
+        self._rules = rules_of(self._conf.api_origins)
+        self._develops = self._conf.environment == "development"
+        self._has_pages = bool(self._rules) or self._develops
 
     def __call__(self, request: HttpRequest) -> Answer:
         if not is_api(request):
@@ -60,24 +71,26 @@ class CorsMiddleware(Middleware):
         """The page's origin as it came, if it may; else ""."""
         given = origins_of(_scope(request))
         origin = normalise(given[0]) if len(given) == 1 else None
-        if origin is None or not any(rule.takes(origin) for rule in self._rules):
+        if origin is None or not listed(origin, self._rules, self._conf):
             return ""
         return given[0]
 
     def _preflight(self, request: HttpRequest) -> HttpResponse:
         origin = self._allowed(request)
         if not origin:
-            refuse_origin(_scope(request), Surface.PRIVATE)
+            refuse_origin(_scope(request), Surface.PRIVATE, self._conf)
             response = views.forbidden(request)
+            if self._develops:
+                response.content = f"{how_to_admit(_scope(request), Surface.PRIVATE, self._conf)}\n"
         else:
             response = HttpResponse(status=204, headers=_ALLOWED)
             response.headers["Access-Control-Allow-Origin"] = origin
-        if self._rules:
+        if self._has_pages:
             patch_vary_headers(response, ("Origin", *_ASKED))
         return response
 
     def _mark(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if not self._rules:
+        if not self._has_pages:
             return response
         patch_vary_headers(response, ("Origin",))
         if origin := self._allowed(request):

@@ -1,8 +1,9 @@
 """Django's settings; the only reader of the environment.
 
 One line a variable, its unit beside it; what each means is in docs/reference/settings.md. The
-process' own environment wins over the file `.env` (or the one that `ENV_FILE` names). A wrong
-value raises `gateway.env.Wrong`; `manage.py` turns that into one line and exit code 1.
+process' own environment wins over the file `.env` (or the one that `ENV_FILE` names). What is wrong
+is noted, and raised in the end as one `WrongSettings`; `manage.py` turns that into a line for each
+fault and exit code 1. Until then nothing is written.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway import secrets
-from gateway.env import CLUSTER, Env, Wrong, hosts_of, redis_database
+from gateway.env import CLUSTER, Env, hosts_of, redis_database
+from gateway.faults import Wrong, unusable_keys
 from gateway.logs import LEVELS, logging_config
-from sockets.auth.tokens import public_key
-from sockets.conf import WEBHOOK_EVENTS, Conf
+from sockets.conf import WEBHOOK_EVENTS, Conf, WrongSettings
 from sockets.types import Surface
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -24,7 +25,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 _file = Path(os.environ.get("ENV_FILE", "").strip() or BASE_DIR / ".env")
 if "ENV_FILE" in os.environ and not _file.exists():
     raise Wrong("ENV_FILE", f"there is no file {str(_file)!r}", "unset it or name another")
-_env = Env(os.environ, _file if _file.exists() else None)
+_env = Env(os.environ, _file if _file.exists() else None, patient=True)
 _default = Conf()
 
 # --- What this process is -------------------------------------------------------------------
@@ -47,39 +48,46 @@ _JWT_SECRET = _env.secret("JWT_SECRET")  # HS256: at least 32 bytes
 _JWT_SECRETS = _env.labelled_secrets("JWT_SECRETS", at_least=32)
 _JWT_PUBLIC_KEYS = _env.labelled_files("JWT_PUBLIC_KEYS", base=BASE_DIR)
 _JWKS_URL = _env.url("JWT_JWKS_URL", ("https", "http")) or ""
-_HAS_JWT = bool(_JWT_SECRET or _JWT_SECRETS or _JWT_PUBLIC_KEYS or _JWKS_URL)
+_JWT_KEYS = ("JWT_SECRET", "JWT_SECRETS", "JWT_PUBLIC_KEYS", "JWT_JWKS_URL")
+_HAS_JWT = any(map(_env.given, _JWT_KEYS))  # if only a wrong one
 _AUTH_DEFAULT = ("jwt",) if _HAS_JWT else () if PRODUCTION else ("insecure",)
 _AUTH = _env.choices("AUTH", _AUTH_DEFAULT, ("jwt", "session", "proxy", "insecure"))
 _CLIENT_ORIGINS = _env.origins("CLIENT_ORIGIN", below=True)
 _API_ORIGINS = _env.origins("API_ORIGIN", below=True)
 if "*" in _API_ORIGINS:
-    raise Wrong("API_ORIGIN", "* would let every page read answers", "list the pages' origins")
+    _env.note(Wrong("API_ORIGIN", "* would let every page read answers", "list the pages' origins"))
 if not _AUTH:
-    raise Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
+    _env.note(
+        Wrong("AUTH", "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it")
+    )
 if "jwt" in _AUTH:
     if not _HAS_JWT:
-        raise Wrong("JWT_SECRET", "AUTH has jwt, and there is no secret", "set it (>= 32 bytes)")
+        _env.note(
+            Wrong("JWT_SECRET", "AUTH has jwt, and there is no secret", "set it (>= 32 bytes)")
+        )
     _env.secret("JWT_SECRET", at_least=32)
-    for _id, _pem in _JWT_PUBLIC_KEYS:
-        try:
-            public_key(_pem)
-        except ValueError as error:
-            raise Wrong("JWT_PUBLIC_KEYS", str(error), "name a file with a PUBLIC KEY") from None
-if _DEMO and not ("jwt" in _AUTH and _JWT_SECRET):
-    raise Wrong("DEMO", "its page connects with tokens", "set JWT_SECRET (scripts/run does)")
-if PRODUCTION and _JWKS_URL.startswith("http:"):
-    raise Wrong("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
-if PRODUCTION:
-    secrets.refuse_in_production(
-        auth=_AUTH, origins=_CLIENT_ORIGINS, surface=_SURFACE, debug=DEBUG, demo=_DEMO
+    _env.note(*unusable_keys(_JWT_PUBLIC_KEYS))
+if _DEMO and not PRODUCTION and not ("jwt" in _AUTH and _env.given("JWT_SECRET")):
+    _env.note(
+        Wrong(
+            "DEMO",
+            "its page connects with tokens",
+            "set JWT_SECRET (scripts/run does)",
+            also=["AUTH"],
+        )
     )
 SECRET_KEY = _env.secret("SECRET_KEY", at_least=32 if PRODUCTION else 0)
-if not SECRET_KEY:
-    if PRODUCTION:
-        raise Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32")
-    SECRET_KEY = secrets.kept(_DATA_DIR / "secret_key")
 if PRODUCTION:
-    secrets.refuse_weak(_env)
+    if _JWKS_URL.startswith("http:"):
+        _env.note(Wrong("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https"))
+    _env.note(
+        *secrets.unsafe_in_production(
+            auth=_AUTH, origins=_CLIENT_ORIGINS, surface=_SURFACE, debug=DEBUG, demo=_DEMO
+        )
+    )
+    if not SECRET_KEY:
+        _env.note(Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32"))
+    _env.note(*secrets.weak(_env))
 
 # --- Redis mode: with REDIS_URL; without it everything lives in this process ------------------
 
@@ -87,10 +95,19 @@ _REDIS_DB = _env.integer("REDIS_DB", 0, minimum=0, maximum=65535)
 _REDIS_URL = _env.redis_url("REDIS_URL", _REDIS_DB) or ""
 _LAYER_REDIS_URLS = _env.redis_urls("LAYER_REDIS_URL")
 if _LAYER_REDIS_URLS and not _REDIS_URL:
-    raise Wrong("LAYER_REDIS_URL", "it is set without REDIS_URL", "set both, or none")
+    _env.note(
+        Wrong(
+            "LAYER_REDIS_URL",
+            "it is set without REDIS_URL",
+            "set both, or none",
+            also=["REDIS_URL"],
+        )
+    )
 if any(url.startswith(CLUSTER) for url in _LAYER_REDIS_URLS or (_REDIS_URL,)):
-    raise Wrong(
-        "LAYER_REDIS_URL", "the channel layer does not run on a Cluster", "name another server"
+    _env.note(
+        Wrong(
+            "LAYER_REDIS_URL", "the channel layer does not run on a Cluster", "name another server"
+        )
     )
 # Redis' pub/sub knows no database numbers, so the prefix has to part them.
 _database_number = redis_database(_REDIS_URL)
@@ -177,6 +194,7 @@ GATEWAY: dict[str, Any] = {
     "handshake_timeout": _env.seconds("HANDSHAKE_TIMEOUT", _default.handshake_timeout),
     "max_pending": _env.integer("MAX_PENDING", _default.max_pending),
     "max_idle": _env.integer("MAX_IDLE", _default.max_idle, minimum=0),
+    "keep_alive": _env.seconds("KEEP_ALIVE", _default.keep_alive, minimum=1),
     "max_requests": _env.integer("MAX_REQUESTS", _default.max_requests, minimum=0),
     "header_size": _env.integer("HEADER_SIZE", _default.header_size, minimum=1_024),
     "workers_per_user": _env.integer("WORKERS_PER_USER", _default.workers_per_user),
@@ -219,17 +237,18 @@ GATEWAY: dict[str, Any] = {
     "webhook_timeout": _env.seconds("WEBHOOK_TIMEOUT", _default.webhook_timeout),
 }
 if GATEWAY["client_port"] == GATEWAY["worker_port"] != 0:
-    raise Wrong("WORKER_SOCKET_PORT", "it equals CLIENT_SOCKET_PORT", "choose another, or 0")
-if GATEWAY["webhooks"]:
-    if not GATEWAY["api_server_url"]:
-        raise Wrong("API_SERVER_URL", "WEBHOOKS go there, and it is not set", "set it")
-    if not GATEWAY["webhook_secret"]:
-        raise Wrong(
-            "WEBHOOK_SECRET",
-            "WEBHOOKS are signed with it, and it is not set",
-            "set it, and at the API server as well, to: openssl rand -hex 32",
+    _env.note(
+        Wrong(
+            "WORKER_SOCKET_PORT",
+            "it equals CLIENT_SOCKET_PORT",
+            "choose another, or 0",
+            also=["CLIENT_SOCKET_PORT"],
         )
-Conf(**GATEWAY)  # what it refuses stops the start here
+    )
+try:
+    Conf(**GATEWAY)
+except WrongSettings as _error:
+    _env.note(*_error.faults)
 
 CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
@@ -287,21 +306,25 @@ TEMPLATES = [
 ]
 # The server has cut longer bodies by then, by surface.
 DATA_UPLOAD_MAX_MEMORY_SIZE = GATEWAY["body_private"]
+# No body becomes a temporary file: the root may be read-only.
+FILE_UPLOAD_MAX_MEMORY_SIZE = max(
+    GATEWAY["body_public"], GATEWAY["body_private"], GATEWAY["body_demo"]
+)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 USE_TZ = True
-TIME_ZONE = "UTC"
+TIME_ZONE = _env.time_zone("TIME_ZONE", "UTC")  # of the admin's pages
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "gateway.formats"
 APPEND_SLASH = True  # inside the admin, which sees to it itself
 
 
 def _tuned(database: dict[str, Any]) -> dict[str, Any]:
     """With what the gateway needs of every database."""
     if database["ENGINE"].endswith("sqlite3"):
-        secrets.make_folder(Path(database["NAME"]).parent)
         # Without these four, concurrent writers see "database is locked".
         database["OPTIONS"] = {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
@@ -328,6 +351,7 @@ def _tuned(database: dict[str, Any]) -> dict[str, Any]:
 
 
 _database = _env.database("DATABASE_URL")
+_env.note(*secrets.no_folder(_DATA_DIR))
 DATABASES = {
     "default": _tuned(
         _database
@@ -337,12 +361,17 @@ DATABASES = {
 if _SESSION_DATABASE is not None:
     DATABASES["sessions"] = _tuned(_SESSION_DATABASE)  # the API server's: read, never migrated
 
+for _url, _alias in (("DATABASE_URL", "default"), ("SESSION_DATABASE_URL", "sessions")):
+    _described: dict[str, Any] = DATABASES.get(_alias, {})
+    if _env.given(_url) and _described.get("ENGINE", "").endswith("sqlite3"):
+        _env.note(*secrets.no_folder(Path(_described["NAME"]).parent, _url))
+
 # The admin lives on the private surface; its cookies reach all ports of a host, so they have
 # their own names and path, and nothing else reads them.
 _SECURE_COOKIES = _env.flag("SECURE_COOKIES", PRODUCTION)
 SESSION_COOKIE_NAME = "gateway_admin_session"
 if GATEWAY["session_cookie"] == SESSION_COOKIE_NAME:
-    raise Wrong("SESSION_COOKIE", "it is the cookie of the admin", "name the API server's")
+    _env.note(Wrong("SESSION_COOKIE", "it is the cookie of the admin", "name the API server's"))
 SESSION_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -352,9 +381,10 @@ CSRF_COOKIE_PATH = "/admin/"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _SECURE_COOKIES
+CSRF_FAILURE_VIEW = "gateway.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_env.origins("CSRF_TRUSTED_ORIGINS"))
 if "*" in CSRF_TRUSTED_ORIGINS:
-    raise Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins")
+    _env.note(Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins"))
 X_FRAME_OPTIONS = "DENY"
 
 _HOSTS_DEFAULT = (
@@ -363,7 +393,15 @@ _HOSTS_DEFAULT = (
 )
 ALLOWED_HOSTS = [host.lower() for host in _env.words("ALLOWED_HOSTS", _HOSTS_DEFAULT)]
 if PRODUCTION and "*" in ALLOWED_HOSTS:
-    raise Wrong("ALLOWED_HOSTS", "* takes every name for ours", "list the gateway's names")
+    _env.note(Wrong("ALLOWED_HOSTS", "* takes every name for ours", "list the gateway's names"))
+
+_env.refuse()  # all that is wrong; behind this line things are written
+
+for _described in DATABASES.values():
+    if _described["ENGINE"].endswith("sqlite3"):
+        secrets.make_folder(Path(_described["NAME"]).parent)
+if not SECRET_KEY:
+    SECRET_KEY = secrets.kept(_DATA_DIR / "secret_key")
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

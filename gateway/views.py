@@ -1,4 +1,7 @@
-"""The browser SDK as a file, no icon, and errors that say little."""
+"""The browser SDK as a file, no icon, and errors that say little.
+
+In development a form that is refused for its page's origin says what to set.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.csrf import REASON_BAD_ORIGIN
 from django.utils.cache import get_conditional_response
+from django.views.csrf import csrf_failure as csrf_page
 from django.views.decorators.http import require_safe
 
+from sockets.auth.origins import refuse_form
+from sockets.conf import get_conf
 from sockets.http.paths import other_slash
 
+_BAD_ORIGIN = REASON_BAD_ORIGIN.partition("%")[0]
 SDK = Path(settings.BASE_DIR, "clients", "js", "gateway.js")
 
 
@@ -56,6 +64,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """403."""
     return _short(403, "Forbidden")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """403 for a form of the admin. Where its page's origin is the cause, as behind a proxy that
+    ends TLS, the log says what to set."""
+    if reason.startswith(_BAD_ORIGIN):
+        scope = getattr(request, "scope", {})
+        advice = refuse_form(scope, "CSRF_TRUSTED_ORIGINS", settings.CSRF_TRUSTED_ORIGINS)
+        if get_conf().environment == "development":
+            return _short(403, advice)
+    return csrf_page(request, reason=reason)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -6,6 +6,7 @@ the right, and believed only as far as those who wrote it are trusted. By defaul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -13,6 +14,8 @@ from typing import Final
 
 Address = tuple[str, int]
 """Host and port; port 0 is not known."""
+
+_MAPPED: Final = re.compile(r"\[?[0:]*:ffff:", re.IGNORECASE)
 
 MAX_HOPS: Final = 32
 """Entries of the header that are looked at, from the right."""
@@ -55,6 +58,8 @@ def client_of(
 ) -> Address | None:
     """Who is behind the proxies. `peer`: who holds the connection; None: a Unix socket, which is
     trusted only by count."""
+    if peer is not None:
+        peer = plain(str(peer[0])), peer[1]
     if not trusted:
         return peer
     given = [value for name, value in headers if name == b"x-forwarded-for"]
@@ -107,6 +112,18 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """One name for one machine: no IPv4 in the clothes of IPv6."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def plain(address: str) -> str:
+    """A host, or "host:port" as `peer_address` writes it, with an IPv4 address in its own form:
+    a socket that listens for both sees `::ffff:1.2.3.4`. Anything else is given back as it is."""
+    if not _MAPPED.match(address):
+        return address
+    found = _parsed(address)
+    if found is None or ":" in found[0]:
+        return address
+    host, port = found
+    return f"{host}:{port}" if port else host
 
 
 def neighbourhood(host: str) -> str:

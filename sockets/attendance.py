@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -31,6 +31,10 @@ TICK = 0.5
 BATCH = 500
 TOLD_TIMEOUT = 10.0
 """Seconds to tell what a dead node had not; then somebody tries again later."""
+
+FORMER = 4
+"""Former lives of which changes are still asked for: those that were decided in their name while
+they ended, and whose answer nobody waited for."""
 
 Key = tuple[Kind, str]
 
@@ -60,6 +64,7 @@ class Attendance:
         self._store_time = store_time
         self._clock = clock
         self.life = ""
+        self._former: deque[str] = deque(maxlen=FORMER)
         self._beaten = -float("inf")
         self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
@@ -143,6 +148,11 @@ class Attendance:
         """Whether this node could not say for long that it lives. Perhaps nobody could, and then
         all seem to be dead, itself too."""
         return self._clock() - self._beaten > SILENCE * self._lease
+
+    def taken_for_dead(self) -> None:
+        """Others have cleared up behind this life: nobody is charged to it any more."""
+        self._former.appendleft(self.life)
+        self.life = ""
 
     async def begin(self, life: str) -> None:
         """This node lives by a new name: it answers for all its users under that."""
@@ -295,7 +305,9 @@ class Attendance:
 
     @property
     def _by(self) -> str:
-        return self.life if self._events.changes_wanted else ""
+        if not self._events.changes_wanted:
+            return ""
+        return "\n".join([self.life, *self._former] if self.life else self._former)
 
     async def _charge(self, keys: Iterable[Key]) -> None:
         """Before anything is done about them."""

@@ -5,6 +5,7 @@
     gateway.E003   a channel layer has a time-out that cuts idle connections
     gateway.E004   settings of the gateway that do not exist, or cannot be meant together
     gateway.E005   an option of a channel layer of ours that has no meaning
+    gateway.E006   an entry of `client_origins` or `api_origins` that no page can have
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
     gateway.W003   production: browsers reach the public and the private port by one host name
@@ -25,7 +26,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from sockets.conf import get_conf
+from sockets.auth.origins import parse_rule
+from sockets.conf import WrongSettings, get_conf
 
 _LAYERS = "sockets.layers."
 _TAG = "gateway"
@@ -115,10 +117,38 @@ def check_settings(
     """E004: a lease shorter than two renewals, and the like."""
     try:
         get_conf()
-    except ImproperlyConfigured as error:
+    except WrongSettings as error:
         hint = "docs/reference/settings.md says what each setting means, and its default."
-        return [Error(f"{error}.", hint=hint, id="gateway.E004")]
+        return [Error(f"{one.text}.", hint=hint, id="gateway.E004") for one in error.faults]
     return []
+
+
+@register(_TAG)
+def check_origins(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E006: such an entry lets nobody in, and whoever wrote it waits for its pages. `null` among
+    them, which is never let in."""
+    try:
+        conf = get_conf()
+    except ImproperlyConfigured:
+        return []  # E004 says why
+    errors: list[CheckMessage] = []
+    for name, entries in (
+        ("client_origins", conf.client_origins),
+        ("api_origins", conf.api_origins),
+    ):
+        for entry in entries:
+            if entry == "*" and name == "client_origins":
+                continue
+            try:
+                parse_rule(entry)
+            except ValueError as error:
+                shown = "An entry" if "@" in entry else repr(entry[:200])  # of it a password
+                hint = "List scheme://host or scheme://host:port of pages that are served."
+                text = f"{shown} of GATEWAY[{name!r}] is no page's origin: {error}."
+                errors.append(Error(text, hint=hint, id="gateway.E006"))
+    return errors
 
 
 def _has_socket_timeout(host: Any) -> bool:

@@ -24,7 +24,31 @@ from sockets.types import Surface
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
 """What the API server can be told."""
 
+_NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one setting, or with several together.
+
+    `names`: the variables that it concerns. `text`: one line with the variable, the fault and the
+    remedy; it never shows a secret.
+    """
+
+    names: tuple[str, ...]
+    text: str
+
+
+class WrongSettings(ImproperlyConfigured):
+    """Some settings are wrong: all the `faults` that were found, a line each."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("\n".join(fault.text for fault in faults))
+        self.faults = faults
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WrongSettings, self.faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +131,7 @@ class Conf:
     handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
     max_pending: int = 1_000  # connections of a node whose request is not here yet
     max_idle: int = 1_000  # HTTP connections of a port, kept without a request; 0: any number
+    keep_alive: float = 90.0  # that an HTTP connection is kept without a request
     max_requests: int = 1_000  # HTTP requests at once; 0: any number
     header_size: int = 16_384  # of a request's line and headers together
     workers_per_user: int = 100  # attached to one user on a node
@@ -161,35 +186,51 @@ class Conf:
     webhook_timeout: float = 5.0  # of one request
 
     def __post_init__(self) -> None:
-        if problems := list(self._contradictions()):
-            raise ImproperlyConfigured("; ".join(problems))
+        if faults := tuple(self._contradictions()):
+            raise WrongSettings(*faults)
 
-    def _contradictions(self) -> Iterator[str]:
+    def _contradictions(self) -> Iterator[Fault]:
         """Settings that cannot be meant, or not together."""
         if _NAMESPACE.fullmatch(self.namespace) is None:
-            yield (
+            yield Fault(
+                ("GATEWAY_NAMESPACE",),
                 f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
-                "use 1 to 64 of A-Z a-z 0-9 . _ -"
+                "use 1 to 64 of A-Z a-z 0-9 . _ -",
             )
-        if "~" in self.node_name or ":" in self.node_name:
-            yield (
+        if _NODE_NAME.fullmatch(self.node_name) is None:
+            yield Fault(
+                ("NODE_NAME",),
                 f"NODE_NAME: {self.node_name!r} has a ~ or a colon: with ~ a node is named whose "
                 "name another process has taken, behind a colon stands which life of it this is; "
-                "choose one without"
+                "choose one without",
             )
         if self.lease_ttl < 2 * self.lease_renew:
-            yield (
+            yield Fault(
+                ("LEASE_TTL", "LEASE_RENEW"),
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
-                f"({self.lease_renew:g} s); a single late renewal would end live sessions"
+                f"({self.lease_renew:g} s); a single late renewal would end live sessions",
             )
-        if self.webhooks and not (self.api_server_url and self.webhook_secret):
-            yield "WEBHOOKS: they need API_SERVER_URL and WEBHOOK_SECRET; set both"
+        if self.webhooks and not self.api_server_url:
+            yield Fault(
+                ("API_SERVER_URL", "WEBHOOKS"),
+                "API_SERVER_URL: WEBHOOKS go there, and it is not set; set it",
+            )
+        if self.webhooks and not self.webhook_secret:
+            yield Fault(
+                ("WEBHOOK_SECRET", "WEBHOOKS"),
+                "WEBHOOK_SECRET: WEBHOOKS are signed with it, and it is not set; set it, and at "
+                "the API server as well, to: openssl rand -hex 32",
+            )
         if "proxy" in self.auth and not self.api_server_url:
-            yield "AUTH: proxy asks the API server, and API_SERVER_URL is not set; set it"
+            yield Fault(
+                ("AUTH", "API_SERVER_URL"),
+                "AUTH: proxy asks the API server, and API_SERVER_URL is not set; set it",
+            )
         if self.inbound_low >= self.inbound_high:
-            yield (
+            yield Fault(
+                ("INBOUND_LOW", "INBOUND_HIGH"),
                 f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
-                f"({self.inbound_high}); choose a smaller number"
+                f"({self.inbound_high}); choose a smaller number",
             )
 
     @property
@@ -211,15 +252,23 @@ class Conf:
 def get_conf() -> Conf:
     """The settings of this process.
 
-    Raises ImproperlyConfigured for a key of `GATEWAY` that does not exist.
+    Raises WrongSettings for keys of `GATEWAY` that do not exist or contradict each other.
     """
     from django.conf import settings
 
     given: dict[str, Any] = getattr(settings, "GATEWAY", {})
-    unknown = sorted(set(given) - {f.name for f in fields(Conf)})
-    if unknown:
-        raise ImproperlyConfigured(f"GATEWAY: unknown setting {unknown[0]!r}; see sockets/conf.py")
-    return Conf(**given)
+    known = {f.name for f in fields(Conf)}
+    faults = [
+        Fault((), f"GATEWAY: unknown setting {name!r}; see sockets/conf.py")
+        for name in sorted(set(given) - known, key=str)
+    ]
+    try:
+        conf = Conf(**{name: value for name, value in given.items() if name in known})
+    except WrongSettings as error:
+        faults += error.faults
+    if faults:
+        raise WrongSettings(*faults)
+    return conf
 
 
 @receiver(setting_changed)

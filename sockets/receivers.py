@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
 from sockets import metrics
@@ -133,7 +133,9 @@ class ReceiverPool:
                 loop.call_soon_threadsafe(self._ended, user, job, future)
 
         try:
-            future = self._executor.submit(job.work)
+            # A loop in a greenlet: the pool may start a thread, which begins its work at once.
+            with getattr(loop, "invisible", nullcontext)():
+                future = self._executor.submit(job.work)
         except RuntimeError:  # the node ends, and its threads take no more
             self._resolve(job, done=False)
             return

@@ -1,6 +1,7 @@
 """What staff see: the stock Django admin with the gateway's history in it.
 
-sessions.py   who is and was connected; the action that disconnects
+sessions.py   who is and was connected; what disconnects them
+closing.py    sessions that were ended and whose rows do not say so yet
 keys.py       the keys of workers and backends
 nodes.py      the processes that serve them
 periods.py    a date hierarchy that does not read the whole table

@@ -1,4 +1,5 @@
-"""The list of sessions, live and ended, and the action that disconnects them."""
+"""The list of sessions, live and ended, and what disconnects them: an action of the list, and a
+button on a session's own page."""
 
 from __future__ import annotations
 
@@ -8,11 +9,22 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from sockets.addresses import plain
+from sockets.admin.closing import remember, remembered, wait_until_written
 from sockets.admin.periods import PeriodQuerySet
 from sockets.admin.shown import (
     CODES,
@@ -22,6 +34,7 @@ from sockets.admin.shown import (
     close_code,
     duration,
     shortened,
+    two_lines,
 )
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayError
@@ -31,6 +44,10 @@ from sockets.types import Disconnected
 REASON = "disconnected by an operator"
 NODES_OFFERED = 50  # in the filter; the most recently seen ones
 
+# An IPv4 address in the form of IPv6, or its beginning; the digits that it begins with.
+_MAPPED = re.compile(r"(?<!\S)\[?[0:]*:ffff:(\S+)", re.IGNORECASE)
+_DIGITS = re.compile(r"[0-9.]*")
+_WITH_PORT = re.compile(r"([0-9.]{7,15}):([0-9]{1,5})")
 _ULID = re.compile(r"[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}\Z")
 
 
@@ -99,11 +116,9 @@ class SessionAdmin(ReadOnly):
         "user_shown",
         "connected_at",
         "duration_shown",
-        "close_shown",
-        "reason_shown",
+        "end_shown",
         "node",
-        "address",
-        "client_id",  # the widest and least read one last: narrow windows scroll
+        "address_shown",
     )
     list_display_links = ("state", "user_shown")
     list_filter = (StateFilter, "kind", NodeFilter, CloseCodeFilter)
@@ -118,14 +133,19 @@ class SessionAdmin(ReadOnly):
     actions = ("disconnect",)
     fieldsets = (
         (None, {"fields": ("state", "kind", "user", "client_id", "id")}),
-        ("Where", {"fields": ("node", "address", "agent")}),
+        ("Where", {"fields": ("node", "address_shown", "agent")}),
         ("When", {"fields": ("connected_at", "disconnected_at", "duration_shown")}),
         ("End", {"fields": ("close_shown", "close_reason")}),
     )
-    readonly_fields = ("state", "duration_shown", "close_shown")
+    readonly_fields = ("state", "duration_shown", "close_shown", "address_shown")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return PeriodQuerySet(Session).order_by(*self.get_ordering(request))
+        rows: QuerySet[Session] = PeriodQuerySet(Session).order_by(*self.get_ordering(request))
+        ended = remembered(request)
+        if not ended:
+            return rows
+        closing = ExpressionWrapper(OPEN & Q(pk__in=ended), output_field=BooleanField())
+        return rows.annotate(closing=closing)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
@@ -134,17 +154,26 @@ class SessionAdmin(ReadOnly):
         if _ULID.match(term):
             both = {term, term.upper()}
             return queryset.filter(Q(id__in=both) | Q(client_id__in=both) | Q(user=term)), False
-        return super().get_search_results(request, queryset, search_term)
+        term = _MAPPED.sub(_as_kept, term)
+        found, double = super().get_search_results(request, queryset, term)
+        if address := _WITH_PORT.fullmatch(term):
+            # As it is shown; a row of an earlier version may have it in the other form.
+            found |= queryset.filter(address=f"[::ffff:{address[1]}]:{address[2]}")
+        return found, double
 
     # Columns.
 
     @admin.display(description="state")
     def state(self, session: Session) -> SafeString:
-        return badge("live", Tone.GOOD) if session.live else badge("ended", Tone.QUIET)
+        if not session.live:
+            return badge("ended", Tone.QUIET)
+        if getattr(session, "closing", False):
+            return badge("closing", Tone.WARNING)
+        return badge("live", Tone.GOOD)
 
     @admin.display(description="user")
-    def user_shown(self, session: Session) -> str | SafeString:
-        return shortened(session.user, 48)
+    def user_shown(self, session: Session) -> SafeString:
+        return two_lines(shortened(session.user, 48), session.client_id)
 
     @admin.display(description="duration")
     def duration_shown(self, session: Session) -> str:
@@ -154,11 +183,53 @@ class SessionAdmin(ReadOnly):
     def close_shown(self, session: Session) -> str | None:
         return close_code(session.close_code)
 
-    @admin.display(description="reason")
-    def reason_shown(self, session: Session) -> str | SafeString:
-        return shortened(session.close_reason, 48)
+    @admin.display(description="end", empty_value="")
+    def end_shown(self, session: Session) -> SafeString:
+        reason = shortened(session.close_reason, 48)
+        return two_lines(close_code(session.close_code) or "", reason)
 
-    # The action.
+    @admin.display(description="address", empty_value="")
+    def address_shown(self, session: Session) -> str:
+        """Rows of earlier versions may have an IPv4 address in the form of IPv6."""
+        return plain(session.address)
+
+    # The action, and the button.
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.disconnect_view)  # with its login and CSRF checks
+        own = path("<path:object_id>/disconnect/", view, name="sockets_session_disconnect")
+        return [own, *super().get_urls()]
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Session | None = None,
+    ) -> HttpResponse:
+        live = obj is not None and obj.live and not getattr(obj, "closing", False)
+        context["may_disconnect"] = live and self.has_disconnect_permission(request)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def disconnect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """POST: the list's action for one session; answers with its page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not (self.has_view_permission(request) and self.has_disconnect_permission(request)):
+            raise PermissionDenied
+        chosen = self.get_queryset(request).filter(pk=unquote(object_id))
+        row = chosen.first()
+        if row is None:
+            raise Http404("there is no such session")
+        self.disconnect(request, chosen)
+        page = reverse(
+            "admin:sockets_session_change",
+            args=[quote(row.pk)],
+            current_app=self.admin_site.name,
+        )
+        return HttpResponseRedirect(page)
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         """Asked by Django for the action's `permissions`."""
@@ -166,7 +237,7 @@ class SessionAdmin(ReadOnly):
 
     @admin.action(description="Disconnect the selected live sessions", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Closes 4504; the rows follow when the recorder has written them."""
+        """Closes 4504, and waits a moment for the rows; what they do not say then is closing."""
         from sockets.api import disconnect_sessions
 
         live = {session.id: session for session in queryset.filter(OPEN)}
@@ -180,6 +251,9 @@ class SessionAdmin(ReadOnly):
         closed = [live[id] for id, one in done.items() if one.closed]
         slow = sum(one.unconfirmed for one in done.values())
         gone = 0 if problem else len(live) - len(done)
+        if problem is None and live:
+            wait_until_written([row.pk for row in closed])
+            remember(request, live)
         self._tell(request, len(closed), slow, gone, problem)
         # The history of each row says who did it; the client is not told.
         LogEntry.objects.log_actions(
@@ -212,3 +286,10 @@ class SessionAdmin(ReadOnly):
             self.message_user(request, f"Not disconnected: {problem}.", messages.ERROR)
         elif not closed and not slow and not gone:
             self.message_user(request, "None of these sessions is live.", messages.WARNING)
+
+
+def _as_kept(found: re.Match[str]) -> str:
+    """The word as rows have it: all of an address, or what was typed of it."""
+    whole = plain(found[0])
+    begun = _DIGITS.match(found[1])
+    return whole if whole != found[0] or not begun else begun[0] or whole

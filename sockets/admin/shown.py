@@ -59,6 +59,13 @@ def shortened(text: str, limit: int) -> str | SafeString:
     return format_html('<span title="{}">{}…</span>', text, text[: limit - 1])
 
 
+def two_lines(first: str, second: str) -> SafeString:
+    """A value, and below it in small what belongs to it, if there is something."""
+    if not second:
+        return format_html("{}", first)
+    return format_html('{}<span class="gateway-below">{}</span>', first, second)
+
+
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """The rows are history: nobody writes it by hand, whatever permissions they hold."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sockets.addresses import neighbourhood
+from sockets.addresses import neighbourhood, plain
 from sockets.exceptions import BadRequest
 from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.types import Position
@@ -123,7 +123,7 @@ def peer_address(scope: Mapping[str, Any]) -> str:
     client = scope.get("client")
     if not client:
         return ""
-    host, port = str(client[0]), client[1]
+    host, port = plain(str(client[0])), client[1]
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,7 +1,10 @@
 """Which pages may reach the gateway: origins, the rules that settings hold, and who keeps them.
 
 Browsers send the Origin of the page and let nobody change it; programs send none, and are asked
-for their token all the same. An origin is scheme, host and port, and nothing else (RFC 6454).
+for their token all the same. An origin is scheme, host and port, and nothing else (RFC 6454). Pages
+of apps and extensions have schemes of their own (capacitor, tauri, chrome-extension), which know
+neither subdomains nor a default port. `null`, which a page without an origin sends, is never let
+in: it is everybody's.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, Final
@@ -19,11 +23,13 @@ from django.http.request import split_domain_port, validate_host
 
 from sockets import audit, metrics
 from sockets.auth.handshake import peer_address
+from sockets.auth.refused_pages import RefusalLog, remedy
 from sockets.conf import Conf, get_conf
 from sockets.types import Audit, Surface
 
-Origin = tuple[str, str, int]
-"""Scheme, host in lower case (an IPv6 address in brackets, shortest form), port."""
+Origin = tuple[str, str, int | None]
+"""Scheme and host in lower case (an IPv6 address in brackets, shortest form), and the port: None
+where an app's origin names none, for its scheme has no default."""
 
 MAX_ORIGIN: Final = 300
 """Characters: a host name has at most 253. What is longer is none, and is not looked at."""
@@ -31,16 +37,27 @@ MAX_ORIGIN: Final = 300
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 _WEB: Final = {"ws": "http", "wss": "https"}
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,63}")
 _FORM: Final = re.compile(
-    r"(https?)://((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?"
+    rf"({_SCHEME.pattern})://"
+    r"((?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
+_NO_PAGES: Final = frozenset(
+    {"about", "blob", "data", "file", "ftp", "javascript", "null", "ws", "wss"}
+)
+"""Schemes that no page's origin has, or that are one for pages of everybody."""
+
+_NULL: Final = re.compile(r"(?:^|[\s,])null(?:$|[\s,])", re.IGNORECASE)
 _SHOWN: Final = 200
 _FORBIDDEN: Final = 403
+
+_refusals = RefusalLog()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One entry of a setting: an origin, or with `below` all subdomains of its host."""
+    """One entry of a setting: an origin, or with `below` all subdomains of its host (http and
+    https only)."""
 
     origin: Origin
     below: bool = False
@@ -55,20 +72,24 @@ class Rule:
     def __str__(self) -> str:
         """As browsers write it: lower case, A-labels, no default port."""
         scheme, host, port = self.origin
-        end = "" if port == _DEFAULT_PORT[scheme] else f":{port}"
+        end = "" if port == _DEFAULT_PORT.get(scheme) else f":{port}"
         return f"{scheme}://{'*.' if self.below else ''}{host}{end}"
 
 
 def parse_rule(text: str) -> Rule:
-    """The rule that `scheme://host[:port]` or `scheme://*.host[:port]` is.
+    """The rule that `scheme://host[:port]` is, or with http and https `scheme://*.host[:port]`.
 
     Names beyond ASCII are turned into the A-labels that browsers send (UTS 46, as they do it).
     Raises ValueError, which says what is wrong without the text itself.
     """
+    if is_nowhere(text):
+        raise ValueError("it is what pages without an origin send, and they are never let in")
     scheme, slashes, rest = text.partition("://")
     scheme = scheme.lower()
-    if not slashes or scheme not in _DEFAULT_PORT:
+    if not slashes or scheme in _NO_PAGES or _SCHEME.fullmatch(scheme) is None:
         raise ValueError("it does not begin with https:// or http://")
+    if scheme not in _DEFAULT_PORT:
+        _check_app(scheme, rest)
     if "@" in rest:
         raise ValueError("it holds a user or a password")
     if any(sign in rest for sign in "/?#"):
@@ -89,15 +110,16 @@ def parse_rule(text: str) -> Rule:
 
 
 def normalise(text: str) -> Origin | None:
-    """Take an Origin header apart; None if it is none ("null", a path, a user, no scheme)."""
+    """Take an Origin header apart; None if it is none ("null", a path, a user, no scheme, or one
+    that pages do not have)."""
     if len(text) > MAX_ORIGIN or not text.isascii():
         return None
     found = _FORM.fullmatch(text.lower().removesuffix("/"))
     if found is None:
         return None
     scheme, host, digits = found.groups()
-    port = _DEFAULT_PORT[scheme] if digits is None else int(digits)
-    if port > 65535:
+    port = _DEFAULT_PORT.get(scheme) if digits is None else int(digits)
+    if scheme in _NO_PAGES or (port is not None and port > 65535):
         return None
     if host.startswith("["):
         try:
@@ -107,11 +129,37 @@ def normalise(text: str) -> Origin | None:
     return scheme, host, port
 
 
+def is_nowhere(text: str) -> bool:
+    """Whether this is `null`, holds it, or is `file://`: what pages send that have no origin."""
+    return _NULL.search(text) is not None or text.lower().startswith("file:")
+
+
+def is_local(origin: Origin) -> bool:
+    """Whether a page of this very machine is meant, by http or https, whatever its port."""
+    scheme, host, _ = origin
+    if scheme not in _DEFAULT_PORT:
+        return False
+    if host in ("localhost", "[::1]") or host.endswith(".localhost"):
+        return True
+    try:
+        return IPv4Address(host).is_loopback
+    except AddressValueError:
+        return False
+
+
+def listed(origin: Origin, rules: Collection[Rule], conf: Conf) -> bool:
+    """Whether a setting's rules take this origin; in development pages of this machine are taken
+    without one."""
+    if conf.environment == "development" and is_local(origin):
+        return True
+    return any(rule.takes(origin) for rule in rules)
+
+
 def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> bool:
     """Whether the handshake's Origin may be served.
 
     Allowed: none at all, those of CLIENT_ORIGIN, and the gateway's own addresses (`own_urls`,
-    ws or wss), whose pages it serves itself.
+    ws or wss), whose pages it serves itself; in development also every page of this machine.
     """
     given = origins_of(scope)
     if not given:
@@ -119,24 +167,24 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
     if len(given) > 1:
         return False
     if "*" in conf.client_origins:
-        return True
+        return not is_nowhere(given[0])
     origin = normalise(given[0])
     if origin is None:
         return False
     own = _own(tuple(own_urls), conf.environment != "production")
-    return origin in own or any(rule.takes(origin) for rule in rules_of(conf.client_origins))
+    return origin in own or listed(origin, rules_of(conf.client_origins), conf)
 
 
 def admits(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> bool:
-    """`origin_allowed`, whose refusals are counted and written into the audit log."""
+    """`origin_allowed`, whose refusals are counted and written into the logs."""
     if origin_allowed(scope, conf, own_urls):
         return True
-    refuse_origin(scope, Surface.PUBLIC)
+    refuse_origin(scope, Surface.PUBLIC, conf)
     return False
 
 
-def refuse_origin(scope: Mapping[str, Any], surface: Surface) -> None:
-    """Count and record that a page was refused; the caller answers 403."""
+def refuse_origin(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> None:
+    """Count and record that a page was refused, and log what to set; the caller answers 403."""
     metrics.count_refusal(_FORBIDDEN)
     audit.record(
         Audit.REFUSED,
@@ -146,6 +194,31 @@ def refuse_origin(scope: Mapping[str, Any], surface: Surface) -> None:
         origin=", ".join(origins_of(scope))[:_SHOWN],
         address=peer_address(scope),
     )
+    _refusals.tell(how_to_admit(scope, surface, conf))
+
+
+def how_to_admit(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> str:
+    """One line that says what to set so that the page of this request is let in."""
+    if surface is Surface.PUBLIC:
+        return _advice(scope, "CLIENT_ORIGIN", conf.client_origins)
+    return _advice(scope, "API_ORIGIN", conf.api_origins)
+
+
+def refuse_form(scope: Mapping[str, Any], setting: str, now: Collection[str]) -> str:
+    """Log and return the same for a form's page that Django refuses; `setting`: what lists such
+    pages, which has `now`."""
+    line = _advice(scope, setting, tuple(now))
+    _refusals.tell(line)
+    return line
+
+
+def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str:
+    """Of what the request says it holds nothing but an origin in its normal form, so that it may
+    stand in a log and in an answer."""
+    given = origins_of(scope)
+    origin = normalise(given[0]) if len(given) == 1 else None
+    shown = None if origin is None else str(Rule(origin))
+    return remedy(setting, now, shown, nowhere=any(map(is_nowhere, given)))
 
 
 def own_origin(scope: Mapping[str, Any]) -> bool:
@@ -212,6 +285,16 @@ def _is_tls(scope: Mapping[str, Any], conf: Conf) -> bool:
     if url is None:
         return scope.get("scheme") in ("wss", "https")
     return url.startswith("wss://")
+
+
+def _check_app(scheme: str, rest: str) -> None:
+    """Raise ValueError unless this may be the origin of an app or an extension."""
+    if get_close_matches(scheme, _DEFAULT_PORT, cutoff=0.75):
+        raise ValueError("its scheme is a letter away from http or https")
+    if "*" in rest:
+        raise ValueError("its * stands for subdomains, and only http and https have them")
+    if not rest.isascii():
+        raise ValueError("its name is not ASCII, and only http and https have such names")
 
 
 def _a_labels(host: str) -> str:

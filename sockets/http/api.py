@@ -16,25 +16,12 @@ from ninja import NinjaAPI
 from sockets import __version__
 from sockets.auth.scopes import ADMIN
 from sockets.http import problems
+from sockets.http.document import complete
 from sockets.http.paths import SegmentConverter
 from sockets.http.reader import BodyReader
-from sockets.http.schemas import Problem
 from sockets.http.security import ApiKey
 
 register_converter(SegmentConverter, "segment")
-
-
-_ERRORS = {
-    "400": "The request cannot be read.",
-    "401": "No valid key.",
-    "403": "The key has not the scope.",
-    "404": "There is no such thing.",
-    "405": "Another method is meant.",
-    "413": "Too large.",
-    "422": "Understood, and wrong.",
-    "429": "More requests than API_RATE: wait `retry_after` seconds.",
-    "503": "Not now: the state store is away, or no worker is free.",
-}
 
 
 class _Api(NinjaAPI):
@@ -42,22 +29,7 @@ class _Api(NinjaAPI):
 
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         document = super().get_openapi_schema(**kwargs)
-        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
-        content = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        scopes = _scopes(self)
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["security"] = [{ApiKey.__name__: [scopes[operation["operationId"]]]}]
-                for status, description in _ERRORS.items():
-                    operation["responses"].setdefault(status, {"description": description})
-                for status, answer in operation["responses"].items():
-                    if int(status) >= 400:
-                        answer["content"] = content
-                # The server answers this one, before it knows what the request is for.
-                operation["responses"]["431"] = {
-                    "description": "The request's line and headers are larger than HEADER_SIZE.",
-                    "content": {"text/plain": {"schema": {"type": "string"}}},
-                }
+        complete(document, _scopes(self))
         return document
 
     def create_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -33,8 +33,9 @@ _TITLES = {
 
 
 def problem(status: int, detail: str, **members: Any) -> HttpResponse:
-    """A response. `members`: extensions, for programs."""
-    body = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail, **members}
+    """A response. `members`: extensions, for programs; a `code` is always there."""
+    body = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
+    body |= {"code": f"http_{status}"} | members
     response = JsonResponse(body, status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
     if status == 401:
@@ -109,7 +110,7 @@ def _within(body: Any, index: object) -> bool:
 def of_http(request: HttpRequest, error: Any) -> HttpResponse:
     """What the framework or a route says in HTTP's terms."""
     why = error.__cause__ if isinstance(error.__cause__, Unreadable) else error
-    return problem(error.status_code, str(why), code=f"http_{error.status_code}")
+    return problem(error.status_code, str(why))
 
 
 def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
@@ -129,7 +130,7 @@ def of_text(response: HttpResponse, meant: str = "") -> HttpResponse:
     detail = {404: f"there is no such path: {there}", 405: "another method is meant"}.get(
         response.status_code, response.reason_phrase
     )
-    made = problem(response.status_code, detail, code=f"http_{response.status_code}")
+    made = problem(response.status_code, detail)
     if "Allow" in response:
         made["Allow"] = response["Allow"]
     return made

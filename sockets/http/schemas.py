@@ -32,6 +32,8 @@ def _user_id(value: Any) -> Any:
 _UserText = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 UserId = Annotated[_UserText, BeforeValidator(_user_id, json_schema_input_type=_UserText | int)]
 """An integer is its decimal digits."""
+Flag = Annotated[bool, Strict()]
+"""`true` or `false`: 0 and "no" are neither."""
 Seconds = Annotated[float, Strict()]
 """A number: `true` is none."""
 ProofId = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -74,7 +76,7 @@ class MessageIn(In):
 
     event: Event = Field(..., examples=["order.paid"])
     data: Any = Field(None, examples=[{"order": 7}])
-    durable: bool = Field(True, description="Kept in the stream; false: now or never.")
+    durable: Flag = Field(True, description="Kept in the stream; false: now or never.")
     ttl: Seconds | None = Field(
         None, gt=0, le=MAX_TTL, description="Seconds that it is worth delivering."
     )
@@ -108,11 +110,11 @@ class ReceiptOut(Schema):
     """What was done."""
 
     id: str
-    epoch: str | None = None
-    offset: int | None = None
-    duplicate: bool = False
+    epoch: str | None = Field(..., description="With `offset` its place; null: it is not kept.")
+    offset: int | None
+    duplicate: bool
     reach: int | None = Field(
-        0, description="The user's live sessions just then; null for a key without `presence`."
+        ..., description="The user's live sessions just then; null for a key without `presence`."
     )
 
     @classmethod
@@ -148,13 +150,13 @@ class SessionOut(Schema):
     client_id: str
     node: str
     connected_at: float
-    seen_at: float | None = None
+    seen_at: float | None
     address: str
     agent: str
-    acked: PositionOut | None = None
-    acked_at: float | None = None
-    sid: str = Field("", description="The login that it belongs to.")
-    info: Any = Field(None, description="What its token shows to others.")
+    acked: PositionOut | None
+    acked_at: float | None
+    sid: str = Field(..., description="The login that it belongs to.")
+    info: Any = Field(..., description="What its token shows to others.")
 
     @classmethod
     def of(cls, info: SessionInfo) -> SessionOut:
@@ -183,7 +185,7 @@ class PresenceOut(Schema):
 
     state: PresenceState
     online: bool
-    last_seen: float | None = None
+    last_seen: float | None
     sessions: list[SessionOut] = Field(description="The newest 100, newest first.")
     more: bool = Field(description="Whether there are more sessions than these.")
 
@@ -225,7 +227,7 @@ class StoredMessage(Schema):
     offset: int
     id: str
     event: str
-    data: Any = None
+    data: Any
     time: float
 
 
@@ -286,7 +288,7 @@ class SessionsOut(Schema):
     """A page, oldest first."""
 
     sessions: list[SessionOut]
-    next: str | None = Field(None, description="The `cursor` of the next page; null: the last one.")
+    next: str | None = Field(..., description="The `cursor` of the next page; null: the last one.")
 
 
 class NodeOut(Schema):
@@ -327,7 +329,7 @@ class TaskIn(In):
     event: Event
     data: Any = None
     user: UserId | None = None
-    progress_to_user: bool = True
+    progress_to_user: Flag = True
     timeout: Seconds | None = Field(
         None, gt=0, le=30 * 24 * 3600, description="Seconds of silence."
     )
@@ -342,12 +344,12 @@ class TaskOut(Schema):
     event: str
     state: TaskState
     worker: str
-    user: str | None = None
+    user: str | None
     created: float
-    started: float | None = None
-    ended: float | None = None
-    result: Any = None
-    error: str = ""
+    started: float | None
+    ended: float | None
+    result: Any
+    error: str
 
     @classmethod
     def of(cls, task: Task) -> TaskOut:
@@ -358,12 +360,3 @@ class CancelledOut(Schema):
     """Whether it was live."""
 
     cancelled: bool
-
-
-class Problem(Schema):
-    """RFC 9457."""
-
-    title: str
-    status: int
-    detail: str
-    code: str | None = None

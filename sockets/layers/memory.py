@@ -68,9 +68,14 @@ class MemoryChannelLayer(BaseChannelLayer):
         await self._at_home(lambda: self._queues.put(channel, message))
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Wait for the next message; cancelling loses nothing."""
+        """Wait for the next message; cancelling loses nothing. RuntimeError: the receivers of this
+        layer live on another event loop."""
         self.require_valid_channel_name(channel)
-        self._settle()
+        if self._settle() is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "receive: the receivers of this channel layer live on another event loop, which is "
+                "open. Receive there, or close that loop first; in Redis mode each loop may receive"
+            )
         try:
             return await self._queues.get(channel)
         finally:
@@ -120,7 +125,7 @@ class MemoryChannelLayer(BaseChannelLayer):
         """Nothing is lost here without being counted, so it is never called."""
 
     async def flush(self) -> None:
-        """Forget all messages and groups."""
+        """Forget all messages and groups. Who waits for a message gets the next one."""
         await self._at_home(self._clear)
 
     async def close(self) -> None:
@@ -150,15 +155,17 @@ class MemoryChannelLayer(BaseChannelLayer):
         return bool(self._fanout.forget_channel(channel))
 
     def _clear(self) -> None:
-        self._queues.clear()
+        self._queues.empty()
         self._fanout.clear()
 
-    def _settle(self) -> None:
-        """A receiver lives here: make the running loop the home, unless another one is alive."""
+    def _settle(self) -> asyncio.AbstractEventLoop | None:
+        """A receiver lives here: make the running loop the home, unless another one is alive.
+        Returns the home."""
         with self._homeless:
             if not self._has_home():
                 self._home = asyncio.get_running_loop()
                 self._queues.move(self._home)
+            return self._home
 
     def _has_home(self) -> bool:
         return self._home is not None and not self._home.is_closed()

@@ -112,8 +112,21 @@ class Queues:
             self._count_drop(channel, queue, "as many as it takes wait already")
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything; who waits now waits for ever."""
         self._queues.clear()
+        self._stop_looking()
+
+    def empty(self) -> list[str]:
+        """Forget all messages, and the queues that nobody waits on; returns those that are left."""
+        self._queues = {name: queue for name, queue in self._queues.items() if queue.receivers}
+        for queue in self._queues.values():
+            while not queue.messages.empty():
+                queue.messages.get_nowait()
+            queue.logged.clear()
+        self._stop_looking()
+        return list(self._queues)
+
+    def _stop_looking(self) -> None:
         self._unattended.clear()
         if self._timer is not None:
             self._timer.cancel()

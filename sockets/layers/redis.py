@@ -17,7 +17,7 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from channels_redis.utils import _wrap_close, decode_hosts
+from channels_redis.utils import decode_hosts
 from django.core.exceptions import ImproperlyConfigured
 from redis.exceptions import RedisError
 
@@ -70,7 +70,7 @@ class RedisChannelLayer(RedisPubSubChannelLayer):
         layer: RedisLoopLayer | None = self._layers.get(loop)
         if layer is None:
             layer = self._layers[loop] = RedisLoopLayer(self._hosts, self.wire, **self._options)
-            _wrap_close(self, loop)
+            _close_with(loop, self._layers)
         return layer
 
 
@@ -231,17 +231,24 @@ class RedisLoopLayer(BaseChannelLayer):
         self._gap_listeners.append(listener)
 
     async def flush(self) -> None:
-        """Forget everything and close the connections; the next call begins anew."""
+        """Forget everything and close the connections; the next call begins anew. Who waits for a
+        message is listened for again when this returns, or as soon as Redis is there."""
+        waited_on = self._queues.empty()
+        await self._disconnect()
+        opening = [self._open_channel(name) for name in waited_on if name in self._queues]
+        await asyncio.gather(*opening, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Forget everything and close the connections."""
         self._queues.clear()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         self._fanout.clear()
         self._groups.clear()
         links, self._links = self._links, []
         for link in links:
             await link.close()
-
-    async def close(self) -> None:
-        """The same, at the end."""
-        await self.flush()
 
     # --- inside
 
@@ -299,6 +306,20 @@ class RedisLoopLayer(BaseChannelLayer):
 
     def _put(self, channel: str, data: bytes) -> None:
         self._queues.offer(channel, self.wire.decode(data))  # each receiver its own copy
+
+
+def _close_with(loop: asyncio.AbstractEventLoop, layers: dict[Any, RedisLoopLayer]) -> None:
+    """Close the layer of `loop` when that closes, as the stock layer does."""
+    close = loop.close
+
+    def close_both() -> None:
+        layer = layers.pop(loop, None)
+        if layer is not None:
+            loop.run_until_complete(layer.close())
+        loop.close = close  # type: ignore[method-assign]
+        close()
+
+    loop.close = close_both  # type: ignore[method-assign]
 
 
 def _read_hosts(hosts: Any) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from sockets.ids import new_id
 from sockets.node.core import Core
 from sockets.node.node import Node, current_node
 from sockets.node.remote import remote, remote_core
+from sockets.node.threads import require_fair_loop, runs_a_loop
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call waits for the loop of another thread."""
@@ -31,11 +32,13 @@ T = TypeVar("T")
 async def at_node(
     call: Callable[[Core], Coroutine[Any, Any, T]], patience: float | None = None
 ) -> T:
-    """Await `call` where it belongs. Raises GatewayUnreachable, GatewayUnavailable."""
+    """Await `call` where it belongs. Raises GatewayUnreachable, GatewayUnavailable; RuntimeError on
+    an event loop that greenlets cannot have."""
     node = current_node()
     here = remote_core() if node is None else node
     if here is not None and here.loop is asyncio.get_running_loop():
         return await call(here)
+    require_fair_loop()
     # The call begins with a copy of this context: it uses the id that an error would name.
     id = call_id.get() or new_id()
     before = call_id.set(id)
@@ -92,11 +95,7 @@ def sync_face(
 
     @wraps(twin)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        if runs_a_loop():
             raise SynchronousOnlyOperation(
                 f"{name}() blocks, and this thread runs an event loop: "
                 f"use `await {twin.__name__}(…)`"

@@ -7,9 +7,35 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import replace
+from typing import Final
 
 from sockets.conf import Conf
 from sockets.exceptions import AlreadyRunning
+
+MOST_WORKERS: Final = 64
+"""Processes of an ASGI server on one machine under one NODE_NAME."""
+
+
+def place_among_workers(conf: Conf) -> tuple[Conf, NodeLock]:
+    """For one of the processes that an ASGI server starts with the same settings: its own name,
+    `<name>`, `<name>~2`, `<name>~3` and so on, and the lock of it, which is held.
+
+    A process that is started again gets the place of the one that has ended. Raises AlreadyRunning:
+    in memory mode for a second one, as memory mode is one process.
+    """
+    first: AlreadyRunning | None = None
+    for number in range(1, MOST_WORKERS + 1 if conf.redis_url else 2):
+        own = conf if number == 1 else replace(conf, node_name=f"{conf.node_name}~{number}")
+        lock = NodeLock(own)
+        try:
+            lock.acquire()
+        except AlreadyRunning as error:
+            first = first or error
+        else:
+            return own, lock
+    assert first is not None
+    raise first
 
 
 class NodeLock:
@@ -22,7 +48,9 @@ class NodeLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Raises AlreadyRunning."""
+        """Raises AlreadyRunning. Nothing where it is held already."""
+        if self._fd is not None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

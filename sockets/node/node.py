@@ -26,7 +26,7 @@ from sockets.layers.groups import user_group
 from sockets.node.core import Addresses, Core
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
-from sockets.node.lock import NodeLock
+from sockets.node.lock import NodeLock, place_among_workers
 from sockets.node.readiness import PromiseWatch, Readiness
 from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
@@ -53,7 +53,12 @@ class Node(Core):
     """Everything that one gateway process holds. Belongs to the loop that `start` runs on."""
 
     def __init__(
-        self, conf: Conf, *, client_port: int | None = None, worker_port: int | None = None
+        self,
+        conf: Conf,
+        *,
+        client_port: int | None = None,
+        worker_port: int | None = None,
+        lock: NodeLock | None = None,
     ) -> None:
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
@@ -139,7 +144,7 @@ class Node(Core):
         self.bus.handlers["delivery"] = self._on_delivery_question
         self.layer.add_gap_listener(self.renewal.hurry)
         self._started = self._draining = False
-        self._lock = NodeLock(conf)
+        self._lock = lock or NodeLock(conf)
         metrics.name_node(conf.node_name)
 
     @property
@@ -384,15 +389,28 @@ async def ensure_node(**ports: int) -> Node:
 
 async def _start(ports: dict[str, int]) -> Node:
     global _node
-    node = Node(get_conf(), **ports)
+    if ports:  # our own server, which is one process
+        client, worker = ports.get("client_port"), ports.get("worker_port")
+        node = Node(get_conf(), client_port=client, worker_port=worker)
+    else:
+        conf, lock = place_among_workers(get_conf())
+        try:
+            node = Node(conf, lock=lock)
+        except BaseException:
+            lock.release()
+            raise
     await node.start()
     _node = node
     return node
 
 
 async def stop_node() -> None:
-    """Stop the node of this process, if it runs. Until it has, Django code may still call it."""
+    """Stop the node of this process, if it runs or starts. Until it has, Django code may still
+    call it."""
     global _node
+    if _starting is not None and not _starting.done():
+        _starting.cancel()  # it lets go of what it has taken
+        await asyncio.wait({_starting})
     node = _node
     if node is None:
         return

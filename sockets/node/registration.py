@@ -111,7 +111,7 @@ class Registration:
                 self._taken_for_dead = True
                 self._former.append((self.life, self._clock() + self._conf.lease_ttl))
                 self.life = f"{self.name}:{new_id()}"
-                self._attendance.life = ""  # nobody is charged to a life that is over
+                self._attendance.taken_for_dead()
             if await self._namesakes():
                 await self._take_another_name()
             await self._begin()

@@ -12,16 +12,21 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from sockets.conf import Conf, get_conf
-from sockets.exceptions import GatewayUnreachable
+from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
 from sockets.ids import new_id
 from sockets.node.backends import SyncBackends, sync_backends
 from sockets.node.core import Addresses, Core
+from sockets.node.threads import run_in_thread
 
 T = TypeVar("T")
+
+START_TIMEOUT = 30.0
+"""Seconds that the loop gets to begin; nothing in it waits for anybody."""
 
 STOP_TIMEOUT = 2.0
 """Seconds that connections get to close when the process ends."""
@@ -74,14 +79,11 @@ class Remote:
         with self._lock:
             if self._core is None:
                 started: Future[Core] = Future()
-                self._thread = threading.Thread(
-                    target=asyncio.run,
-                    args=[self._run(started)],
-                    name="gateway-remote",
-                    daemon=True,
-                )
-                self._thread.start()
-                self._core = started.result()
+                self._thread = run_in_thread(lambda: self._run(started), "gateway-remote")
+                try:
+                    self._core = started.result(START_TIMEOUT)
+                except FutureTimeoutError:
+                    raise GatewayUnavailable("the event loop of the calls did not begin") from None
                 atexit.register(self.close)
             return self._core
 

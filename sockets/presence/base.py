@@ -107,8 +107,9 @@ class PartlyRenewed(GatewayUnavailable):
 class Presence(Protocol):
     """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
-    `by`: the node that answers for what the step changes, as the node's registry calls it; "":
-    nobody wants to hear of changes.
+    `by`: the life that answers for what the step changes, as the registry of nodes calls it, and on
+    lines of their own the former lives of the same process, whose changes are brought again too;
+    "": nobody wants to hear of changes.
     """
 
     def believe(self, doubt: Doubt) -> None:

@@ -1,7 +1,8 @@
 """The hardened daphne: both surfaces in one process, and an end that is orderly.
 
-`GatewayServer.run()` blocks until SIGTERM or SIGINT has been carried out; `exit_code` says how it
-went. A second signal hurries. What stock daphne does instead is in PHYSICS, "daphne".
+`GatewayServer.run()` blocks until SIGTERM, SIGHUP or SIGINT has been carried out; `exit_code` says
+how it went. A second signal hurries, and in development SIGINT (Ctrl-C) waits for nobody. What
+stock daphne does instead is in PHYSICS, "daphne".
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from twisted.web.http import _GenericHTTPChannelProtocol
 
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.server.early import listened
 from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
 from sockets.server.idle import IdleRoom
-from sockets.server.waiting import GatewayChannel, WaitingRoom
+from sockets.server.waiting import SILENCE, GatewayChannel, WaitingRoom
 from sockets.server.websocket import GatewayWebSocket, InboundQueue
 from sockets.types import AtDoor, Surface
 
@@ -41,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 HURRIED_GRACE = 0.5
 """Seconds that are left to applications after a second signal."""
+
+AT_ONCE_GRACE = 0.2
+"""The same where nobody is waited for."""
 
 BACKLOG = 1_024
 """Connections that wait in the kernel; stock: 50, and the next one tries again a second later."""
@@ -121,6 +126,7 @@ class GatewayServer(Server):
         self._paused: set[Surface] = set()  # whose ports accept nobody now
         self._hurry = asyncio.Event()
         self._stopping = False
+        self.at_once = False  # the end waits for nobody
         self._announcing: asyncio.Future[None] | None = None
 
     # --- start
@@ -151,6 +157,7 @@ class GatewayServer(Server):
         self.http_factory.protocol = lambda: _GenericHTTPChannelProtocol(  # type: ignore[method-assign]
             BoundChannel()
         )
+        self.http_factory.timeOut = SILENCE  # between two requests: KEEP_ALIVE
         build = self.http_factory.buildProtocol
 
         def build_protocol(address: Any) -> Any:
@@ -193,7 +200,7 @@ class GatewayServer(Server):
         self.stop()
 
     def _started(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in listened():
             loop.add_signal_handler(number, self._on_signal, number)
         ports = {
             one.surface: port.getHost().port
@@ -209,6 +216,7 @@ class GatewayServer(Server):
             logger.debug("start failed", exc_info=True)
             sys.stderr.write(f"gateway: {error}\n")
             self.exit_code = 1
+            self.at_once = True
             self.stop()
 
     def surface_of(self, transport: Any) -> Surface:
@@ -302,6 +310,7 @@ class GatewayServer(Server):
             self._hurry.set()
         else:
             self._stopping = True
+            self.at_once = number == signal.SIGINT and self.conf.environment == "development"
             logger.info("%s: shutting down", signal.Signals(number).name)
             self.stop()
 
@@ -311,11 +320,16 @@ class GatewayServer(Server):
 
     async def _shut_down(self) -> None:
         conf = self.conf
-        await self._within(self._on_stopping(), conf.ready_lag + conf.shutdown_grace)
+        await self._end_announcing()
+        if self.at_once:
+            self._hurry.set()
+        else:
+            await self._within(self._on_stopping(), conf.ready_lag + conf.shutdown_grace)
         for port in self._ports:
             port.stopListening()
         try:
-            await self._within(self._on_draining(), conf.drain_seconds + conf.shutdown_grace)
+            if not self.at_once:
+                await self._within(self._on_draining(), conf.drain_seconds + conf.shutdown_grace)
             self._close_sockets()
             self.application = _gone  # the real one would start what is being stopped anew
             tasks = self._tasks()
@@ -325,18 +339,29 @@ class GatewayServer(Server):
                 task.cancel()
             if left:
                 logger.warning("%d connections did not end in time and were cancelled", len(left))
-                await asyncio.wait(left, timeout=CANCEL_GRACE)
+                await asyncio.wait(left, timeout=AT_ONCE_GRACE if self.at_once else CANCEL_GRACE)
         finally:
-            await self._on_stopped()
+            if self.at_once:  # hurried
+                await self._within(self._on_stopped(), conf.shutdown_grace, HURRIED_GRACE)
+            else:
+                await self._on_stopped()
             self._abort_connections()
 
-    async def _within(self, work: Awaitable[None], grace: float) -> None:
+    async def _end_announcing(self) -> None:
+        """Ended while it starts: `on_stopped` finds what has begun by then."""
+        task = self._announcing
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _within(self, work: Awaitable[None], grace: float, hurried: float = 0) -> None:
         """Let `work` go on for `grace` seconds, or for a moment more once somebody hurries."""
+        moment = hurried or (AT_ONCE_GRACE if self.at_once else HURRIED_GRACE)
         task = asyncio.ensure_future(work)
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait({task, hurry}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         if not task.done() and self._hurry.is_set():
-            await asyncio.wait({task}, timeout=HURRIED_GRACE)
+            await asyncio.wait({task}, timeout=moment)
         hurry.cancel()
         if not task.done():
             task.cancel()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from daphne.http_protocol import WebRequest
@@ -25,8 +26,8 @@ BodyLimit = Callable[[Any, str], int]
 class GatewayRequest(WebRequest):
     """One HTTP request.
 
-    Stock daphne spools any body to disk before the application is asked, even for a 404, and
-    buffers any response in memory.
+    Stock daphne spools a body of any size to disk before the application is asked, even for a 404,
+    and buffers any response in memory. Here bodies stay in memory, up to their limit.
     """
 
     server: GatewayServer
@@ -42,8 +43,9 @@ class GatewayRequest(WebRequest):
         self.limit = self.server.body_limit(self.server.surface_of(self.channel.transport), path)
         if length is not None and length > self.limit:
             self._refuse()
-            length = 0
-        super().gotLength(length)
+        # Twisted makes a file of a long body, and of each that does not say how long it is: on a
+        # read-only root it could not be read. `limit` bounds it here.
+        self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.channel.refused:

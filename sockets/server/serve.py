@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from sockets.conf import Conf
 from sockets.node.node import Node, current_node, ensure_node, stop_node
+from sockets.server.application import require_sockets
 from sockets.server.http import BodyLimit
 from sockets.types import Surface
 
@@ -30,17 +31,22 @@ def serve(
     application: Any,
     conf: Conf,
     *,
+    path: str,
     host: str,
     client_port: int,
     worker_port: int,
     ports_file: Path | None,
     out: TextIO,
 ) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code. Must be called in the main thread."""
+    """Run until a signal ends it; returns the exit code. Must be called in the main thread.
+
+    `path`: what the application is called, for the error of one that serves no sockets.
+    """
 
     async def on_listening(ports: dict[Surface, int]) -> None:
         client, worker = ports[Surface.PUBLIC], ports[Surface.PRIVATE]
         node = await ensure_node(client_port=client, worker_port=worker)
+        await require_sockets(application, path)
         out.write(_banner(host, client, worker, node))
         out.flush()
         _have_descriptors(conf)

@@ -17,6 +17,7 @@ from twisted.web.http import HTTPChannel
 
 from sockets.addresses import neighbourhood
 from sockets.door import turned_away
+from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.server.idle import IdleRoom
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
@@ -30,6 +31,9 @@ LINGER: Final = 2.0
 
 MAX_DIGITS: Final = 18
 """Of a Content-Length: no number that large is meant, and Python reads none of thousands."""
+
+SILENCE: Final = 60.0
+"""Seconds between two bytes of a request, whatever else it may take."""
 
 PATIENCE: Final = 1.0
 """Seconds that a connection has for itself, however many wait."""
@@ -95,6 +99,7 @@ class GatewayChannel(HTTPChannel):
     transport: Any
     server: Any  # set on the subclass that a server makes
     _HTTPChannel__first_line: int  # Twisted's own: not 0 while no request has begun
+    _kept = False  # idle between two requests
     refused = False  # it has its answer; what still comes is thrown away
 
     def connectionMade(self) -> None:
@@ -110,6 +115,9 @@ class GatewayChannel(HTTPChannel):
         if self.refused:
             return
         self._idle.leave(self)
+        if self._kept:
+            self._kept = False
+            self.setTimeout(SILENCE)
         if not self._handlingRequest and self not in self._waiting:
             self._enter()  # another request on a connection that was kept
         super().dataReceived(data)
@@ -188,16 +196,23 @@ class GatewayChannel(HTTPChannel):
         self.server.pause_accepting(self._surface)
 
     def _answer(self, status: int, text: str) -> None:
-        body = f"{text}\n".encode()
+        kind, body = "text/plain; charset=utf-8", f"{text}\n".encode()
+        if status != 431 and self._is_of_api():
+            kind, body = CONTENT_TYPE, problem(status, text).content
         head = (
             f"HTTP/1.1 {status} {phrase_of(status)}",
             f"Date: {date_now()}",
             "Connection: close",
             *(["Retry-After: 5"] if status == 503 else []),
-            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Type: {kind}",
             f"Content-Length: {len(body)}",
         )
         self.transport.write("\r\n".join((*head, "", "")).encode() + body)
+
+    def _is_of_api(self) -> bool:
+        """Whether the HTTP API is meant, whose errors have a form."""
+        path: Any = getattr(self, "_path", b"")  # Twisted's annotation is of something else
+        return self._surface is not Surface.PUBLIC and path.startswith(b"/api/")
 
     # --- what is refused
 
@@ -223,9 +238,12 @@ class GatewayChannel(HTTPChannel):
     def _ambiguity(self) -> str | None:
         """What is wrong with the whole of the headers; None: nothing."""
         given = self.requests[-1].requestHeaders.getRawHeaders
-        if len(given(b"host") or ()) > 1:
-            return "There is more than one Host."
+        hosts = len(given(b"host") or ())
         old = self._version != b"HTTP/1.1"
+        if hosts > 1:
+            return "There is more than one Host."
+        if not hosts and not old:
+            return "There is no Host."  # RFC 9112 section 3.2: whatever the target says
         if old and given(b"transfer-encoding"):
             return "HTTP/1.0 knows no Transfer-Encoding."
         if self._is_handshake():
@@ -267,6 +285,8 @@ class GatewayChannel(HTTPChannel):
         """It may be used again. On the client port an address has a share, unless it is a
         proxy's: a backend, which keeps many, is one address as well."""
         conf, address = self.server.conf, ""
+        self._kept = True
+        self.setTimeout(conf.keep_alive)
         if self._surface is not Surface.PRIVATE and not conf.trusted_proxies.is_proxy(self._host):
             address = neighbourhood(self._host)
         oldest = self._idle.enter(self, address)

@@ -81,6 +81,7 @@ class GatewayWebSocket(WebSocketProtocol):
         self._closed_since: float | None = None
         self._writable: asyncio.Future[None] | None = None
         self._refusal: tuple[int, Any] = (0, ())
+        self._refusal_body = b""
         self._unparsed = bytearray()  # read, and for the next turns
         self._slicing = False  # the next turn is ordered
         self._after_close = 0  # bytes that came behind our close frame
@@ -115,7 +116,7 @@ class GatewayWebSocket(WebSocketProtocol):
         del self.handshake_deferred
 
     def _refuse_handshake(self) -> None:
-        """The ASGI extension: a status instead of a handshake. No body: browsers show none."""
+        """The ASGI extension: a status, and a body for whoever shows it, instead of a handshake."""
         status, _ = self._refusal
         deny = ConnectionDeny(code=status, reason=phrase_of(status))
         self.handshake_deferred.errback(deny)
@@ -128,8 +129,14 @@ class GatewayWebSocket(WebSocketProtocol):
         status, headers = self._refusal
         if code == status:
             responseHeaders = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers]
+            responseHeaders.append(("Content-Length", str(len(self._refusal_body))))
         dated = [*(responseHeaders or ()), ("Date", date_now())]
         super().failHandshake(reason, code, dated)
+
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        super().sendHttpErrorResponse(code, reason, responseHeaders)
+        if code == self._refusal[0] and self._refusal_body:
+            self.sendData(self._refusal_body)
 
     # --- outbound
 
@@ -360,7 +367,9 @@ class GatewayWebSocket(WebSocketProtocol):
         elif kind == "websocket.http.response.start":
             self._refusal = message["status"], message.get("headers", ())
         elif kind == "websocket.http.response.body":
-            self._refuse_handshake()
+            self._refusal_body += message.get("body", b"")
+            if not message.get("more_body", False):
+                self._refuse_handshake()
         elif kind == "websocket.close" and self.state != _CONNECTING:
             self.close_with(message.get("code") or 1000, message.get("reason") or "")
         elif kind == "websocket.send" and self.state != _CONNECTING:

@@ -4,21 +4,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
-import django
+WAY = sys.argv[1] if __name__ == "__main__" else ""
 
-django.setup()
+if WAY.startswith("gevent"):
+    from gevent import monkey
+
+    monkey.patch_all()
+elif WAY.startswith("eventlet"):
+    import eventlet
+
+    eventlet.monkey_patch()
+
+import asyncio  # noqa: E402
+import threading  # noqa: E402
+import time  # noqa: E402
+from collections.abc import AsyncIterator, Callable  # noqa: E402
+from contextlib import nullcontext, suppress  # noqa: E402
+from typing import Any  # noqa: E402
+
+import django  # noqa: E402
+
+if WAY:
+    django.setup()
+
+from django.core.exceptions import SynchronousOnlyOperation  # noqa: E402
 
 from sockets import api  # noqa: E402
 from sockets.exceptions import NoWorkerAvailable  # noqa: E402
+from sockets.node.core import Core  # noqa: E402
+from sockets.node.remote import remote  # noqa: E402
 from sockets.types import Notification  # noqa: E402
 
 PATIENCE = 60.0
@@ -54,6 +71,10 @@ CALLS: dict[str, tuple[Any, ...]] = {
 }
 """Each with its arguments."""
 
+GREEN = WAY.startswith(("gevent", "eventlet"))
+one_loop: Any = threading.Lock() if GREEN else nullcontext()
+"""asyncio runs one loop a thread at a time, and all greenlets are one thread."""
+
 failures: list[str] = []
 
 
@@ -78,7 +99,8 @@ def all_async() -> None:
                 await getattr(api, f"a{name}")(*CALLS[name])
 
     try:
-        asyncio.run(each())
+        with one_loop:
+            asyncio.run(each())
     except BaseException as error:
         failures.append(f"async: {error!r}")
 
@@ -133,7 +155,8 @@ def forks_in_mid_call() -> None:
 
     def busy() -> None:
         while not ended.is_set():
-            call("notify_user")
+            if not GREEN:  # a greenlet goes on in the child, with the socket that it has
+                call("notify_user")
             call("nodes")
 
     threads = [threading.Thread(target=busy) for _ in range(4)]
@@ -146,6 +169,20 @@ def forks_in_mid_call() -> None:
         thread.join(PATIENCE)
 
 
+def patched_after_a_fork() -> None:
+    """As by a worker of a server that has loaded the project before it forked, and called."""
+    from gevent import monkey
+
+    def child() -> None:
+        monkey.patch_all()
+        in_turn(all_sync, eight_threads_sync, all_async)()
+
+    all_sync()
+    all_async()
+    in_child(child)
+    all_sync()
+
+
 def in_turn(*works: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         for work in works:
@@ -154,8 +191,97 @@ def in_turn(*works: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
+def a_hundred_threads() -> None:
+    in_threads(100, all_sync)
+
+
+def work_that_sees_no_loop() -> None:
+    """What a pool of the loop's starts: Django's ORM, say, must not think that it is on one."""
+
+    async def look(core: Core) -> list[Any]:
+        seen: list[Any] = []
+        submit = core.receivers.tasks.submit
+        await asyncio.gather(
+            *[submit(str(n), lambda: seen.append(asyncio._get_running_loop())) for n in range(4)]
+        )
+        loop = asyncio.get_running_loop()
+        seen.append(await loop.run_in_executor(None, asyncio._get_running_loop))
+        return seen
+
+    seen = remote().call(look).result(PATIENCE)
+    if seen != [None] * 5:
+        failures.append(f"work on a loop: {seen}")
+
+
+def a_loop_that_is_not_fair() -> None:
+    import uvloop
+
+    async def asks() -> None:
+        try:
+            await api.anodes()
+        except RuntimeError as error:
+            if "run asyncio's own" in str(error):
+                return
+        failures.append("uvloop waits for a greenlet")
+
+    uvloop.run(asks())
+
+
+def with_a_loop_among_them() -> None:
+    """Greenlets call while one of them runs an event loop of the project's, again and again:
+    asyncio allows one at a time. Each knows whether it is on it."""
+    ended = threading.Event()
+
+    def loops() -> None:
+        while not ended.is_set():
+            all_async()
+
+    async def blocks() -> None:
+        try:
+            api.is_online("1")
+        except SynchronousOnlyOperation:
+            return
+        failures.append("a sync function blocked a loop")
+
+    asyncio.run(blocks())
+    looping = threading.Thread(target=loops)
+    looping.start()
+    in_threads(8, in_turn(all_sync, all_sync))
+    ended.set()
+    looping.join(PATIENCE)
+    if looping.is_alive():
+        failures.append("the loop hangs")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    failures.append("a loop is left behind")
+
+
+def loops_come_first() -> None:
+    """The loop that the calls share is begun while a loop of the project's runs."""
+
+    async def many() -> None:
+        mine = asyncio.get_running_loop()
+        await asyncio.gather(*[api.anodes() for _ in range(20)])
+        async for _ in ticks():
+            if asyncio.get_running_loop() is not mine:
+                failures.append("another loop runs here")
+
+    async def ticks() -> AsyncIterator[int]:
+        for n in range(5):
+            await api.atask(NOBODY)
+            yield n
+
+    asyncio.run(many())
+
+
 def sixteen_threads() -> None:
     in_threads(16, all_sync)
+
+
+def eight_threads_sync() -> None:
+    in_threads(8, all_sync)
 
 
 def eight_threads() -> None:
@@ -169,9 +295,35 @@ WAYS: dict[str, Callable[[], None]] = {
     "threads": in_turn(sixteen_threads, eight_threads),
     "forks": around_forks,
     "forks-in-mid-call": forks_in_mid_call,
+    "late-gevent": patched_after_a_fork,
+    # Threads are greenlets in these.
+    "gevent": in_turn(
+        a_loop_that_is_not_fair,
+        work_that_sees_no_loop,
+        all_sync,
+        reversed_order,
+        eight_threads_sync,
+    ),
+    "gevent-crowd": a_hundred_threads,
+    "gevent-async-first": in_turn(loops_come_first, all_async, all_sync, all_async),
+    "gevent-with-a-loop": with_a_loop_among_them,
+    "gevent-forks": around_forks,
+    "gevent-forks-in-mid-call": forks_in_mid_call,
+    "eventlet": in_turn(
+        a_loop_that_is_not_fair,
+        work_that_sees_no_loop,
+        all_sync,
+        reversed_order,
+        eight_threads_sync,
+    ),
+    "eventlet-crowd": a_hundred_threads,
+    "eventlet-async-first": in_turn(loops_come_first, all_async, all_sync, all_async),
+    "eventlet-with-a-loop": with_a_loop_among_them,
+    "eventlet-forks": around_forks,
+    "eventlet-forks-in-mid-call": forks_in_mid_call,
 }
 
 if __name__ == "__main__":
-    WAYS[sys.argv[1]]()
+    WAYS[WAY]()
     sys.stdout.write("\n".join(failures))
     sys.exit(len(failures) > 0)

@@ -1,4 +1,4 @@
-"""The Python API in processes that are no node: any order, threads, forks, shells."""
+"""The Python API in processes that are no node: any order, threads, forks, greenlets, shells."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ WAYS = (
     "threads",
     "forks",
     "forks-in-mid-call",
+    "late-gevent",
+    *(
+        f"{name}{way}"
+        for name in ("gevent", "eventlet")
+        for way in ("", "-crowd", "-async-first", "-with-a-loop", "-forks", "-forks-in-mid-call")
+    ),
 )
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("way", WAYS)
 def test_every_function_works_however_it_is_called(way: str, tmp_path: Path, redis: Server) -> None:
     done = subprocess.run(

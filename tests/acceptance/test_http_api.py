@@ -328,6 +328,7 @@ async def test_what_is_wrong_is_told(
 async def test_a_huge_body_is_cut(http: httpx.AsyncClient) -> None:
     answer = await http.post("/users/1/messages", content=b" " * (9 * 1024 * 1024))
     assert answer.status_code == 413
+    assert answer.headers["content-type"] == PROBLEM and answer.json()["code"] == "http_413"
 
 
 async def test_redis_away_is_503_with_what_is_known(tmp_path: Path, redis: Server) -> None:

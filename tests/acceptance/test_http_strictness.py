@@ -60,6 +60,12 @@ AMBIGUOUS = {
     "a length of 4,301 digits": GET + b"Content-Length: " + b"1" * 4_301 + b"\r\n\r\n",
     "a length of zeros": GET + b"Content-Length: " + b"0" * 5_000 + b"\r\n\r\n",
     "a chunk of 1,000 digits": GET + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 1_100 + b"\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "no host but the target's": b"GET http://localhost/healthz HTTP/1.1\r\n\r\n",
+    "no host but another target's": b"GET http://evil.example/healthz HTTP/1.1\r\n\r\n",
+    "a handshake without a host": b"GET /?user_id=1 HTTP/1.1\r\n"
+    + HANDSHAKE.replace(b"Host: localhost\r\n", b"")
+    + b"\r\n",
     "a handshake with a body": b"GET /?user_id=1 HTTP/1.1\r\n"
     + HANDSHAKE
     + b"Content-Length: 5\r\n\r\nhello",
@@ -347,6 +353,17 @@ def test_every_answer_has_one_date(shared_gateway: Gateway, given: bytes) -> Non
         assert head_of(port, given).lower().count(b"\r\ndate: ") == 1
 
 
+@pytest.mark.parametrize("more", [b"Host: other\r\n", b"Content-Length: +3\r\n"], ids=ascii)
+def test_what_the_server_refuses_of_the_api_is_a_problem_too(
+    shared_gateway: Gateway, more: bytes
+) -> None:
+    call = b"GET /api/v1/nodes HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
+    private, public = shared_gateway.worker_port, shared_gateway.client_port
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head_of(private, call)
+    assert b"\r\nContent-Type: text/plain" in head_of(public, call)
+    assert b"\r\nContent-Type: text/plain" in head_of(private, GET + more + b"\r\n")
+
+
 CALL = (
     b"POST /api/v1/messages/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\n"
@@ -390,6 +407,24 @@ def test_a_slash_too_many_is_told(shared_gateway: Gateway, path: str, meant: str
 def test_sockets_need_no_slash_at_the_end(shared_gateway: Gateway) -> None:
     assert upgrade(shared_gateway.client_port, "/ws/client?user_id=kim").status == 101
     assert upgrade(shared_gateway.worker_port, "/ws/worker").status == 101
+
+
+def test_a_socket_at_an_unknown_path_is_told_in_the_log(shared_gateway: Gateway) -> None:
+    """Once each, and no longer than a line should be."""
+    before = len(shared_gateway.log())
+    for port, meant in (
+        (shared_gateway.client_port, "/ws/client"),
+        (shared_gateway.worker_port, "/ws/worker"),
+    ):
+        path = f"/socket-{port}/{'x' * 2_000}"
+        assert upgrade(port, f"{path}?token=secret").status == 403
+        (line,) = [
+            line
+            for line in shared_gateway.log()[before:].splitlines()
+            if f"/socket-{port}/" in line
+        ]
+        assert "there is no socket at this path" in line and meant in line and "127.0.0.1" in line
+        assert len(line) < 800 and "secret" not in line
 
 
 def test_operations_have_names_that_make_good_clients(shared_gateway: Gateway) -> None:

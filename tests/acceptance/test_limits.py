@@ -321,6 +321,8 @@ async def test_requests_at_once(tmp_path: Path) -> None:
             await asyncio.sleep(0.5)
             refused = await http.get("/api/v1/nodes")
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+            assert refused.headers["Content-Type"] == "application/problem+json"
+            assert refused.json()["code"] == "http_503"
             for path in ("/healthz", "/readyz", "/metrics"):
                 assert (await http.get(path)).status_code == 200
             await asyncio.gather(*slow)

@@ -259,6 +259,19 @@ async def test_release_ends_a_lease_and_no_other(presence: Presence) -> None:
     assert not await presence.is_online("42")
 
 
+async def test_what_was_decided_in_the_name_of_a_former_life_is_brought_again(
+    presence: Presence,
+) -> None:
+    """A process that was frozen goes on: what is done before it knows that it was taken for dead
+    is done by a life that nobody sees to any more, and perhaps nobody waits for the answer."""
+    one = info()
+    await presence.register(one, "a:1")
+    left = await presence.release(one, "a:2\na:1")
+    assert told(left) == [True]
+    await presence.said(left.changes)
+    assert (await presence.settle(["42"], "a:2\na:1"))["42"].changes == ()
+
+
 async def test_what_was_asked_before_the_store_stood_still_decides_nothing(
     presence: Presence, clock: MovedClock
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.addresses import MAX_HOPS, Address, Trusted, client_of, parse_trusted
+from sockets.addresses import MAX_HOPS, Address, Trusted, client_of, parse_trusted, plain
 
 PEER = ("10.0.0.9", 555)
 ONE, TWO = parse_trusted(["1"]), parse_trusted(["2"])
@@ -17,6 +17,40 @@ INSIDE = parse_trusted(["10.0.0.0/8", "::1"])
 
 def seen(text: str, trusted: Trusted, peer: Address | None = PEER) -> Address | None:
     return client_of(peer, [(b"x-forwarded-for", text.encode("latin-1"))], trusted)
+
+
+@pytest.mark.parametrize("trusted", [Trusted(), ONE, INSIDE])
+def test_an_ipv4_address_in_the_form_of_ipv6_is_that_address(trusted: Trusted) -> None:
+    """As a socket sees it that listens for both."""
+    assert client_of(("::ffff:192.0.2.7", 555), [], trusted) == ("192.0.2.7", 555)
+    assert client_of(("2001:db8::7", 555), [], trusted) == ("2001:db8::7", 555)
+    assert client_of(("testclient", 555), [], trusted) == ("testclient", 555)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("::FFFF:1.2.3.4", "1.2.3.4"),
+        ("::ffff:102:304", "1.2.3.4"),
+        ("0:0:0:0:0:ffff:1.2.3.4", "1.2.3.4"),
+        ("[::ffff:1.2.3.4]:56", "1.2.3.4:56"),
+        ("[::ffff:1.2.3.4]", "1.2.3.4"),
+        ("1.2.3.4", "1.2.3.4"),
+        ("1.2.3.4:56", "1.2.3.4:56"),
+        ("2001:db8::ffff:1", "2001:db8::ffff:1"),
+        ("[2001:DB8::1]:56", "[2001:DB8::1]:56"),
+        ("::ffff:0:1.2.3.4", "::ffff:0:1.2.3.4"),  # translated (RFC 2765), not mapped
+        ("::1.2.3.4", "::1.2.3.4"),
+        ("::ffff:1.2.3", "::ffff:1.2.3"),
+        ("::ffff:1.2.3.4:56", "::ffff:1.2.3.4:56"),
+        ("::ffff:nonsense", "::ffff:nonsense"),
+        ("", ""),
+        ("/run/gateway.sock", "/run/gateway.sock"),
+    ],
+)
+def test_the_plain_form(address: str, expected: str) -> None:
+    assert plain(address) == expected
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_django_runs_them(settings: LazySettings) -> None:
     [
         ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
         ({"inbound_low": 64}, "INBOUND_LOW"),
-        ({"webhooks": ("user_online",)}, "WEBHOOK_SECRET"),
+        ({"webhooks": ("user_online",), "api_server_url": "http://h"}, "WEBHOOK_SECRET"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
@@ -59,6 +59,26 @@ def test_e004_settings_that_contradict_each_other(
     [error] = checks.check_settings()
     assert ids([error]) == ["gateway.E004"] and said in str(error.msg)
     assert checks.check_cookie_paths() == []
+
+
+@pytest.mark.parametrize("name", ["client_origins", "api_origins"])
+@pytest.mark.parametrize(
+    "entry",
+    ["null", "app.example.com", "", "https://a.example/", "ionic://*.a", "https://x:hunter2@a.b"],
+)
+def test_e006_an_origin_that_no_page_has(settings: LazySettings, name: str, entry: str) -> None:
+    settings.GATEWAY = {name: ("https://a.example", entry, "capacitor://localhost")}
+    [error] = checks.check_origins()
+    assert ids([error]) == ["gateway.E006"]
+    assert f"GATEWAY['{name}']" in str(error.msg) and "hunter2" not in str(error.msg)
+
+
+def test_e006_only_client_sockets_may_be_open_to_any_page(settings: LazySettings) -> None:
+    settings.GATEWAY = {"client_origins": ("*",), "api_origins": ("*",)}
+    [error] = checks.check_origins()
+    assert "api_origins" in str(error.msg)
+    settings.GATEWAY = {"no_such_thing": 1}
+    assert checks.check_origins() == []
 
 
 @pytest.mark.parametrize(

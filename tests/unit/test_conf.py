@@ -8,7 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
-from sockets.conf import Conf, get_conf
+from sockets.conf import Conf, WrongSettings, get_conf
 from sockets.types import Surface
 
 
@@ -37,6 +37,20 @@ def test_a_setting_that_does_not_exist_is_named(settings: LazySettings) -> None:
         get_conf()
 
 
+def test_all_that_is_wrong_is_told(settings: LazySettings) -> None:
+    settings.GATEWAY = {"hartbeat": 3.0, "lease_ttl": 1, "inbound_low": 64, "webhookz": ()}
+    with pytest.raises(WrongSettings) as error:
+        get_conf()
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "GATEWAY",
+        "GATEWAY",
+        "LEASE_TTL",
+        "INBOUND_LOW",
+    ]
+    assert [one.text for one in error.value.faults] == lines
+
+
 @pytest.mark.parametrize(
     ("ttl", "renew", "good"), [(30, 15, True), (29.9, 15, False), (2, 1, True)]
 )
@@ -53,6 +67,9 @@ def test_a_node_is_not_called_as_one_whose_name_was_taken() -> None:
         Conf(node_name="a~b")
     with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a:b' .* choose one without"):
         Conf(node_name="a:b")
+    with pytest.raises(ImproperlyConfigured, match=r"NODE_NAME: 'a~k3x9' .* choose one without"):
+        Conf(node_name="a~k3x9")
+    assert Conf(node_name="a~2").node_name == "a~2"  # the second process of an ASGI server
 
 
 def test_it_cannot_be_changed() -> None:

@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.utils.module_loading import import_string
 
 from sockets.conf import get_conf
-from sockets.management.output import GatewayCommand
+from sockets.management.output import GatewayCommand, one_line
+from sockets.server.early import end_at_once
 
 EXIT_GRACE = 2.0
 """Seconds that threads get to end when all is done that the gateway has to do."""
 
+DEVELOPMENT_GRACE = 0.1
+"""The same where somebody waits at a terminal."""
+
 
 class Command(GatewayCommand):
-    """Runs the gateway until SIGTERM or SIGINT (a second one hurries)."""
+    """Runs the gateway until SIGTERM, SIGHUP or SIGINT (a second one hurries; in development SIGINT
+    ends it at once)."""
 
     help = (
         "Run the gateway: the public port for browsers and the private port for workers, "
@@ -47,22 +52,34 @@ class Command(GatewayCommand):
             help="write the real ports and the process id here as JSON once the gateway is ready",
         )
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        end_at_once()  # as `manage.py` of the gateway has done; another project's has not
+        super().run_from_argv(argv)
+
     def handle(self, **options: Any) -> None:
+        from sockets.server.application import load_application
         from sockets.server.serve import serve
 
+        path = getattr(settings, "ASGI_APPLICATION", None)
+        try:
+            application = load_application(path)
+        except ImproperlyConfigured as error:
+            raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
         client, worker = options["client_port"], options["worker_port"]
         code = serve(
-            import_string(settings.ASGI_APPLICATION.replace(":", ".")),
+            application,
             conf,
+            path=str(path),
             host=options["host"],
             client_port=conf.client_port if client is None else client,
             worker_port=conf.worker_port if worker is None else worker,
             ports_file=options["ports_file"],
             out=sys.stdout,
         )
-        _end_in_time(code)
+        in_development = conf.environment == "development"
+        _end_in_time(code, DEVELOPMENT_GRACE if in_development else EXIT_GRACE)
         sys.exit(code)
 
     def _require_migrations(self) -> None:
@@ -79,7 +96,7 @@ class Command(GatewayCommand):
             raise CommandError("the database is not migrated; run: python manage.py migrate")
 
 
-def _end_in_time(code: int) -> None:
+def _end_in_time(code: int, grace: float) -> None:
     """Python waits for the threads of its pools for ever: a receiver or a view that hangs in one
     would keep the process from ending."""
 
@@ -91,7 +108,7 @@ def _end_in_time(code: int) -> None:
         sys.stderr.flush()
         os._exit(code)
 
-    timer = threading.Timer(EXIT_GRACE, end)
+    timer = threading.Timer(grace, end)
     timer.daemon = True
     timer.start()
 

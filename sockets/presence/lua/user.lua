@@ -7,11 +7,14 @@
 --       7 revoked (HASH: what -> "<before> <when it was said>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 --       3 seconds of grace ("": these have no state: workers)
---       4 the node that answers for changes ("": nobody wants to hear of them)
+--       4 the life that answers for changes ("": nobody wants to hear of them); on lines of
+--         their own the former lives of the same process, of which it hears too
 -- Each answer begins with what `effects` makes.
 local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
 local REVOKED = KEYS[7]
-local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), string.match(ARGV[4], '^[^\n]*')
+local MINE = {}
+for life in string.gmatch(ARGV[4], '[^\n]+') do MINE[life] = true end
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
 local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
@@ -241,7 +244,7 @@ local function effects()
   keep()
   local changes = {}
   for generation, what in pairs(unsaid) do
-    if string.match(what, '^%S+ %S+ (.*)$') == BY then
+    if MINE[string.match(what, '^%S+ %S+ (.*)$') or ''] then
       changes[#changes + 1], changes[#changes + 2] = generation, what
     end
   end

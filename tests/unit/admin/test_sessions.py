@@ -18,6 +18,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from sockets.admin import closing
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayError, GatewayUnreachable
 from sockets.models import Node, Session
@@ -54,8 +55,29 @@ class TestList:
         add(1, disconnected_at=end, close_code=4503, close_reason="a newer connection")
         page = viewer.get(LIST).content.decode()
         assert ">ended</span>" in page
-        for text in ("4503 replaced", "a newer connection", "2 h 5 min", "March 4, 2026, noon"):
+        for text in ("4503 replaced", "a newer connection", "2 h 5 min", "2026-03-04 12:00:00 UTC"):
             assert text in page
+
+    def test_times_have_seconds_and_their_zone(
+        self, viewer: Client, add: Callable[..., Session], settings: Any
+    ) -> None:
+        settings.TIME_ZONE = "Asia/Seoul"
+        row = add(1, disconnected_at=NOON + timedelta(seconds=7))
+        assert "2026-03-04 21:00:00 KST" in viewer.get(LIST).content.decode()
+        detail = viewer.get(f"{LIST}{row.id}/change/").content.decode()
+        assert "2026-03-04 21:00:00 KST" in detail
+        assert "2026-03-04 21:00:07 KST" in detail
+
+    def test_there_is_no_site_to_be_viewed(self, viewer: Client) -> None:
+        for path in (LIST, "/admin/"):
+            assert "View site" not in viewer.get(path).content.decode()
+
+    def test_one_address_has_one_form(self, viewer: Client, add: Callable[..., Session]) -> None:
+        row = add(1, address="[::ffff:10.0.0.1]:5000")
+        for path in (LIST, f"{LIST}{row.id}/change/"):
+            page = viewer.get(path).content.decode()
+            assert "10.0.0.1:5000" in page
+            assert "ffff" not in page
 
     def test_newest_first(self, viewer: Client, add: Callable[..., Session]) -> None:
         for number, hours in ((1, 2), (2, 0), (3, 1)):
@@ -143,16 +165,32 @@ class TestSearch:
         add(2, user="01ARZ3NDEKTSV4RRFFQ69G5FAV", address="192.168.7.7:99")
         add(3, client_id="01ARZ3NDEKTSV4RRFFQ69G5FAV")
         add(4, user="김 철수")
+        add(5, address="[::ffff:172.16.5.5]:99")
+        add(6, address="172.16.5.5:4444")
+        add(7, address="[2001:db8::ffff:7]:99")
 
     @pytest.mark.parametrize(
         ("term", "found"),
         [
             ("kim@", [1]),
             ("192.168.7", [2]),
+            ("::ffff:192.168.7.7", [2]),
+            ("::FFFF:192.168.7", [2]),
+            ("[::ffff:192.168.7.7]:99", [2]),
+            ("::ffff:c0a8:707", [2]),
+            ("0:0:0:0:0:ffff:192.168.7.7", [2]),
+            ("172.16.5.5", [6, 5]),
+            ("172.16.5.5:99", [5]),
+            ("172.16.5.5:4444", [6]),
+            ("::ffff:172.16.5.5", [6, 5]),
+            ("[::ffff:172.16.5.5]:99", [5]),
+            ("client-6 ::ffff:172.16.5.5", []),
+            ("user-6 ::ffff:172.16.5.5", [6]),
+            ("2001:db8::ffff:7", [7]),
             ("01ARZ3NDEKTSV4RRFFQ69G5FAV", [3, 2]),
             ("01arz3ndektsv4rrffq69g5fav", [3]),
             (" 01000000000000000000000004 ", [4]),
-            ("01CCCC", [4, 2, 1]),
+            ("01CCCC", [7, 6, 5, 4, 2, 1]),
             ('"김 철수"', [4]),
             ("nobody", []),
             ("%", []),
@@ -211,6 +249,7 @@ class RecordingApi(ModuleType):
         self.gone: set[str] = set()
         self.slow: set[str] = set()
         self.error: GatewayError | None = None
+        self.recorder_writes = True
 
     def disconnect_sessions(
         self, session_ids: Iterable[str], *, code: CloseCode, reason: str
@@ -218,6 +257,9 @@ class RecordingApi(ModuleType):
         if self.error is not None:
             raise self.error
         self.calls += [(id, code, reason) for id in session_ids]
+        if self.recorder_writes:
+            rows = Session.objects.filter(pk__in=set(session_ids) - self.slow)
+            rows.update(disconnected_at=NOON, close_code=code, close_reason=reason)
         return {
             id: Disconnected(int(id not in self.slow), int(id in self.slow))
             for id in session_ids
@@ -324,6 +366,182 @@ class TestDisconnect:
     def test_it_is_offered(self, operator: Client, add: Callable[..., Session]) -> None:
         add(1)
         assert "Disconnect the selected live sessions" in operator.get(LIST).content.decode()
+
+
+class Recorder:
+    """Stands for the pauses of a page that waits: after so many of them the rows are written."""
+
+    def __init__(self, after: int) -> None:
+        self.now, self.left, self.slept = 1_000.0, after, 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return NOON.timestamp() + self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += seconds
+        self.left -= 1
+        if self.left == 0:
+            Session.objects.filter(disconnected_at=None).update(disconnected_at=NOON)
+
+
+def states(client: Client) -> list[str]:
+    """What the list says of its sessions."""
+    return re.findall(r'"gateway-badge \w+">(\w+)<', client.get(LIST).content.decode())
+
+
+class TestClosing:
+    """After the action no row says *live*: its end is there, or is said to come."""
+
+    def recorder(self, api: RecordingApi, monkeypatch: pytest.MonkeyPatch, after: int) -> Recorder:
+        api.recorder_writes = False
+        recorder = Recorder(after)
+        monkeypatch.setattr(closing, "time", recorder)
+        return recorder
+
+    def test_the_page_waits_for_the_recorder(
+        self,
+        operator: Client,
+        api: RecordingApi,
+        add: Callable[..., Session],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        recorder = self.recorder(api, monkeypatch, after=5)
+        disconnect(operator, *[add(number) for number in range(50)])
+        assert states(operator) == ["ended"] * 50
+        assert recorder.left == 0
+
+    def test_but_not_for_ever_and_says_then_what_is_true(
+        self,
+        operator: Client,
+        api: RecordingApi,
+        add: Callable[..., Session],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        recorder = self.recorder(api, monkeypatch, after=-1)
+        rows = [add(number) for number in range(3)]
+        disconnect(operator, *rows[:2])
+        assert 0 < recorder.slept <= closing.LONGEST_WAIT
+        assert states(operator) == ["live", "closing", "closing"]
+        page = operator.get(f"{LIST}{rows[0].id}/change/").content.decode()
+        assert ">closing</span>" in page and "gateway-tool" not in page
+        assert shown_ids(operator, "?state=live") == [2, 1, 0]
+        recorder.now += closing.SHOWN + 1
+        assert states(operator) == ["live"] * 3
+
+    def test_those_that_are_gone_or_do_not_answer_are_closing_too(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        gone, slow = add(1), add(2)
+        api.recorder_writes, api.gone, api.slow = False, {gone.id}, {slow.id}
+        disconnect(operator, gone, slow)
+        assert states(operator) == ["closing"] * 2
+
+    def test_they_are_found_as_others_are(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        api.recorder_writes = False
+        row = add(1, address="[::ffff:10.0.0.1]:5000")
+        disconnect(operator, row)
+        assert shown_ids(operator, "?q=10.0.0.1:5000&state=live") == [1]
+
+    def test_what_failed_is_live(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        api.error = GatewayUnreachable()
+        disconnect(operator, add(1))
+        assert states(operator) == ["live"]
+
+    def test_what_a_login_remembers_is_bounded(
+        self,
+        operator: Client,
+        api: RecordingApi,
+        add: Callable[..., Session],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.recorder(api, monkeypatch, after=-1)
+        monkeypatch.setattr(closing, "MOST", 2)
+        for row in [add(number) for number in range(3)]:
+            disconnect(operator, row)
+        assert len(operator.session["gateway_closing"]) == 2
+        assert states(operator) == ["closing", "closing", "live"]
+
+
+class TestButton:
+    """A session's own page can end it, as the list's action does."""
+
+    def page(self, row: Session) -> str:
+        return f"{LIST}{row.id}/change/"
+
+    def url(self, row: Session) -> str:
+        return f"{LIST}{row.id}/disconnect/"
+
+    def test_it_ends_the_session(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        row, other = add(1), add(2)
+        assert f'action="{self.url(row)}"' in operator.get(self.page(row)).content.decode()
+        response = operator.post(self.url(row), follow=True)
+        assert response.redirect_chain == [(self.page(row), 302)]
+        text = response.content.decode()
+        assert "1 session was disconnected." in text and ">ended</span>" in text
+        assert self.url(row) not in text
+        assert api.calls == [(row.id, CloseCode.DISCONNECTED, "disconnected by an operator")]
+        entry = LogEntry.objects.get()
+        assert (entry.user, entry.object_id) == (User.objects.get(), row.id)
+        assert Session.objects.get(pk=other.pk).live
+
+    def test_only_where_there_is_something_to_end(
+        self, operator: Client, add: Callable[..., Session]
+    ) -> None:
+        row = add(1, disconnected_at=NOON)
+        assert "gateway-tool" not in operator.get(self.page(row)).content.decode()
+
+    def test_only_those_who_may(
+        self, staff: Callable[..., Client], api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        row, viewer = add(1), staff("view_session")
+        assert "gateway-tool" not in viewer.get(self.page(row)).content.decode()
+        assert viewer.post(self.url(row)).status_code == 403
+        assert Client().post(self.url(row)).status_code == 302  # to the login
+        assert not api.calls
+
+    def test_who_may_not_look_may_not_end(
+        self, staff: Callable[..., Client], api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        assert staff("disconnect_session").post(self.url(add(1))).status_code == 403
+        assert not api.calls
+
+    def test_a_look_ends_nothing(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        row = add(1)
+        for method in (operator.get, operator.head, operator.put, operator.delete):
+            response = method(self.url(row))
+            assert (response.status_code, response["Allow"]) == (405, "POST")
+        assert not api.calls
+
+    def test_no_other_page_can_press_it(
+        self, operator: Client, api: RecordingApi, add: Callable[..., Session]
+    ) -> None:
+        row = add(1)
+        strict = Client(enforce_csrf_checks=True)
+        strict.cookies = operator.cookies
+        assert strict.post(self.url(row)).status_code == 403
+        assert not api.calls
+        page = strict.get(self.page(row)).content.decode()
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        assert token is not None
+        assert strict.post(self.url(row), {"csrfmiddlewaretoken": token[1]}).status_code == 302
+        assert len(api.calls) == 1
+
+    @pytest.mark.parametrize("id", ["01NONE", "%2e%2e", "_00", "a/b", "%22%3E%3Cscript%3E"])
+    def test_no_such_session(self, operator: Client, api: RecordingApi, id: str) -> None:
+        assert operator.post(f"{LIST}{id}/disconnect/").status_code == 404
+        assert not api.calls
 
 
 class TestCost:

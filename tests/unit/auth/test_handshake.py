@@ -220,3 +220,10 @@ def test_nothing_but_bad_request_is_raised(query: bytes, subprotocols: list[str]
 def test_the_address_of_a_peer_says_its_host(client: Any, address: str, host: str) -> None:
     assert peer_address({"client": client}) == address
     assert host_in(address) == host
+
+
+def test_a_peer_has_one_address() -> None:
+    """A socket that listens for both sees IPv4 in the form of IPv6."""
+    for client in (("::ffff:192.0.2.7", 55), ("::ffff:c000:207", 55), ("192.0.2.7", 55)):
+        assert peer_address({"client": client}) == "192.0.2.7:55"
+    assert peer_address({"client": ("::ffff:192.0.2.7", 0)}) == "192.0.2.7"

@@ -12,6 +12,7 @@ from sockets import metrics
 from sockets.auth.origins import (
     MAX_ORIGIN,
     admits,
+    how_to_admit,
     normalise,
     origin_allowed,
     own_origin,
@@ -116,9 +117,25 @@ def test_two_origins_are_none(pair: tuple[str, str]) -> None:
     assert not allowed(*pair, conf=Conf(client_origins=("*",)))
 
 
-@pytest.mark.parametrize("origin", ["https://any.test", "null", "", "garbage"])
+@pytest.mark.parametrize("origin", ["https://any.test", "capacitor://localhost", "", "garbage"])
 def test_the_wildcard_takes_any_single_origin(origin: str) -> None:
     assert allowed(origin, conf=Conf(client_origins=("*",)))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "NULL", " null", "null, null", "https://any.test, null", "file://", "FILE:///x"],
+)
+@pytest.mark.parametrize("listed", [("*",), ("null",), ("https://any.test", "null"), ()])
+def test_null_is_never_let_in(origin: str, listed: tuple[str, ...]) -> None:
+    for environment in ("development", "test", "production"):
+        assert not allowed(origin, conf=Conf(environment=environment, client_origins=listed))
+
+
+def test_a_host_may_be_called_null() -> None:
+    for origin in ("https://null", "https://null.example", "null-app://localhost"):
+        assert allowed(origin, conf=Conf(client_origins=("*",)))
+        assert allowed(origin, conf=Conf(client_origins=(origin,)))
 
 
 @pytest.mark.parametrize(
@@ -204,15 +221,97 @@ def test_what_a_rule_takes(rule: str, origin: str, expected: bool) -> None:
         "https://[::1",
         "https://[g::1]",
         "null",
+        "NULL",
+        "null://localhost",
         "",
         "https://",
         "https://" + "a" * MAX_ORIGIN,
+        "capacitor://",
+        "capacitor://localhost/",
+        "capacitor://localhost:0",
+        "capacitor://localhost:65536",
+        "capacitor://*",
+        "capacitor://*.localhost",
+        "capacitor://*.example.com",
+        "chrome-extension://*",
+        "chrome-extension://abc/index.html",
+        "tauri://user@localhost",
+        "tauri://b\xfccher.example",
+        "1app://localhost",
+        "a_b://localhost",
+        "https//app.example.com",
+        "htps://app.example.com",
+        "htttps://app.example.com",
+        "httpss://app.example.com",
+        "file://",
+        "file://localhost",
+        "data://localhost",
+        "ws://app.example.com",
+        "app" * 30 + "://localhost",
     ],
     ids=lambda value: ascii(value)[:60],
 )
 def test_no_rule(text: str) -> None:
     with pytest.raises(ValueError, match=r"^it"):
         parse_rule(text)
+
+
+APP_ORIGINS = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://6f3b0c9e-0b6e-4a55-9d0a-0f7f6f0d9b11",
+    "safari-web-extension://E9D5B5C6-3C54-4F4B-8F0C-1D5A2B8C7E9F",
+    "app://obsidian.md",
+    "vscode-webview://0k8qf2" + "a" * 46,
+    "capacitor://localhost:8080",
+    "tauri://[::1]",
+]
+
+
+@pytest.mark.parametrize("listed", APP_ORIGINS)
+def test_an_app_has_an_origin_of_its_own_scheme(listed: str) -> None:
+    conf = Conf(environment="production", client_origins=(listed, "https://*.example.com"))
+    for origin in APP_ORIGINS:
+        assert allowed(origin, conf=conf, own=()) is (origin == listed)
+    assert allowed(listed.upper(), conf=conf, own=()), "schemes and hosts know no case"
+    assert allowed(f"{listed}/", conf=conf, own=()), "as with https"
+    assert str(parse_rule(listed)) == listed.lower()
+    assert not allowed(listed, own=()), "and not unless it is listed"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost:80",  # no scheme but http and https has a port to be guessed
+        "capacitor://localhost:443",
+        "capacitor://localhost:0",
+        "capacitor://localhost:",
+        "capacitor://localhost/path",
+        "capacitor://localhost?x",
+        "capacitor://localhost#x",
+        "capacitor://x@localhost",
+        "capacitor://app.localhost",
+        "capacitor://localhost.evil.test",
+        "capacitor://evil-localhost",
+        "capacitor://localhost.",
+        "capacitor://",
+        "capacitor:///",
+        "capacitor:localhost",
+        "capacitor:/localhost",
+        "//localhost",
+        "xcapacitor://localhost",
+        "http://localhost",
+        "https://localhost",
+        "http-capacitor://localhost",
+        "capacitor://localhost capacitor://localhost",
+        "capacitor://localhost\n",
+    ],
+)
+def test_what_an_apps_origin_does_not_take(origin: str) -> None:
+    conf = Conf(environment="production", client_origins=("capacitor://localhost",))
+    assert not allowed(origin, conf=conf, own=())
 
 
 LOOPBACKS = ["http://localhost:4000", "http://127.0.0.1:4000", "http://[::1]:4000"]
@@ -231,7 +330,52 @@ def test_in_development_the_names_of_this_machine_are_one(origin: str, own: str)
 )
 def test_another_port_of_this_machine_is_another_place(origin: str) -> None:
     """Cookies know no ports; origins do (ARCHITECTURE rule 11)."""
-    assert not allowed(origin, conf=Conf(), own=("ws://localhost:4000",))
+    for environment in ("test", "production"):
+        conf = Conf(environment=environment)
+        assert not allowed(origin, conf=conf, own=("ws://localhost:4000",))
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://localhost", True),
+        ("http://localhost:5173", True),
+        ("https://localhost:3000", True),
+        ("HTTP://LOCALHOST:3000/", True),
+        ("http://app.localhost:3000", True),
+        ("http://a.b.localhost", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://127.1.2.3", True),
+        ("https://[::1]:8443", True),
+        ("http://[0:0:0:0:0:0:0:1]", True),
+        ("http://localhost.evil.test", False),
+        ("http://evil-localhost", False),
+        ("http://evillocalhost:3000", False),
+        ("http://localhost.", False),
+        ("http://.localhost", False),
+        ("http://127.0.0.1.evil.test", False),
+        ("http://128.0.0.1", False),
+        ("http://0.0.0.0", False),
+        ("http://127.1", False),
+        ("http://[::]", False),
+        ("http://[::2]", False),
+        ("http://192.168.0.1:3000", False),
+        ("http://localhost@evil.test", False),
+        ("http://localhost:99999", False),
+        ("http://localhost/path", False),
+        ("ws://localhost:3000", False),
+        ("file://localhost", False),
+        ("app://localhost", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_in_development_any_page_of_this_machine_is_let_in(origin: str, expected: bool) -> None:
+    listed = ("https://app.example.com",)
+    assert allowed(origin, conf=Conf(client_origins=listed), own=()) is expected
+    for environment in ("test", "production"):
+        conf = Conf(environment=environment, client_origins=listed)
+        assert not allowed(origin, conf=conf, own=())
 
 
 def test_a_setting_that_is_no_origin_allows_nothing() -> None:
@@ -265,6 +409,12 @@ def test_the_parts_of_an_origin(origin: str, expected: tuple[str, str, int] | No
         ("https://*.com", "its * covers a whole top-level domain, or an address"),
         ("https://a.example/", "it has more than scheme, host and port"),
         ("a.example", "it does not begin with https:// or http://"),
+        ("file://", "it is what pages without an origin send, and they are never let in"),
+        ("null", "it is what pages without an origin send, and they are never let in"),
+        ("htps://a.example", "its scheme is a letter away from http or https"),
+        ("ionic://*.a.example", "its * stands for subdomains, and only http and https have them"),
+        ("ionic://\xe4.example", "its name is not ASCII, and only http and https have such names"),
+        ("ionic://", "it has no proper host or port"),
     ],
 )
 def test_a_refusal_says_why(text: str, why: str) -> None:
@@ -278,14 +428,58 @@ async def test_a_refused_origin_is_audited_and_counted(caplog: pytest.LogCapture
     before = count.get()
     scope = scope_of(headers=[(b"origin", b"https://evil.test/" + b"x" * 65_536)])
     assert not admits(scope, CONF, OWN)
-    (line,) = caplog.records
+    (line,) = [record for record in caplog.records if record.name == "gateway.audit"]
     found: dict[str, Any] = line.audit  # type: ignore[attr-defined]
     assert (line.getMessage(), found["code"], found["surface"]) == ("refused", 403, "public")
     assert found["origin"] == ("https://evil.test/" + "x" * 200)[:200]
     assert found["address"] == "192.0.2.7:50000"
     assert count.get() == before + 1
+    caplog.clear()
     assert admits(scope_of(headers=[(b"origin", b"https://app.example.com")]), CONF, OWN)
-    assert len(caplog.records) == 1
+    assert not caplog.records
+
+
+def advice(*origins: str, surface: Surface = Surface.PUBLIC, conf: Conf = CONF) -> str:
+    headers = [(b"origin", origin.encode("latin-1")) for origin in origins]
+    return how_to_admit(scope_of(headers=headers), surface, conf)
+
+
+def test_a_refusal_says_what_to_set() -> None:
+    conf = Conf(client_origins=("https://a.example",), api_origins=())
+    assert "set CLIENT_ORIGIN=https://a.example,https://b.example and" in advice(
+        "HTTPS://B.example:443/", conf=conf
+    )
+    assert "set API_ORIGIN=ionic://localhost and" in advice(
+        "ionic://localhost", surface=Surface.PRIVATE, conf=conf
+    )
+    many = Conf(client_origins=tuple(f"https://{number}.example" for number in range(50)))
+    assert "add https://b.example to CLIENT_ORIGIN and" in advice("https://b.example", conf=many)
+
+
+@pytest.mark.parametrize("origin", ["null", "file://", "file:///home/me/page.html", "null, null"])
+def test_a_page_without_an_origin_is_sent_to_a_web_server(origin: str) -> None:
+    found = advice(origin)
+    assert "http.server" in found and "CLIENT_ORIGIN=" not in found
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        (),
+        ("https://evil.test/\x1b[2J<script>",),
+        ("https://evil.test\r\nSet-Cookie: a=b",),
+        ("https://evil.test', 'set': 'x",),
+        ("\xff\x9b31m",),
+        ("https://" + "a" * 9_000,),
+        ("https://evil.test", "https://a.example"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_what_a_stranger_wrote_is_not_repeated(origins: tuple[str, ...]) -> None:
+    found = advice(*origins)
+    assert found.isascii() and found.isprintable() and "<" not in found
+    assert "evil" not in found and "aaaa" not in found
+    assert "scheme://host" in found
 
 
 HTTPS = {"client_socket_url": "wss://gw.example.com", "worker_socket_url": "wss://in.example.com"}

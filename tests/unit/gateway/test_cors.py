@@ -69,7 +69,7 @@ async def test_by_default_a_preflight_is_a_plain_403(
     assert response["Content-Type"].startswith("text/plain")
     assert cors(response) == {}
     assert "Origin" not in response.get("Vary", "")
-    (line,) = caplog.records
+    (line,) = [record for record in caplog.records if record.name == "gateway.audit"]
     assert line.audit["surface"] == "private"  # type: ignore[attr-defined]
     assert line.audit.get("origin", "") == "".join(origins)  # type: ignore[attr-defined]
     assert metrics.REFUSALS.labels("403")._value.get() == before + 1
@@ -114,6 +114,57 @@ async def test_only_listed_pages(open_to: Any, origins: tuple[str, ...], allowed
         "access-control-expose-headers": "Retry-After",
     }
     assert cors(answer) == (shown if allowed else {})
+
+
+@pytest.fixture
+def in_development(settings: Any) -> None:
+    settings.GATEWAY = {**settings.GATEWAY, "environment": "development"}
+
+
+@pytest.mark.usefixtures("in_development")
+async def test_in_development_pages_of_this_machine_may() -> None:
+    for page in ("http://localhost:5173", "https://app.localhost", "http://[::1]:3000"):
+        response = await call("OPTIONS", page, **ASKED)
+        assert response.status_code == 204
+        assert cors(response)["access-control-allow-origin"] == page
+        answer = await call("GET", page)
+        assert cors(answer)["access-control-allow-origin"] == page
+        assert "Origin" in answer["Vary"]
+    assert cors(await call("GET", PAGE)) == {}
+
+
+@pytest.mark.parametrize(
+    ("origins", "said"),
+    [
+        ((OTHER,), f"API_ORIGIN={PAGE},{OTHER} "),
+        (("ionic://localhost",), f"API_ORIGIN={PAGE},ionic://localhost "),
+        (("null",), "python -m http.server"),
+        (("https://evil.test/<script>",), "scheme://host[:port]"),
+        ((), "scheme://host[:port]"),
+    ],
+)
+@pytest.mark.usefixtures("in_development")
+async def test_in_development_a_refused_preflight_says_what_to_set(
+    open_to: Any, origins: tuple[str, ...], said: str
+) -> None:
+    open_to(PAGE)
+    response = await call("OPTIONS", *origins, **ASKED)
+    assert response.status_code == 403
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    text = response.content.decode()
+    assert said in text and text.endswith("\n") and "<" not in text
+    assert cors(response) == {}
+    assert "Origin" in response["Vary"]
+
+
+async def test_apps_may_be_listed_and_null_never(open_to: Any) -> None:
+    open_to("capacitor://localhost", "null", "*")
+    allowed = await call("OPTIONS", "capacitor://localhost", **ASKED)
+    assert allowed.status_code == 204
+    assert cors(allowed)["access-control-allow-origin"] == "capacitor://localhost"
+    for origin in ("null", "capacitor://localhost:80", "http://localhost", OTHER):
+        assert (await call("OPTIONS", origin, **ASKED)).status_code == 403
+        assert cors(await call("GET", origin)) == {}
 
 
 async def test_a_page_can_read_errors(open_to: Any) -> None:

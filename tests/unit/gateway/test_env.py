@@ -215,6 +215,11 @@ class TestUrls:
             ("http://[::1]:3000,https://b", ("http://[::1]:3000", "https://b")),
             ("https://한국.example", ("https://xn--3e0b707e.example",)),
             ("https://*.Example.com:443", ("https://*.example.com",)),
+            (
+                "Capacitor://Localhost, tauri://localhost",
+                ("capacitor://localhost", "tauri://localhost"),
+            ),
+            ("chrome-extension://abcd:80", ("chrome-extension://abcd:80",)),
         ],
     )
     def test_origins_as_browsers_send_them(self, text: str, origins: tuple[str, ...]) -> None:
@@ -224,6 +229,19 @@ class TestUrls:
         with pytest.raises(Wrong) as error:
             env(A="https://*.example.com").origins("A")
         assert "more than one origin" in fault(error)
+
+    def test_apps_only_where_they_are_meant(self) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A="capacitor://localhost").origins("A")
+        assert fault(error) == (
+            "A: 'capacitor://localhost' is the origin of an app; list http and https only"
+        )
+
+    @pytest.mark.parametrize("text", ["null", "NULL", "https://a.example,null"])
+    def test_null_comes_with_its_remedy(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).origins("A", below=True)
+        assert "never let in; serve those pages by http or https, and list" in fault(error)
 
     @pytest.mark.parametrize(
         "text",
@@ -246,6 +264,31 @@ class TestUrls:
             env(A=text).origins("A", below=True)
         assert "hunter2" not in fault(error)
         assert len(fault(error)) < 400
+
+    def test_time_zone(self) -> None:
+        assert env().time_zone("A", "UTC") == "UTC"
+        for zone in ("UTC", "Europe/Berlin", "Asia/Kathmandu"):
+            assert env(A=zone).time_zone("A", "UTC") == zone
+
+    @pytest.mark.parametrize(
+        ("text", "remedy"),
+        [
+            ("europe/berlin", "write Europe/Berlin"),
+            ("utc", "write UTC"),
+            ("Berlin", "write Europe/Berlin, Asia/Seoul or UTC"),
+            ("+02:00", "write Europe/Berlin, Asia/Seoul or UTC"),
+            ("../../etc/passwd", "write Europe/Berlin"),
+            ("/usr/share/zoneinfo/UTC", "write Europe/Berlin"),
+            ("right/UTC", "write Europe/Berlin"),
+            ("Europe", "write Europe/Berlin"),
+            ("x" * 70_000, "write Europe/Berlin"),
+        ],
+    )
+    def test_no_time_zone(self, text: str, remedy: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).time_zone("A", "UTC")
+        assert f"is no time zone of this machine; {remedy}" in fault(error)
+        assert len(fault(error)) < 400 and "\n" not in fault(error)
 
     def test_redis(self) -> None:
         assert env(A="rediss://:pw@host:6379/0").redis_url("A")

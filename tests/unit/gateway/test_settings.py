@@ -101,6 +101,16 @@ class TestDevelopment:
         assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
         assert [file.name for file in tmp_path.iterdir()] == ["secret_key"]
 
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
+    def test_a_kept_secret_that_cannot_be_used(
+        self, refused: Any, tmp_path: Path, content: bytes | None
+    ) -> None:
+        if content is None:
+            (tmp_path / "secret_key").mkdir()
+        else:
+            (tmp_path / "secret_key").write_bytes(content)
+        refused("SECRET_KEY")
+
     def test_a_jwt_secret_turns_jwt_on(self, load: Load) -> None:
         assert load(JWT_SECRET=SECRET)["GATEWAY"]["auth"] == ("jwt",)
 
@@ -138,6 +148,17 @@ def test_hosts(load: Load) -> None:
     urls = {"CLIENT_SOCKET_URL": "wss://GW.example/x", "WORKER_SOCKET_URL": "ws://[::2]:4001"}
     assert {"gw.example", "[::2]"} <= set(load(**urls)["ALLOWED_HOSTS"])
     assert load(ALLOWED_HOSTS="A.example, b", **urls)["ALLOWED_HOSTS"] == ["a.example", "b"]
+
+
+def test_the_time_zone_is_djangos(load: Load) -> None:
+    assert load()["TIME_ZONE"] == "UTC"
+    assert load(TIME_ZONE="Asia/Seoul")["TIME_ZONE"] == "Asia/Seoul"
+
+
+def test_apps_may_be_listed(load: Load) -> None:
+    given = load(CLIENT_ORIGIN="capacitor://localhost", API_ORIGIN="tauri://localhost")["GATEWAY"]
+    assert given["client_origins"] == ("capacitor://localhost",)
+    assert given["api_origins"] == ("tauri://localhost",)
 
 
 class TestProduction:
@@ -259,6 +280,9 @@ class TestRefusals:
             ("API_ORIGIN", {"API_ORIGIN": "https://*.com"}),
             ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "https://*.example.com"}),
             ("AUTH", {"AUTH": "ldap"}),
+            ("TIME_ZONE", {"TIME_ZONE": "Mars/Olympus"}),
+            ("API_ORIGIN", {"API_ORIGIN": "null"}),
+            ("CSRF_TRUSTED_ORIGINS", {"CSRF_TRUSTED_ORIGINS": "capacitor://localhost"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "nginx"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "33"}),
             ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.1/8"}),
@@ -348,6 +372,92 @@ class TestRefusals:
     def test_both_ports_may_be_free_ones(self, load: Load) -> None:
         gateway = load(CLIENT_SOCKET_PORT="0", WORKER_SOCKET_PORT="0")["GATEWAY"]
         assert gateway["client_port"] == gateway["worker_port"] == 0
+
+
+class TestAllFaultsAtOnce:
+    """An operator mends them in one go: each has its line, and none is told that another causes."""
+
+    def told(self, load: Load, **given: str) -> list[str]:
+        with pytest.raises(ImproperlyConfigured) as error:
+            load(**given)
+        lines = str(error.value).splitlines()
+        assert all("; " in line for line in lines)
+        assert not any(secret in str(error.value) for secret in (SECRET, JWT, KEY, "hunter2"))
+        return [line.partition(": ")[0] for line in lines]
+
+    @pytest.mark.parametrize(
+        ("given", "names"),
+        [
+            ({"HEARTBEAT": "25s", "DEBUG": "banana"}, ["DEBUG", "HEARTBEAT"]),
+            (
+                {"WORKER_KEYS": "a:,hunter2,c c:d", "SESSION_COOKIE": "gateway_admin_session"},
+                ["WORKER_KEYS", "WORKER_KEYS", "WORKER_KEYS", "SESSION_COOKIE"],
+            ),
+            ({"CLIENT_ORIGIN": "localhost,https://*.com"}, ["CLIENT_ORIGIN"] * 2),
+            (
+                {"LEASE_TTL": "10", "INBOUND_LOW": "64", "DATABASE_URL": "mysql://a/b"},
+                ["LEASE_TTL", "INBOUND_LOW", "DATABASE_URL"],
+            ),
+            ({"WEBHOOKS": "user_online"}, ["API_SERVER_URL", "WEBHOOK_SECRET"]),
+            ({"DATA_DIR": "/dev/null/var", "REDIS_DB": "x"}, ["REDIS_DB", "DATA_DIR"]),
+            # production
+            (
+                {"ENVIRONMENT": "production", "AUTH": "insecure,proxy", "SURFACE": "both"},
+                ["AUTH", "SURFACE", "SECRET_KEY", "AUTH"],
+            ),
+            ({"ENVIRONMENT": "production"}, ["AUTH", "SECRET_KEY"]),
+            (
+                PRODUCTION
+                | {"ALLOWED_HOSTS": "*", "DEMO": "true", "DEBUG": "1", "CLIENT_ORIGIN": "*"},
+                ["CLIENT_ORIGIN", "DEBUG", "DEMO", "ALLOWED_HOSTS"],
+            ),
+            (
+                PRODUCTION
+                | {"WORKER_KEYS": f"a:short,b:{'0' * 40},c:{KEY}", "API_KEYS": f"a:{KEY}"},
+                ["WORKER_KEYS", "WORKER_KEYS", "API_KEYS"],
+            ),
+            (
+                PRODUCTION | {"JWT_SECRETS": f"a:short,b:{'0' * 40}", "SECRET_KEY": "short"},
+                ["JWT_SECRETS", "SECRET_KEY", "JWT_SECRETS"],
+            ),
+        ],
+    )
+    def test_each_is_told(self, load: Load, given: dict[str, str], names: list[str]) -> None:
+        assert self.told(load, **given) == names
+
+    @pytest.mark.parametrize(
+        ("given", "name"),
+        [
+            ({"LEASE_RENEW": "x", "LEASE_TTL": "8"}, "LEASE_RENEW"),
+            ({"INBOUND_HIGH": "1e3", "INBOUND_LOW": "80"}, "INBOUND_HIGH"),
+            ({"REDIS_URL": "localhost", "LAYER_REDIS_URL": "redis://h"}, "REDIS_URL"),
+            ({"API_SERVER_URL": "api", "AUTH": "proxy"}, "API_SERVER_URL"),
+            ({"CLIENT_SOCKET_PORT": "x", "WORKER_SOCKET_PORT": "4000"}, "CLIENT_SOCKET_PORT"),
+            (
+                {"JWT_SECRETS": "a:short", "ENVIRONMENT": "production", "SECRET_KEY": SECRET},
+                "JWT_SECRETS",
+            ),
+            ({"JWT_SECRET": "short", "DEMO": "true"}, "JWT_SECRET"),
+            (PRODUCTION | {"JWT_SECRET": "short"}, "JWT_SECRET"),
+            ({"AUTH": "ldap", "DEMO": "1", "JWT_SECRET": SECRET}, "AUTH"),
+            (PRODUCTION | {"AUTH": "ldap"}, "AUTH"),
+            ({"WEBHOOKS": "user_away", "WEBHOOK_SECRET": SECRET}, "WEBHOOKS"),
+        ],
+    )
+    def test_and_not_what_follows_from_one(
+        self, load: Load, given: dict[str, str], name: str
+    ) -> None:
+        assert self.told(load, **given) == [name]
+
+    def test_lines_of_the_file(self, load: Load, tmp_path: Path) -> None:
+        file = tmp_path / "my.env"
+        file.write_text("HEARTBEAT=x\nDEBUG true\n\nwhat\n")
+        lines = self.told(load, ENV_FILE=str(file))
+        assert lines == ["my.env, line 2", "my.env, line 4", "HEARTBEAT"]
+
+    def test_nothing_is_written_before(self, load: Load, tmp_path: Path) -> None:
+        self.told(load, HEARTBEAT="x", DATA_DIR=str(tmp_path / "new"))
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_every_tunable_reaches_the_gateway(load: Load) -> None:

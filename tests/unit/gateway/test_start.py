@@ -39,6 +39,13 @@ def test_a_wrong_value_is_one_line_and_exit_code_1(command: str) -> None:
     )
 
 
+def test_all_wrong_values_are_told_at_once() -> None:
+    done = manage("serve", CLIENT_SOCKET_PORT="banana", LEASE_TTL="1", AUTH="ldap")
+    assert (done.returncode, done.stdout) == (1, "")
+    names = [line.partition(": ")[0] for line in done.stderr.splitlines()]
+    assert names == ["AUTH", "CLIENT_SOCKET_PORT", "LEASE_TTL"]
+
+
 def test_production_without_collected_files_says_so(tmp_path: Path) -> None:
     script = (
         "import pathlib, django; from django.conf import settings; django.setup();"

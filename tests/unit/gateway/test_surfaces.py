@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
 
 from gateway import views
+from sockets.auth.refused_pages import RefusalLog
 from sockets.types import Shards, Surface
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
@@ -162,6 +164,37 @@ class TestAdmin:
         cookie = response.cookies["gateway_admin_session"]
         assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/admin/", True, "Lax")
         assert client.get("/admin/").status_code == 200
+
+    @pytest.mark.parametrize(
+        ("origin", "said"),
+        [
+            ("https://Admin.example", "set CSRF_TRUSTED_ORIGINS=https://admin.example and"),
+            ("null", "python -m http.server"),
+            ("https://evil.test/<script>", "scheme://host[:port]"),
+        ],
+    )
+    def test_a_foreign_origin_is_told_what_to_set(
+        self,
+        origin: str,
+        said: str,
+        staff: User,
+        monkeypatch: pytest.MonkeyPatch,
+        settings: Any,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """As behind a proxy that ends TLS; in development the answer says it too."""
+        monkeypatch.setattr("sockets.auth.origins._refusals", RefusalLog())
+        scope = {"gateway.surface": PRIVATE}
+        for environment in ("test", "development"):
+            settings.GATEWAY = {**settings.GATEWAY, "environment": environment}
+            client = async_to_sync(AsyncClient(enforce_csrf_checks=True, **scope).post)
+            response = client("/admin/login/", {}, headers={"origin": origin})
+            assert response.status_code == 403
+            text = response.content.decode()
+            assert (said in text) is (environment == "development")
+            assert "<script" not in text
+        told = [line for line in caplog.records if line.name == "sockets.auth.refused_pages"]
+        assert [said in line.getMessage() for line in told] == [True]
 
     def test_changes_need_the_csrf_token(self, client: Client, staff: User) -> None:
         client.force_login(staff)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sockets.conf import Conf
-from sockets.node.lock import AlreadyRunning, NodeLock
+from sockets.node.lock import AlreadyRunning, NodeLock, place_among_workers
 
 HOLD = """
 import sys
@@ -103,3 +103,34 @@ def test_in_redis_mode_the_place_is_the_name(tmp_path: Path) -> None:
         lock_of(tmp_path, node_name="a", **redis).acquire()
     first.release()
     other.release()
+
+
+class TestWorkersOfAnotherServer:
+    """Processes with one set of settings: each has the first name that is free here."""
+
+    def test_each_has_a_name_of_its_own(self, tmp_path: Path) -> None:
+        conf = Conf(data_dir=tmp_path, node_name="web", redis_url="redis://h")
+        places = [place_among_workers(conf) for _ in range(3)]
+        assert [own.node_name for own, _ in places] == ["web", "web~2", "web~3"]
+        places[1][1].release()
+        again, lock = place_among_workers(conf)
+        assert again.node_name == "web~2", "the place of the one that ended"
+        lock.acquire()  # held already: nothing happens
+        with pytest.raises(AlreadyRunning):
+            NodeLock(again).acquire()
+
+    def test_there_is_an_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sockets.node.lock.MOST_WORKERS", 2)
+        conf = Conf(data_dir=tmp_path, node_name="web", redis_url="redis://h")
+        kept = [place_among_workers(conf) for _ in range(2)]
+        with pytest.raises(AlreadyRunning, match="NODE_NAME of its own"):
+            place_among_workers(conf)
+        assert len(kept) == 2
+
+    def test_memory_mode_is_one_process(self, tmp_path: Path) -> None:
+        conf = Conf(data_dir=tmp_path)
+        own, lock = place_among_workers(conf)
+        assert own is conf
+        with pytest.raises(AlreadyRunning, match="memory mode is one process"):
+            place_among_workers(conf)
+        lock.release()

@@ -66,6 +66,28 @@ async def test_callers_at_the_same_time_share_one_start() -> None:
 
 
 @pytest.mark.usefixtures("nothing_runs")
+async def test_a_node_that_is_ended_while_it_starts_lets_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = asyncio.Event()
+
+    async def waits(self: Node) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as frozen:
+        frozen.setattr(Node, "_check", waits)
+        starting = asyncio.ensure_future(ensure_node(client_port=1234))
+        await started.wait()
+        await stop_node()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(5):
+                await starting
+    assert current_node() is None
+    assert (await ensure_node()).ready, "its place is free"
+
+
+@pytest.mark.usefixtures("nothing_runs")
 async def test_a_caller_that_goes_does_not_take_the_start_with_it() -> None:
     calls = [asyncio.ensure_future(ensure_node()) for _ in range(2)]
     await asyncio.sleep(0)

@@ -65,6 +65,9 @@ class NotingAttendance:
     warm: list[float] = field(default_factory=list)
     checks: int = 0
 
+    def taken_for_dead(self) -> None:
+        self.life = ""
+
     async def begin(self, life: str) -> None:
         self.life = life
         self.lives.append(life)

@@ -1,0 +1,93 @@
+"""The admin as staff use it: pages that fit, and what *Disconnect* leaves on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import websockets
+from playwright.async_api import Browser, Page, expect
+
+from tests.acceptance.gateway import wait_for
+from tests.browser.conftest import Site, example, log_in
+
+LIST = "/admin/sockets/session/"
+ROWS = "#result_list tbody tr"
+MOMENT = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0545$")
+LONG_NODE = "a-node-with-a-name-of-64-characters-" + "n" * 28
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("admin")
+    with example(folder, TIME_ZONE="Asia/Kathmandu", NODE_NAME=LONG_NODE) as gateway:
+        yield gateway
+
+
+async def connect(site: Site, stack: AsyncExitStack, *users: str) -> None:
+    """Connect these users; returns when the list has them."""
+    for user in users:
+        await stack.enter_async_context(websockets.connect(site.client_url(user_id=user)))
+    wait_for(lambda: {row["user"] for row in site.rows()} >= set(users), "the rows to be written")
+
+
+async def opened(browser: Browser, site: Site, path: str, width: int, scheme: str) -> Page:
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = await context.new_page()
+    await log_in(page, site, LIST)
+    await page.goto(site.http(path, private=True))
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1024, 768, 390])
+async def test_the_list_is_no_wider_than_the_page(
+    width: int, scheme: str, browser: Browser, site: Site, shots: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        await connect(site, stack, f"long-{width}-{scheme}-" + "w" * 200, f"{width}@{scheme}.test")
+        page = await opened(browser, site, LIST, width, scheme)
+        await page.screenshot(path=shots / f"admin-{width}-{scheme}.png")
+        for part in ("document.documentElement", "document.querySelector('#changelist .results')"):
+            found = await page.evaluate(f"(e => [e.scrollWidth, e.clientWidth])({part})")
+            assert found[0] <= found[1], part
+        moment = page.locator(f"{ROWS} td.field-connected_at").first
+        await expect(moment).to_have_text(MOMENT)
+
+
+async def test_no_row_says_live_after_the_action(browser: Browser, site: Site) -> None:
+    async with AsyncExitStack() as stack:
+        await connect(site, stack, *[f"one-of-fifty-{number}" for number in range(50)])
+        page = await opened(browser, site, f"{LIST}?q=one-of-fifty&state=live", 1280, "light")
+        await expect(page.locator(ROWS)).to_have_count(50)
+        await page.check("#action-toggle")
+        await page.select_option("select[name=action]", "disconnect")
+        await page.click("button[name=index]")
+        told = page.locator(".messagelist")
+        await expect(told).to_contain_text("50 sessions were disconnected.", timeout=20_000)
+        await page.goto(site.http(f"{LIST}?q=one-of-fifty", private=True))
+        states = await page.locator(f"{ROWS} .gateway-badge").all_inner_texts()
+        assert states == ["ended"] * 50
+
+
+async def test_a_sessions_own_page_ends_it(browser: Browser, site: Site, shots: Path) -> None:
+    async with AsyncExitStack() as stack:
+        await connect(site, stack, "to-be-ended")
+        page = await opened(browser, site, f"{LIST}?q=to-be-ended", 1280, "dark")
+        await page.click(f"{ROWS} .field-state a")
+        button = page.get_by_role("button", name="Disconnect")
+        await page.screenshot(path=shots / "admin-session.png")
+        await button.click()
+        told = page.locator(".messagelist")
+        await expect(told).to_contain_text("1 session was disconnected.", timeout=20_000)
+        await expect(page.locator(".gateway-badge")).to_have_text("ended")
+        await expect(button).to_have_count(0)
+        assert "View site" not in await page.locator("#header").inner_text()
+    ended = [line for line in site.log().splitlines() if "disconnected" in line]
+    assert "gateway.audit" in ended[-1] and "'by': 'staff:staff'" in ended[-1]
