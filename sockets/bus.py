@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from sockets.exceptions import GatewayError
-from sockets.hub import Layer
 from sockets.ids import new_id
+from sockets.layers.base import Layer
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
 

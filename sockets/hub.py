@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import partial
-from typing import Any, Protocol
 
 from sockets import metrics
 from sockets.addresses import host_in, neighbourhood
+from sockets.layers.base import Layer
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
@@ -25,29 +25,6 @@ from sockets.types import Kind, Page, Position, SessionInfo
 
 MAX_EARLY = 64
 """Ephemeral frames kept for a session that is still opening."""
-
-
-class Layer(Protocol):
-    """What the gateway needs of a channel layer: Channels' API, sinks, and its state."""
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
-
-    async def group_add_sink(self, group: str, sink: Sink) -> None: ...
-
-    async def group_discard_sink(self, group: str, sink: Sink) -> None: ...
-
-    def send_local(self, group: str, message: dict[str, Any]) -> None:
-        """To the receivers in this process only, whatever the state of the bus."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether messages come from other processes and go to them now."""
-
-    def add_gap_listener(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when messages may have been lost, and all groups are confirmed again."""
-
-    async def close(self) -> None:
-        """Let go of what this loop holds of the layer."""
 
 
 class Stage(IntEnum):

@@ -18,7 +18,7 @@ from sockets.delivery.compose import (
     signal,
 )
 from sockets.exceptions import GatewayUnavailable, InvalidMessage
-from sockets.hub import Layer
+from sockets.layers.base import Layer
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import Presence
 from sockets.streams.base import Appended, NewEntry, Streams

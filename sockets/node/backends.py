@@ -10,7 +10,7 @@ from channels.layers import get_channel_layer
 
 from sockets.conf import Conf
 from sockets.delivery.sync import SyncNotifier
-from sockets.hub import Layer
+from sockets.layers.base import Layer
 from sockets.nodes.base import Nodes
 from sockets.nodes.memory import MemoryNodes
 from sockets.presence.base import Limit, Presence, SyncPresence
