@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from bench.delivery import cpu
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence

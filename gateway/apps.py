@@ -9,7 +9,7 @@ from django.apps import AppConfig
 from django.contrib import admin
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 
-from sockets import audit
+from sockets.base import audit
 from sockets.types import Audit
 
 

@@ -18,9 +18,9 @@ from django.core.asgi import get_asgi_application
 # Before the imports below: they need the apps to be loaded.
 django_application = get_asgi_application()
 
-from sockets import audit, metrics
-from sockets.addresses import client_of
 from sockets.auth.origins import admits, how_to_admit
+from sockets.base import audit, metrics
+from sockets.base.client_address import client_of
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer

@@ -24,8 +24,8 @@ from zoneinfo import available_timezones
 import environ
 
 from gateway.faults import LABEL, LABEL_RULE, Items, Wrong, key, labelled_secret
-from sockets.addresses import Trusted, parse_trusted
 from sockets.auth.origins import is_nowhere, parse_rule
+from sockets.base.client_address import Trusted, parse_trusted
 from sockets.conf import Fault, WrongSettings
 from sockets.redis import SentinelGroup
 

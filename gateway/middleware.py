@@ -21,7 +21,7 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
-from sockets import audit, metrics
+from sockets.base import audit, metrics
 from sockets.http.paths import keep_segments, other_slash
 from sockets.http.problems import of_text, problem
 from sockets.types import Surface

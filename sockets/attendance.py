@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.codes import LOST
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable

@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Any
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayError
-from sockets.ids import new_id
 from sockets.layers.base import Layer
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from sockets.addresses import Trusted
+from sockets.base.client_address import Trusted
 from sockets.types import Surface
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")

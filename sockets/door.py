@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sockets import audit, metrics
-from sockets.addresses import neighbourhood
+from sockets.base import audit, metrics
+from sockets.base.client_address import neighbourhood
+from sockets.base.rate import Bucket, Buckets
 from sockets.conf import Conf
 from sockets.protocol.places import Places
-from sockets.protocol.rate import Bucket, Buckets
 from sockets.types import AtDoor, Audit, Surface
 
 MAX_ADDRESSES: Final = 10_000

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 from django.db import close_old_connections
 from django.dispatch import Signal
 
-from sockets import metrics, signals
+from sockets import signals
+from sockets.base import metrics
 from sockets.codes import LOST, CloseCode
 from sockets.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo

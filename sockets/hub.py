@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import partial
 
-from sockets import metrics
-from sockets.addresses import host_in, neighbourhood
+from sockets.base import metrics
+from sockets.base.client_address import host_in, neighbourhood
 from sockets.layers.base import Layer
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection

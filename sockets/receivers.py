@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.conf import Conf
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
-from sockets import metrics
 from sockets.attendance import Attendance
+from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.control import Control

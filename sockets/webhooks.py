@@ -28,9 +28,9 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from sockets import metrics
-from sockets.fetch import MAX_ANSWER, make_client
-from sockets.ids import new_id
+from sockets.base import metrics
+from sockets.base.http_client import MAX_ANSWER, make_client
+from sockets.base.ids import new_id
 from sockets.signatures import HEADER, sign
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import get_args
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from sockets import api, metrics
+from sockets import api
+from sockets.base import metrics
 from sockets.codes import CloseCode, ErrorCode
 from sockets.protocol import messages
 from sockets.types import Audit

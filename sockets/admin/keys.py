@@ -15,10 +15,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sockets import audit
 from sockets.admin.shown import Tone, badge, shortened
 from sockets.auth.key_rows import NAME, NAME_RULE, end_keys, make_key
 from sockets.auth.scopes import ADMIN, NOTIFY, PRESENCE, TASKS, parse_scopes
+from sockets.base import audit
 from sockets.models import AccessKey
 from sockets.node.node import keys_changed
 from sockets.types import Audit

@@ -23,7 +23,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from sockets.addresses import plain
 from sockets.admin.closing import remember, remembered, wait_until_written
 from sockets.admin.periods import PeriodQuerySet
 from sockets.admin.shown import (
@@ -36,6 +35,7 @@ from sockets.admin.shown import (
     shortened,
     two_lines,
 )
+from sockets.base.client_address import plain
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayError
 from sockets.models import OPEN, Node, Session

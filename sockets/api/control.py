@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from sockets import audit
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user
+from sockets.base import audit
+from sockets.base.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.control import CLOSE_MARGIN
 from sockets.exceptions import InvalidMessage
-from sockets.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
 from sockets.node.core import Addresses, Core
 from sockets.node.node import current_node

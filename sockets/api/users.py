@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.functional import LazyObject
 
 from sockets.api.data import unwrapped
-from sockets.arguments import USER_ID, require_many, require_user_id
+from sockets.base.arguments import USER_ID, require_many, require_user_id
 from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
 

@@ -15,7 +15,7 @@ from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
 from sockets.auth.tokens import Tokens
-from sockets.clock import Now
+from sockets.base.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.protocol.places import Places

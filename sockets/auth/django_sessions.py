@@ -31,7 +31,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
-from sockets.clock import Now
+from sockets.base.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.places import Places

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sockets.addresses import neighbourhood, plain
+from sockets.base.client_address import neighbourhood, plain
+from sockets.base.ids import is_user_id, new_id, parse_ulid
 from sockets.exceptions import BadRequest
-from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.types import Position
 
 SUBPROTOCOL = "gateway.v1"

@@ -20,9 +20,9 @@ import jwt
 import msgspec
 
 from sockets.auth.tokens import TokenKey, token_key
+from sockets.base.http_client import FetchFailed, fetch, make_client
+from sockets.base.rate import Buckets
 from sockets.exceptions import TryAgainLater
-from sockets.fetch import FetchFailed, fetch, make_client
-from sockets.protocol.rate import Buckets
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest, Least
 from django.utils import timezone
 
-from sockets import audit
 from sockets.auth.keys import Key, hash_of, make_secret
 from sockets.auth.scopes import parse_scopes
+from sockets.base import audit
 from sockets.models import AccessKey
 from sockets.types import Audit
 

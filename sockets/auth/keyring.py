@@ -19,15 +19,15 @@ from typing import Final
 
 from django.db import close_old_connections
 
-from sockets import audit
-from sockets.addresses import neighbourhood
 from sockets.auth import key_rows
 from sockets.auth.handshake import Handshake
 from sockets.auth.keys import Key, Use, environment_key, hash_of, id_in
 from sockets.auth.scopes import ADMIN
+from sockets.base import audit
+from sockets.base.client_address import neighbourhood
+from sockets.base.rate import Buckets
 from sockets.conf import Conf
 from sockets.exceptions import Forbidden, TryAgainLater, Unauthorized
-from sockets.protocol.rate import Buckets
 from sockets.types import Audit, Credentials
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ import idna
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from sockets import audit, metrics
 from sockets.auth.handshake import peer_address
 from sockets.auth.refused_pages import RefusalLog, remedy
+from sockets.base import audit, metrics
 from sockets.conf import Conf, get_conf
 from sockets.types import Audit, Surface
 

@@ -30,10 +30,8 @@ from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
 from sockets.auth.tokens import check_info
 from sockets.auth.turns import Turns
-from sockets.clock import Now
-from sockets.conf import Conf
-from sockets.exceptions import TryAgainLater, Unauthorized
-from sockets.fetch import (
+from sockets.base.clock import Now
+from sockets.base.http_client import (
     Answer,
     FetchFailed,
     HungUp,
@@ -43,7 +41,9 @@ from sockets.fetch import (
     fetch,
     make_client,
 )
-from sockets.ids import is_proof_id, user_id_of
+from sockets.base.ids import is_proof_id, user_id_of
+from sockets.conf import Conf
+from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.places import Places
 from sockets.types import Credentials
 

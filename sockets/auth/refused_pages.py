@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final
 
-from sockets.protocol.rate import Bucket, Buckets
+from sockets.base.rate import Bucket, Buckets
 
 logger = logging.getLogger(__name__)
 

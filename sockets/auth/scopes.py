@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sockets.ids import is_pool
+from sockets.base.ids import is_pool
 
 NOTIFY: Final = "notify"
 PRESENCE: Final = "presence"

@@ -18,9 +18,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from sockets.base.ids import MAX_PROOF_ID, is_proof_id, user_id_of
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
-from sockets.ids import MAX_PROOF_ID, is_proof_id, user_id_of
 from sockets.protocol.values import MAX_DEPTH, is_deep, write
 from sockets.types import Credentials
 

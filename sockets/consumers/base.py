@@ -9,8 +9,10 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from sockets import audit, metrics
 from sockets.auth.handshake import SUBPROTOCOL, Handshake, parse, peer_address
+from sockets.base import audit, metrics
+from sockets.base.ids import new_id
+from sockets.base.rate import Bucket
 from sockets.codes import ABNORMAL, CloseCode, ErrorCode
 from sockets.consumers.outbox import PumpOutbox
 from sockets.exceptions import (
@@ -23,14 +25,12 @@ from sockets.exceptions import (
     TryAgainLater,
 )
 from sockets.hub import LocalSession
-from sockets.ids import new_id
 from sockets.node.node import Node, ensure_node
 from sockets.protocol.codec import encode
 from sockets.protocol.connection import Close, Connection, TooFast
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import Error, Limits, Reply
 from sockets.protocol.outbox import Outbox, Write
-from sockets.protocol.rate import Bucket
 from sockets.types import Audit, Credentials, Kind, SessionInfo
 
 logger = logging.getLogger(__name__)

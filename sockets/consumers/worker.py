@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from sockets.arguments import require_user_id
 from sockets.auth import scopes
 from sockets.auth.keyring import authenticate_worker
+from sockets.base.arguments import require_user_id
+from sockets.base.ids import is_pool
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
 from sockets.exceptions import BadFrame, BadRequest, Forbidden, GatewayError
 from sockets.hub import Room
-from sockets.ids import is_pool
 from sockets.layers.fanout import Message
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_worker, encode

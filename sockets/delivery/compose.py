@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from sockets.base.ids import is_user_id, new_id, parse_ulid
 from sockets.exceptions import InvalidMessage, MessageTooLarge
-from sockets.ids import is_user_id, new_id, parse_ulid
 from sockets.protocol.codec import to_json
 from sockets.protocol.messages import MAX_TTL, Body
 from sockets.protocol.values import write

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose
 from sockets.delivery.journal import Journal

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sockets import metrics
-from sockets.arguments import require_user_id, require_user_ids
+from sockets.base import metrics
+from sockets.base.arguments import require_user_id, require_user_ids
 from sockets.conf import Conf
 from sockets.delivery.compose import compose, is_repeated, signal
 from sockets.exceptions import GatewayUnavailable

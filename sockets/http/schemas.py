@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from ninja import Field, Schema
 from pydantic import BeforeValidator, ConfigDict, Strict, StringConstraints
 
-from sockets.ids import user_id_of
+from sockets.base.ids import user_id_of
 from sockets.protocol.messages import MAX_TTL
 from sockets.types import (
     MAX_SHOWN,

@@ -7,9 +7,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from sockets import audit, metrics
 from sockets.auth.keys import Key, Use, environment_key, id_in
 from sockets.auth.scopes import TASKS, may_use
+from sockets.base import audit, metrics
 from sockets.conf import get_conf
 from sockets.exceptions import Forbidden, TooManyRequests
 from sockets.node.node import Node, current_node, ensure_node

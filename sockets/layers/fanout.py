@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from sockets import metrics
+from sockets.base import metrics
 
 _T = TypeVar("_T")
 logger = logging.getLogger(__name__)

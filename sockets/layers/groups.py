@@ -6,7 +6,7 @@ import re
 from hashlib import sha256
 from uuid import UUID
 
-from sockets.arguments import require_user_id
+from sockets.base.arguments import require_user_id
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 

@@ -15,7 +15,7 @@ from typing import Any
 import hiredis
 from redis.exceptions import RedisError
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.redis.links import Links
 
 logger = logging.getLogger(__name__)

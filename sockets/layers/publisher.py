@@ -8,7 +8,7 @@ from typing import Any
 
 import hiredis
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.line import CONNECT_TIMEOUT, Line, pack
 from sockets.redis.links import Links

@@ -9,7 +9,7 @@ from typing import Any
 
 from channels.exceptions import ChannelFull
 
-from sockets import metrics
+from sockets.base import metrics
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from channels_redis.utils import decode_hosts
 from django.core.exceptions import ImproperlyConfigured
 from redis.exceptions import RedisError
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Fanout, Sink
 from sockets.layers.link import Link

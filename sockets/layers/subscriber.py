@@ -9,7 +9,7 @@ from typing import Any
 
 import hiredis
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.layers.line import Line, pack
 from sockets.redis.links import Links
 

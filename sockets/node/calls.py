@@ -12,8 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
-from sockets.ids import new_id
 from sockets.node.core import Core
 from sockets.node.node import Node, current_node
 from sockets.node.remote import remote, remote_core

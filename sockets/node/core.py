@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sockets.base.clock import StoreClock
 from sockets.bus import Bus
-from sockets.clock import StoreClock
 from sockets.conf import Conf
 from sockets.control import Control
 from sockets.delivery import Notifier

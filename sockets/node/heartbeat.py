@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.hub import Hub, LocalSession

@@ -11,10 +11,12 @@ import logging
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from sockets import __version__, metrics
+from sockets import __version__
 from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
+from sockets.base import metrics
+from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
@@ -34,7 +36,6 @@ from sockets.node.renewal import Renewal
 from sockets.node.requests import Requests
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
-from sockets.protocol.rate import Bucket
 from sockets.recorder import Recorder
 from sockets.sessions import Sessions
 from sockets.types import Kind, NodeInfo, SessionInfo

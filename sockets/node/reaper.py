@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from sockets import metrics
 from sockets.attendance import Attendance
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.nodes.base import Nodes
 from sockets.types import NodeInfo

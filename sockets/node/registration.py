@@ -14,11 +14,11 @@ from pathlib import Path
 
 from sockets import __version__
 from sockets.attendance import Attendance
+from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.exceptions import AlreadyRunning
 from sockets.hub import Hub
-from sockets.ids import new_id
 from sockets.node.core import Addresses
 from sockets.nodes.base import Beat, Nodes
 from sockets.types import Kind, NodeInfo

@@ -16,9 +16,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from sockets.base.ids import new_id
 from sockets.conf import Conf, get_conf
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
-from sockets.ids import new_id
 from sockets.node.backends import SyncBackends, sync_backends
 from sockets.node.core import Addresses, Core
 from sockets.node.threads import run_in_thread

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from sockets.clock import steady_time
+from sockets.base.clock import steady_time
 from sockets.nodes.base import Beat
 from sockets.types import Kind, NodeInfo
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sockets.clock import steady_time
+from sockets.base.clock import steady_time
 from sockets.codes import CloseCode
 from sockets.exceptions import Blocked, Refused, SessionLimit, TryAgainLater
 from sockets.presence.base import (

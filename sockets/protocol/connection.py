@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
-from sockets.protocol.rate import Bucket
 
 MAX_BAD_FRAMES = 16
 """Frames in a row that could not be read, until the peer is closed with 4500."""

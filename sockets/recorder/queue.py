@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.types import SessionInfo
 
 

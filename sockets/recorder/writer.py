@@ -12,7 +12,7 @@ from typing import Final
 
 from django.db import Error, connections
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.models import Node
 from sockets.recorder import rows
 from sockets.recorder.queue import Close, Entry, Queue

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
 
-from sockets.addresses import neighbourhood
+from sockets.base.client_address import neighbourhood
 from sockets.door import turned_away
 from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.server.idle import IdleRoom

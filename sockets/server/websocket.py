@@ -17,12 +17,12 @@ from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
 
-from sockets import metrics
+from sockets.base import metrics
+from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write, cut_reason
-from sockets.protocol.rate import Bucket
 from sockets.server.target import date_now, phrase_of
 from sockets.types import Kind, Surface
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from django.db import close_old_connections
 
-from sockets import metrics, signals
+from sockets import signals
+from sockets.base import metrics
 from sockets.delivery import Notifier
 from sockets.exceptions import GatewayUnavailable
 from sockets.receivers import ReceiverPool

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sockets.base.ids import is_pool
 from sockets.exceptions import InvalidMessage
-from sockets.ids import is_pool
 
 MAX_TIMEOUT = 30 * 24 * 3600
 """Seconds that a task may be allowed to be silent."""

@@ -19,8 +19,9 @@ from typing import Any
 
 from msgspec import Raw
 
-from sockets import metrics
-from sockets.arguments import require_user_id
+from sockets.base import metrics
+from sockets.base.arguments import require_user_id
+from sockets.base.ids import new_id
 from sockets.conf import Conf
 from sockets.delivery import encode_json, require_event
 from sockets.exceptions import (
@@ -30,7 +31,6 @@ from sockets.exceptions import (
     TaskIdTaken,
 )
 from sockets.hub import Hub
-from sockets.ids import new_id
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, from_json, to_json
 from sockets.protocol.frames import Frame

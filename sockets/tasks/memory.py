@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sockets import metrics
-from sockets.ids import new_id
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat
 from sockets.tasks.repetition import is_repetition
 from sockets.types import PoolLoad, Task, TaskState

@@ -20,8 +20,8 @@ from typing import Any, Self
 import msgspec
 from redis.asyncio import Redis
 
-from sockets import metrics
-from sockets.ids import new_id
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.redis import Keys, Script, batches, translated
 from sockets.tasks.base import Offer, Seat
 from sockets.types import PoolLoad, Task, TaskState

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.gateway import ROOT, Gateway
 
 RETRY = 0.1

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from sockets.base.ids import new_id
 from sockets.codes import CloseCode
-from sockets.ids import new_id
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import Gateway, running
 from tests.acceptance.peers import Peer, client, http_get, worker

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running
 from tests.acceptance.peers import client, worker
 from tests.scale import scaled

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from sockets.auth.keys import hash_of, make_secret
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import API_KEY, WORKER_KEY, Gateway, running
 from tests.acceptance.peers import Peer, client, http_get, refused, worker

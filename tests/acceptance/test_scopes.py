@@ -11,7 +11,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.protocol.messages import WorkerMessage
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import API_KEY, WORKER_KEY, Gateway, running

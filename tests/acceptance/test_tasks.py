@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.conftest import SHORT
 from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, running
 from tests.acceptance.peers import Peer, client, http_get, worker

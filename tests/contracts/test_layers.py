@@ -30,9 +30,9 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
-from sockets import metrics
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.exceptions import InvalidMessage
-from sockets.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
 from tests.unit.doubles import MovedClock, until

@@ -17,7 +17,7 @@ from channels.layers import channel_layers, get_channel_layer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
 from tests.contracts.test_layers import CAPACITY, LAYERS, Make, arrived, is_silent, soon

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.nodes.base import CLAIM_TTL, Nodes
 from sockets.nodes.memory import MemoryNodes
 from sockets.nodes.redis import NodeCalls, RedisNodes

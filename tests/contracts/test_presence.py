@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from sockets.base.ids import new_id
 from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
-from sockets.ids import new_id
 from sockets.presence.base import MAX_UNSAID, OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.memory import MemoryPresence

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.redis import Keys, connect
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry, Streams
 from sockets.streams.memory import MemoryStreams

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
-from sockets.ids import new_id
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.redis import Keys, connect
 from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords

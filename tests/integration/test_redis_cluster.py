@@ -14,8 +14,8 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit, PartlyRenewed
 from sockets.presence.calls import PresenceCalls

@@ -16,9 +16,9 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from msgpack import unpackb
 from redis.asyncio import Redis
 
-from sockets import metrics
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import SentinelGroup, close, connect, connect_sync
 from tests.acceptance.gateway import wait_for

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect

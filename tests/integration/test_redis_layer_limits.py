@@ -11,9 +11,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from redis.asyncio import Redis
 
-from sockets import metrics
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.layers import publisher as publisher_module
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect, connect_sync

@@ -17,8 +17,8 @@ import pytest
 import uvloop
 from redis import Redis as SyncRedis
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.redis import clients as redis_clients

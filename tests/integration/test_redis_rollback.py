@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from sockets.protocol.recovery import recoverable
 from sockets.redis import Keys, close, connect
 from sockets.streams.base import NewEntry

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from sockets.base.ids import new_id
 from sockets.delivery.compose import batch_keys
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.redis import BATCH, Keys, connect
 from sockets.streams.base import Appended, NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls

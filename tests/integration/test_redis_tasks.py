@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.redis import Keys, Script, close, connect
 from sockets.tasks.base import Offer
 from sockets.tasks.redis import RedisTaskRecords

@@ -12,7 +12,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.gateway import Gateway
 from tests.search.link import reset
 from tests.search.record import Heard

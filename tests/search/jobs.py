@@ -18,7 +18,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 
-from sockets.ids import new_id
+from sockets.base.ids import new_id
 from tests.acceptance.gateway import ROOT, WORKER_KEY
 from tests.search.record import Job, Probe, Question, Record
 from tests.search.senders import Http

@@ -18,6 +18,7 @@ from channels.layers import channel_layers
 from sockets import signals
 from sockets.attendance import Attendance
 from sockets.auth.keyring import KeyRing
+from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.control import Control
@@ -25,7 +26,6 @@ from sockets.delivery import PAGE, Delivery, Notifier
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub, LocalSession, Room
-from sockets.ids import new_id
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer

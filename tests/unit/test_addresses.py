@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.addresses import MAX_HOPS, Address, Trusted, client_of, parse_trusted, plain
+from sockets.base.client_address import MAX_HOPS, Address, Trusted, client_of, parse_trusted, plain
 
 PEER = ("10.0.0.9", 555)
 ONE, TWO = parse_trusted(["1"]), parse_trusted(["2"])

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from sockets import api
 from sockets.api import tasks as tasks_api
+from sockets.base.ids import new_id
 from sockets.conf import Conf
 from sockets.exceptions import (
     Blocked,
@@ -33,7 +34,6 @@ from sockets.exceptions import (
     Revoked,
 )
 from sockets.hub import LocalSession
-from sockets.ids import new_id
 from sockets.node import calls
 from sockets.node import node as node_module
 from sockets.node.node import Node

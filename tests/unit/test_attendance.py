@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sockets.attendance import Attendance
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.node.reaper import Reaper
 from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from gateway.logs import logging_config
-from sockets import audit, metrics
+from sockets.base import audit, metrics
 from sockets.types import Audit
 
 

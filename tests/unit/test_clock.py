@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sockets.clock import StoreClock, steady_time
+from sockets.base.clock import StoreClock, steady_time
 from tests.unit.doubles import NOON, MovedClock
 
 

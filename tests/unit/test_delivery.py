@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.delivery import delivery as delivery_module
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
 from sockets.types import Notification

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.layers.groups import CLIENTS, user_group
 from tests.unit.doubles import (
     House,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.delivery.delivery import PAGE
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import MAX_EARLY, LocalSession

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from sockets import metrics
-from sockets.addresses import neighbourhood
+from sockets.base import metrics
+from sockets.base.client_address import neighbourhood
 from sockets.conf import Conf
 from sockets.door import MAX_ADDRESSES, Door
 from sockets.types import AtDoor, Surface

@@ -12,8 +12,9 @@ import pytest
 from django.dispatch import Signal
 
 from sockets import events as events_module
-from sockets import metrics, signals
 from sockets import receivers as receivers_module
+from sockets import signals
+from sockets.base import metrics
 from sockets.codes import LOST, CloseCode
 from sockets.events import Events, cause_of
 from sockets.receivers import ReceiverPool

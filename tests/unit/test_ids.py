@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ulid import ULID
 
-from sockets.ids import is_pool, is_user_id, new_id, parse_ulid
+from sockets.base.ids import is_pool, is_user_id, new_id, parse_ulid
 
 GOOD = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

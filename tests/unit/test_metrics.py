@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.codes import ABNORMAL, CloseCode
 from sockets.types import Kind
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
 from sockets import receivers as module
+from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.receivers import ReceiverPool, Receivers
 from tests.unit.doubles import until

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, connections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.codes import LOST, CloseCode
 from sockets.models import Node, Session
 from sockets.recorder import Recorder, rows, writer

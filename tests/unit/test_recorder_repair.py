@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import OperationalError
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.codes import LOST
 from sockets.models import Node, Session
 from sockets.recorder import Recorder, rows, writer

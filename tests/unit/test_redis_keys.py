@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from sockets.base.ids import new_id
 from sockets.conf import Conf
-from sockets.ids import new_id
 from sockets.nodes.redis import NodeCalls
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
 from sockets import sessions as sessions_module
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import LocalSession
-from sockets.ids import new_id
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import CLAIM_EVERY, _Claims

@@ -26,11 +26,11 @@ from django.utils.safestring import mark_safe
 from sockets import api
 from sockets.api.users import as_user
 from sockets.auth.tokens import check_token
+from sockets.base.ids import new_id, user_id_of
 from sockets.conf import Conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.exceptions import InvalidMessage
-from sockets.ids import new_id, user_id_of
 from sockets.layers import groups
 from sockets.node.node import Node
 from sockets.types import Notification, Surface

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from sockets import __version__, webhooks
-from sockets.ids import parse_ulid
+from sockets.base.ids import parse_ulid
 from sockets.signatures import verify
 from sockets.webhooks import BATCH, Webhooks, _Batch
 from tests.unit.api_server import (

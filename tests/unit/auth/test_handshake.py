@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.addresses import host_in
 from sockets.auth.handshake import Handshake, parse, peer_address
+from sockets.base.client_address import host_in
+from sockets.base.ids import parse_ulid
 from sockets.exceptions import BadRequest
-from sockets.ids import parse_ulid
 from sockets.types import Position
 from tests.unit.doubles import scope_of
 

@@ -11,10 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from sockets import audit
 from sockets.auth import key_rows
 from sockets.auth.key_rows import end_keys, live_keys, load, make_key, note_used
 from sockets.auth.keys import hash_of, id_in
+from sockets.base import audit
 from sockets.models import AccessKey
 
 pytestmark = pytest.mark.django_db

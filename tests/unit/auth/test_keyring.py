@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 from django.db import OperationalError
 
-from sockets import audit
 from sockets.auth import keyring
 from sockets.auth.handshake import Handshake, parse
 from sockets.auth.keyring import KeyRing, authenticate_worker
 from sockets.auth.keys import Key, Use, hash_of, make_secret
 from sockets.auth.scopes import WORKERS
+from sockets.base import audit
 from sockets.conf import Conf
 from sockets.exceptions import Forbidden, TryAgainLater, Unauthorized
 from sockets.types import Credentials

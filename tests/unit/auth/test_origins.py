@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
 from sockets.auth.origins import (
     MAX_ORIGIN,
     admits,
@@ -18,6 +17,7 @@ from sockets.auth.origins import (
     own_origin,
     parse_rule,
 )
+from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.types import Surface
 from tests.unit.doubles import scope_of

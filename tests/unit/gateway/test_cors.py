@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import AsyncClient
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.types import Surface
 
 PAGE, OTHER = "https://office.example.com", "https://evil.test"

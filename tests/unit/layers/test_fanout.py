@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.layers.fanout import Fanout, Message
 
 

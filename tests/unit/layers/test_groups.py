@@ -9,7 +9,7 @@ from channels.layers import BaseChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.ids import is_user_id
+from sockets.base.ids import is_user_id
 from sockets.layers.groups import CLIENTS, node_group, user_group, worker_group
 
 user_ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=120) | st.from_regex(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from channels.exceptions import ChannelFull
 
-from sockets import metrics
+from sockets.base import metrics
 from sockets.layers import memory
 from sockets.layers.memory import MemoryChannelLayer
 from tests.unit.doubles import MovedClock

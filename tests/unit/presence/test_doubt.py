@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
-from sockets.ids import new_id
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.doubt import CATCH_UP, SILENCE, Doubt

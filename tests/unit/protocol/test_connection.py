@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.protocol.connection import (
     MAX_BAD_FRAMES,
@@ -15,7 +16,6 @@ from sockets.protocol.connection import (
     Connection,
     TooFast,
 )
-from sockets.protocol.rate import Bucket
 from tests.unit.doubles import NOON, connection
 
 HEARTBEAT, PONG, SLOW = 25.0, 10.0, 10.0

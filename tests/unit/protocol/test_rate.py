@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.protocol.rate import Bucket
+from sockets.base.rate import Bucket
 
 
 def test_so_many_at_once_and_so_many_a_second() -> None:

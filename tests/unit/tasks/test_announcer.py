@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sockets import metrics, signals
+from sockets import signals
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.tasks import announcer as announcer_module
 from sockets.types import Task, TaskState

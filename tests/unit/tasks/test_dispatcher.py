@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from sockets import metrics
+from sockets.base import metrics
+from sockets.base.ids import new_id
 from sockets.exceptions import (
     BadFrame,
     GatewayUnavailable,
@@ -20,7 +21,6 @@ from sockets.exceptions import (
     TaskIdTaken,
 )
 from sockets.hub import MAX_EARLY, LocalSession
-from sockets.ids import new_id
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
 from sockets.sessions import worker_name

@@ -12,8 +12,8 @@ import time
 from contextvars import ContextVar
 from typing import Any, Final
 
-from sockets import metrics
-from sockets.protocol.rate import Bucket
+from sockets.base import metrics
+from sockets.base.rate import Bucket
 from sockets.types import Audit
 
 logger = logging.getLogger("gateway.audit")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sockets.base.ids import user_id_of
 from sockets.exceptions import InvalidMessage
-from sockets.ids import user_id_of
 
 USER_ID = (
     "a user id is a string of 1 to 1,024 bytes of UTF-8, an int, a UUID "
