@@ -15,13 +15,13 @@ from sockets.base import audit
 from sockets.base.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
-from sockets.control import CLOSE_MARGIN
 from sockets.exceptions import InvalidMessage
 from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
 from sockets.node.core import Addresses, Core
 from sockets.node.node import current_node
 from sockets.node.remote import remote
 from sockets.presence.revocation import USER, login, token
+from sockets.sessions.control import CLOSE_MARGIN
 from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo, SessionPage, SessionPlace
 
 MAX_LISTED = 10_000

@@ -35,7 +35,7 @@ from sockets.protocol.messages import (
     WorkerWelcome,
 )
 from sockets.protocol.outbox import Write
-from sockets.sessions import worker_name
+from sockets.sessions.lifecycle import worker_name
 from sockets.types import MAX_SHOWN, Credentials, Kind, TaskState, newest
 
 _MAX_NAME = 128

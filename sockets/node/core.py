@@ -11,12 +11,12 @@ from typing import Any, Self
 from sockets.base.clock import StoreClock
 from sockets.bus import Bus
 from sockets.conf import Conf
-from sockets.control import Control
 from sockets.delivery import Notifier
 from sockets.exceptions import GatewayUnavailable
 from sockets.hub import Hub
 from sockets.node.backends import backends
 from sockets.receivers import Receivers
+from sockets.sessions.control import Control
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from sockets import __version__
-from sockets.attendance import Attendance
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
@@ -37,7 +36,8 @@ from sockets.node.requests import Requests
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import Recorder
-from sockets.sessions import Sessions
+from sockets.sessions.lifecycle import Sessions
+from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo, SessionInfo
 from sockets.webhooks import Webhooks
 

@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from sockets.attendance import Attendance
 from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.nodes.base import Nodes
+from sockets.sessions.tracker import Attendance
 from sockets.types import NodeInfo
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sockets import __version__
-from sockets.attendance import Attendance
 from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
@@ -21,6 +20,7 @@ from sockets.exceptions import AlreadyRunning
 from sockets.hub import Hub
 from sockets.node.core import Addresses
 from sockets.nodes.base import Beat, Nodes
+from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo
 
 logger = logging.getLogger(__name__)

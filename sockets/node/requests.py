@@ -12,7 +12,7 @@ from sockets.bus import Bus
 from sockets.hub import Hub
 from sockets.layers.fanout import Message
 from sockets.node.registration import Registration
-from sockets.sessions import Sessions
+from sockets.sessions.lifecycle import Sessions
 
 
 def _stop_this_process() -> None:

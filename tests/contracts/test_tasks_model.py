@@ -18,7 +18,7 @@ from msgspec.json import decode
 
 from sockets.exceptions import NoWorkerAvailable
 from sockets.hub import LocalSession
-from sockets.sessions import worker_name
+from sockets.sessions.lifecycle import worker_name
 from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import Position, Task, TaskState

@@ -16,12 +16,10 @@ import pytest
 from channels.layers import channel_layers
 
 from sockets import signals
-from sockets.attendance import Attendance
 from sockets.auth.keyring import KeyRing
 from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
-from sockets.control import Control
 from sockets.delivery import PAGE, Delivery, Notifier
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
@@ -41,7 +39,9 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
 from sockets.receivers import ReceiverPool
-from sockets.sessions import Sessions
+from sockets.sessions.control import Control
+from sockets.sessions.lifecycle import Sessions
+from sockets.sessions.tracker import Attendance
 from sockets.streams.memory import MemoryStreams
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.base import Seat

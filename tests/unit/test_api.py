@@ -39,7 +39,7 @@ from sockets.node import node as node_module
 from sockets.node.node import Node
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
-from sockets.sessions import worker_name
+from sockets.sessions.lifecycle import worker_name
 from sockets.types import Disconnected, Kind, Notification, PoolLoad, SessionInfo, TaskState
 from tests.unit.doubles import (
     WELCOME,

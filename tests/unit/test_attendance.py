@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sockets.attendance import Attendance
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.reaper import Reaper
@@ -17,6 +16,7 @@ from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence
 from sockets.redis import Keys, close, connect
+from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo, PresenceChange, PresenceState, SessionInfo
 from tests.contracts.test_nodes import begin, node
 from tests.unit.doubles import MovedClock, info, until
@@ -240,7 +240,7 @@ async def test_a_reaper_that_dies_too_is_followed_by_another(cluster: Cluster) -
 async def test_what_could_not_be_told_is_left_for_later(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sockets.attendance.TOLD_TIMEOUT", 0.05)
+    monkeypatch.setattr("sockets.sessions.tracker.TOLD_TIMEOUT", 0.05)
     a, b = await cluster.node("a"), await cluster.node("b")
     await a.arrive(info("42"))
     await cluster.pass_time(LEASE + 1, b=b)
@@ -256,7 +256,7 @@ async def test_what_could_not_be_told_is_left_for_later(
 async def test_a_long_list_is_worked_off_in_batches_under_one_claim(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockets.attendance.BATCH", 4)
+    monkeypatch.setattr("sockets.sessions.tracker.BATCH", 4)
     a, b, c = [await cluster.node(name) for name in "abc"]
     for n in range(10):
         await a.arrive(info(f"u{n}"))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sockets import api
-from sockets.control import Control
 from sockets.delivery.journal import Journal
 from sockets.hub import LocalSession
 from sockets.node.node import Node
+from sockets.sessions.control import Control
 from sockets.types import Outcome, Position, SessionDelivery
 from tests.unit.doubles import (
     WELCOME,
@@ -73,7 +73,7 @@ async def test_each_session_has_its_own_outcome(
 
 async def test_of_a_silent_node_the_lease_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens here: the house's own node does not answer."""
-    monkeypatch.setattr("sockets.control.ASK_TIMEOUT", 0.02)
+    monkeypatch.setattr("sockets.sessions.control.ASK_TIMEOUT", 0.02)
     house = House()
     session = await house.open("42")
     session.info = replace(session.info, acked=Position("e", 3), acked_at=9.0)

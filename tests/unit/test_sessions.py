@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from sockets import sessions as sessions_module
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
@@ -18,7 +17,8 @@ from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.hub import LocalSession
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
-from sockets.sessions import CLAIM_EVERY, _Claims
+from sockets.sessions import lifecycle as sessions_module
+from sockets.sessions.lifecycle import CLAIM_EVERY, _Claims
 from sockets.streams.base import NewEntry
 from sockets.streams.told import Told
 from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
@@ -472,7 +472,7 @@ async def test_what_does_not_close_in_time_is_unconfirmed_and_offline() -> None:
 async def test_a_node_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sockets.control.CLOSE_MARGIN", 0.02)
+    monkeypatch.setattr("sockets.sessions.control.CLOSE_MARGIN", 0.02)
     one = House(close_timeout=0.01)  # nobody hears the node's group
     session = await one.open()
     assert await disconnect(one, "42") == Disconnected(0, 1)

@@ -11,7 +11,7 @@ import pytest
 from sockets.hub import LocalSession
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
-from sockets.sessions import worker_name
+from sockets.sessions.lifecycle import worker_name
 from sockets.types import Task
 from tests.unit.doubles import WELCOME, House, RecordingOutbox, outbox_of, task_signals
 

@@ -23,7 +23,7 @@ from sockets.exceptions import (
 from sockets.hub import MAX_EARLY, LocalSession
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
-from sockets.sessions import worker_name
+from sockets.sessions.lifecycle import worker_name
 from sockets.tasks.base import Seat
 from sockets.types import Kind, PoolLoad, Task, TaskState
 from tests.unit.doubles import (

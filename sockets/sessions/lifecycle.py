@@ -9,11 +9,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
-from sockets.attendance import Attendance
 from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
-from sockets.control import Control
 from sockets.delivery import PAGE, Delivery
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
@@ -22,6 +20,8 @@ from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import Recorder
+from sockets.sessions.control import Control
+from sockets.sessions.tracker import Attendance
 from sockets.streams.base import Streams
 from sockets.streams.told import Told, newest
 from sockets.tasks.base import Seat
