@@ -15,6 +15,7 @@ from sockets.base.ids import new_id
 from sockets.base.rate import Bucket
 from sockets.codes import ABNORMAL, CloseCode, ErrorCode
 from sockets.consumers.outbox import PumpOutbox
+from sockets.delivery.hub import LocalSession
 from sockets.exceptions import (
     BadFrame,
     GatewayError,
@@ -24,7 +25,6 @@ from sockets.exceptions import (
     Refused,
     TryAgainLater,
 )
-from sockets.hub import LocalSession
 from sockets.node.node import Node, ensure_node
 from sockets.protocol.codec import encode
 from sockets.protocol.connection import Close, Connection, TooFast

@@ -12,8 +12,8 @@ from sockets.base.arguments import require_user_id
 from sockets.base.ids import is_pool
 from sockets.codes import ErrorCode
 from sockets.consumers.base import GatewayConsumer
+from sockets.delivery.hub import Room
 from sockets.exceptions import BadFrame, BadRequest, Forbidden, GatewayError
-from sockets.hub import Room
 from sockets.layers.fanout import Message
 from sockets.layers.groups import worker_group
 from sockets.protocol.codec import decode_worker, encode

@@ -16,9 +16,9 @@ from typing import Any
 from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose
-from sockets.delivery.journal import Journal
+from sockets.delivery.delivery_log import Journal
+from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import LocalSession, Room
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame

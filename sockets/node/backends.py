@@ -9,7 +9,7 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from sockets.conf import Conf
-from sockets.delivery.sync import SyncNotifier
+from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.base import Layer
 from sockets.nodes.base import Nodes
 from sockets.nodes.memory import MemoryNodes

@@ -12,8 +12,8 @@ from sockets.base.clock import StoreClock
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.delivery import Notifier
+from sockets.delivery.hub import Hub
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import Hub
 from sockets.node.backends import backends
 from sockets.receivers import Receivers
 from sockets.sessions.control import Control

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from sockets.codes import CloseCode
-from sockets.hub import Hub, LocalSession
+from sockets.delivery.hub import Hub, LocalSession
 from sockets.protocol.codec import encode
 from sockets.protocol.messages import Closing
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
-from sockets.hub import Hub, LocalSession
+from sockets.delivery.hub import Hub, LocalSession
 from sockets.protocol.codec import encode
 from sockets.protocol.connection import Close, SendPing
 from sockets.protocol.messages import Ping

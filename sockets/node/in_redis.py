@@ -10,7 +10,7 @@ from channels.layers import get_channel_layer
 
 from sockets.conf import Conf
 from sockets.delivery.compose import signal
-from sockets.delivery.sync import SyncNotifier
+from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
 from sockets.node.backends import Backends, SyncBackends, session_limit, task_options

@@ -16,8 +16,8 @@ from sockets import __version__
 from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
+from sockets.delivery.hub import Hub
 from sockets.exceptions import AlreadyRunning
-from sockets.hub import Hub
 from sockets.node.core import Addresses
 from sockets.nodes.base import Beat, Nodes
 from sockets.sessions.tracker import Attendance

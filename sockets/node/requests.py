@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sockets.bus import Bus
-from sockets.hub import Hub
+from sockets.delivery.hub import Hub
 from sockets.layers.fanout import Message
 from sockets.node.registration import Registration
 from sockets.sessions.lifecycle import Sessions

@@ -13,9 +13,9 @@ from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery
+from sockets.delivery.hub import Hub, LocalSession, Room, Stage
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
-from sockets.hub import Hub, LocalSession, Room, Stage
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening

@@ -24,13 +24,13 @@ from sockets.base.arguments import require_user_id
 from sockets.base.ids import new_id
 from sockets.conf import Conf
 from sockets.delivery import encode_json, require_event
+from sockets.delivery.hub import Hub
 from sockets.exceptions import (
     GatewayUnavailable,
     InvalidMessage,
     NoWorkerAvailable,
     TaskIdTaken,
 )
-from sockets.hub import Hub
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import encode, from_json, to_json
 from sockets.protocol.frames import Frame

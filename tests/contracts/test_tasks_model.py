@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 from msgspec.json import decode
 
+from sockets.delivery.hub import LocalSession
 from sockets.exceptions import NoWorkerAvailable
-from sockets.hub import LocalSession
 from sockets.sessions.lifecycle import worker_name
 from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords

@@ -21,9 +21,9 @@ from sockets.base.ids import new_id
 from sockets.bus import Bus
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery, Notifier
+from sockets.delivery.hub import Hub, LocalSession, Room
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import Hub, LocalSession, Room
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer

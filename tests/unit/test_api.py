@@ -25,6 +25,7 @@ from sockets import api
 from sockets.api import tasks as tasks_api
 from sockets.base.ids import new_id
 from sockets.conf import Conf
+from sockets.delivery.hub import LocalSession
 from sockets.exceptions import (
     Blocked,
     GatewayUnavailable,
@@ -33,7 +34,6 @@ from sockets.exceptions import (
     NoWorkerAvailable,
     Revoked,
 )
-from sockets.hub import LocalSession
 from sockets.node import calls
 from sockets.node import node as node_module
 from sockets.node.node import Node

@@ -10,8 +10,8 @@ import pytest
 
 from sockets.base import metrics
 from sockets.delivery.delivery import PAGE
+from sockets.delivery.hub import MAX_EARLY, LocalSession
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import MAX_EARLY, LocalSession
 from sockets.layers.groups import user_group
 from sockets.streams.base import NewEntry
 from sockets.types import Position

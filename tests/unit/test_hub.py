@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sockets.delivery.hub import Hub, Room
 from sockets.exceptions import GatewayUnavailable
-from sockets.hub import Hub, Room
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import message_frame
 from sockets.protocol.outbox import Write

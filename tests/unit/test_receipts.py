@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sockets import api
-from sockets.delivery.journal import Journal
-from sockets.hub import LocalSession
+from sockets.delivery.delivery_log import Journal
+from sockets.delivery.hub import LocalSession
 from sockets.node.node import Node
 from sockets.sessions.control import Control
 from sockets.types import Outcome, Position, SessionDelivery

@@ -13,8 +13,8 @@ import pytest
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
+from sockets.delivery.hub import LocalSession
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
-from sockets.hub import LocalSession
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import lifecycle as sessions_module

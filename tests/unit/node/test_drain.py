@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.hub import Hub, LocalSession
+from sockets.delivery.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.drain import drain, spread
 from tests.unit.doubles import WELCOME, local_session, outbox_of, until

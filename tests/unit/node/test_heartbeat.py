@@ -11,7 +11,7 @@ import pytest
 from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
-from sockets.hub import Hub, LocalSession
+from sockets.delivery.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import heartbeat
 from sockets.node.heartbeat import beat, look_at, look_at_all, tick_interval

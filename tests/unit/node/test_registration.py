@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sockets.conf import Conf
+from sockets.delivery.hub import Hub
 from sockets.exceptions import AlreadyRunning, GatewayUnavailable
-from sockets.hub import Hub
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.core import Addresses
 from sockets.node.registration import Registration

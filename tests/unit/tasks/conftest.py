@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockets.hub import LocalSession
+from sockets.delivery.hub import LocalSession
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions.lifecycle import worker_name

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from sockets.base import metrics
 from sockets.base.ids import new_id
+from sockets.delivery.hub import MAX_EARLY, LocalSession
 from sockets.exceptions import (
     BadFrame,
     GatewayUnavailable,
@@ -20,7 +21,6 @@ from sockets.exceptions import (
     NoWorkerAvailable,
     TaskIdTaken,
 )
-from sockets.hub import MAX_EARLY, LocalSession
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
 from sockets.sessions.lifecycle import worker_name
