@@ -8,11 +8,11 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from sockets.cluster.registry import Nodes
+from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.base import Layer
-from sockets.nodes.base import Nodes
-from sockets.nodes.memory import MemoryNodes
 from sockets.presence.base import Limit, Presence, SyncPresence
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.base import Streams, SyncStreams

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.base.clock import StoreClock
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
 from sockets.conf import Conf
 from sockets.delivery import Notifier
 from sockets.delivery.hub import Hub

@@ -8,13 +8,13 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from sockets.cluster.registry_redis import NodeCalls, RedisNodes, warm_sync
 from sockets.conf import Conf
 from sockets.delivery.compose import signal
 from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
 from sockets.node.backends import Backends, SyncBackends, session_limit, task_options
-from sockets.nodes.redis import NodeCalls, RedisNodes, warm_sync
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.redis import Keys, connect, connect_sync, translated

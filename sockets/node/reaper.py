@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sockets.base import metrics
+from sockets.cluster.registry import Nodes
 from sockets.exceptions import GatewayUnavailable
-from sockets.nodes.base import Nodes
 from sockets.sessions.tracker import Attendance
 from sockets.types import NodeInfo
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from sockets import __version__
 from sockets.base.ids import new_id
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
+from sockets.cluster.registry import Beat, Nodes
 from sockets.conf import Conf
 from sockets.delivery.hub import Hub
 from sockets.exceptions import AlreadyRunning
 from sockets.node.core import Addresses
-from sockets.nodes.base import Beat, Nodes
 from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo
 

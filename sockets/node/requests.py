@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
 from sockets.delivery.hub import Hub
 from sockets.layers.fanout import Message
 from sockets.node.registration import Registration

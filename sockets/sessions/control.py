@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
+from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
-from sockets.nodes.base import Nodes
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
 from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo, SessionPlace

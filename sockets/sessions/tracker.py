@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from sockets.base import metrics
+from sockets.cluster.registry import Nodes
 from sockets.codes import LOST
 from sockets.events import Events
 from sockets.exceptions import GatewayUnavailable
-from sockets.nodes.base import Nodes
 from sockets.presence.base import Effects, Fenced, PartlyRenewed, Presence, Registered
 from sockets.presence.doubt import CATCH_UP, SILENCE
 from sockets.types import Kind, NodeInfo, PresenceChange, SessionInfo

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 from redis.asyncio import Redis
 
+from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
-from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence

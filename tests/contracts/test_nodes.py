@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from sockets.base.ids import new_id
-from sockets.nodes.base import CLAIM_TTL, Nodes
-from sockets.nodes.memory import MemoryNodes
-from sockets.nodes.redis import NodeCalls, RedisNodes
+from sockets.cluster.registry import CLAIM_TTL, Nodes
+from sockets.cluster.registry_memory import MemoryNodes
+from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.redis import Keys, connect
 from sockets.types import Kind, NodeInfo
 from tests.unit.doubles import NOON, MovedClock

@@ -15,8 +15,8 @@ from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 
 from sockets.base.ids import new_id
+from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
-from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit, PartlyRenewed
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sockets.nodes.base import CLAIM_TTL
+from sockets.cluster.registry import CLAIM_TTL
 from tests.search import jobs
 from tests.search.acts import Acts
 from tests.search.audience import Tab, Visitor

@@ -18,7 +18,8 @@ from channels.layers import channel_layers
 from sockets import signals
 from sockets.auth.keyring import KeyRing
 from sockets.base.ids import new_id
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
+from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery, Notifier
 from sockets.delivery.hub import Hub, LocalSession, Room
@@ -31,7 +32,6 @@ from sockets.node import node as node_module
 from sockets.node.backends import session_limit
 from sockets.node.node import Node
 from sockets.node.requests import Requests
-from sockets.nodes.memory import MemoryNodes
 from sockets.presence.memory import MemoryPresence
 from sockets.protocol.codec import message_frame
 from sockets.protocol.connection import Connection

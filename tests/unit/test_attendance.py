@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sockets.base.ids import new_id
+from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.reaper import Reaper
-from sockets.nodes.redis import NodeCalls, RedisNodes
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence

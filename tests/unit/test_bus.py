@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.layers.memory import MemoryChannelLayer

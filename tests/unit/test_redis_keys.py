@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from sockets.base.ids import new_id
+from sockets.cluster.registry_redis import NodeCalls
 from sockets.conf import Conf
-from sockets.nodes.redis import NodeCalls
 from sockets.presence.base import Limit
 from sockets.presence.calls import PresenceCalls
 from sockets.redis import Keys

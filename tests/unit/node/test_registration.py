@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from sockets.cluster.registry import Beat
 from sockets.conf import Conf
 from sockets.delivery.hub import Hub
 from sockets.exceptions import AlreadyRunning, GatewayUnavailable
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.core import Addresses
 from sockets.node.registration import Registration
-from sockets.nodes.base import Beat
 from sockets.types import Kind, NodeInfo
 from tests.contracts.test_nodes import node
 from tests.unit.doubles import MovedClock, local_session

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockets.bus import Bus
+from sockets.cluster.bus import Bus
 from sockets.node.requests import Requests
 from tests.unit.doubles import House, until
 

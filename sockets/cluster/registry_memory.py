@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from sockets.base.clock import steady_time
-from sockets.nodes.base import Beat
+from sockets.cluster.registry import Beat
 from sockets.types import Kind, NodeInfo
 
 

@@ -17,7 +17,7 @@ import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from sockets.nodes.base import CLAIM_TTL, Beat
+from sockets.cluster.registry import CLAIM_TTL, Beat
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.types import Kind, NodeInfo
 
