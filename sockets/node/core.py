@@ -13,9 +13,9 @@ from sockets.cluster.bus import Bus
 from sockets.conf import Conf
 from sockets.delivery import Notifier
 from sockets.delivery.hub import Hub
+from sockets.events.receivers import Receivers
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
-from sockets.receivers import Receivers
 from sockets.sessions.control import Control
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher

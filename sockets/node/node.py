@@ -20,7 +20,8 @@ from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
 from sockets.door import Door
-from sockets.events import Events
+from sockets.events.feed import Events
+from sockets.events.webhooks import Webhooks
 from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis
 from sockets.layers.fanout import Message
 from sockets.layers.groups import user_group
@@ -39,7 +40,6 @@ from sockets.recorder import Recorder
 from sockets.sessions.lifecycle import Sessions
 from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo, SessionInfo
-from sockets.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery
 from sockets.delivery.hub import Hub, LocalSession, Room, Stage
-from sockets.events import Events
+from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed

@@ -17,7 +17,7 @@ from functools import partial
 from sockets.base import metrics
 from sockets.cluster.registry import Nodes
 from sockets.codes import LOST
-from sockets.events import Events
+from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, Fenced, PartlyRenewed, Presence, Registered
 from sockets.presence.doubt import CATCH_UP, SILENCE

@@ -12,8 +12,8 @@ from django.db import close_old_connections
 from sockets import signals
 from sockets.base import metrics
 from sockets.delivery import Notifier
+from sockets.events.receivers import ReceiverPool
 from sockets.exceptions import GatewayUnavailable
-from sockets.receivers import ReceiverPool
 from sockets.tasks.base import TaskRecords
 from sockets.types import Task, TaskState
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sockets.webhooks import Webhooks
+from sockets.events.webhooks import Webhooks
 from tests.unit.doubles import until
 
 SECRET = "0123456789abcdef0123456789abcdef"

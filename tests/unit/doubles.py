@@ -23,7 +23,8 @@ from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery, Notifier
 from sockets.delivery.hub import Hub, LocalSession, Room
-from sockets.events import Events
+from sockets.events.feed import Events
+from sockets.events.receivers import ReceiverPool
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
@@ -38,7 +39,6 @@ from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
-from sockets.receivers import ReceiverPool
 from sockets.sessions.control import Control
 from sockets.sessions.lifecycle import Sessions
 from sockets.sessions.tracker import Attendance

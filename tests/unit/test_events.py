@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from django.dispatch import Signal
 
-from sockets import events as events_module
-from sockets import receivers as receivers_module
 from sockets import signals
 from sockets.base import metrics
 from sockets.codes import LOST, CloseCode
-from sockets.events import Events, cause_of
-from sockets.receivers import ReceiverPool
+from sockets.events import feed as events_module
+from sockets.events import receivers as receivers_module
+from sockets.events.feed import Events, cause_of
+from sockets.events.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo
 from tests.unit.doubles import NOON, info, until
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from sockets import receivers as module
 from sockets.base import metrics
 from sockets.conf import Conf
-from sockets.receivers import ReceiverPool, Receivers
+from sockets.events import receivers as module
+from sockets.events.receivers import ReceiverPool, Receivers
 from tests.unit.doubles import until
 
 NAME = "messages"

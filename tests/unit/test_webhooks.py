@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from sockets import __version__, webhooks
+from sockets import __version__
 from sockets.base.ids import parse_ulid
+from sockets.events import webhooks
+from sockets.events.webhooks import BATCH, Webhooks, _Batch
 from sockets.signatures import verify
-from sockets.webhooks import BATCH, Webhooks, _Batch
 from tests.unit.api_server import (
     NEVER,
     SECRET,
@@ -372,7 +373,7 @@ class TestOutage:
     async def test_gone_and_back(
         self, server: ApiServer, make: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sockets.webhooks")
+        caplog.set_level(logging.INFO, "sockets.events.webhooks")
         failed = outcomes("failed")
         await server.stop()
         sender = make(1, queue_size=3)

@@ -464,7 +464,7 @@ async def frames_until(peer: Peer, kind: str) -> AsyncIterator[dict[str, Any]]:
 async def test_where_the_application_takes_no_more_the_client_is_told(
     node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockets.receivers.MAX_OF_USER", 1)
+    monkeypatch.setattr("sockets.events.receivers.MAX_OF_USER", 1)
     release, begun = threading.Event(), list[str]()
 
     def hang(sender: object, event: str, **_: Any) -> None:

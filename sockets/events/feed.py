@@ -24,7 +24,7 @@ from django.dispatch import Signal
 from sockets import signals
 from sockets.base import metrics
 from sockets.codes import LOST, CloseCode
-from sockets.receivers import ReceiverPool
+from sockets.events.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ Done = Callable[[bool], None]
 
 
 class Sender(Protocol):
-    """What is needed of `sockets.webhooks.Webhooks`."""
+    """What is needed of `sockets.events.webhooks.Webhooks`."""
 
     def put(self, event: dict[str, Any], done: Done | None = None) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Tells Django's receivers and the API server what happens."""
