@@ -12,6 +12,7 @@ from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from sockets import __version__
+from sockets.auth.admission import Door
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
@@ -19,7 +20,6 @@ from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf, get_conf
 from sockets.delivery import Delivery
-from sockets.door import Door
 from sockets.events.feed import Events
 from sockets.events.webhooks import Webhooks
 from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis

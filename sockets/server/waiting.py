@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
 
+from sockets.auth.admission import turned_away
 from sockets.base.client_address import neighbourhood
-from sockets.door import turned_away
 from sockets.http.problems import CONTENT_TYPE, problem
 from sockets.server.idle import IdleRoom
 from sockets.server.reactor import reactor

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
+from sockets.auth.admission import MAX_ADDRESSES, Door
 from sockets.base import metrics
 from sockets.base.client_address import neighbourhood
 from sockets.conf import Conf
-from sockets.door import MAX_ADDRESSES, Door
 from sockets.types import AtDoor, Surface
 
 
