@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
+from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
 from sockets.api.given import given
+from sockets.api.remote import remote
 from sockets.api.users import UserId, as_user
 from sockets.base import audit
 from sockets.base.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.exceptions import InvalidMessage
-from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
 from sockets.node.core import Addresses, Core
 from sockets.node.node import current_node
-from sockets.node.remote import remote
 from sockets.presence.revocation import USER, login, token
 from sockets.sessions.control import CLOSE_MARGIN
 from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo, SessionPage, SessionPlace

@@ -11,17 +11,17 @@ from typing import Any
 from django.db import transaction
 from msgspec import Raw
 
+from sockets.api.carry import at_node, call_id, sync_face
 from sockets.api.data import as_data
 from sockets.api.given import given
+from sockets.api.remote import remote
 from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
 from sockets.delivery import compose
 from sockets.exceptions import GatewayError, InvalidMessage
 from sockets.node.backends import SyncBackends
-from sockets.node.calls import at_node, call_id, sync_face
 from sockets.node.core import Core
 from sockets.node.node import current_node
-from sockets.node.remote import remote
 from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
 
 logger = logging.getLogger(__name__)

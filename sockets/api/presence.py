@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 
+from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user, as_users
 from sockets.exceptions import InvalidMessage
 from sockets.node.backends import SyncBackends
-from sockets.node.calls import CALL_TIMEOUT, at_node, sync_face
 from sockets.node.core import Core
 from sockets.types import PresenceAnswer, SessionInfo, UserPresence
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from sockets.api.carry import CALL_TIMEOUT, at_node, call_id, sync_face
 from sockets.api.data import as_data
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user
 from sockets.base.ids import parse_ulid
 from sockets.conf import get_conf
 from sockets.exceptions import InvalidMessage
-from sockets.node.calls import CALL_TIMEOUT, at_node, call_id, sync_face
 from sockets.types import PoolLoad, Task
 
 

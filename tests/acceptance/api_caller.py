@@ -33,9 +33,9 @@ if WAY:
 from django.core.exceptions import SynchronousOnlyOperation  # noqa: E402
 
 from sockets import api  # noqa: E402
+from sockets.api.remote import remote  # noqa: E402
 from sockets.exceptions import NoWorkerAvailable  # noqa: E402
 from sockets.node.core import Core  # noqa: E402
-from sockets.node.remote import remote  # noqa: E402
 from sockets.types import Notification  # noqa: E402
 
 PATIENCE = 60.0

@@ -22,6 +22,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 
 from sockets import api
+from sockets.api import carry as calls
 from sockets.api import tasks as tasks_api
 from sockets.base.ids import new_id
 from sockets.conf import Conf
@@ -34,7 +35,6 @@ from sockets.exceptions import (
     NoWorkerAvailable,
     Revoked,
 )
-from sockets.node import calls
 from sockets.node import node as node_module
 from sockets.node.node import Node
 from sockets.protocol.frames import Frame

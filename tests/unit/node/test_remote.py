@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sockets.api import remote
+from sockets.api.remote import Remote
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable
-from sockets.node import remote
-from sockets.node.remote import Remote
 
 
 def test_a_loop_that_does_not_begin_is_not_waited_for_for_ever(

@@ -12,11 +12,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from sockets.api.remote import remote, remote_core
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
 from sockets.node.core import Core
 from sockets.node.node import Node, current_node
-from sockets.node.remote import remote, remote_core
 from sockets.node.threads import require_fair_loop, runs_a_loop
 
 CALL_TIMEOUT = 5.0
