@@ -28,12 +28,12 @@ from sockets.layers.groups import user_group
 from sockets.node.core import Addresses, Core
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
+from sockets.node.inbox import Requests
 from sockets.node.lock import NodeLock, place_among_workers
 from sockets.node.readiness import PromiseWatch, Readiness
 from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
-from sockets.node.requests import Requests
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import Recorder

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sockets.cluster.bus import Bus
-from sockets.node.requests import Requests
+from sockets.node.inbox import Requests
 from tests.unit.doubles import House, until
 
 
