@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from bench.delivery import cpu
 from sockets.base.ids import new_id
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import BATCH, Keys, close, connect
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Kind, SessionInfo

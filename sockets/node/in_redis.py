@@ -15,8 +15,8 @@ from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
 from sockets.node.backends import Backends, SyncBackends, session_limit, task_options
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, connect, connect_sync, translated
 from sockets.redis import close as close_client
 from sockets.redis.errors import listen_to_failures

@@ -16,7 +16,8 @@ from redis.asyncio import Redis, RedisCluster
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, PartlyRenewed, Registered
-from sockets.presence.calls import (
+from sockets.presence.doubt import Doubt
+from sockets.presence.scripts import (
     BLOCK,
     COUNT,
     END,
@@ -31,7 +32,6 @@ from sockets.presence.calls import (
     PresenceCalls,
     join,
 )
-from sockets.presence.doubt import Doubt
 from sockets.redis import batches, translated
 from sockets.types import (
     Kind,

@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.types import UserPresence
 from tests import postgres

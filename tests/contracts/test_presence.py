@@ -17,10 +17,10 @@ import pytest
 from sockets.base.ids import new_id
 from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
 from sockets.presence.base import MAX_UNSAID, OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.memory import MemoryPresence
 from sockets.presence.redis import RedisPresence
 from sockets.presence.revocation import MAX_REVOKED, REVOKED_TTL, USER, login, token
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, connect
 from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
 from tests.unit.doubles import NOON, MovedClock, info

@@ -18,8 +18,8 @@ from sockets.base.ids import new_id
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Limit, PartlyRenewed
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, connect, connect_sync, scripts
 from sockets.redis.clients import _Node
 from sockets.streams.base import NewEntry

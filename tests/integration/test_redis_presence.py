@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from sockets.base.ids import new_id
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position, PresenceChange, SessionInfo
 from tests.contracts.test_presence import no_warmup

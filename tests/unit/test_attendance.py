@@ -13,8 +13,8 @@ from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.reaper import Reaper
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.redis import RedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo, PresenceChange, PresenceState, SessionInfo

@@ -16,7 +16,7 @@ from sockets.base.ids import new_id
 from sockets.cluster.registry_redis import NodeCalls
 from sockets.conf import Conf
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import StreamCalls

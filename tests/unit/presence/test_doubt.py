@@ -9,9 +9,9 @@ import pytest
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Limit
-from sockets.presence.calls import PresenceCalls
 from sockets.presence.doubt import CATCH_UP, SILENCE, Doubt
 from sockets.presence.redis import RedisPresence
+from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.types import Kind, PresenceState, SessionInfo
 from tests.contracts.test_presence import no_warmup
