@@ -29,6 +29,6 @@ class SocketsConfig(AppConfig):
                 from sockets.layers import redis  # noqa: F401
                 from sockets.node import in_redis  # noqa: F401
             if conf.django_accounts:
-                from sockets import accounts
+                from sockets import django_accounts as accounts
 
                 accounts.connect()

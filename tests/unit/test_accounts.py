@@ -13,7 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest
 
-from sockets import accounts
+from sockets import django_accounts as accounts
 from sockets.exceptions import GatewayUnavailable
 from sockets.types import PresenceAnswer, PresenceState, UserPresence
 
@@ -149,5 +149,5 @@ def test_a_gateway_that_is_away_stops_no_logout(
     monkeypatch.setattr(accounts, "revoke", away)
     user.is_active = False
     user.save()
-    (line,) = [one for one in caplog.records if one.name == "sockets.accounts"]
+    (line,) = [one for one in caplog.records if one.name == "sockets.django_accounts"]
     assert line.levelno == logging.ERROR and f"user {user.pk}" in line.getMessage()
