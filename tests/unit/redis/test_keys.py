@@ -23,7 +23,7 @@ from sockets.streams.redis import StreamCalls
 from sockets.tasks.redis import _PARTS
 from sockets.types import Kind, SessionInfo
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 SETTINGS: dict[str, Any] = {"size": 9, "ttl": 9, "record_ttl": 9, "idempotency_ttl": 9}
 SESSION = new_id()
 OPEN_ENDED = ("task:", "held:", "pool:")
