@@ -95,7 +95,7 @@ class Conf:
     session_cookie: str = "sessionid"  # AUTH=session: the API server's cookie ...
     session_database: str = "default"  # ... an alias of DATABASES: its tables ...
     session_secret: str = field(default="", repr=False)  # ... its SECRET_KEY; "": ours
-    django_accounts: bool = False  # this project's users are the gateway's: sockets/accounts.py
+    django_accounts: bool = False  # their users are ours: sockets/django_accounts.py
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     keys_refresh: float = 10.0  # between two readings of the database's keys

@@ -19,9 +19,9 @@ from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
 from sockets.delivery import compose
 from sockets.exceptions import GatewayError, InvalidMessage
-from sockets.node.backends import SyncBackends
 from sockets.node.core import Core
 from sockets.node.node import current_node
+from sockets.node.state import SyncBackends
 from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
 
 logger = logging.getLogger(__name__)

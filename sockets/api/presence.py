@@ -11,8 +11,8 @@ from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user, as_users
 from sockets.exceptions import InvalidMessage
-from sockets.node.backends import SyncBackends
 from sockets.node.core import Core
+from sockets.node.state import SyncBackends
 from sockets.types import PresenceAnswer, SessionInfo, UserPresence
 
 MAX_ASKED = 10_000

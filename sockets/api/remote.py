@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 from sockets.base.ids import new_id
 from sockets.conf import Conf, get_conf
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
-from sockets.node.backends import SyncBackends, sync_backends
+from sockets.node.backends import sync_backends
 from sockets.node.core import Addresses, Core
+from sockets.node.state import SyncBackends
 from sockets.node.threads import run_in_thread
 
 T = TypeVar("T")

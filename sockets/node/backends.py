@@ -1,72 +1,17 @@
-"""The state store that the settings choose, and what is made of it."""
+"""The state store that the settings choose."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from channels.layers import get_channel_layer
 
-from sockets.cluster.registry import Nodes
 from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
-from sockets.delivery.notifier_sync import SyncNotifier
-from sockets.layers.base import Layer
-from sockets.presence.base import Limit, Presence, SyncPresence
+from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.memory import MemoryPresence
-from sockets.streams.base import Streams, SyncStreams
 from sockets.streams.memory import MemoryStreams
-from sockets.tasks.base import TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
-from sockets.types import Promises, Shards
-
-
-async def _nothing() -> None:
-    """There is nothing to close."""
-
-
-def _never(listener: Callable[[], None]) -> None:
-    """No call fails here."""
-
-
-async def _one_shard() -> Shards:
-    """This process is the store."""
-    return Shards()
-
-
-async def _no_promises() -> Promises:
-    """Nobody can set it up wrongly."""
-    return Promises()
-
-
-@dataclass(frozen=True, slots=True)
-class Backends:
-    """The state of the gateway, for one event loop.
-
-    `shards`: tries whether the store does its work. `promises`: looks at whether it is set up for
-    what the gateway promises. Both raise GatewayUnavailable. `close`: to be called at the end, on
-    the same loop. `listen_to_failures`: has a bound method called when a call has failed.
-    """
-
-    layer: Layer
-    streams: Streams
-    presence: Presence
-    nodes: Nodes
-    tasks: TaskRecords
-    shards: Callable[[], Awaitable[Shards]] = _one_shard
-    promises: Callable[[], Awaitable[Promises]] = _no_promises
-    listen_to_failures: Callable[[Callable[[], None]], None] = _never
-    close: Callable[[], Awaitable[None]] = _nothing
-
-
-@dataclass(frozen=True, slots=True)
-class SyncBackends:
-    """The state of the gateway for threads of any process; only Redis mode has it."""
-
-    notifier: SyncNotifier
-    streams: SyncStreams
-    presence: SyncPresence
 
 
 def backends(conf: Conf) -> Backends:
@@ -102,19 +47,3 @@ def sync_backends(conf: Conf) -> SyncBackends:
     from sockets.node.in_redis import redis_sync_backends
 
     return redis_sync_backends(conf)
-
-
-def session_limit(conf: Conf) -> Limit:
-    """How many sessions a user may have. A node that lives renews every LEASE_RENEW."""
-    fresh = conf.lease_ttl - 1.5 * conf.lease_renew
-    return Limit(conf.sessions_per_user, conf.oldest_goes, fresh)
-
-
-def task_options(conf: Conf) -> dict[str, Any]:
-    """What both backends of task records take."""
-    return {
-        "offer_ttl": 2 * conf.task_accept_timeout,
-        "grace": conf.task_grace,
-        "keep": conf.task_keep,
-        "history": conf.task_history,
-    }

@@ -14,7 +14,7 @@ from sockets.delivery.compose import signal
 from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire
-from sockets.node.backends import Backends, SyncBackends, session_limit, task_options
+from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, connect, connect_sync, translated

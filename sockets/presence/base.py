@@ -1,7 +1,7 @@
 """What a presence backend promises; `tests/contracts/test_presence*.py` hold each one to it.
 
 A session is present while its lease runs. Nothing here closes a socket: what must be closed is
-said, and `sockets/sessions.py` has it done. Time is the backend's own.
+said, and `sockets/sessions/lifecycle.py` has it done. Time is the backend's own.
 
 A user is online from the first session on, in grace when the last one has left, offline when the
 grace is over or the last lease ran out. The two ends of that are decided here, once for all nodes,

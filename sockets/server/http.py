@@ -7,15 +7,13 @@ import logging
 import socket
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daphne.http_protocol import WebRequest
 
+from sockets.server.host import Host
 from sockets.server.target import date_now, phrase_of
 from sockets.types import AtDoor
-
-if TYPE_CHECKING:
-    from sockets.server.daphne import GatewayServer
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ class GatewayRequest(WebRequest):
     and buffers any response in memory. Here bodies stay in memory, up to their limit.
     """
 
-    server: GatewayServer
+    server: Host
     channel: Any
     limit = 0  # bytes of its body
     _received = 0

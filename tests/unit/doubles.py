@@ -30,9 +30,9 @@ from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
-from sockets.node.backends import session_limit
 from sockets.node.inbox import Requests
 from sockets.node.node import Node
+from sockets.node.state import session_limit
 from sockets.presence.memory import MemoryPresence
 from sockets.protocol.codec import message_frame
 from sockets.protocol.connection import Connection

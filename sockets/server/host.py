@@ -1,0 +1,20 @@
+"""What requests and connections need of the server that they belong to."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sockets.conf import Conf
+from sockets.types import Surface
+
+
+class Host(Protocol):
+    """The server, as its requests see it."""
+
+    conf: Conf
+
+    def surface_of(self, transport: Any) -> Surface:
+        """By which side the connection of this transport came in."""
+
+    def body_limit(self, surface: Surface, path: str) -> int:
+        """Bytes that the body of a request for this path may have."""

@@ -1,0 +1,87 @@
+"""The house: what stands at its top, and that no imports go in a circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from re import findall
+
+import pytest
+
+from tests.acceptance.gateway import ROOT
+
+SOCKETS = ROOT / "sockets"
+
+USED_FROM_OUTSIDE = {
+    *("api", "auth", "codes", "conf", "exceptions", "signals", "signatures", "types"),
+    *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
+}
+LOOKED_FOR_BY_DJANGO = {
+    *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models", "static"),
+}
+ROOMS = {
+    *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
+    *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
+}
+
+
+def modules() -> dict[str, Path]:
+    files = {file for file in SOCKETS.rglob("*.py") if "migrations" not in file.parts}
+    named = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    return {name.removesuffix(".__init__"): file for name, file in named.items()}
+
+
+def imports(file: Path, known: set[str]) -> set[str]:
+    """The modules of `known` that this one imports anywhere, for types too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    known = modules()
+    names = set(known)
+    # A package's own `__init__` gathers what is inside; nothing inside imports the package itself.
+    graph = {
+        name: {one for one in imports(file, names) if not name.startswith(f"{one}.")} - {name}
+        for name, file in known.items()
+    }
+    assert len(graph) > 150
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"in a circle: {' -> '.join(error.args[1])}")
+
+
+def test_what_stands_at_the_top() -> None:
+    """What users import, what Django looks for, and rooms; nothing else."""
+    top = {path.stem for path in SOCKETS.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert top - {"__init__", "__pycache__"} == USED_FROM_OUTSIDE | LOOKED_FOR_BY_DJANGO | ROOMS
+
+
+def documented() -> list[str]:
+    """`sockets.a.b` as the pages for users name it, in code and in text."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/reference/*.md")]
+    text = "".join(page.read_text() for page in pages if page.name != "CHANGELOG.md")
+    return sorted(set(findall(r"\bsockets\.[a-z_]+(?:\.\w+)*", text)))
+
+
+@pytest.mark.parametrize("path", documented())
+def test_what_the_pages_import_is_there(path: str) -> None:
+    module, name = path, ""
+    while True:
+        try:
+            found = import_module(module)
+            break
+        except ModuleNotFoundError:
+            module, _, last = module.rpartition(".")
+            name = f"{last}.{name}".rstrip(".")
+            assert module, f"{path} is not there"
+    for part in filter(None, name.split(".")):
+        found = getattr(found, part)
