@@ -19,7 +19,8 @@ USED_FROM_OUTSIDE = {
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
-    *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models", "static"),
+    *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models"),
+    *("static", "templates"),
 }
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
