@@ -91,8 +91,8 @@ class WorkerConsumer(GatewayConsumer):
         for frame in early:  # a task was offered before the welcome was out
             self.outbox.write(frame)
 
-    def decode(self, text: str) -> WorkerMessage:
-        return decode_worker(text)
+    def decode(self, text: str, *, explained: bool = True) -> WorkerMessage:
+        return decode_worker(text, explained=explained)
 
     async def handle(self, message: WorkerMessage) -> None:
         match message:

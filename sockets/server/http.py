@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,25 @@ BodyLimit = Callable[[Any, str], int]
 """(surface, path) -> bytes that a request's body may have."""
 
 
+class BodyMemory:
+    """Bytes of bodies that one port holds at once, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def take(self, size: int) -> bool:
+        """Whether there is space for so many more."""
+        if self.held + size > self._most:
+            return False
+        self.held += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """So many are held no more."""
+        self.held -= size
+
+
 class GatewayRequest(WebRequest):
     """One HTTP request.
 
@@ -34,6 +54,7 @@ class GatewayRequest(WebRequest):
     channel: Any
     limit = 0  # bytes of its body
     _received = 0
+    _held = 0  # bytes of BodyMemory
     _writable: asyncio.Future[None] | None = None
 
     # --- request
@@ -53,10 +74,27 @@ class GatewayRequest(WebRequest):
         self._received += len(data)
         if self._received > self.limit:  # chunked: the length was not declared
             self._refuse()
+        elif not self._memory.take(len(data)):
+            text = "There are too many bodies on their way at once: come back later."
+            self._let_go()
+            self.channel.refuse(503, text, AtDoor.BODY_MEMORY)
         else:
+            self._held += len(data)
             super().handleContentChunk(data)
 
+    @cached_property
+    def _memory(self) -> BodyMemory:
+        memory: BodyMemory = self.server.bodies[self.server.surface_of(self.channel.transport)]
+        return memory
+
+    def _let_go(self) -> None:
+        """Of the body, which nobody reads any more."""
+        if self._held:
+            self._memory.give_back(self._held)
+            self._held = 0
+
     def _refuse(self) -> None:
+        self._let_go()
         text = f"The body is larger than {self.limit} bytes."
         self.channel.refuse(413, text, AtDoor.BODY)
 
@@ -69,6 +107,7 @@ class GatewayRequest(WebRequest):
 
     def connectionLost(self, reason: Any) -> None:
         self.resumeProducing()
+        self._let_go()
         super().connectionLost(reason)
 
     # --- response: a push producer towards Twisted, so that we hear of a full buffer
@@ -95,6 +134,7 @@ class GatewayRequest(WebRequest):
     def finish(self) -> None:
         if self.producer is not None:
             self.unregisterProducer()
+        self._let_go()
         super().finish()
 
     def pauseProducing(self) -> None:
