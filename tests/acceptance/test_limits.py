@@ -295,7 +295,9 @@ def test_who_opens_too_many_cuts_its_own(tmp_path: Path) -> None:
 def test_the_bodies_of_all_connections_have_a_bound(tmp_path: Path) -> None:
     """Nobody needs a key to send one, and each is held in memory."""
     with running(tmp_path / "data", **SHORT, BODY_MEMORY="100000") as gateway:
-        head = b"POST /api/v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+        head = (
+            b"POST /api/v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+        )
         address = ("127.0.0.1", gateway.worker_port)
         with (
             socket.create_connection(address) as first,
