@@ -24,7 +24,7 @@ from sockets.base.client_address import client_of
 from sockets.conf import get_conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
-from sockets.http.problems import CONTENT_TYPE, problem
+from sockets.http.problem import CONTENT_TYPE, problem
 from sockets.node.node import Node, ensure_node, stop_node
 from sockets.types import Audit, Surface
 

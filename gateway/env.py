@@ -14,8 +14,9 @@ A variable that is set but empty counts as unset.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from io import StringIO
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
@@ -23,6 +24,7 @@ from zoneinfo import available_timezones
 
 import environ
 
+from gateway import dotenv
 from gateway.faults import LABEL, LABEL_RULE, Items, Wrong, key, labelled_secret
 from sockets.auth.origins import is_nowhere, parse_rule
 from sockets.base.client_address import Trusted, parse_trusted
@@ -31,7 +33,6 @@ from sockets.redis import SentinelGroup
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
-_LINE = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 _SHOWN = 200  # characters of a wrong value
 
@@ -76,17 +77,21 @@ class Env:
         self.wrong: set[str] = set()
         self._faults: list[Fault] = []
         if file is not None:
-            lines = Items()
-            for line in _wrong_lines(file):
-                with lines.each():
-                    raise line
+            faults = Items()
+            assignments: list[str] = []
+            for line in dotenv.lines(_text_of(file)):
+                with faults.each():
+                    if isinstance(line, dotenv.WrongLine):
+                        raise Wrong(f"{file.name}, line {line.number}", line.fault, line.remedy)
+                    quote = '"' if line.escaped else "'"
+                    assignments.append(f"{line.name}={quote}{line.value}{quote}")
             try:
-                lines.refuse()
+                faults.refuse()
             except WrongSettings as error:
                 if not patient:
                     raise
                 self.note(*error.faults)
-            Source.read_env(file, encoding="utf-8-sig")
+            Source.read_env(StringIO("\n".join(assignments)))
         self._values: Mapping[str, str] = Source.ENVIRON
         self.names: set[str] = set()
 
@@ -402,17 +407,13 @@ def hosts_of(*urls: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _wrong_lines(file: Path) -> Iterator[Wrong]:
-    """Lines that django-environ would skip in silence. Raises Wrong for a file that cannot be read:
-    without it whatever it sets would be told as missing."""
+def _text_of(file: Path) -> str:
+    """Raises Wrong for a file that cannot be read: without it whatever it sets would be told as
+    missing."""
     try:
-        content = file.read_text("utf-8-sig")
+        return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Wrong(str(file), f"it cannot be read ({type(error).__name__})", "mend it") from error
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line.strip() and not line.startswith("#") and _LINE.match(line) is None:
-            name = f"{file.name}, line {number}"
-            yield Wrong(name, "it is neither NAME=value nor a comment", "mend it")
 
 
 def _split(name: str, value: str, schemes: tuple[str, ...], *, user: bool = False) -> SplitResult:

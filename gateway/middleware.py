@@ -23,7 +23,8 @@ from servestatic.middleware import ServeStaticMiddleware
 
 from sockets.base import audit, metrics
 from sockets.http.paths import keep_segments, other_slash
-from sockets.http.problems import of_text, problem
+from sockets.http.problem import problem
+from sockets.http.problems import of_text
 from sockets.types import Surface
 
 # A middleware is called in the way of what it wraps: both give a response or promise one.

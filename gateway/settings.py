@@ -192,6 +192,7 @@ GATEWAY: dict[str, Any] = {
     "node_connect_rate": _env.seconds("NODE_CONNECT_RATE", _default.node_connect_rate, minimum=0),
     "node_connect_burst": _env.integer("NODE_CONNECT_BURST", _default.node_connect_burst),
     "handshake_timeout": _env.seconds("HANDSHAKE_TIMEOUT", _default.handshake_timeout),
+    "body_memory": _env.size("BODY_MEMORY", _default.body_memory),
     "max_pending": _env.integer("MAX_PENDING", _default.max_pending),
     "max_idle": _env.integer("MAX_IDLE", _default.max_idle, minimum=0),
     "keep_alive": _env.seconds("KEEP_ALIVE", _default.keep_alive, minimum=1),

@@ -129,6 +129,7 @@ class Conf:
     node_connect_rate: float = 1_000.0  # ... and of a node
     node_connect_burst: int = 5_000
     handshake_timeout: float = 10.0  # from the first byte to the end of a request's head
+    body_memory: int = 268_435_456  # bytes of bodies that a port holds at once
     max_pending: int = 1_000  # connections of a node whose request is not here yet
     max_idle: int = 1_000  # HTTP connections of a port, kept without a request; 0: any number
     keep_alive: float = 90.0  # that an HTTP connection is kept without a request

@@ -130,7 +130,7 @@ def _group_changed(
 
 
 def _members(of: Group | Permission) -> list[Any]:
-    return list(of.user_set.values_list("pk", flat=True))
+    return list(of.user_set.order_by("pk").values_list("pk", flat=True))
 
 
 def _revoke_all(users: Iterable[Any], **what: str) -> None:

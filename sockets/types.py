@@ -390,6 +390,7 @@ class AtDoor(StrEnum):
     CROWDED = "crowded"
     HEADER = "header"
     BODY = "body"
+    BODY_MEMORY = "body_memory"
     MALFORMED = "malformed"
     IDLE = "idle"
     FILES = "files"

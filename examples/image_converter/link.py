@@ -32,8 +32,15 @@ RETRY_REPLY = 1.0
 _PROGRESS = "progress:"
 
 
+_DISCONNECTED = 4504  # by an operator, or by the application
+
+
 class Rejected(Exception):
     """The gateway does not want this worker: coming back would not help."""
+
+
+class Disconnected(Rejected):
+    """Somebody wanted this worker to go."""
 
 
 class Hands(Protocol):
@@ -146,7 +153,8 @@ class WorkerLink:
         except ConnectionClosed as error:
             code, text = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "")
             if 4500 <= code < 5000:
-                raise Rejected(f"the gateway closed with {code}: {text}") from None
+                kind = Disconnected if code == _DISCONNECTED else Rejected
+                raise kind(f"the gateway closed with {code}: {text}") from None
             return f"closed with {code} {text}".strip()
         except (OSError, TimeoutError, WebSocketException) as error:
             return str(error) or type(error).__name__

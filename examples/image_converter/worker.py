@@ -15,7 +15,7 @@ import socket
 import sys
 from pathlib import Path
 
-from examples.image_converter.link import Rejected, WorkerLink
+from examples.image_converter.link import Disconnected, Rejected, WorkerLink
 from examples.image_converter.workshop import POOL, Workshop
 
 log = logging.getLogger("examples.image_converter.worker")
@@ -102,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         asyncio.run(_main(args, key))
     except Rejected as error:
-        print(f"error: {error}; check WORKER_KEY and --url", file=sys.stderr)
+        hint = "" if isinstance(error, Disconnected) else "; check WORKER_KEY and --url"
+        print(f"error: {error}{hint}", file=sys.stderr)
         return 1
     return 0
 

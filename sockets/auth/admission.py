@@ -34,6 +34,7 @@ _REASONS: Final = {
     AtDoor.CROWDED: "too many connections without a request",
     AtDoor.HEADER: "the request's head is too large",
     AtDoor.BODY: "the request's body is too large",
+    AtDoor.BODY_MEMORY: "too many bodies at once",
     AtDoor.MALFORMED: "the request cannot be read",
     AtDoor.IDLE: "too many connections are kept without a request",
     AtDoor.FILES: "the process has no more open files for this port",

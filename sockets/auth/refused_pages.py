@@ -70,7 +70,11 @@ class RefusalLog:
         """Write the line, or count it. Any thread."""
         now = time.monotonic()
         with self._lock:
-            if self._each.take(line, now) or not self._all.take(now):
+            if self._each.take(line, now):
+                self._left_out += 1
+                return
+            if not self._all.take(now):
+                self._each.give_back(line)  # its turn comes when there is space for it
                 self._left_out += 1
                 return
             left_out, self._left_out = self._left_out, 0

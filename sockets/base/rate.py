@@ -56,3 +56,8 @@ class Buckets:
         else:
             self._buckets.move_to_end(key)
         return 0.0 if bucket.take(now) else max(bucket.wait(), 1e-3)
+
+    def give_back(self, key: Hashable) -> None:
+        """What the token was for did not come to be."""
+        if (bucket := self._buckets.get(key)) is not None:
+            bucket.charge(-1)

@@ -38,8 +38,13 @@ logger = logging.getLogger(__name__)
 FRAMES_PER_TURN = 4
 """Frames of one socket handled before the other sockets get their turn."""
 
-CHARGED_SIZE = 16_384
-"""Characters of a frame that is JSON and no message for which it counts as one frame more."""
+CHARGED_SIZE = 2_048
+"""Characters of a frame that is JSON and no message for which it counts as one frame more: to find
+its `ref` takes as long as to handle some small ones."""
+
+READ_TWICE = 16_384
+"""Characters of a frame that came too fast and is still looked through for its `ref` where it is no
+message. Messages of any size are answered with theirs."""
 
 
 class PeerGone(Exception):
@@ -118,7 +123,7 @@ class GatewayConsumer(AsyncConsumer):
         """Make the session known, and write its `welcome`. Raises GatewayError."""
         raise NotImplementedError
 
-    def decode(self, text: str) -> Any:
+    def decode(self, text: str, *, explained: bool = True) -> Any:
         """One frame as a struct of `protocol.messages`. Raises BadFrame."""
         raise NotImplementedError
 
@@ -283,14 +288,11 @@ class GatewayConsumer(AsyncConsumer):
 
     async def _reply_too_fast(self, text: str | None, seconds: float) -> None:
         """What it was is read for its `ref` only: somebody may wait for the answer."""
-        ref = None
-        if (
-            len(text or "") <= CHARGED_SIZE
-        ):  # to read a large one is what must not be done too often
-            try:
-                ref = getattr(self.decode(text or ""), "ref", None)
-            except BadFrame as unread:
-                ref = unread.ref
+        text = text or ""
+        try:
+            ref = getattr(self.decode(text, explained=len(text) <= READ_TWICE), "ref", None)
+        except BadFrame as unread:
+            ref = unread.ref
         said = f"too many messages: wait {max(seconds, 0.1):.1f} s, then send this again"
         error = Error(ErrorCode.RATE_LIMITED, said)
         known = ref if isinstance(ref, str | int) else None

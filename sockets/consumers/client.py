@@ -84,8 +84,8 @@ class ClientConsumer(GatewayConsumer):
         )
         node.delivery.begin(opened.room, session, encode(welcome), opened.opening, opened.page)
 
-    def decode(self, text: str) -> ClientMessage:
-        return decode_client(text)
+    def decode(self, text: str, *, explained: bool = True) -> ClientMessage:
+        return decode_client(text, explained=explained)
 
     async def handle(self, message: ClientMessage) -> None:
         match message:

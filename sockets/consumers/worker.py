@@ -84,8 +84,8 @@ class WorkerConsumer(GatewayConsumer):
         )
         session.welcome(encode(welcome))  # a task may have been offered before it was out
 
-    def decode(self, text: str) -> WorkerMessage:
-        return decode_worker(text)
+    def decode(self, text: str, *, explained: bool = True) -> WorkerMessage:
+        return decode_worker(text, explained=explained)
 
     async def handle(self, message: WorkerMessage) -> None:
         match message:

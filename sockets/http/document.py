@@ -14,7 +14,7 @@ from ninja.openapi.schema import REF_TEMPLATE
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from sockets.http.problems import CONTENT_TYPE
+from sockets.http.problem import CONTENT_TYPE
 from sockets.http.security import ApiKey
 
 SERVERS: Final = [{"url": "/", "description": "The private port, which this document comes from."}]

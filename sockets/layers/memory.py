@@ -64,6 +64,7 @@ class MemoryChannelLayer(BaseChannelLayer):
         """Raises ChannelFull when `capacity` messages wait, TypeError for a bad name or message."""
         require_dict(message)
         self.require_valid_channel_name(channel)
+        require_deliverable(message)
         message = copy_of(message)  # now: what is wrong with it is the sender's to hear
         await self._at_home(lambda: self._queues.put(channel, message))
 

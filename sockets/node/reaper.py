@@ -56,6 +56,8 @@ class Reaper:
         """Everything that can be claimed now; returns how many nodes that were."""
         if self._attendance.out_of_touch or self._attendance.just_back:
             return 0
+        if not self._attendance.life:
+            return 0  # between two lives nobody can judge
         count = 0
         while (dead := await self._nodes.claim(self._attendance.life)) is not None:
             count += 1

@@ -187,7 +187,8 @@ class Registration:
             if self._began:
                 self._began = False
                 await self._nodes.beat(self.describe("stopped"), begin=False, silent=0.0)
-                await self._nodes.leave(self.life)
+                for life in (self.life, *(former for former, _ in self._former)):
+                    await self._nodes.leave(life)
 
     def describe(self, state: str | None = None) -> NodeInfo:
         """What the others see."""

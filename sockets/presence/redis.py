@@ -8,8 +8,9 @@ replaced is fenced.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis, RedisCluster
@@ -50,11 +51,17 @@ class RedisPresence:
     """
 
     def __init__(
-        self, client: Redis, calls: PresenceCalls, *, warm: Callable[[], Awaitable[float]]
+        self,
+        client: Redis,
+        calls: PresenceCalls,
+        *,
+        warm: Callable[[], Awaitable[float]],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._calls = calls
         self._warm = warm
+        self._steady = steady
         self._doubt: Doubt | None = None
 
     def believe(self, doubt: Doubt) -> None:
@@ -138,13 +145,31 @@ class RedisPresence:
         settled: dict[str, Effects] = {}
         for some in batches(list(dict.fromkeys(users))):
             calls = [self._calls.settle(kind, user, by, warm, dead, until) for user in some]
+            began = self._steady()
             answers = await SETTLE.run_each(self._client, calls)
+            if self._steady() - began < self._calls.patience:
+                await self._settle_again(answers, some, by, kind, warm, dead)
             with translated(writes=True):
                 _raise_if_all_failed(answers)
             for user, answer in zip(some, answers, strict=True):
                 if not isinstance(answer, Exception):
                     settled[user] = self._calls.effects(kind, user, answer)
         return settled
+
+    async def _settle_again(
+        self, answers: list[Any], users: Sequence[str], by: str, kind: Kind, warm: float, dead: str
+    ) -> None:
+        """Ask once more where the answer was quick and says that it came too late: then the clock
+        of that shard of a Cluster is ahead of the one that the node knows."""
+        late = [index for index, answer in enumerate(answers) if self._calls.is_late(answer)]
+        if not late:
+            return
+        calls = []
+        for index in late:
+            until = float(answers[index][1]) + self._calls.patience
+            calls.append(self._calls.settle(kind, users[index], by, warm, dead, until))
+        for index, answer in zip(late, await SETTLE.run_each(self._client, calls), strict=True):
+            answers[index] = answer
 
     async def said(self, changes: Iterable[PresenceChange]) -> None:
         for some in batches(self._calls.said(changes)):

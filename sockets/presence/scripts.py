@@ -29,6 +29,7 @@ from sockets.presence.base import (
     Limit,
     Registered,
 )
+from sockets.presence.doubt import CATCH_UP
 from sockets.presence.revocation import DOUBTFUL, MAX_REVOKED, REVOKED
 from sockets.redis import Call, Keys, Script
 from sockets.types import (
@@ -161,6 +162,16 @@ class PresenceCalls:
         """Of SETTLE."""
         latest = "" if until is None else f"{until:.6f}"
         return self._call(kind, user, by, warm, dead, latest)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a call may be on its way and still decide something."""
+        return CATCH_UP * self._lease
+
+    @staticmethod
+    def is_late(answer: Any) -> bool:
+        """Of SETTLE: it was heard after its `until`."""
+        return isinstance(answer, list) and len(answer) == 2
 
     def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
         """Of SAID, one for each user."""

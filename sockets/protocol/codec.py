@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from math import isinf
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import Raw
@@ -28,8 +28,10 @@ _client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessag
 _worker: msgspec.json.Decoder[WorkerMessage] = msgspec.json.Decoder(WorkerMessage)
 _BROKEN = (ValueError, RecursionError)
 
-# Digits or an exponent without which no number is infinite; most data is told by one look.
-_DOUBTFUL = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
+LARGE_NUMBER: Final = rb"(?:\A|[\[:,\s])-?[0-9][0-9.]*(?:[eE]\+?[0-9]{3}|[0-9]{199})"
+"""How a number begins that may be infinite. Most data is told by one look for it."""
+
+_DOUBTFUL = re.compile(LARGE_NUMBER)
 
 
 def _tags(union: Any) -> frozenset[str]:
@@ -39,30 +41,34 @@ def _tags(union: Any) -> frozenset[str]:
 _CLIENT_TAGS, _WORKER_TAGS = _tags(ClientMessage), _tags(WorkerMessage)
 
 
-def decode_client(text: str) -> ClientMessage:
-    """One frame of a client. Raises BadFrame."""
+def decode_client(text: str, *, explained: bool = True) -> ClientMessage:
+    """One frame of a client. Raises BadFrame.
+
+    `explained`: with the `ref` and the reason, for which a frame that is no message is read once
+    more, and more slowly.
+    """
     try:
         message = _client.decode(text)
     except _BROKEN as error:
-        raise _explain(text, error, _CLIENT_TAGS) from None
+        raise _explain(text, error, _CLIENT_TAGS, explained) from None
     _require_numbers(message)
     return message
 
 
-def decode_worker(text: str) -> WorkerMessage:
-    """One frame of a worker. Raises BadFrame."""
+def decode_worker(text: str, *, explained: bool = True) -> WorkerMessage:
+    """One frame of a worker, as `decode_client`. Raises BadFrame."""
     try:
         message = _worker.decode(text)
     except _BROKEN as error:
-        raise _explain(text, error, _WORKER_TAGS) from None
+        raise _explain(text, error, _WORKER_TAGS, explained) from None
     _require_numbers(message)
     return message
 
 
-def _explain(text: str, error: Exception, tags: frozenset[str]) -> BadFrame:
+def _explain(text: str, error: Exception, tags: frozenset[str], explained: bool) -> BadFrame:
     """Why a frame was refused, with the `ref` of its top level if it is JSON and has one."""
     is_shape = isinstance(error, msgspec.ValidationError)
-    shape = read(text)
+    shape = read(text) if explained else None
     if shape is None:
         code = ErrorCode.BAD_MESSAGE if is_shape else ErrorCode.BAD_JSON
         return BadFrame(code, f"not valid JSON: {error}")

@@ -31,6 +31,7 @@ from twisted.web.http import _GenericHTTPChannelProtocol
 
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.server.bodies import BodyMemory
 from sockets.server.early import listened
 from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
@@ -116,6 +117,7 @@ class GatewayServer(Server):
         # Of each port its own: a crowd at the one keeps nobody from the other.
         self.waiting = {surface: WaitingRoom(conf.max_pending) for surface in Surface}
         self.idle = {surface: IdleRoom(conf.max_idle) for surface in Surface}
+        self.bodies = {surface: BodyMemory(conf.body_memory) for surface in Surface}
         self.files = Files()
         self.exit_code = 0
         self._on_listening = on_listening

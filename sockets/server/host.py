@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from sockets.conf import Conf
+from sockets.server.bodies import BodyMemory
 from sockets.types import Surface
 
 
@@ -12,6 +13,7 @@ class Host(Protocol):
     """The server, as its requests see it."""
 
     conf: Conf
+    bodies: dict[Surface, BodyMemory]
 
     def surface_of(self, transport: Any) -> Surface:
         """By which side the connection of this transport came in."""

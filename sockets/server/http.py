@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
 from daphne.http_protocol import WebRequest
 
+from sockets.server.bodies import BodyMemory
 from sockets.server.host import Host
 from sockets.server.target import date_now, phrase_of
 from sockets.types import AtDoor
@@ -32,6 +34,7 @@ class GatewayRequest(WebRequest):
     channel: Any
     limit = 0  # bytes of its body
     _received = 0
+    _held = 0  # bytes of BodyMemory
     _writable: asyncio.Future[None] | None = None
 
     # --- request
@@ -51,10 +54,26 @@ class GatewayRequest(WebRequest):
         self._received += len(data)
         if self._received > self.limit:  # chunked: the length was not declared
             self._refuse()
+        elif not self._memory.take(len(data)):
+            text = "There are too many bodies on their way at once: come back later."
+            self._let_go()
+            self.channel.refuse(503, text, AtDoor.BODY_MEMORY)
         else:
+            self._held += len(data)
             super().handleContentChunk(data)
 
+    @cached_property
+    def _memory(self) -> BodyMemory:
+        return self.server.bodies[self.server.surface_of(self.channel.transport)]
+
+    def _let_go(self) -> None:
+        """Of the body, which nobody reads any more."""
+        if self._held:
+            self._memory.give_back(self._held)
+            self._held = 0
+
     def _refuse(self) -> None:
+        self._let_go()
         text = f"The body is larger than {self.limit} bytes."
         self.channel.refuse(413, text, AtDoor.BODY)
 
@@ -67,6 +86,7 @@ class GatewayRequest(WebRequest):
 
     def connectionLost(self, reason: Any) -> None:
         self.resumeProducing()
+        self._let_go()
         super().connectionLost(reason)
 
     # --- response: a push producer towards Twisted, so that we hear of a full buffer
@@ -93,6 +113,7 @@ class GatewayRequest(WebRequest):
     def finish(self) -> None:
         if self.producer is not None:
             self.unregisterProducer()
+        self._let_go()
         super().finish()
 
     def pauseProducing(self) -> None:

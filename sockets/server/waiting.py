@@ -8,6 +8,7 @@ queue until there is room.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -17,7 +18,7 @@ from twisted.web.http import HTTPChannel
 
 from sockets.auth.admission import turned_away
 from sockets.base.client_address import neighbourhood
-from sockets.http.problems import CONTENT_TYPE, problem
+from sockets.http.problem import CONTENT_TYPE, body_of
 from sockets.server.idle import IdleRoom
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
@@ -198,7 +199,7 @@ class GatewayChannel(HTTPChannel):
     def _answer(self, status: int, text: str) -> None:
         kind, body = "text/plain; charset=utf-8", f"{text}\n".encode()
         if status != 431 and self._is_of_api():
-            kind, body = CONTENT_TYPE, problem(status, text).content
+            kind, body = CONTENT_TYPE, json.dumps(body_of(status, text)).encode()
         head = (
             f"HTTP/1.1 {status} {phrase_of(status)}",
             f"Date: {date_now()}",

@@ -292,6 +292,33 @@ def test_who_opens_too_many_cuts_its_own(tmp_path: Path) -> None:
         assert turned_away(gateway, "crowded") >= 4
 
 
+def test_the_bodies_of_all_connections_have_a_bound(tmp_path: Path) -> None:
+    """Nobody needs a key to send one, and each is held in memory."""
+    with running(tmp_path / "data", **SHORT, BODY_MEMORY="100000") as gateway:
+        head = (
+            b"POST /api/v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+        )
+        address = ("127.0.0.1", gateway.worker_port)
+        with (
+            socket.create_connection(address) as first,
+            socket.create_connection(address) as second,
+        ):
+            first.sendall(head + b"x" * 80_000)
+            time.sleep(0.5)
+            second.sendall(head + b"x" * 80_000)
+            second.settimeout(5)
+            assert second.recv(65_536).startswith(b"HTTP/1.1 503 ")
+            first.settimeout(5)
+            first.sendall(b"x" * 10_000)
+            assert first.recv(65_536).startswith(b"HTTP/1.1 401 ")
+        assert turned_away(gateway, "body_memory") == 1
+        for _ in range(3):  # what is answered or gone is held no more
+            with socket.create_connection(address) as after:
+                after.settimeout(5)
+                after.sendall(head + b"x" * 90_000)
+                assert after.recv(65_536).startswith(b"HTTP/1.1 401 ")
+
+
 def test_a_large_head_is_told_so(tmp_path: Path) -> None:
     with running(tmp_path / "data", **SHORT, HEADER_SIZE="2048") as gateway:
         port = gateway.client_port

@@ -673,6 +673,10 @@ async def test_a_notification_that_has_no_json_form_is_told_to_the_sender(
         await layer.group_send("u.42", {"type": "user.notify", "event": "e", "data": data})
     await arrived(layer)
     assert heard == []
+    channel = await layer.new_channel()
+    with pytest.raises(InvalidMessage, match="cannot be written as JSON"):
+        await layer.send(channel, {"type": "user.notify", "event": "e", "data": data})
+    assert await is_silent(layer, channel)
 
 
 async def test_what_the_sender_does_with_it_afterwards_is_not_meant(layer: Any) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any, Protocol
 
 import pytest
@@ -47,7 +48,8 @@ async def redis(clock: MovedClock, limit: Limit = ANY) -> AsyncIterator[RedisPre
     keys = Keys(f"t{new_id()}")
     calls = PresenceCalls(keys, lease=LEASE, grace=GRACE, limit=limit, clock=clock)
     try:
-        yield RedisPresence(client, calls, warm=no_warmup)
+        # Each call takes long: what the tests let pass in no time passed while it was on its way.
+        yield RedisPresence(client, calls, warm=no_warmup, steady=count(0, LEASE).__next__)
     finally:
         await client.aclose()
 

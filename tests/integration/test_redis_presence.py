@@ -210,3 +210,15 @@ async def test_no_generation_comes_twice(client: Redis, namespace: str) -> None:
     generations = {change.generation for change in told}
     states = {(change.generation, change.online, change.at) for change in told}
     assert len(generations) == len(states) == 4
+
+
+async def test_a_shard_whose_clock_is_ahead_decides_all_the_same(presence: RedisPresence) -> None:
+    """Of a Cluster: the time until which it may decide is that of the registry's shard."""
+    one = info("42")
+    await presence.register(one, "a:1")
+    await presence.release(one, "a:1")
+    seconds, _ = await presence._client.time()
+    settled = await presence.settle(["42"], "a:1", until=seconds - 100.0)
+    assert settled["42"].wait is not None and settled["42"].wait < 13, (
+        "of the grace, not of a lease"
+    )

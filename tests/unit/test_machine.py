@@ -47,7 +47,7 @@ class Machine:
         )
         self.make("apt-get", "\n".join([wanted, *lines]))
 
-    def ready(self, **environ: str) -> subprocess.CompletedProcess[str]:
+    def ready(self, *, within: float = 5, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-c", READY],
             cwd=ROOT,
@@ -59,7 +59,7 @@ class Machine:
             | environ,
             capture_output=True,
             text=True,
-            timeout=5,  # all of it, installing apart, is quick
+            timeout=within,
             check=False,
         )
 
@@ -142,10 +142,20 @@ def test_a_browser_that_is_named_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_wrong_browser_is_named(tmp_path: Path) -> None:
-    one = Machine(tmp_path, uid=0, has=PROGRAMS)
+    one = Machine(tmp_path, has=("chromium", "nginx", "faketime"))
+    one.installs()
     done = one.ready(CHROMIUM="/no/such/browser")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "CHROMIUM=/no/such/browser does not run: name another, or none\n"
+    wrong = "missing: the browser of CHROMIUM=/no/such/browser (name another, or none), Caddy."
+    assert done.stderr.startswith(wrong)
+
+
+def test_programs_that_hang_are_waited_for_together(tmp_path: Path) -> None:
+    one = Machine(tmp_path)
+    one.installs()
+    for name in PROGRAMS:
+        one.make(name, "exec /bin/sleep 30")
+    assert "missing: Chromium, nginx, Caddy, faketime." in one.ready(within=15).stderr
 
 
 def test_a_program_that_does_not_run_is_missing(tmp_path: Path) -> None:

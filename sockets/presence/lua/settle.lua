@@ -4,9 +4,9 @@
 --       6 a node that died ('': none): the leases that it left are waited for
 --       7 until when this may be decided ('': whenever): what is heard later was asked before this
 --         server stood still, and then all leases seem to have run out
--- Returns  effects
+-- Returns  effects; and where it came too late, this server's time
 local asked = tonumber(ARGV[7] or '')
-if asked and now > asked then return { { {}, {}, text(LEASE), 0 } } end
+if asked and now > asked then return { { {}, {}, text(LEASE), 0 }, text(now) } end
 purge()
 if ARGV[6] ~= '' then
   local live = redis.call('ZRANGE', SESSIONS, 0, -1, 'WITHSCORES')

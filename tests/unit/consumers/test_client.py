@@ -234,6 +234,33 @@ async def test_a_large_frame_that_is_no_message_counts_as_several(
     pytest.fail("as many as of small ones")
 
 
+async def test_a_large_message_that_comes_too_fast_is_answered_with_its_ref(
+    node: Node, client: MakePeer
+) -> None:
+    node.conf = replace(node.conf, client_rate=0.001, client_burst=1)
+    tab = client()
+    await tab.opened()
+    for ref in (1, 2):
+        await tab.write(type="ack", epoch="e", offset=1, ref=ref, more="x" * 50_000)
+    assert (await tab.frame())["ref"] == 1
+    answer = await tab.frame()
+    assert (answer["error"]["code"], answer["ref"]) == ("rate_limited", 2)
+
+
+async def test_small_frames_that_are_no_messages_cost_what_they_take(
+    node: Node, client: MakePeer
+) -> None:
+    node.conf = replace(node.conf, client_rate=1.0)
+    tab = client()
+    await tab.opened()
+    nested = '{"ref":1,"data":' + "[1," * 4_000 + "1" + "]" * 4_000 + "}"
+    told = []
+    for _ in range(node.conf.client_burst // 4):
+        await tab.send_to(nested)
+        told.append((await tab.frame())["error"]["code"])
+    assert told[0] == "bad_message" and told[-1] == "rate_limited"
+
+
 async def test_a_binary_frame_is_answered(client: MakePeer) -> None:
     tab = client()
     await tab.opened()

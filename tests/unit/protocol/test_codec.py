@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from sockets.codes import ErrorCode
 from sockets.exceptions import BadFrame
+from sockets.protocol import codec
 from sockets.protocol import messages as m
 from sockets.protocol.codec import (
     decode_client,
@@ -398,3 +399,26 @@ def test_the_members_that_differ_from_session_to_session(
 def test_our_frames_are_what_the_protocol_says(message: msgspec.Struct, text: str) -> None:
     assert json.loads(encode(message).text) == json.loads(text)
     assert encode(message).text.startswith('{"type":"')
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"hash":"4e1234"}',
+        b'["' + b"9" * 500 + b'"]',
+        b'{"a":12e3,"b":"1e999"}',
+        b"[" + b",".join([b"123456789.25"] * 100) + b"]",
+    ],
+)
+def test_what_only_looks_like_a_large_number_is_told_by_one_look(data: bytes) -> None:
+    """Else a message of hashes would be read number by number on the loop."""
+    assert codec._DOUBTFUL.search(data) is None
+    assert codec.infinite_in(data) == ""
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "1.5E+400", "9" * 400, "-" + "9" * 400, "0." + "9" * 300 + "e999"]
+)
+@pytest.mark.parametrize("around", ["{}", "[{}]", '{{"a":{}}}', "[1,{}]", "[ {}]", '{{"a": {}}}'])
+def test_a_large_number_is_found_wherever_it_stands(number: str, around: str) -> None:
+    assert "infinite" in codec.infinite_in(around.format(number).encode())
