@@ -16,7 +16,7 @@ from sockets.api.given import given
 from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
 from sockets.delivery import compose
-from sockets.exceptions import GatewayError, InvalidMessage
+from sockets.exceptions import InvalidMessage
 from sockets.node.backends import SyncBackends
 from sockets.node.calls import at_node, call_id, sync_face
 from sockets.node.core import Core
@@ -235,5 +235,6 @@ def notify_user_on_commit(
 def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
     try:
         notify_user(user_id, event, data, **options)
-    except GatewayError:
+    except Exception:
+        # Whatever it is: it would leave the `atomic` block of a transaction that is committed.
         logger.exception("after a commit, %s could not be sent to a user", event)
