@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import os
 import re
 from typing import Any
 
@@ -157,3 +158,21 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _hold() -> None:
+    """Before a fork: no thread is in the midst of a line then. The child would inherit the lock of
+    the stream that it writes to, and wait for it for ever; logging sees to its own locks only."""
+    _held.extend(logging.getLogger().handlers)
+    for handler in _held:
+        handler.acquire()
+
+
+def _release() -> None:
+    """In the parent; in the child logging makes new locks."""
+    while _held:
+        _held.pop().release()
+
+
+_held: list[logging.Handler] = []
+os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_held.clear)

@@ -79,7 +79,9 @@ class SurfaceMiddleware(Middleware):
             # Django would find that out each time that it reads them: in its page of the error too.
             refusal = problem(400, f"a query has at most {MAX_MEMBERS:,} members here")
             return _given(refusal) if self.is_async else refusal
-        keep_segments(request)
+        if not keep_segments(request):
+            refusal = problem(422, "the path is no UTF-8", code="invalid_request")
+            return _given(refusal) if self.is_async else refusal
         if _has_parameters(request):
             raise Http404("paths have no parameters (;) here")
         if request.path_info not in _ANY_HOST:

@@ -290,7 +290,7 @@ MIDDLEWARE = [
     "gateway.middleware.AdminAuthenticationMiddleware",
     "gateway.middleware.AdminMessageMiddleware",
 ]
-ASGI_APPLICATION = "gateway.asgi:application"
+ASGI_APPLICATION = "gateway.asgi.application"
 ROOT_URLCONF = "gateway.urls_public"  # the private one only where the surface is known
 TEMPLATES = [
     {

@@ -184,6 +184,7 @@ export class Gateway {
         this.#largest = frame.limits?.frame ?? Infinity;
         this.position = { epoch: frame.epoch, offset: frame.offset };
         this.#setStatus({ state: "online" });
+        if (this.status.state !== "online") break; // whoever heard that has closed it
         this.#emit("welcome", frame);
         if (frame.recovered === false) this.#emit("reset", this.position);
         break;
@@ -300,7 +301,8 @@ export class Gateway {
 
   /** The machine changed its network: do not wait for a time-out to find out what that means. */
   #networkChanged() {
-    if (this.status.state === "offline" && navigator.onLine) this.#open();
+    const early = this.#returnAt !== undefined && performance.now() < this.#returnAt;
+    if (this.status.state === "offline" && navigator.onLine && !early) this.#open();
     if (this.status.state === "online") this.#probe("network changed");
   }
 

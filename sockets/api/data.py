@@ -41,7 +41,7 @@ def django_plain(value: Any) -> Any:
     """Return the plain value of what Django gives. Raises TypeError for what has none."""
     kind = type(value)  # and not isinstance: a lazy object pretends to be what it stands for
     if issubclass(kind, Promise):
-        return str.__str__(str(value))
+        return _text_of(value)
     if issubclass(kind, LazyObject):
         return unwrapped(value)
     if issubclass(kind, QuerySet):
@@ -49,6 +49,14 @@ def django_plain(value: Any) -> Any:
     if issubclass(kind, Model):
         raise TypeError(f"{kind.__name__} is a model: send its fields")
     return plain(value)
+
+
+def _text_of(lazy: Any) -> str:
+    """Raises TypeError for a lazy value that is no text: `str` would make a text of any."""
+    value = lazy._proxy____cast()
+    if not isinstance(value, str):
+        raise TypeError(f"a lazy {type(value).__name__} is no text: send the value itself")
+    return str.__str__(value)
 
 
 def unwrapped(lazy: Any) -> Any:

@@ -18,7 +18,7 @@ from sockets.api.remote import remote
 from sockets.api.users import UserId, as_user, as_users
 from sockets.conf import get_conf
 from sockets.delivery import compose
-from sockets.exceptions import GatewayError, InvalidMessage
+from sockets.exceptions import InvalidMessage
 from sockets.node.core import Core
 from sockets.node.node import current_node
 from sockets.node.state import SyncBackends
@@ -235,5 +235,6 @@ def notify_user_on_commit(
 def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
     try:
         notify_user(user_id, event, data, **options)
-    except GatewayError:
+    except Exception:
+        # Whatever it is: it would leave the `atomic` block of a transaction that is committed.
         logger.exception("after a commit, %s could not be sent to a user", event)

@@ -214,7 +214,7 @@ class ApiServer:
             raise TryAgainLater(_AWAY)
         try:
             return msgspec.json.decode(answer.body, type=_Told)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # DecodeError, or a text that is no UTF-8
             self._tell("form", f"an answer that is not what it should be: {error}"[:200])
             raise TryAgainLater(_AWAY) from None
 

@@ -43,6 +43,10 @@ def compose(
     """
     event = require_event(event)
     _check_options(durable, ttl, collapse_key, idempotency_key)
+    if collapse_key is not None:
+        collapse_key = require_key("collapse_key", collapse_key)
+    if idempotency_key is not None:
+        idempotency_key = require_key("idempotency_key", idempotency_key)
     if exclude_client is not None:
         exclude_client = _client_id(exclude_client)
     id = id or new_id()
@@ -124,19 +128,17 @@ def _check_options(
             continue
         if not durable:
             raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
-        if name == "ttl":
-            if not _is_ttl(value):
-                raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
-        else:
-            require_key(name, value)
+        if name == "ttl" and not _is_ttl(value):
+            raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
 
 
-def require_key(name: str, value: object) -> None:
-    """Raises InvalidMessage for what is no idempotency or collapse key."""
+def require_key(name: str, value: object) -> str:
+    """Return an idempotency or collapse key as a plain string. Raises InvalidMessage."""
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_KEY:
         raise InvalidMessage(f"{name} is a string of 1 to {MAX_KEY} characters")
     if not is_user_id(value):  # as of ids: 4 bytes for each character at most
         raise InvalidMessage(f"{name} has a character that UTF-8 does not have")
+    return str.__str__(value)
 
 
 def _is_ttl(value: object) -> bool:

@@ -91,7 +91,7 @@ class Notifier:
         `idempotency_key` stands for all durable ones without one of their own, each by its place.
         """
         if idempotency_key is not None:
-            require_key("idempotency_key", idempotency_key)
+            idempotency_key = require_key("idempotency_key", idempotency_key)
         named = [self._entry(index, one, idempotency_key) for index, one in enumerate(many)]
         durable = [index for index, one in enumerate(many) if one.durable]
         done = await self._streams.append_many([named[index] for index in durable])

@@ -30,15 +30,17 @@ class SegmentConverter:
         return quote(value, safe="")
 
 
-def keep_segments(request: HttpRequest) -> None:
-    """Decode the path of an API request without losing where its segments end."""
+def keep_segments(request: HttpRequest) -> bool:
+    """Decode the path of an API request without losing where its segments end; False: it is no
+    UTF-8, and would be read as the path of somebody else."""
     scope: dict[str, Any] = getattr(request, "scope", {})
     raw = scope.get("raw_path")
     if not raw or not request.path_info.startswith("/api/"):
-        return
+        return True
     path = raw.partition(b"?")[0]
     decoded = _ESCAPE.sub(_decode, path)
     request.path_info = decoded.decode("utf-8", "replace")
+    return request.path_info.encode() == decoded
 
 
 def other_slash(request: HttpRequest) -> str:

@@ -328,7 +328,7 @@ def _read_hosts(hosts: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = decode_hosts(hosts)
         for host in found:
             layer_pool(host)
-    except (AttributeError, KeyError, TypeError, ValueError, RedisError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RedisError) as error:
         raise ImproperlyConfigured(
             f"CHANNEL_LAYERS: hosts cannot be read ({type(error).__name__}); it is a list of URLs "
             "such as 'redis://localhost:6379/0', of (host, port) or of dictionaries with 'address'"

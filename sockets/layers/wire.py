@@ -12,6 +12,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.protocol.values import write
 
 _FLAT = frozenset({str, bytes, int, float, bool, type(None)})
+_BODY = b'{"id":'  # how the JSON of a notification begins
 _FIXMAP, _MAP16 = 0x80, 0xDE
 
 
@@ -27,7 +28,12 @@ def require_deliverable(message: Mapping[str, Any]) -> None:
 
     Raises as `copy_of`, and InvalidMessage for a notification whose data has no JSON form.
     """
-    if message.get("type") == "user.notify" and message.get("body") is None:
+    if message.get("type") == "user.notify" and (body := message.get("body")) is not None:
+        if not (isinstance(body, bytes) and body.startswith(_BODY)):
+            raise InvalidMessage(
+                "`body` of a user.notify is what the gateway itself wrote: send `event` and `data`"
+            )
+    elif message.get("type") == "user.notify":
         try:
             write(message.get("data"))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:

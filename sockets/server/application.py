@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT: Final = 5.0
 """Seconds that an application gets to ask for its first event; one that is slower is believed."""
 
-_REMEDY = "set it to 'gateway.asgi:application', or pass WebSockets on to that one"
+_REMEDY = "set it to 'gateway.asgi.application', or pass WebSockets on to that one"
 _SHOWN = 300  # characters of another one's error
 _PATHS = (
     ("/ws/worker/", Surface.PRIVATE),
@@ -43,6 +43,8 @@ def load_application(path: Any) -> Any:
         raise _wrong(f"it is {type(path).__name__} and no text")
     try:
         found = import_string(path.replace(":", "."))
+    except ImproperlyConfigured:
+        raise  # the project's own words, with a remedy of their own
     except Exception as error:
         # Whatever a foreign module raises while it is imported.
         logger.debug("importing %s failed", path, exc_info=True)
@@ -93,7 +95,7 @@ async def _unserved(application: Any, target: str, surface: Surface) -> str | No
         )
         if served.is_set() or not running.done():
             return None
-        error = running.exception()
+        error = asyncio.CancelledError() if running.cancelled() else running.exception()
         return "it refuses them" if error is None else _said(error)
     finally:
         for task in (running, asked):

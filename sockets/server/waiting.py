@@ -123,6 +123,10 @@ class GatewayChannel(HTTPChannel):
             self._enter()  # another request on a connection that was kept
         super().dataReceived(data)
 
+    def _send100Continue(self) -> None:
+        if not self.refused:  # told no, and then yes
+            super()._send100Continue()
+
     def lineReceived(self, line: bytes) -> None:
         if not self.refused:
             super().lineReceived(line)

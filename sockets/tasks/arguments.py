@@ -9,10 +9,11 @@ MAX_TIMEOUT = 30 * 24 * 3600
 """Seconds that a task may be allowed to be silent."""
 
 
-def require_pool(pool: str) -> None:
-    """Raise unless this names a pool."""
+def require_pool(pool: str) -> str:
+    """Return the name of a pool as a plain string."""
     if not is_pool(pool):
         raise InvalidMessage("a pool's name is 1 to 64 of A-Z a-z 0-9 . _ -")
+    return str.__str__(pool)
 
 
 def require_timeout(timeout: float | None) -> None:

@@ -92,7 +92,7 @@ class Dispatcher:
         `id`: if there is a task that was asked for in the same way, it is returned. Raises
         TaskIdTaken, NoWorkerAvailable, InvalidMessage, MessageTooLarge, GatewayUnavailable.
         """
-        require_pool(pool)
+        pool = require_pool(pool)
         event = require_event(event)
         if user_id is not None:
             user_id = require_user_id(user_id)

@@ -55,6 +55,10 @@ def gateway(tmp_path: Path) -> Gateway:
     (tmp_path / "bad_site.py").write_text(SITE)
     (tmp_path / "broken_site.py").write_text("import nothing_like_this\n")
     (tmp_path / "worse_site.py").write_text("application = (\n")
+    (tmp_path / "unready_site.py").write_text(
+        "from django.core.exceptions import ImproperlyConfigured\n"
+        "raise ImproperlyConfigured('STATIC_ROOT is empty: collect it first')\n"
+    )
     settings(tmp_path, "")
     made = Gateway(
         tmp_path / "data",
@@ -100,7 +104,7 @@ def test_is_refused_in_one_line(gateway: Gateway, tmp_path: Path, line: str, sai
     assert "is ready" not in done.stdout
     [told] = [text for text in done.stderr.splitlines() if "[warning" not in text]
     assert "ASGI_APPLICATION: " in told and said in told
-    assert "gateway.asgi:application" in told, "the remedy"
+    assert "gateway.asgi.application" in told, "the remedy"
 
 
 def test_one_that_passes_them_on_is_taken(gateway: Gateway, tmp_path: Path) -> None:
@@ -111,3 +115,11 @@ def test_one_that_passes_them_on_is_taken(gateway: Gateway, tmp_path: Path) -> N
     finally:
         assert gateway.stop() == 0
     assert "Traceback" not in gateway.log()
+
+
+def test_the_projects_own_words_are_not_explained_away(gateway: Gateway, tmp_path: Path) -> None:
+    settings(tmp_path, "ASGI_APPLICATION = 'unready_site.application'")
+    done = gateway.manage("serve", "--client-port=0", "--worker-port=0", check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode == 1 and "STATIC_ROOT is empty: collect it first" in told
+    assert "ASGI_APPLICATION" not in told and "Traceback" not in told

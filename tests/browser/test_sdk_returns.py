@@ -115,6 +115,7 @@ async def test_no_look_brings_a_page_back_before_its_turn(script: Script) -> Non
         await script.page.clock.run_for(seconds * 1000)
         for look in LOOK.values():
             await script.page.evaluate(look)
+        await script.page.evaluate("void dispatchEvent(new Event('online'))")
         assert await script.page.evaluate("gateway.status.state") == "offline"
     await script.page.clock.run_for(1000)
     await script.becomes("online")
@@ -278,3 +279,19 @@ async def test_whoever_closes_gives_the_tabs_id_to_the_next(script: Script) -> N
     other, again, third, last = made
     assert again == third == first
     assert len({first, other, last}) == 3
+
+
+async def test_whoever_closes_at_once_hears_no_more(script: Script) -> None:
+    await script.connect()
+    await script.becomes("online")
+    await script.page.evaluate(
+        """void (globalThis.heard = [], gateway.close(),
+        gateway.on("status", ({ state }) => heard.push(state)),
+        gateway.on("status", ({ state }) => state === "online" && gateway.close()),
+        gateway.on("welcome", () => heard.push("welcome")),
+        gateway.on("reset", () => heard.push("reset")),
+        gateway.connect())"""
+    )
+    await script.until(lambda: len(script.sockets) == 2)
+    await script.becomes("closed")
+    assert await script.page.evaluate("heard") == ["connecting", "online", "closed"]

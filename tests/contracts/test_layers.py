@@ -679,6 +679,19 @@ async def test_a_notification_that_has_no_json_form_is_told_to_the_sender(
     assert await is_silent(layer, channel)
 
 
+@pytest.mark.parametrize("body", [b"b", b"", "text", {"id": 1}, b'{"event":"e"}'])
+async def test_a_body_that_the_gateway_has_not_written_is_told_to_the_sender(
+    layer: Any, body: Any
+) -> None:
+    """It would go to browsers as it is, behind the head of a message."""
+    heard: list[Any] = []
+    await layer.group_add_sink("u.42", heard.append)
+    with pytest.raises(InvalidMessage, match="send `event` and `data`"):
+        await layer.group_send("u.42", {"type": "user.notify", "event": "e", "body": body})
+    await arrived(layer)
+    assert heard == []
+
+
 async def test_what_the_sender_does_with_it_afterwards_is_not_meant(layer: Any) -> None:
     channel = await layer.new_channel()
     value = [1]

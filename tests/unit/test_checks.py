@@ -231,6 +231,7 @@ def test_a_timeout_that_cuts_idle_connections(
         ("sockets.layers.memory.NoSuchLayer", {}, "NoSuchLayer"),
         (MEMORY, {"expiry": 10**400}, "expiry"),
         ("sockets.layers.redis.RedisChannelLayer", {"hosts": [5]}, "hosts"),
+        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [("x",)]}, "hosts"),
         ("sockets.layers.redis.RedisChannelLayer", {"hosts": ["redis://a:port"]}, "hosts"),
         ("sockets.layers.redis.RedisChannelLayer", {"hosts": [{"address": 5}]}, "hosts"),
         ("sockets.layers.redis.RedisChannelLayer", {"hosts": "redis://localhost"}, "hosts"),

@@ -39,10 +39,10 @@ class Command(GatewayCommand):
         parser.add_argument("--exclude-client", help="the client id that needs no echo")
 
     def handle(self, **options: Any) -> None:
-        written = options["data"].encode()
         try:
+            written = options["data"].encode()
             from_json(Raw(written))
-        except BadFrame as error:
+        except (BadFrame, UnicodeEncodeError) as error:
             raise CommandError(f"DATA is no JSON ({error}): quote it, '{{\"n\": 1}}'") from None
         try:
             receipt = notify_user(

@@ -21,7 +21,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.template import engines
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, ngettext_lazy, override
 from msgspec import Raw
@@ -118,6 +118,8 @@ NEVER: dict[str, tuple[Any, str]] = {
     "an object": (object(), "object"),
     "a model": (User(username="kim"), "User is a model"),
     "a lazy model": (SimpleLazyObject(User), "User is a model"),
+    "a lazy dict": (lazy(lambda: {"x": 1}, dict)(), "a lazy dict is no text"),
+    "a lazy list in data": ({"a": lazy(lambda: [1], list)()}, "a lazy list is no text"),
     "models": (User.objects.all(), r"\.values\(\)"),
 }
 

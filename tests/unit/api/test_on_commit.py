@@ -75,11 +75,17 @@ def test_that_nobody_could_send_it_is_told_at_once(monkeypatch: pytest.MonkeyPat
         api.notify_user_on_commit("42", "e")
 
 
+@pytest.mark.parametrize(
+    "error", [GatewayUnavailable("Redis is away", id="the-id"), TypeError("Redis is away")]
+)
 def test_what_fails_after_the_commit_is_logged(
-    sent: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sent: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
-        raise GatewayUnavailable("Redis is away", id="the-id")
+        raise error
 
     monkeypatch.setattr(messages, "notify_user", away)
     with transaction.atomic():

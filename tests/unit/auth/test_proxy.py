@@ -142,6 +142,7 @@ ANSWERS = {
     "a page": status(200, body=b"<html>"),
     "no body": status(200),
     "a list": status(200, body=b"[]"),
+    "no UTF-8": status(200, body=b'{"user": "\xff"}'),
     "no user": says(name="Kim"),
     "user a fraction": says(user=4.5),
     "user 42 as a float": status(200, body=b'{"user": 42.0}'),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils.safestring import mark_safe
 
 from sockets.base import metrics
 from sockets.delivery import delivery as delivery_module
+from sockets.delivery.compose import compose
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
+from sockets.tasks.arguments import require_pool
 from sockets.types import Notification
 from tests.unit.doubles import (
     NOON,
@@ -261,3 +264,11 @@ async def test_a_closed_socket_counts_as_no_delivery() -> None:
     await house.notifier.notify("42", "e", None, durable=False)
     await house.notifier.notify("42", "d", None)
     assert metrics.delivered_live._value.get() == before
+
+
+def test_keys_of_django_are_plain_strings() -> None:
+    """MessagePack, which Redis mode writes, knows no subclasses of str."""
+    safe = mark_safe("key")
+    entry = compose("e", 1, limit=100, now=0, collapse_key=safe, idempotency_key=safe)
+    assert type(entry.collapse_key) is type(entry.idempotency_key) is str
+    assert type(require_pool(mark_safe("p"))) is str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 
 import pytest
 
+from gateway import logs
 from gateway.logs import MAX_TEXT, logging_config
 
 KEY = "gw_abcdefgh_" + "x" * 43
@@ -94,3 +96,22 @@ def test_django_writes_no_line_of_its_own() -> None:
     """Its handler of DEBUG would write each line once more, and as it came."""
     loggers = logging_config(logging.INFO, json=False)["loggers"]
     assert loggers["django"]["handlers"] == [] and loggers["django.server"]["handlers"] == []
+
+
+def test_no_thread_is_in_the_midst_of_a_line_when_a_process_forks() -> None:
+    """The child would inherit the lock of the stream, and wait for it for ever."""
+    (handler, *_) = logging.getLogger().handlers or [logging.NullHandler()]
+    logging.getLogger().addHandler(handler)
+    done = threading.Event()
+
+    def fork() -> None:
+        logs._hold()
+        done.set()
+        logs._release()
+
+    with handler.lock or threading.RLock():
+        forking = threading.Thread(target=fork)
+        forking.start()
+        assert not done.wait(0.2)
+    forking.join(5)
+    assert done.is_set() and logs._held == []
