@@ -301,8 +301,7 @@ export class Gateway {
 
   /** The machine changed its network: do not wait for a time-out to find out what that means. */
   #networkChanged() {
-    const early = this.#returnAt !== undefined && performance.now() < this.#returnAt;
-    if (this.status.state === "offline" && navigator.onLine && !early) this.#open();
+    if (this.status.state === "offline" && navigator.onLine) this.#open();
     if (this.status.state === "online") this.#probe("network changed");
   }
 

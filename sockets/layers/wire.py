@@ -29,7 +29,7 @@ def require_deliverable(message: Mapping[str, Any]) -> None:
     Raises as `copy_of`, and InvalidMessage for a notification whose data has no JSON form.
     """
     if message.get("type") == "user.notify" and (body := message.get("body")) is not None:
-        if not (isinstance(body, bytes) and body.startswith(_BODY)):
+        if isinstance(body, bytes) and not body.startswith(_BODY):
             raise InvalidMessage(
                 "`body` of a user.notify is what the gateway itself wrote: send `event` and `data`"
             )

@@ -49,7 +49,7 @@ async def probe(server: Server) -> AsyncIterator[RedisProbe]:
 def test_every_command_of_every_script_is_tried() -> None:
     """Else a right that is missing would be found by the first user who needs it."""
     used: set[str] = set()
-    for room in ("streams", "presence", "nodes", "tasks", "redis"):
+    for room in ("streams", "presence", "cluster", "tasks", "redis"):
         for file in (files(f"sockets.{room}") / "lua").iterdir():
             found = re.findall(r"redis\.p?call\(\s*'(\w+)'", file.read_text("utf-8"))
             if file.name == "probe.lua":
