@@ -122,7 +122,7 @@ class SessionPage:
 
 
 class PresenceState(StrEnum):
-    """How a user stands."""
+    """Presence of a user."""
 
     CONNECTED = "connected"
     IN_GRACE = "in_grace"  # gone for less than PRESENCE_GRACE, or the state store was away so long

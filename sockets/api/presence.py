@@ -49,7 +49,7 @@ async def asessions_of(user_id: UserId) -> list[SessionInfo]:
 
 @given(user_id=as_user)
 async def apresence_of(user_id: UserId) -> UserPresence:
-    """How a user stands: connected, in grace or offline; the live sessions; when last seen."""
+    """Presence of a user: connected, in grace or offline; the live sessions; when last seen."""
     user = str(user_id)
     return await at_node(lambda node: node.presence.look(user))
 

@@ -5,7 +5,7 @@ itself would have it: signed with the API server's SECRET_KEY, not over, of an a
 with the password that the user has now. The admin's cookie is another one and never looked at.
 
 A cookie proves who the user is, and never whose page it is: only pages of the very origin that the
-socket is opened at may use it (ARCHITECTURE rule 11).
+socket is opened at may use it (architecture.md, rule 9).
 """
 
 from __future__ import annotations

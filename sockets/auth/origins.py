@@ -224,7 +224,7 @@ def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str
 def own_origin(scope: Mapping[str, Any]) -> bool:
     """Whether the page is one of the very scheme, host and port that the request was made to.
 
-    For whatever is authenticated by a cookie (ARCHITECTURE rule 11): a browser sends cookies to
+    For whatever is authenticated by a cookie (architecture.md, rule 9): a browser sends cookies to
     every port of a host. Exactly one Origin and one Host are needed, and the host must be one of
     ALLOWED_HOSTS, or a name that somebody points at this machine would be its own page's. Whether
     it is https is what the socket URL of the surface says, for a proxy may end TLS; where none is

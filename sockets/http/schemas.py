@@ -181,7 +181,7 @@ class SessionOut(Schema):
 
 
 class PresenceOut(Schema):
-    """How a user stands."""
+    """Presence of a user."""
 
     state: PresenceState
     online: bool

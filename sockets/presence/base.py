@@ -190,7 +190,7 @@ class Presence(Protocol):
         """These have been announced."""
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
-        """How a user (or the workers of a key) stands."""
+        """Presence of a user, or of the workers of a key."""
 
     async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
         """`look` for many. Raises GatewayUnavailable only if nobody at all answered."""

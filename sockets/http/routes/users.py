@@ -61,7 +61,7 @@ KEEP = Query([], max_length=300, description="Ids of clients or sessions to spar
     "/users/{segment:user}",
     response=UserOut,
     auth=ApiKey(PRESENCE),
-    summary="How a user stands",
+    summary="Presence of a user",
     operation_id="presence_of_user",
 )
 async def user(request: HttpRequest, user: str) -> UserOut:

@@ -329,7 +329,7 @@ def test_in_development_the_names_of_this_machine_are_one(origin: str, own: str)
     "origin", ["http://localhost:4001", "https://localhost:4000", "http://localhost"]
 )
 def test_another_port_of_this_machine_is_another_place(origin: str) -> None:
-    """Cookies know no ports; origins do (ARCHITECTURE rule 11)."""
+    """Cookies know no ports; origins do (architecture.md, rule 9)."""
     for environment in ("test", "production"):
         conf = Conf(environment=environment)
         assert not allowed(origin, conf=conf, own=("ws://localhost:4000",))
@@ -486,7 +486,7 @@ HTTPS = {"client_socket_url": "wss://gw.example.com", "worker_socket_url": "wss:
 
 
 class TestOwnOrigin:
-    """ARCHITECTURE rule 11: what a cookie opens, only the very same scheme, host and port may."""
+    """architecture rule 9: what a cookie opens, only the very same scheme, host and port may."""
 
     @pytest.fixture(autouse=True)
     def names(self, settings: Any) -> None:
