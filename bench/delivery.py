@@ -24,7 +24,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.acceptance.gateway import WORKER_KEY, Gateway, running, uvicorn, wait_for
+from tests.support.gateway import WORKER_KEY, Gateway, running, uvicorn, wait_for
 
 USERS = int(os.environ.get("USERS", "1000"))
 SESSIONS = int(os.environ.get("SESSIONS", "2"))

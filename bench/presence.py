@@ -21,7 +21,7 @@ from sockets.presence.scripts import PresenceCalls
 from sockets.redis import BATCH, Keys, close, connect
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Kind, SessionInfo
-from tests.valkey import Server
+from tests.support.valkey import Server
 
 SESSIONS = int(os.environ.get("SESSIONS", "10000"))
 LEASE = 300.0

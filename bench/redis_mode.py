@@ -22,8 +22,8 @@ from statistics import median, quantiles
 from websockets.asyncio.client import ClientConnection
 
 from bench.delivery import cpu, open_socket
-from tests.acceptance.gateway import ROOT, Gateway, running
-from tests.valkey import Server
+from tests.support.gateway import ROOT, Gateway, running
+from tests.support.valkey import Server
 
 USERS = int(os.environ.get("USERS", "300"))
 SESSIONS = int(os.environ.get("SESSIONS", "2"))

@@ -10,7 +10,7 @@ from re import findall
 
 import pytest
 
-from tests.acceptance.gateway import ROOT
+from tests.support.gateway import ROOT
 
 SOCKETS = ROOT / "sockets"
 

@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from sockets.base.ids import new_id
-from tests.acceptance.gateway import ROOT, Gateway
+from tests.support.gateway import ROOT, Gateway
 
 RETRY = 0.1
 """Seconds until a session whose socket was refused or lost comes back."""

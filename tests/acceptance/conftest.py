@@ -7,20 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import Gateway, running
-from tests.acceptance.peers import Peer
-from tests.valkey import Server
-
-SHORT = {
-    "SLOW_TIMEOUT": "1",
-    "CLOSE_TIMEOUT": "1",
-    "SHUTDOWN_GRACE": "4",
-    "DRAIN_SECONDS": "1",
-    # Renewal repairs what a signal lost; here it must not hide that one was.
-    "LEASE_RENEW": "100",
-    "LEASE_TTL": "300",
-}
-"""Patience that a test can wait for."""
+from tests.support.gateway import SHORT, Gateway, running
+from tests.support.peers import Peer
+from tests.support.valkey import Server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

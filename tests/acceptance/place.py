@@ -20,12 +20,12 @@ from sockets.presence.redis import RedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.types import UserPresence
-from tests import postgres
-from tests.acceptance.gateway import Gateway
-from tests.acceptance.peers import Peer, client, http_get
-from tests.scale import SOAK
-from tests.unit.api_server import SECRET, ApiServer, api_server
-from tests.valkey import Server
+from tests.support import postgres
+from tests.support.api_server import SECRET, ApiServer, api_server
+from tests.support.gateway import Gateway
+from tests.support.peers import Peer, client, http_get
+from tests.support.scale import SOAK
+from tests.support.valkey import Server
 
 LEASE = 30.0 if SOAK else 2.0
 RENEW = 10.0 if SOAK else 0.5

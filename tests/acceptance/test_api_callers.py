@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import ROOT
-from tests.valkey import Server
+from tests.support.gateway import ROOT
+from tests.support.valkey import Server
 
 WAYS = (
     "shell",

@@ -8,11 +8,10 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway
-from tests.acceptance.peers import client_at
 from tests.acceptance.place import RENEW, Place, place
-from tests.valkey import Server
+from tests.support.gateway import SHORT, Gateway
+from tests.support.peers import client_at
+from tests.support.valkey import Server
 
 NAMES = ["web", "web~2", "web~3"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import redis as redis_module
 from redis import Redis
 
-from tests.acceptance.gateway import ROOT, running
-from tests.acceptance.peers import client
-from tests.valkey import Server
+from tests.support.gateway import ROOT, running
+from tests.support.peers import client
+from tests.support.valkey import Server
 
 PAGE = (ROOT / "docs" / "ask-from-any-language.md").read_text()
 

@@ -16,10 +16,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import ROOT, Gateway, running, wait_for
-from tests.acceptance.peers import Peer, client_at, http_get, worker
-from tests.scale import SOAK, scaled
+from tests.support.gateway import ROOT, SHORT, Gateway, running, wait_for
+from tests.support.peers import Peer, client_at, http_get, worker
+from tests.support.scale import SOAK, scaled
 
 COUNT = {
     "half_open": scaled(500, 100),

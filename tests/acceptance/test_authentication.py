@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, JWT_SECRET, Gateway, running
-from tests.acceptance.peers import V1, Peer, client_at, refused
-from tests.unit.api_server import Request, api_server, silence, status
-from tests.valkey import Server
+from tests.support.api_server import Request, api_server, silence, status
+from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running
+from tests.support.peers import V1, Peer, client_at, refused
+from tests.support.valkey import Server
 
 NOW = int(time.time())
 RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import Gateway, wait_for
-from tests.acceptance.peers import RawClient, client, http_get, masked, refused, upgrade
+from tests.support.gateway import Gateway, wait_for
+from tests.support.peers import RawClient, client, http_get, masked, refused, upgrade
 
 PONG = b'{"type":"pong"}'
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.gateway import Gateway, running
-from tests.acceptance.peers import client, refused, worker
 from tests.acceptance.test_http_api import api_of
-from tests.valkey import Server
+from tests.support.gateway import Gateway, running
+from tests.support.peers import client, refused, worker
+from tests.support.valkey import Server
 
 WRONG = 300
 LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]

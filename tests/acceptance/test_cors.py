@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.acceptance.gateway import API_KEY, Gateway, running
+from tests.support.gateway import API_KEY, Gateway, running
 
 PAGE = "https://office.example.com"
 KEY = {"Authorization": f"Bearer {API_KEY}"}

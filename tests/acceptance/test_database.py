@@ -14,11 +14,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from sockets.codes import LOST
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, wait_for
-from tests.acceptance.peers import Peer, client, http_get, refused, worker
-from tests.postgres import Server
-from tests.valkey import shared
+from tests.support.gateway import SHORT, Gateway, wait_for
+from tests.support.peers import Peer, client, http_get, refused, worker
+from tests.support.postgres import Server
+from tests.support.valkey import shared
 
 SESSIONS = 50
 

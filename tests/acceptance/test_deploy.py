@@ -11,12 +11,12 @@ import pytest
 
 from sockets.types import PresenceState
 from tests.acceptance.cluster import cluster
-from tests.acceptance.gateway import Gateway, wait_for
-from tests.acceptance.peers import RawClient, client, http_get
 from tests.acceptance.place import GRACE, LEASE, SETTINGS, place, ready, say
-from tests.scale import scaled
-from tests.unit.api_server import api_server
-from tests.valkey import Server
+from tests.support.api_server import api_server
+from tests.support.gateway import Gateway, wait_for
+from tests.support.peers import RawClient, client, http_get
+from tests.support.scale import scaled
+from tests.support.valkey import Server
 
 
 async def test_a_drained_node_hands_its_grace_to_the_others(tmp_path: Path, redis: Server) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, uvicorn
 from tests.acceptance.test_python_api import call, tab_of
+from tests.support.gateway import ROOT, SHORT, WORKER_KEY, Gateway, uvicorn
 
 
 @pytest.fixture

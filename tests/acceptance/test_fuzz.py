@@ -17,10 +17,9 @@ from websockets.exceptions import ConnectionClosed
 
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, running
-from tests.acceptance.peers import Peer, client, http_get, worker
-from tests.scale import scaled
+from tests.support.gateway import SHORT, Gateway, running
+from tests.support.peers import Peer, client, http_get, worker
+from tests.support.scale import scaled
 
 SEQUENCES = scaled(200_000, 600)
 PEERS = 20

@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from sockets.base.ids import new_id
-from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running
-from tests.acceptance.peers import client, worker
-from tests.scale import scaled
-from tests.valkey import Server
+from tests.support.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running
+from tests.support.peers import client, worker
+from tests.support.scale import scaled
+from tests.support.valkey import Server
 
 PROBLEM = "application/problem+json"
 STRANGE = [

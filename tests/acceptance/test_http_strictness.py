@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, Gateway, running, wait_for
-from tests.acceptance.peers import client, http_get, upgrade
 from tests.acceptance.test_limits import is_cut, turned_away
+from tests.support.gateway import API_KEY, SHORT, Gateway, running, wait_for
+from tests.support.peers import client, http_get, upgrade
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 HANDSHAKE = (

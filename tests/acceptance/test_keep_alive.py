@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, running
+from tests.support.gateway import SHORT, Gateway, running
 
 KEPT = 2.0
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -16,11 +16,10 @@ import pytest
 
 from sockets.auth.keys import hash_of, make_secret
 from sockets.base.ids import new_id
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, WORKER_KEY, Gateway, running
-from tests.acceptance.peers import Peer, client, http_get, refused, worker
-from tests.scale import scaled
-from tests.valkey import Server
+from tests.support.gateway import API_KEY, SHORT, WORKER_KEY, Gateway, running
+from tests.support.peers import Peer, client, http_get, refused, worker
+from tests.support.scale import scaled
+from tests.support.valkey import Server
 
 SCOPES = ("notify", "presence", "admin", "tasks:image.convert")
 REFRESH = 0.3

@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, Gateway, running
-from tests.acceptance.peers import (
+from tests.support.gateway import API_KEY, SHORT, Gateway, running
+from tests.support.peers import (
     RawClient,
     client,
     client_at,

@@ -16,9 +16,9 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.acceptance.cluster import Cluster, cluster
-from tests.acceptance.gateway import wait_for
-from tests.scale import scaled
-from tests.valkey import Sentinel, Server
+from tests.support.gateway import wait_for
+from tests.support.scale import scaled
+from tests.support.valkey import Sentinel, Server
 
 USERS = scaled(200, 30)
 MESSAGES = scaled(20_000, 1_500)

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tests.acceptance.gateway import Gateway
-from tests.acceptance.peers import client, worker
+from tests.support.gateway import Gateway
+from tests.support.peers import client, worker
 
 STRANGE_USERS = [
     "42",

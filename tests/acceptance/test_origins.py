@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.gateway import Gateway, plain_daphne, running, uvicorn, wait_for
-from tests.acceptance.peers import upgrade
+from tests.support.gateway import Gateway, plain_daphne, running, uvicorn, wait_for
+from tests.support.peers import upgrade
 
 APP, PAGE = "capacitor://localhost", "https://app.example.com"
 ALLOWED = f"{PAGE},{APP},chrome-extension://abcdefghijklmnopabcdefghijklmnop"

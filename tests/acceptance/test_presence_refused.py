@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.gateway import Gateway
-from tests.acceptance.peers import client
 from tests.acceptance.place import BOUND, GRACE, LEASE, Place, crowd, place, ready
 from tests.acceptance.test_http_api import api_of
-from tests.scale import scaled
-from tests.valkey import Server
+from tests.support.gateway import Gateway
+from tests.support.peers import client
+from tests.support.scale import scaled
+from tests.support.valkey import Server
 
 USERS = [f"u{n}" for n in range(5)]
 

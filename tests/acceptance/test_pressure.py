@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, running, uvicorn, wait_for
-from tests.acceptance.peers import (
+from tests.support.gateway import SHORT, Gateway, running, uvicorn, wait_for
+from tests.support.peers import (
     Peer,
     RawClient,
     client,
@@ -27,7 +26,7 @@ from tests.acceptance.peers import (
     worker,
     worker_at,
 )
-from tests.scale import scaled
+from tests.support.scale import scaled
 
 SMALL = 4096
 """A receive buffer that the kernel cannot hide megabytes in."""

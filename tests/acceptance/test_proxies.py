@@ -23,10 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running, wait_for
-from tests.acceptance.peers import V1, Peer, client_at, refused, worker_at
-from tests.scale import SOAK
+from tests.support.gateway import API_KEY, ROOT, SHORT, WORKER_KEY, Gateway, running, wait_for
+from tests.support.peers import V1, Peer, client_at, refused, worker_at
+from tests.support.scale import SOAK
 
 PUBLIC, PRIVATE = "gateway.example.com", "gateway-admin.example.net"
 SECRETS = ("in-the-query", "in-the-subprotocol", "in-the-cookie", "in-the-header")

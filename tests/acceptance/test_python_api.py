@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, running, uvicorn
-from tests.acceptance.peers import Peer, client_at, http_get
 from tests.acceptance.test_notifications import STRANGE_USERS
+from tests.support.gateway import SHORT, Gateway, running, uvicorn
+from tests.support.peers import Peer, client_at, http_get
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, ROOT, Gateway
-from tests.acceptance.peers import client
+from tests.support.gateway import API_KEY, ROOT, SHORT, Gateway
+from tests.support.peers import client
 
 NO_TEMPORARY_FILES = """
 import tempfile

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, ROOT, Gateway, running, wait_for
-from tests.acceptance.peers import Peer, client, http_get, worker
-from tests.valkey import Server
+from tests.support.gateway import API_KEY, ROOT, SHORT, Gateway, running, wait_for
+from tests.support.peers import Peer, client, http_get, worker
+from tests.support.valkey import Server
 
 QUICK = {**SHORT, "LEASE_RENEW": "0.5", "LEASE_TTL": "10"}
 KEY = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}

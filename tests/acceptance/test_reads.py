@@ -9,10 +9,9 @@ from typing import Any
 
 from redis import Redis
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, Gateway, running
-from tests.acceptance.peers import client, http_get
-from tests.valkey import Server
+from tests.support.gateway import API_KEY, SHORT, Gateway, running
+from tests.support.peers import client, http_get
+from tests.support.valkey import Server
 
 KEY = {"Authorization": f"Bearer {API_KEY}"}
 USERS = [f"nobody-{n}" for n in range(40)]

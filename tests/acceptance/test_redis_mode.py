@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import ROOT, Gateway, running, wait_for
-from tests.acceptance.peers import Peer, client, http_get, refused, worker
-from tests.valkey import Server
+from tests.support.gateway import ROOT, SHORT, Gateway, running, wait_for
+from tests.support.peers import Peer, client, http_get, refused, worker
+from tests.support.valkey import Server
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import ROOT, base_environment, wait_for
+from tests.support.gateway import ROOT, base_environment, wait_for
 
 
 class Run:

@@ -13,10 +13,9 @@ import pytest
 
 from sockets.base.ids import new_id
 from sockets.protocol.messages import WorkerMessage
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import API_KEY, WORKER_KEY, Gateway, running
-from tests.acceptance.peers import Peer, client, worker
 from tests.acceptance.test_keys import accept, call, create
+from tests.support.gateway import API_KEY, SHORT, WORKER_KEY, Gateway, running
+from tests.support.peers import Peer, client, worker
 
 MINE, OTHER = "image.convert", "hushed-pool"
 SCOPES = ("notify", "presence", "admin", f"tasks:{MINE}")

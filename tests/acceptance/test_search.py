@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale import SOAK
 from tests.search.faults import ONE
 from tests.search.oracle import judge
 from tests.search.run import Result, Run
 from tests.search.schedule import Fault, Schedule, Setting, draw
 from tests.search.stage import abilities
+from tests.support.scale import SOAK
 
 SMALL = Setting(nodes=2, store=ONE, durability="always", users=2, tabs=2, rate=25, visitors=0)
 FAULTS = (

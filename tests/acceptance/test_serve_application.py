@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import ROOT, Gateway, wait_for
+from tests.support.gateway import ROOT, Gateway, wait_for
 from tests.unit.server.test_application import SITE
 
 UNSERVED = "does not serve the gateway's sockets"

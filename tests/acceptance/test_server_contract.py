@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.acceptance.gateway import ROOT, Gateway, wait_for
-from tests.acceptance.peers import RawClient
+from tests.support.gateway import ROOT, Gateway, wait_for
+from tests.support.peers import RawClient
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, plain_daphne, running, uvicorn, wait_for
-from tests.acceptance.peers import (
+from tests.support.gateway import SHORT, Gateway, plain_daphne, running, uvicorn, wait_for
+from tests.support.peers import (
     RawClient,
     client,
     client_at,
@@ -25,7 +24,7 @@ from tests.acceptance.peers import (
     worker,
     worker_at,
 )
-from tests.scale import scaled
+from tests.support.scale import scaled
 
 
 async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:

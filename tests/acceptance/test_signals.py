@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import ROOT, Gateway, running, wait_for
-from tests.acceptance.peers import RawClient, client, http_get
+from tests.support.gateway import ROOT, SHORT, Gateway, running, wait_for
+from tests.support.peers import RawClient, client, http_get
 
 SERVE = ("manage.py", "serve", "--client-port=0", "--worker-port=0")
 DELAYS = (0.0, 0.1, 0.3, 0.6, 0.9, 1.2, 1.5, 2.0, 3.0)

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import Gateway, running
-from tests.acceptance.peers import Peer, client, http_get, worker
 from tests.acceptance.test_redis_mode import elsewhere
-from tests.valkey import Server
+from tests.support.gateway import SHORT, Gateway, running
+from tests.support.peers import Peer, client, http_get, worker
+from tests.support.valkey import Server
 
 PARTS = ("meta", "stream")
 

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from sockets.base.ids import new_id
-from tests.acceptance.conftest import SHORT
-from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, running
-from tests.acceptance.peers import Peer, client, http_get, worker
-from tests.scale import scaled
+from tests.support.gateway import ROOT, SHORT, WORKER_KEY, Gateway, running
+from tests.support.peers import Peer, client, http_get, worker
+from tests.support.scale import scaled
 
 GRACE = 1.0
 

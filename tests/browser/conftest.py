@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.acceptance.gateway import ROOT, WORKER_KEY, Gateway, wait_for
 from tests.browser.script import script as script  # a fixture
+from tests.support.gateway import ROOT, WORKER_KEY, Gateway, wait_for
 
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

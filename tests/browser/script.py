@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, WebSocketRoute
 
-from tests.acceptance.gateway import ROOT
+from tests.support.gateway import ROOT
 
 PAGE, SOCKET = "http://sdk.test/", "ws://sdk.test/ws/client/"
 HEARTBEAT = 25

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from PIL import Image
 from playwright.async_api import BrowserContext, Page, WebSocket, expect
 
-from tests.acceptance.gateway import Gateway
+from tests.support.gateway import Gateway
 
 # Everything that the list ever said, because a fast job changes quicker than a test can look.
 REMEMBER = """

@@ -11,8 +11,8 @@ import pytest
 import websockets
 from playwright.async_api import Browser, Page, expect
 
-from tests.acceptance.gateway import wait_for
 from tests.browser.conftest import Site, example, log_in
+from tests.support.gateway import wait_for
 
 LIST = "/admin/sockets/session/"
 ROWS = "#result_list tbody tr"

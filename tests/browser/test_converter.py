@@ -14,10 +14,10 @@ from PIL import Image
 from playwright.async_api import Browser, Route, expect
 
 from examples.image_converter.formats import FORMATS
-from tests.acceptance.gateway import wait_for
 from tests.browser.conftest import ADMIN, PASSWORD, Site
 from tests.browser.pictures import bomb, long_work, photo
 from tests.browser.tab import Tab
+from tests.support.gateway import wait_for
 
 WIDE, NARROW = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 

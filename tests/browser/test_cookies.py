@@ -22,12 +22,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Frame, Page, Request, Response
 
-from tests.acceptance.gateway import API_KEY, JWT_SECRET, WORKER_KEY, running
-from tests.acceptance.peers import V1, client_at, worker
 from tests.acceptance.test_authentication import SIGN_IN
 from tests.browser.conftest import Site, example, log_in
 from tests.browser.foreign import Foreign, foreign_page
-from tests.unit.api_server import api_server, status
+from tests.support.api_server import api_server, status
+from tests.support.gateway import API_KEY, JWT_SECRET, WORKER_KEY, running
+from tests.support.peers import V1, client_at, worker
 
 OF_ADMIN = {"gateway_admin_session", "gateway_admin_csrf"}
 FORBIDDEN, UNAUTHORIZED, NO_HANDSHAKE = 4502, 4501, 1006

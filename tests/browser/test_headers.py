@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, expect
 
-from tests.acceptance.gateway import API_KEY
 from tests.browser.conftest import ADMIN, Site, log_in
 from tests.browser.foreign import foreign_page
 from tests.browser.tab import Tab
 from tests.browser.watch import Watch
+from tests.support.gateway import API_KEY
 
 INJECT = """() => new Promise((resolve) => {
   document.addEventListener("securitypolicyviolation", (event) =>

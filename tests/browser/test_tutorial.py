@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.acceptance.gateway import ROOT, running, wait_for
 from tests.browser.static import folder_served
+from tests.support.gateway import ROOT, running, wait_for
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 

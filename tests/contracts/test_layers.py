@@ -35,8 +35,8 @@ from sockets.base.ids import new_id
 from sockets.exceptions import InvalidMessage
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
-from tests.unit.doubles import MovedClock, until
-from tests.valkey import shared
+from tests.support.doubles import MovedClock, until
+from tests.support.valkey import shared
 
 CAPACITY = 3
 

@@ -21,8 +21,8 @@ from sockets.base.ids import new_id
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
 from tests.contracts.test_layers import CAPACITY, LAYERS, Make, arrived, is_silent, soon
-from tests.unit.doubles import until
-from tests.valkey import shared
+from tests.support.doubles import until
+from tests.support.valkey import shared
 
 MEMORY = {"BACKEND": "sockets.layers.memory.MemoryChannelLayer"}
 REDIS = {"BACKEND": "sockets.layers.redis.RedisChannelLayer"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,8 +14,8 @@ from sockets.cluster.registry_memory import MemoryNodes
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.redis import Keys, connect
 from sockets.types import Kind, NodeInfo
-from tests.unit.doubles import NOON, MovedClock
-from tests.valkey import shared
+from tests.support.doubles import MovedClock, begin_life, node_info
+from tests.support.valkey import shared
 
 LEASE, WARMUP = 30.0, 40.0
 
@@ -54,26 +53,11 @@ async def many(clock: MovedClock) -> AsyncIterator[RedisNodes]:
         yield made
 
 
-def node(name: str, **given: Any) -> NodeInfo:
-    values: dict[str, Any] = {
-        "pid": 7,
-        "host": "h",
-        "version": "1",
-        "started_at": NOON,
-        "state": "ready",
-    }
-    return NodeInfo(id=f"{name}:1", name=name, **values | given)
-
-
-async def begin(nodes: Nodes, info: NodeInfo) -> None:
-    assert (await nodes.beat(info, begin=True, silent=0.0)).alive
-
-
 async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: MovedClock) -> None:
     assert await nodes.all() == []
-    await begin(nodes, node("a"))
+    await begin_life(nodes, node_info("a"))
     clock.advance(10)
-    newer = node("a", clients=5, state="draining", cpu=0.5, memory=10)
+    newer = node_info("a", clients=5, state="draining", cpu=0.5, memory=10)
     assert (await nodes.beat(newer, begin=False, silent=10.0)).alive
     (found,) = await nodes.all()
     assert found == newer and found.seen_at == pytest.approx(clock(), abs=0.01)
@@ -82,7 +66,7 @@ async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: M
 
 
 async def test_charges_are_walked_a_part_at_a_time(nodes: Nodes) -> None:
-    await begin(nodes, node("a"))
+    await begin_life(nodes, node_info("a"))
     users = {f"user-{n}" for n in range(500)}
     await nodes.charge("a:1", Kind.CLIENT, users)
     await nodes.charge("a:1", Kind.WORKER, ["key"])
@@ -98,7 +82,7 @@ async def test_charges_are_walked_a_part_at_a_time(nodes: Nodes) -> None:
 
 
 async def test_charges_are_kept_until_they_are_discharged(nodes: Nodes) -> None:
-    await begin(nodes, node("a"))
+    await begin_life(nodes, node_info("a"))
     await nodes.charge("a:1", Kind.CLIENT, ["한/국", "2", "3"])
     await nodes.charge("a:1", Kind.CLIENT, ["2"])
     await nodes.charge("a:1", Kind.WORKER, ["key"])
@@ -110,17 +94,17 @@ async def test_charges_are_kept_until_they_are_discharged(nodes: Nodes) -> None:
 
 
 async def test_nobody_claims_the_living(nodes: Nodes, clock: MovedClock) -> None:
-    await begin(nodes, node("a"))
+    await begin_life(nodes, node_info("a"))
     clock.advance(LEASE - 1)
     assert await nodes.claim() is None
     assert await nodes.warm() == 0.0
 
 
 async def test_the_dead_are_claimed_once(many: RedisNodes, clock: MovedClock) -> None:
-    await begin(many, node("a", pid=42))
-    await begin(many, node("b"))
+    await begin_life(many, node_info("a", pid=42))
+    await begin_life(many, node_info("b"))
     clock.advance(LEASE + 1)
-    await begin(many, node("c"))
+    await begin_life(many, node_info("c"))
     claimed = [await many.claim(), await many.claim()]
     assert {info and (info.name, info.pid) for info in claimed} == {("a", 42), ("b", 7)}
     assert await many.claim() is None
@@ -129,43 +113,43 @@ async def test_the_dead_are_claimed_once(many: RedisNodes, clock: MovedClock) ->
     await many.forget("b:1")
     await many.keep_claim("a:1")  # by one that was slow: it is over all the same
     clock.advance(CLAIM_TTL + 1)
-    await begin(many, node("c"))
+    await begin_life(many, node_info("c"))
     assert await many.claim() is None
 
 
 async def test_a_claim_that_nobody_keeps_is_another_nodes(
     many: RedisNodes, clock: MovedClock
 ) -> None:
-    await begin(many, node("a"))
+    await begin_life(many, node_info("a"))
     clock.advance(LEASE + 1)
-    await begin(many, node("b"))
+    await begin_life(many, node_info("b"))
     assert await many.claim() is not None
     clock.advance(CLAIM_TTL - 1)
     await many.keep_claim("a:1")
     clock.advance(CLAIM_TTL - 1)
-    await begin(many, node("b"))
+    await begin_life(many, node_info("b"))
     assert await many.claim() is None, "it goes on"
     clock.advance(2)
-    assert (await many.claim()) == node("a")
+    assert (await many.claim()) == node_info("a")
 
 
 async def test_a_node_that_was_claimed_must_begin_anew(many: RedisNodes, clock: MovedClock) -> None:
-    await begin(many, node("a"))
+    await begin_life(many, node_info("a"))
     clock.advance(LEASE + 1)
-    await begin(many, node("b"))
-    assert (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive, "not yet claimed"
+    await begin_life(many, node_info("b"))
+    assert (await many.beat(node_info("a"), begin=False, silent=LEASE + 1)).alive, "not yet claimed"
     clock.advance(LEASE + 1)
-    await begin(many, node("b"))
+    await begin_life(many, node_info("b"))
     assert await many.claim() is not None
-    assert not (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert not (await many.beat(node_info("a"), begin=False, silent=LEASE + 1)).alive
     assert [info.name for info in await many.all()] == ["b"]
 
 
 async def test_whoever_leaves_work_behind_is_claimed_at_once(many: RedisNodes) -> None:
     for name in "ab":
-        await begin(many, node(name))
+        await begin_life(many, node_info(name))
     await many.charge("a:1", Kind.CLIENT, ["1"])
-    await many.beat(node("a", state="stopped"), begin=False, silent=1.0)
+    await many.beat(node_info("a", state="stopped"), begin=False, silent=1.0)
     for name in "ab":
         await many.leave(f"{name}:1")
     left = await many.claim()
@@ -177,18 +161,20 @@ async def test_after_an_outage_nobody_is_dead_for_a_while(
     many: RedisNodes, clock: MovedClock
 ) -> None:
     for name in "abc":
-        await begin(many, node(name))
+        await begin_life(many, node_info(name))
     clock.advance(3 * LEASE)
-    beat = await many.beat(node("a"), begin=False, silent=3 * LEASE)
+    beat = await many.beat(node_info("a"), begin=False, silent=3 * LEASE)
     assert beat.alive and beat.warm == pytest.approx(WARMUP, abs=0.1)
     assert await many.claim() is None and await many.warm() == pytest.approx(WARMUP, abs=0.1)
     clock.advance(10)
-    assert (await many.beat(node("b"), begin=False, silent=100)).warm == pytest.approx(30, abs=0.1)
+    assert (await many.beat(node_info("b"), begin=False, silent=100)).warm == pytest.approx(
+        30, abs=0.1
+    )
     clock.advance(29)
-    await many.beat(node("a"), begin=False, silent=10)
-    await many.beat(node("b"), begin=False, silent=10)
+    await many.beat(node_info("a"), begin=False, silent=10)
+    await many.beat(node_info("b"), begin=False, silent=10)
     clock.advance(2)
-    assert (await many.claim()) == node("c"), "it did not come back"
+    assert (await many.claim()) == node_info("c"), "it did not come back"
 
 
 async def test_what_was_asked_before_the_store_stood_still_declares_nobody_dead(
@@ -196,14 +182,14 @@ async def test_what_was_asked_before_the_store_stood_still_declares_nobody_dead(
 ) -> None:
     """Claims and beats that were under way are carried out when it goes on, in any order: all
     leases have run out, and nobody was silent."""
-    await begin(many, node("a"))
-    await begin(many, node("b"))
+    await begin_life(many, node_info("a"))
+    await begin_life(many, node_info("b"))
     clock.advance(LEASE + 1)
     assert await many.claim("a:1") is None, "b may be as alive as the one who asks"
-    beat = await many.beat(node("a"), begin=False, silent=1.0)
+    beat = await many.beat(node_info("a"), begin=False, silent=1.0)
     assert beat.alive and beat.warm == pytest.approx(WARMUP)
     assert await many.claim("a:1") is None
-    assert (await many.beat(node("b"), begin=False, silent=1.0)).alive
+    assert (await many.beat(node_info("b"), begin=False, silent=1.0)).alive
     assert await many.claim("b:1") is None
 
 
@@ -211,18 +197,18 @@ async def test_what_was_asked_before_the_store_stood_still_declares_nobody_dead(
 async def test_one_nodes_own_trouble_is_no_outage(
     many: RedisNodes, clock: MovedClock, silent: float, others: bool
 ) -> None:
-    await begin(many, node("a"))
+    await begin_life(many, node_info("a"))
     clock.advance(silent)
     if others:
-        await begin(many, node("b"))
-    assert (await many.beat(node("a"), begin=False, silent=silent)).warm == 0.0
+        await begin_life(many, node_info("b"))
+    assert (await many.beat(node_info("a"), begin=False, silent=silent)).warm == 0.0
 
 
 async def test_a_life_that_nobody_described_is_claimed_by_its_id(
     many: RedisNodes, clock: MovedClock
 ) -> None:
     """Somebody deleted the hash; the charges are still there to be seen to."""
-    await begin(many, node("a"))
+    await begin_life(many, node_info("a"))
     await many._client.delete(many._calls.keys.nodes("info"))
     clock.advance(LEASE + 1)
     found = await many.claim()
@@ -231,7 +217,7 @@ async def test_a_life_that_nobody_described_is_claimed_by_its_id(
 
 def life(name: str, number: int) -> NodeInfo:
     """One of several processes of a name."""
-    return replace(node(name), id=f"{name}:{number}")
+    return replace(node_info(name), id=f"{name}:{number}")
 
 
 @pytest.mark.parametrize("frozen", [LEASE + 1, LEASE / 2])
@@ -239,9 +225,9 @@ async def test_whoever_comes_back_to_a_name_that_is_taken_begins_anew(
     many: RedisNodes, clock: MovedClock, frozen: float
 ) -> None:
     """Within its lease too: nobody answered by the name, so another process has taken it."""
-    await begin(many, life("a", 1))
+    await begin_life(many, life("a", 1))
     clock.advance(frozen)
-    await begin(many, life("a", 2))
+    await begin_life(many, life("a", 2))
     assert [info.id for info in await many.all()] == ["a:2"]
     clock.advance(0.1)
     assert not (await many.beat(life("a", 1), begin=False, silent=frozen)).alive
@@ -254,9 +240,9 @@ async def test_whoever_comes_back_to_a_name_that_is_taken_begins_anew(
 async def test_a_late_one_goes_on_where_nobody_took_its_name(
     many: RedisNodes, clock: MovedClock
 ) -> None:
-    await begin(many, node("a"))
+    await begin_life(many, node_info("a"))
     clock.advance(LEASE + 1)
     for other in ("b", "aa", "a~x1y2", "a.1", "A"):
-        await begin(many, node(other))
-    assert (await many.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+        await begin_life(many, node_info(other))
+    assert (await many.beat(node_info("a"), begin=False, silent=LEASE + 1)).alive
     assert len(await many.all()) == 6

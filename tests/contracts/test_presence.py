@@ -24,8 +24,8 @@ from sockets.presence.revocation import MAX_REVOKED, REVOKED_TTL, USER, login, t
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, connect
 from sockets.types import Kind, PresenceChange, PresenceState, SessionInfo
-from tests.unit.doubles import NOON, MovedClock, info
-from tests.valkey import shared
+from tests.support.doubles import NOON, MovedClock, info, no_warmup
+from tests.support.valkey import shared
 
 LEASE = 30.0
 GRACE = 10.0
@@ -36,10 +36,6 @@ ANY = Limit()
 @asynccontextmanager
 async def memory(clock: MovedClock, limit: Limit = ANY) -> AsyncIterator[MemoryPresence]:
     yield MemoryPresence(lease=LEASE, grace=GRACE, limit=limit, clock=clock)
-
-
-async def no_warmup() -> float:
-    return 0.0
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from sockets.exceptions import Blocked, Revoked, SessionLimit, TryAgainLater
 from sockets.presence.base import Effects, Limit, Presence
 from sockets.types import Kind, PresenceState, SessionInfo
 from tests.contracts.test_presence import GRACE, LEASE, NODE, PRESENCES
-from tests.unit.doubles import NOON, MovedClock, info
+from tests.support.doubles import NOON, MovedClock, info
 
 LIMIT = Limit(3, fresh=15.0)
 USERS = ("a", "b")

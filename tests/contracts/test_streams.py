@@ -20,8 +20,8 @@ from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry, Stre
 from sockets.streams.memory import MemoryStreams
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Page, Position
-from tests.unit.doubles import MovedClock
-from tests.valkey import shared
+from tests.support.doubles import MovedClock
+from tests.support.valkey import shared
 
 OPTIONS: dict[str, Any] = {
     "size": 5,

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sockets.streams.base import NewEntry, Streams
 from sockets.types import Page, Position
 from tests.contracts.test_streams import OPTIONS, STREAMS
-from tests.unit.doubles import MovedClock
+from tests.support.doubles import MovedClock
 
 SIZE, TTL, WINDOW = OPTIONS["size"], OPTIONS["ttl"], OPTIONS["idempotency_ttl"]
 

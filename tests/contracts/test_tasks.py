@@ -21,8 +21,8 @@ from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
 from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import PoolLoad, Task, TaskState
-from tests.unit.doubles import NOON, MovedClock, seat, task
-from tests.valkey import shared
+from tests.support.doubles import NOON, MovedClock, seat, task
+from tests.support.valkey import shared
 
 OPTIONS: dict[str, Any] = {"offer_ttl": 10.0, "grace": 30.0, "keep": 100.0, "history": 5}
 OFFER_TTL, GRACE, KEEP = OPTIONS["offer_ttl"], OPTIONS["grace"], OPTIONS["keep"]

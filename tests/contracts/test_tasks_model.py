@@ -23,8 +23,7 @@ from sockets.tasks.base import Offer, TaskRecords
 from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import Position, Task, TaskState
 from tests.contracts.test_tasks import GRACE, KEEP, OFFER_TTL, RECORDS
-from tests.scale import scaled
-from tests.unit.doubles import (
+from tests.support.doubles import (
     House,
     ImmediateExecutor,
     MovedClock,
@@ -33,6 +32,7 @@ from tests.unit.doubles import (
     task,
     task_signals,
 )
+from tests.support.scale import scaled
 
 RUNNING, OFFERED = TaskState.RUNNING, TaskState.OFFERED
 FINAL = [state for state in TaskState if state.final]

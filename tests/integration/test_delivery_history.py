@@ -19,7 +19,7 @@ from sockets.delivery.hub import LocalSession
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.types import Position
-from tests.unit.doubles import WELCOME, House, TricklingOutbox, local_session
+from tests.support.doubles import WELCOME, House, TricklingOutbox, local_session
 
 SIZE, TTL = 6, 100.0
 PLENTY = 10_000

@@ -26,11 +26,9 @@ from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import Kind, Position, PresenceState, TaskState
-from tests.acceptance.gateway import wait_for
-from tests.contracts.test_nodes import begin, node
-from tests.contracts.test_presence import no_warmup
-from tests.unit.doubles import info, seat, task
-from tests.valkey import Server
+from tests.support.doubles import begin_life, info, no_warmup, node_info, seat, task
+from tests.support.gateway import wait_for
+from tests.support.valkey import Server
 
 SETTINGS = {"size": 100, "ttl": 100.0, "record_ttl": 1_000.0, "idempotency_ttl": 50.0}
 USERS = [f"u{n}" for n in range(60)] + ["}", "kim@example.com", "🙂 {x}"]
@@ -131,7 +129,7 @@ async def test_the_registry_of_nodes(url: str) -> None:
     nodes = RedisNodes(client, NodeCalls(keys, lease=0.3, warmup=1.0))
     try:
         for name in "ab":
-            await begin(nodes, node(name))
+            await begin_life(nodes, node_info(name))
             await nodes.charge(f"{name}:1", Kind.CLIENT, USERS)
         assert [info.name for info in await nodes.all()] == ["a", "b"]
         await asyncio.sleep(0.4)

@@ -21,11 +21,11 @@ from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import SentinelGroup, close, connect, connect_sync
-from tests.acceptance.gateway import wait_for
-from tests.proxy import proxy
-from tests.scale import scaled
-from tests.unit.doubles import until
-from tests.valkey import Sentinel, Server, shared
+from tests.support.doubles import until
+from tests.support.gateway import wait_for
+from tests.support.proxy import proxy
+from tests.support.scale import scaled
+from tests.support.valkey import Sentinel, Server, shared
 
 SHORT: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.5}
 

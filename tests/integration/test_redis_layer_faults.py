@@ -13,8 +13,8 @@ from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect
-from tests.unit.doubles import until_told
-from tests.valkey import Server
+from tests.support.doubles import until_told
+from tests.support.valkey import Server
 
 QUICK: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.3}
 

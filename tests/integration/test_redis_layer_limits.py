@@ -17,8 +17,8 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.layers import publisher as publisher_module
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect, connect_sync
-from tests.unit.doubles import MovedClock, until, until_told
-from tests.valkey import Server, shared
+from tests.support.doubles import MovedClock, until, until_told
+from tests.support.valkey import Server, shared
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ from sockets.redis.links import links_to, server_of
 from sockets.redis.scripts import Script
 from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
-from tests.acceptance.gateway import wait_for
 from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
-from tests.proxy import Proxy, proxy
-from tests.unit.doubles import until_told
-from tests.valkey import Server
+from tests.support.doubles import until_told
+from tests.support.gateway import wait_for
+from tests.support.proxy import Proxy, proxy
+from tests.support.valkey import Server
 
 
 @pytest.fixture

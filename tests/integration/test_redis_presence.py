@@ -16,9 +16,8 @@ from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position, PresenceChange, SessionInfo
-from tests.contracts.test_presence import no_warmup
-from tests.unit.doubles import info
-from tests.valkey import shared
+from tests.support.doubles import info, no_warmup
+from tests.support.valkey import shared
 
 
 @pytest.fixture

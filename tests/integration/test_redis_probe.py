@@ -16,7 +16,7 @@ from sockets.redis.errors import AWAY, FULL, REPLICA, RIGHTS, SILENT
 from sockets.redis.probe import APPEND_ONLY, EVICTION, UNPUBLISHED, RedisProbe
 from sockets.types import Promises, Shards
 from tests.integration.test_redis_cluster import cluster
-from tests.valkey import Server
+from tests.support.valkey import Server
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from sockets.streams.told import LATE, MEMORY, Latest, Told, ToldPositions, mark
 from sockets.types import Position
 from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
-from tests.unit.doubles import MovedClock
-from tests.valkey import Server
+from tests.support.doubles import MovedClock
+from tests.support.valkey import Server
 
 KEYS = Keys("gw")
 PARTS = ("meta", "stream", "collapse", "expiring")

@@ -18,7 +18,7 @@ from sockets.redis import BATCH, Keys, connect
 from sockets.streams.base import Appended, NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Position
-from tests.valkey import Server, shared
+from tests.support.valkey import Server, shared
 
 SETTINGS: dict[str, Any] = {"size": 5, "ttl": 100.0, "record_ttl": 1_000.0, "idempotency_ttl": 50.0}
 

@@ -16,8 +16,8 @@ from sockets.redis import Keys, Script, close, connect
 from sockets.tasks.base import Offer
 from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import PoolLoad, Task, TaskState
-from tests.unit.doubles import MovedClock, seat, task
-from tests.valkey import shared
+from tests.support.doubles import MovedClock, seat, task
+from tests.support.valkey import shared
 
 SETTINGS: dict[str, Any] = {
     **{"offer_ttl": 10.0, "grace": 30.0, "keep": 1_000.0, "history": 50},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-import tests.hermetic  # noqa: F401  # before Django reads its settings
+import tests.support.hermetic  # noqa: F401  # before Django reads its settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 

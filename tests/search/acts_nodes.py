@@ -9,11 +9,11 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
-from tests.acceptance.gateway import Gateway
 from tests.search import disks
 from tests.search.acts_base import Base
 from tests.search.schedule import Fault
-from tests.unit.api_server import Answer, hang_up, silence, status
+from tests.support.api_server import Answer, hang_up, silence, status
+from tests.support.gateway import Gateway
 
 
 class NodeActs(Base):

@@ -9,11 +9,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from redis.exceptions import RedisError
 
-from tests.acceptance.gateway import wait_for
 from tests.search.acts_base import Base
 from tests.search.schedule import Fault
 from tests.search.stores import ask
-from tests.valkey import Server
+from tests.support.gateway import wait_for
+from tests.support.valkey import Server
 
 OURS = """
 local parts = {meta = 1, stream = 1, collapse = 1, expiring = 1, idem = 1, own = 1}

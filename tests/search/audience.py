@@ -13,10 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from sockets.base.ids import new_id
-from tests.acceptance.gateway import Gateway
 from tests.search.link import reset
 from tests.search.record import Heard
 from tests.search.stage import PROVES
+from tests.support.gateway import Gateway
 
 PATIENCE = 12.0
 """Seconds of silence after which a client gives its socket up: three heartbeats."""

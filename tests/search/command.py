@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.gateway import ROOT
 from tests.search.faults import ALL, RULES
 from tests.search.oracle import Violation
 from tests.search.record import Record
@@ -22,6 +21,7 @@ from tests.search.run import Result, Run
 from tests.search.schedule import Schedule, draw
 from tests.search.shrink import shrink
 from tests.search.stage import abilities
+from tests.support.gateway import ROOT
 
 KEEP = ROOT / "artifacts" / "search"
 TRIES = 3

@@ -19,10 +19,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 
 from sockets.base.ids import new_id
-from tests.acceptance.gateway import ROOT, WORKER_KEY
 from tests.search.record import Job, Probe, Question, Record
 from tests.search.senders import Http
 from tests.search.stage import Stage
+from tests.support.gateway import ROOT, WORKER_KEY
 
 POOL = "p"
 EVERY = 0.7

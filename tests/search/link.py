@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 
 
 class Link(Proxy):

@@ -21,7 +21,7 @@ from tests.search.record import Record, Window
 from tests.search.schedule import Fault, Schedule
 from tests.search.senders import Door, Senders
 from tests.search.stage import GRACE, LEASE, TASK_TIMEOUT, Stage
-from tests.unit.api_server import Request
+from tests.support.api_server import Request
 
 REACH = 15.0
 """Seconds that a message may take to reach a session that is there, with nothing in its way."""

@@ -15,9 +15,9 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from tests.acceptance.gateway import API_KEY, ROOT, WORKER_KEY
 from tests.search.record import Call, Record
 from tests.search.stage import Stage
+from tests.support.gateway import API_KEY, ROOT, WORKER_KEY
 
 ANSWER = 15.0
 """Seconds that an answer may take; then it is none."""

@@ -10,12 +10,12 @@ import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.acceptance.gateway import ROOT, Gateway
 from tests.search.faults import ONE
 from tests.search.link import Link, link
 from tests.search.schedule import Setting
 from tests.search.stores import Store
-from tests.unit.api_server import SECRET, ApiServer, Request, api_server, status
+from tests.support.api_server import SECRET, ApiServer, Request, api_server, status
+from tests.support.gateway import ROOT, Gateway
 
 LEASE, RENEW, GRACE = 4.0, 1.0, 1.5
 TASK_TIMEOUT = 8.0

@@ -10,9 +10,9 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.acceptance.gateway import wait_for
 from tests.search.faults import CLUSTER, SENTINEL
-from tests.valkey import Sentinel, Server
+from tests.support.gateway import wait_for
+from tests.support.valkey import Sentinel, Server
 
 APP = "app"
 PASSWORD = "app-password"

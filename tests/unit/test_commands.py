@@ -15,7 +15,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.management.commands import drain
 from sockets.management.commands import sessions as command
 from sockets.types import NodeInfo, Position, PresenceState, UserPresence
-from tests.unit.doubles import info
+from tests.support.doubles import info
 
 
 @pytest.fixture

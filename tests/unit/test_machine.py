@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.gateway import ROOT
+from tests.support.gateway import ROOT
 
 COMMON = ("bash", "dirname", "env", "timeout", "mktemp", "cat", "tail", "rm", "sed", "true")
 PROGRAMS = ("chromium", "nginx", "caddy", "faketime")

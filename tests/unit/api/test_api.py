@@ -41,7 +41,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions.lifecycle import worker_name
 from sockets.types import Disconnected, Kind, Notification, PoolLoad, SessionInfo, TaskState
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     RecordingOutbox,
     local_session,

@@ -33,7 +33,7 @@ from sockets.conf import Conf
 from sockets.exceptions import InvalidMessage, Unauthorized
 from sockets.node.node import Node
 from sockets.types import Notification
-from tests.unit.doubles import JWT_SECRET, running_node
+from tests.support.doubles import JWT_SECRET, running_node
 
 YES = gettext_lazy("Yes")
 

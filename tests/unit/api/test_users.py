@@ -34,7 +34,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
 from sockets.node.node import Node
 from sockets.types import Notification, Surface
-from tests.unit.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
+from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
 
 KEY = "the backend's own key"
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")

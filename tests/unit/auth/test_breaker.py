@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockets.auth.breaker import FAILURES, MAX_TRIED, SEVERAL, Breaker
-from tests.unit.doubles import MovedClock
+from tests.support.doubles import MovedClock
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sockets.auth.tokens import check_token
 from sockets.conf import Conf
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
-from tests.unit.doubles import JWT_SECRET, NOON, scope_of
+from tests.support.doubles import JWT_SECRET, NOON, scope_of
 
 CONF = Conf(auth=("jwt",), jwt_secret=JWT_SECRET)
 FREE = replace(CONF, jwt_require_exp=False)

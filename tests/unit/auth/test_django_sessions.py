@@ -21,7 +21,7 @@ from sockets.auth.handshake import Handshake, parse
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.places import Places
-from tests.unit.doubles import scope_of
+from tests.support.doubles import scope_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OWN = "http://localhost:4000"

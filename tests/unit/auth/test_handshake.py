@@ -13,7 +13,7 @@ from sockets.base.client_address import host_in
 from sockets.base.ids import parse_ulid
 from sockets.exceptions import BadRequest
 from sockets.types import Position
-from tests.unit.doubles import scope_of
+from tests.support.doubles import scope_of
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

@@ -20,8 +20,8 @@ from sockets.auth.jwks import PublishedKeys
 from sockets.auth.tokens import Tokens
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
-from tests.unit.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
-from tests.unit.doubles import MovedClock, until
+from tests.support.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
+from tests.support.doubles import MovedClock, until
 
 RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)

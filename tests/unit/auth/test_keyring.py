@@ -20,7 +20,7 @@ from sockets.base import audit
 from sockets.conf import Conf
 from sockets.exceptions import Forbidden, TryAgainLater, Unauthorized
 from sockets.types import Credentials
-from tests.unit.doubles import scope_of
+from tests.support.doubles import scope_of
 
 CONF = Conf(
     worker_keys={"env": hash_of("secret-1")}, api_keys={"back": hash_of("b")}, keys_refresh=3_600

@@ -20,7 +20,7 @@ from sockets.auth.origins import (
 from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.types import Surface
-from tests.unit.doubles import scope_of
+from tests.support.doubles import scope_of
 
 OWN = ("wss://gw.example.com/",)
 CONF = Conf(

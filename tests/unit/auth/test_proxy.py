@@ -15,8 +15,8 @@ from sockets.auth import breaker, proxy
 from sockets.auth.handshake import Handshake, parse
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
-from tests.unit.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
-from tests.unit.doubles import MovedClock, scope_of, until
+from tests.support.api_server import Answer, ApiServer, api_server, drip, hang_up, silence, status
+from tests.support.doubles import MovedClock, scope_of, until
 
 OWN = "http://localhost:4000"
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sockets.base.clock import StoreClock, steady_time
-from tests.unit.doubles import NOON, MovedClock
+from tests.support.doubles import NOON, MovedClock
 
 
 def test_until_the_store_was_heard_it_is_this_machines() -> None:

@@ -10,7 +10,7 @@ from sockets.cluster.bus import Bus
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.layers.memory import MemoryChannelLayer
-from tests.unit.doubles import FailingLayer, until
+from tests.support.doubles import FailingLayer, until
 
 
 async def two() -> tuple[Bus, Bus]:

@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node
-from tests.unit.doubles import WORKER_KEY, running_node
+from tests.support.doubles import WORKER_KEY, running_node
 
 
 @pytest.fixture

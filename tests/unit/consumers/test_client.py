@@ -25,8 +25,8 @@ from sockets.protocol.outbox import Write
 from sockets.protocol.places import Places
 from sockets.signals import client_message
 from sockets.types import MAX_SHOWN, Position, PresenceChange, Task
+from tests.support.doubles import JWT_SECRET, info, until
 from tests.unit.consumers.conftest import Peer
-from tests.unit.doubles import JWT_SECRET, info, until
 
 MakePeer = Callable[..., Peer]
 

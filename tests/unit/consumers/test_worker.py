@@ -13,8 +13,8 @@ from sockets.layers.groups import worker_group
 from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.types import Kind, Task, TaskState
+from tests.support.doubles import task_signals
 from tests.unit.consumers.conftest import Peer
-from tests.unit.doubles import task_signals
 
 MakePeer = Callable[..., Peer]
 

@@ -13,7 +13,7 @@ from sockets.delivery.compose import compose
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
 from sockets.tasks.arguments import require_pool
 from sockets.types import Notification
-from tests.unit.doubles import (
+from tests.support.doubles import (
     NOON,
     FailingLayer,
     House,

@@ -9,7 +9,7 @@ import pytest
 
 from sockets.base import metrics
 from sockets.layers.groups import CLIENTS, user_group
-from tests.unit.doubles import (
+from tests.support.doubles import (
     House,
     outbox_of,
 )

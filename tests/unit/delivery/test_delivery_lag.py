@@ -15,7 +15,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import user_group
 from sockets.streams.base import NewEntry
 from sockets.types import Position
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     House,
     RecordingOutbox,

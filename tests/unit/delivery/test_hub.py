@@ -14,7 +14,7 @@ from sockets.layers.fanout import Message
 from sockets.protocol.codec import message_frame
 from sockets.protocol.outbox import Write
 from sockets.types import Kind, Position
-from tests.unit.doubles import FailingLayer, GatedLayer, local_session, outbox_of
+from tests.support.doubles import FailingLayer, GatedLayer, local_session, outbox_of
 
 Heard = list[tuple[Room, Any]]
 

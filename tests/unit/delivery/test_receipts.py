@@ -13,7 +13,7 @@ from sockets.delivery.hub import LocalSession
 from sockets.node.node import Node
 from sockets.sessions.control import Control
 from sockets.types import Outcome, Position, SessionDelivery
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     House,
     MovedClock,

@@ -19,7 +19,7 @@ from sockets.events import receivers as receivers_module
 from sockets.events.feed import Events, cause_of
 from sockets.events.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo
-from tests.unit.doubles import NOON, info, until
+from tests.support.doubles import NOON, info, until
 
 ALL = (
     signals.user_online,

@@ -15,7 +15,7 @@ from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.events import receivers as module
 from sockets.events.receivers import ReceiverPool, Receivers
-from tests.unit.doubles import until
+from tests.support.doubles import until
 
 NAME = "messages"
 

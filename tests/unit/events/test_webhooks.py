@@ -16,7 +16,7 @@ from sockets.base.ids import parse_ulid
 from sockets.events import webhooks
 from sockets.events.webhooks import BATCH, Webhooks, _Batch
 from sockets.signatures import verify
-from tests.unit.api_server import (
+from tests.support.api_server import (
     NEVER,
     SECRET,
     ApiServer,
@@ -28,7 +28,7 @@ from tests.unit.api_server import (
     silence,
     status,
 )
-from tests.unit.doubles import until
+from tests.support.doubles import until
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 
 from sockets.conf import Conf
-from tests import hermetic
+from tests.support import hermetic
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = (ROOT / ".env.example").read_text()
@@ -51,5 +51,5 @@ def test_the_documented_default_is_the_real_one(name: str) -> None:
 
 
 def test_the_test_run_knows_every_variable() -> None:
-    """tests/hermetic.py finds the variables by reading settings.py."""
+    """tests/support/hermetic.py finds the variables by reading settings.py."""
     assert hermetic._variables() | {"ENV_FILE"} == settings.VARIABLES

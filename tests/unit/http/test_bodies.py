@@ -15,7 +15,7 @@ from django.test import AsyncClient
 from sockets.node.node import Node
 from sockets.streams.base import NewEntry
 from sockets.types import Surface
-from tests.unit.doubles import running_node
+from tests.support.doubles import running_node
 
 KEY = "the backend's own key"
 

@@ -17,7 +17,7 @@ from django.test import AsyncClient
 from sockets.http.api import api
 from sockets.node.node import Node
 from sockets.types import Surface
-from tests.unit.doubles import running_node
+from tests.support.doubles import running_node
 
 KEY = "the backend's own key"
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

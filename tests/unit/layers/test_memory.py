@@ -17,7 +17,7 @@ from channels.exceptions import ChannelFull
 from sockets.base import metrics
 from sockets.layers import memory
 from sockets.layers.memory import MemoryChannelLayer
-from tests.unit.doubles import MovedClock
+from tests.support.doubles import MovedClock
 
 
 def dropped() -> float:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sockets.delivery.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.drain import drain, spread
-from tests.unit.doubles import WELCOME, local_session, outbox_of, until
+from tests.support.doubles import WELCOME, local_session, outbox_of, until
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import heartbeat
 from sockets.node.heartbeat import beat, look_at, look_at_all, tick_interval
 from sockets.types import Kind
-from tests.unit.doubles import (
+from tests.support.doubles import (
     NOON,
     RecordingOutbox,
     TricklingOutbox,

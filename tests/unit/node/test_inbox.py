@@ -10,7 +10,7 @@ import pytest
 
 from sockets.cluster.bus import Bus
 from sockets.node.inbox import Requests
-from tests.unit.doubles import House, until
+from tests.support.doubles import House, until
 
 
 class Asked:

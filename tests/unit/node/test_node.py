@@ -19,7 +19,7 @@ from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
 from sockets.types import Kind
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     RecordingRecorder,
     TricklingOutbox,

@@ -13,7 +13,7 @@ from sockets import api
 from sockets.node import node as node_module
 from sockets.node.node import Node, stop_node
 from sockets.types import Task, TaskState
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     local_session,
     outbox_of,

@@ -15,7 +15,7 @@ from sockets.node import readiness
 from sockets.node.files import any_spare
 from sockets.node.readiness import NO_FILES, NO_LAYER, RETURNING, SILENT, PromiseWatch, Readiness
 from sockets.types import Promises, Shards
-from tests.unit.doubles import MovedClock
+from tests.support.doubles import MovedClock
 
 
 class Store:

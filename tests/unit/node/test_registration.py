@@ -18,8 +18,7 @@ from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.core import Addresses
 from sockets.node.registration import Registration
 from sockets.types import Kind, NodeInfo
-from tests.contracts.test_nodes import node
-from tests.unit.doubles import MovedClock, local_session
+from tests.support.doubles import MovedClock, local_session, node_info
 
 
 @dataclass
@@ -172,7 +171,7 @@ async def test_whose_name_is_taken_goes_on_under_another(
     subject: Subject, caplog: pytest.LogCaptureFixture
 ) -> None:
     await subject.registration.begin()
-    subject.nodes.living = [node("a"), node("b")]
+    subject.nodes.living = [node_info("a"), node_info("b")]
     subject.nodes.answers = [Beat(False), Beat(True)]
     subject.failures = [GatewayUnavailable("the bus is away")]
     with pytest.raises(GatewayUnavailable):
@@ -193,11 +192,11 @@ async def test_whose_name_is_taken_goes_on_under_another(
 
 async def test_a_name_that_is_taken_too_is_not_kept(subject: Subject) -> None:
     await subject.registration.begin()
-    subject.nodes.living = [node("a")]
+    subject.nodes.living = [node_info("a")]
     subject.nodes.answers = [Beat(False)]
     await subject.registration.beat()
     first = subject.registration.name
-    subject.nodes.living = [node("a"), node(first)]
+    subject.nodes.living = [node_info("a"), node_info(first)]
     subject.nodes.answers = [Beat(False)]
     subject.reborn = 0
     await subject.registration.beat()
@@ -273,7 +272,7 @@ async def test_a_start_without_the_store_is_made_up_for_by_a_beat(subject: Subje
 
 
 async def test_a_name_that_lives_elsewhere_is_refused_with_the_remedy(subject: Subject) -> None:
-    subject.nodes.living = [node("a", pid=4711, host="other-machine"), node("b")]
+    subject.nodes.living = [node_info("a", pid=4711, host="other-machine"), node_info("b")]
     subject.bus.answering = True
     with pytest.raises(AlreadyRunning, match=r"4711 on other-machine .* NODE_NAME of its own"):
         await subject.registration.begin()
@@ -282,13 +281,13 @@ async def test_a_name_that_lives_elsewhere_is_refused_with_the_remedy(subject: S
 
 async def test_a_name_whose_process_is_dead_is_free(subject: Subject) -> None:
     """Its lease has not run out yet; it does not answer."""
-    subject.nodes.living = [node("a")]
+    subject.nodes.living = [node_info("a")]
     await subject.registration.begin()
     assert subject.bus.asked and len(subject.nodes.beats) == 1
 
 
 async def test_names_of_others_are_not_asked(subject: Subject) -> None:
-    subject.nodes.living = [node("b")]
+    subject.nodes.living = [node_info("b")]
     await subject.registration.begin()
     assert not subject.bus.asked
 

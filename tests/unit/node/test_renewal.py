@@ -12,7 +12,7 @@ from sockets.conf import Conf
 from sockets.exceptions import AlreadyRunning, GatewayUnavailable
 from sockets.node import renewal
 from sockets.node.renewal import Renewal
-from tests.unit.doubles import until
+from tests.support.doubles import until
 
 
 class Rounds:

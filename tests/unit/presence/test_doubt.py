@@ -14,9 +14,8 @@ from sockets.presence.redis import RedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.types import Kind, PresenceState, SessionInfo
-from tests.contracts.test_presence import no_warmup
-from tests.unit.doubles import MovedClock, info
-from tests.valkey import shared
+from tests.support.doubles import MovedClock, info, no_warmup
+from tests.support.valkey import shared
 
 LEASE, GRACE = 30.0, 10.0
 

@@ -16,7 +16,7 @@ from sockets.protocol.connection import (
     Connection,
     TooFast,
 )
-from tests.unit.doubles import NOON, connection
+from tests.support.doubles import NOON, connection
 
 HEARTBEAT, PONG, SLOW = 25.0, 10.0, 10.0
 

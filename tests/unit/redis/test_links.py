@@ -6,7 +6,7 @@ import pytest
 
 from sockets.redis import links as module
 from sockets.redis.links import Links
-from tests.unit.doubles import until
+from tests.support.doubles import until
 
 
 class _Line:

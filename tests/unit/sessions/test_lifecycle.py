@@ -22,7 +22,7 @@ from sockets.sessions.lifecycle import CLAIM_EVERY, _Claims
 from sockets.streams.base import NewEntry
 from sockets.streams.told import Told
 from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
-from tests.unit.doubles import (
+from tests.support.doubles import (
     WELCOME,
     FailingLayer,
     GatedLayer,

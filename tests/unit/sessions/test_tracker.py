@@ -18,9 +18,8 @@ from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect
 from sockets.sessions.tracker import Attendance
 from sockets.types import Kind, NodeInfo, PresenceChange, PresenceState, SessionInfo
-from tests.contracts.test_nodes import begin, node
-from tests.unit.doubles import MovedClock, info, until
-from tests.valkey import shared
+from tests.support.doubles import MovedClock, begin_life, info, node_info, until
+from tests.support.valkey import shared
 
 LEASE, GRACE = 30.0, 10.0
 
@@ -66,13 +65,13 @@ class Cluster:
             lease=LEASE,
             clock=self.clock,
         )
-        await begin(self.nodes, node(name))
+        await begin_life(self.nodes, node_info(name))
         await made.begin(f"{name}:1")
         made.beaten(0.0)
         return made
 
     async def beat(self, name: str, attendance: Attendance) -> None:
-        await begin(self.nodes, node(name))
+        await begin_life(self.nodes, node_info(name))
         attendance.beaten(0.0)
 
     async def pass_time(self, seconds: float, **alive: Attendance) -> None:
@@ -586,9 +585,9 @@ async def test_rows_of_a_name_that_lives_again_are_left_alone(cluster: Cluster) 
     b = await cluster.node("b")
     await cluster.pass_time(LEASE + 1, b=b)
     assert (await cluster.nodes.claim()) is not None
-    await begin(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
+    await begin_life(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
     await cluster.pass_time(LEASE - 1, b=b)
-    await begin(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
+    await begin_life(cluster.nodes, NodeInfo("a:2", "a", 7, "h", "1", 0.0, "ready"))
     await cluster.pass_time(2, b=b)
     buried: list[str] = []
     assert await cluster.reaper(b, lambda info, at: buried.append(info.id)).reap() == 1
@@ -650,5 +649,5 @@ async def test_whoever_could_not_renew_buries_nobody(cluster: Cluster) -> None:
         await attendance.arrive(info(f"at {name}"))
     cluster.clock.advance(LEASE + 1)
     assert await cluster.reaper(a).reap() == 0
-    assert (await cluster.nodes.beat(node("a"), begin=False, silent=LEASE + 1)).alive
+    assert (await cluster.nodes.beat(node_info("a"), begin=False, silent=LEASE + 1)).alive
     assert cluster.events["a"].told == ["+at a"]

@@ -13,7 +13,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions.lifecycle import worker_name
 from sockets.types import Task
-from tests.unit.doubles import WELCOME, House, RecordingOutbox, outbox_of, task_signals
+from tests.support.doubles import WELCOME, House, RecordingOutbox, outbox_of, task_signals
 
 
 class AnsweringOutbox(RecordingOutbox):

@@ -17,7 +17,7 @@ from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.tasks import announcer as announcer_module
 from sockets.types import Task, TaskState
-from tests.unit.doubles import (
+from tests.support.doubles import (
     TASK_SIGNALS,
     ImmediateExecutor,
     outbox_of,

@@ -26,7 +26,7 @@ from sockets.layers.groups import node_group
 from sockets.sessions.lifecycle import worker_name
 from sockets.tasks.base import Seat
 from sockets.types import Kind, PoolLoad, Task, TaskState
-from tests.unit.doubles import (
+from tests.support.doubles import (
     NOON,
     FailingLayer,
     House,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import TaskState
-from tests.unit.doubles import MovedClock, seat, task
+from tests.support.doubles import MovedClock, seat, task
 
 
 async def test_a_grace_shorter_than_an_offer_does_not_end_the_offer() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sockets.tasks.repetition import is_repetition, request_hash
-from tests.unit.doubles import task
+from tests.support.doubles import task
 
 
 def hashed(data: bytes = b"null", **given: Any) -> str:

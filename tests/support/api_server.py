@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sockets.events.webhooks import Webhooks
-from tests.unit.doubles import until
+from tests.support.doubles import until
 
 SECRET = "0123456789abcdef0123456789abcdef"
 NEVER = 30.0  # seconds; longer than any test

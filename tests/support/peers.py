@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.acceptance.gateway import WORKER_KEY, Gateway
+from tests.support.gateway import WORKER_KEY, Gateway
 
 V1 = "gateway.v1"
 

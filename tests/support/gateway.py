@@ -21,6 +21,17 @@ JWT_SECRET = "test-jwt-secret-of-more-than-32-bytes"
 WORKER_KEY = "test-worker-secret"
 API_KEY = "test-api-secret"
 
+SHORT = {
+    "SLOW_TIMEOUT": "1",
+    "CLOSE_TIMEOUT": "1",
+    "SHUTDOWN_GRACE": "4",
+    "DRAIN_SECONDS": "1",
+    # Renewal repairs what a signal lost; here it must not hide that one was.
+    "LEASE_RENEW": "100",
+    "LEASE_TTL": "300",
+}
+"""Patience that a test can wait for."""
+
 T = TypeVar("T")
 
 _migrated: bytes | None = None

@@ -19,6 +19,7 @@ from sockets import signals
 from sockets.auth.keyring import KeyRing
 from sockets.base.ids import new_id
 from sockets.cluster.bus import Bus
+from sockets.cluster.registry import Nodes
 from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery, Notifier
@@ -47,7 +48,7 @@ from sockets.tasks.announcer import Announcer
 from sockets.tasks.base import Seat
 from sockets.tasks.dispatcher import Dispatcher
 from sockets.tasks.memory import MemoryTaskRecords
-from sockets.types import Kind, Position, SessionInfo, Task, TaskState
+from sockets.types import Kind, NodeInfo, Position, SessionInfo, Task, TaskState
 
 NOON = 1_800_000_000.0
 JWT_SECRET = "a secret of the tests, long enough for any HMAC: " + "x" * 32
@@ -529,3 +530,22 @@ async def running_node(
     finally:
         monkeypatch.setattr(node_module, "_node", None)
         await node.stop()
+
+
+def node_info(name: str, **given: Any) -> NodeInfo:
+    values: dict[str, Any] = {
+        "pid": 7,
+        "host": "h",
+        "version": "1",
+        "started_at": NOON,
+        "state": "ready",
+    }
+    return NodeInfo(id=f"{name}:1", name=name, **values | given)
+
+
+async def begin_life(nodes: Nodes, info: NodeInfo) -> None:
+    assert (await nodes.beat(info, begin=True, silent=0.0)).alive
+
+
+async def no_warmup() -> float:
+    return 0.0
