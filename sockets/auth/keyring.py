@@ -50,19 +50,18 @@ MAX_BUCKETS: Final = 10_000
 
 
 class KeyRing:
-    """Belongs to one event loop. `on_read` is called after each reading."""
+    """Belongs to one event loop. `load`, `note_used`: read and write the database, in a thread."""
 
     def __init__(
         self,
         conf: Conf,
-        on_read: Callable[[], None] = lambda: None,
         *,
         load: Callable[[], Mapping[str, Key]] = key_rows.load,
         note_used: Callable[[Mapping[str, float]], None] = key_rows.note_used,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
-        self._on_read = on_read
+        self._on_read: Callable[[], None] = lambda: None
         self._load = load
         self._note_used = note_used
         self._clock = clock
@@ -78,6 +77,10 @@ class KeyRing:
         rate, burst = conf.api_rate, conf.api_burst
         self._rates = Buckets(rate=rate, burst=burst, most=MAX_BUCKETS) if rate else None
         self._failures = Buckets(rate=FAILURE_RATE, burst=FAILURE_BURST, most=MAX_BUCKETS)
+
+    def listen(self, on_read: Callable[[], None]) -> None:
+        """Have this called after each reading."""
+        self._on_read = on_read
 
     async def run(self) -> None:
         """For ever: know what ends."""

@@ -23,9 +23,13 @@ class StoreClock:
     store. It is behind the store's by as long as an answer was on its way, and never ahead.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._clock = clock
-        self._offset = time.time() - clock()
+        self._offset = wall() - clock()
 
     def __call__(self) -> float:
         """Seconds since the epoch."""

@@ -164,14 +164,14 @@ class ReceiverPool:
 
 
 class Receivers:
-    """The pools of one process."""
+    """The pools of one process. `executor`: as of ReceiverPool."""
 
-    def __init__(self, conf: Conf) -> None:
-        self.messages = ReceiverPool("messages", conf.message_threads)
-        self.presence = ReceiverPool("presence", conf.presence_threads)
+    def __init__(self, conf: Conf, executor: Executor | None = None) -> None:
+        self.messages = ReceiverPool("messages", conf.message_threads, executor)
+        self.presence = ReceiverPool("presence", conf.presence_threads, executor)
         # The end of one task does not wait for that of another, and never for a single user's.
         at_once = max(1, conf.task_threads - 1)
-        self.tasks = ReceiverPool("tasks", conf.task_threads, at_once=at_once)
+        self.tasks = ReceiverPool("tasks", conf.task_threads, executor, at_once=at_once)
 
     def close(self) -> None:
         """Take no more work."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from channels.layers import get_channel_layer
 
 from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
+from sockets.layers.base import Layer
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
@@ -21,7 +22,13 @@ def backends(conf: Conf) -> Backends:
         from sockets.node.in_redis import redis_backends
 
         return redis_backends(conf)
-    layer: Any = get_channel_layer()  # its type knows nothing of sinks
+    return memory_backends(conf, get_channel_layer())  # type: ignore[arg-type]  # it knows no sinks
+
+
+def memory_backends(conf: Conf, layer: Layer, clock: Callable[[], float] | None = None) -> Backends:
+    """The state in this process. `clock`: the time of all of it; None: this machine's."""
+    times = {} if clock is None else {"clock": clock}
+    task_times = {} if clock is None else {"clock": clock, "wall": clock}
     return Backends(
         layer=layer,
         streams=MemoryStreams(
@@ -30,15 +37,17 @@ def backends(conf: Conf) -> Backends:
             record_ttl=conf.record_ttl,
             idempotency_ttl=conf.idempotency_ttl,
             max_users=conf.memory_max_users,
+            **times,
         ),
         presence=MemoryPresence(
             lease=conf.lease_ttl,
             grace=conf.presence_grace,
             limit=session_limit(conf),
             max_users=conf.memory_max_users,
+            **times,
         ),
-        nodes=MemoryNodes(),
-        tasks=MemoryTaskRecords(**task_options(conf)),
+        nodes=MemoryNodes(**times),
+        tasks=MemoryTaskRecords(**task_options(conf) | task_times),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ from sockets.delivery.hub import Hub
 from sockets.events.receivers import Receivers
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
+from sockets.node.state import Backends
 from sockets.sessions.control import Control
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
@@ -43,15 +46,25 @@ class Core:
     """State, and who acts on it. Belongs to the loop that it is made on.
 
     `name` is what other processes call this one: `conf.node_name`, until it has to take another.
+    `state` None: what the settings choose. `clock`: monotonic seconds. `wall`: seconds since the
+    epoch. `executor`: runs Django's receivers, in place of threads of their own.
     """
 
-    def __init__(self, conf: Conf) -> None:
+    def __init__(
+        self,
+        conf: Conf,
+        *,
+        state: Backends | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        executor: Executor | None = None,
+    ) -> None:
         self.conf = conf
         self.name = conf.node_name
         self.loop = asyncio.get_running_loop()
-        self.store_time = StoreClock()
-        self.receivers = Receivers(conf)
-        self.state = backends(conf)
+        self.store_time = StoreClock(clock, wall)
+        self.receivers = Receivers(conf, executor)
+        self.state = state or backends(conf)
         self.layer = self.state.layer
         self.streams = self.state.streams
         self.presence = self.state.presence
@@ -66,7 +79,11 @@ class Core:
             close_timeout=conf.close_timeout,
         )
         self.notifier = Notifier(
-            conf=conf, layer=self.layer, streams=self.streams, presence=self.presence
+            conf=conf,
+            layer=self.layer,
+            streams=self.streams,
+            presence=self.presence,
+            clock=wall,
         )
         self.announcer = Announcer(
             records=self.tasks,

@@ -9,13 +9,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sockets.cluster.bus import Bus
+from sockets.delivery import Delivery
 from sockets.delivery.hub import Hub
 from sockets.layers.fanout import Message
+from sockets.layers.groups import user_group
 from sockets.node.registration import Registration
 from sockets.sessions.lifecycle import Sessions
 
 
-def _stop_this_process() -> None:
+def stop_this_process() -> None:
     """As an operator would; the server's own handler does the rest, whichever server it is."""
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -32,15 +34,17 @@ class Requests:
         bus: Bus,
         hub: Hub,
         sessions: Sessions,
+        delivery: Delivery,
         registration: Registration,
         close_timeout: float,
         draining: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        stop: Callable[[], None] = _stop_this_process,
+        stop: Callable[[], None] = stop_this_process,
     ) -> None:
         self._bus = bus
         self._hub = hub
         self._sessions = sessions
+        self._delivery = delivery
         self._registration = registration
         self._close_timeout = close_timeout
         self._draining = draining
@@ -48,7 +52,7 @@ class Requests:
         self._stop = stop
 
     def receive(self, message: Message) -> None:
-        """A `node.…` message, from this node or another."""
+        """A `node.…` or `delivery.…` message, from this node or another."""
         match message["type"]:
             case "node.close":
                 self._sessions.close_local(message["sessions"], message["code"], message["reason"])
@@ -59,6 +63,8 @@ class Requests:
                     self._spawn(self._bus.answer(message))
             case "node.drain":
                 self._spawn(self._drain(message))
+            case "delivery.ask":
+                self._spawn(self._bus.answer(message, sessions=self._outcomes(message)))
             case other:
                 raise ValueError(f"type {other!r} is not for a node")
 
@@ -74,3 +80,15 @@ class Requests:
         await self._bus.answer(message)
         if not self._draining():  # a second signal would hurry
             self._stop()
+
+    def _outcomes(self, message: Message) -> list[tuple[Any, ...]]:
+        """What became of one message for each session of its user here."""
+        epoch, offset = message["epoch"], message["offset"]
+        room = self._hub.room(user_group(message["user"]))
+        rows = []
+        for session in room.members if room else ():
+            info = session.info
+            acked_at = info.acked_at if info.has_acked(epoch, offset) else None
+            outcome, sent_at = self._delivery.outcome(session, epoch, offset)
+            rows.append((info.id, info.client_id, outcome, sent_at, acked_at))
+        return rows

@@ -15,6 +15,7 @@ No row stays open for ever: a process closes what the one before it under its na
 another node what a dead one left (`node_died`), and after a drop the recorder compares its open
 rows with the sessions that live. Such rows end as lost (4099).
 
+    base.py     what a node needs of its recorder
     queue.py    what waits: bounded, joined by session, no database
     rows.py     entries and the node's row as SQL
     writer.py   the thread, its retries, `Recorder`
@@ -22,6 +23,7 @@ rows with the sessions that live. Such rows end as lost (4099).
 
 from __future__ import annotations
 
+from sockets.recorder.base import SessionRecorder
 from sockets.recorder.writer import Recorder
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "SessionRecorder"]

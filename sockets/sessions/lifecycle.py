@@ -19,7 +19,7 @@ from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
-from sockets.recorder import Recorder
+from sockets.recorder import SessionRecorder
 from sockets.sessions.control import Control
 from sockets.sessions.tracker import Attendance
 from sockets.streams.base import Streams
@@ -74,8 +74,10 @@ class _Claims:
 
 
 class Sessions:
-    """Belongs to the node's event loop. `accepting` goes off when the node returns its clients, and
-    from then on it is `draining`."""
+    """Belongs to the node's event loop. `accepting` goes off when the node returns its clients.
+
+    `clock`: seconds since the epoch, dates what is recorded. `steady`: monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -86,10 +88,11 @@ class Sessions:
         attendance: Attendance,
         events: Events,
         delivery: Delivery,
-        recorder: Recorder,
+        recorder: SessionRecorder,
         control: Control,
         dispatcher: Dispatcher,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._conf = conf
         self._node = conf.node_name
@@ -102,7 +105,8 @@ class Sessions:
         self._control = control
         self._dispatcher = dispatcher
         self._clock = clock
-        self._claims = _Claims()
+        self._steady = steady
+        self._claims = _Claims(steady)
         self.accepting = True
 
     async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
@@ -219,7 +223,7 @@ class Sessions:
         """
         sessions = list(self._hub)
         partly: PartlyRenewed | None = None
-        began = time.monotonic()
+        began = self._steady()
         for start in range(0, len(sessions), SLICE):
             # Asked anew for each slice: meanwhile sockets close. A session that is closing must
             # not fence the one that replaced it, one that still opens has no lease yet.
@@ -231,7 +235,7 @@ class Sessions:
             try:
                 ended = await self._attendance.renew([session.info for session in some])
             except PartlyRenewed as error:
-                if time.monotonic() - began > self._conf.lease_renew:
+                if self._steady() - began > self._conf.lease_renew:
                     raise  # it costs so long that the next round should begin
                 partly, ended = error, error.effects.fenced
             for fenced in ended:

@@ -24,11 +24,12 @@ from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import Position, Task, TaskState
 from tests.contracts.test_tasks import GRACE, KEEP, OFFER_TTL, RECORDS
 from tests.support.doubles import (
-    House,
     ImmediateExecutor,
     MovedClock,
+    StillNode,
     outbox_of,
     seat,
+    still_node,
     task,
     task_signals,
 )
@@ -342,10 +343,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock: MovedClock) -> None:
         super().__init__()
-        self._moved = clock
+        self.moved = clock
 
     def time(self) -> float:
-        return self._moved()
+        return self.moved()
 
     def is_busy(self) -> bool:
         """Whether something else than the caller is to be run now."""
@@ -361,21 +362,20 @@ class Days(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        clock = MovedClock()
-        self.loop = VirtualLoop(clock)
-        self.house = House(
-            executor=ImmediateExecutor(),
-            task_accept_timeout=5.0,
-            task_assign_timeout=15.0,
-            task_grace=GRACE,
-            task_timeout=60.0,
-            task_keep=1e6,
-            task_history=10_000,
+        start = MovedClock()
+        self.loop = VirtualLoop(start)
+        self.house: StillNode = self.run(
+            still_node(
+                executor=ImmediateExecutor(),
+                task_accept_timeout=5.0,
+                task_assign_timeout=15.0,
+                task_grace=GRACE,
+                task_timeout=60.0,
+                task_keep=1e6,
+                task_history=10_000,
+            )
         )
-        self.house.clock.now = clock.now
-        self.clock = clock
-        for part in (self.house.records, self.house.streams, self.house.presence):
-            part._clock = clock  # one time for the loop and for the records
+        self.clock = self.loop.moved = self.house.clock  # one time for the loop and for the records
         self.sockets: list[LocalSession] = []
         self.calls: dict[str, asyncio.Task[Task]] = {}
         self.accepted: Counter[str] = Counter()
@@ -383,7 +383,6 @@ class Days(RuleBasedStateMachine):
         self.told_done: Counter[str] = Counter()
         self.signals = ExitStack()
         self.signals.enter_context(task_signals(self.hear))
-        self.run(self.house.hear())
         self.watch = self.loop.create_task(self.house.dispatcher.watch())
         self.run(self.settle())
 
@@ -560,7 +559,7 @@ class Days(RuleBasedStateMachine):
     # --- what holds at any time
 
     def held(self, worker: str) -> list[Task]:
-        live = self.house.records._live.values()
+        live = self.house.tasks._live.values()
         return [
             record.task
             for record in live
@@ -569,7 +568,7 @@ class Days(RuleBasedStateMachine):
         ]
 
     def all_held(self, worker: str) -> set[str]:
-        known = self.house.records._workers.get(worker)
+        known = self.house.tasks._workers.get(worker)
         return set(known.held) if known else set()
 
     @invariant()
@@ -625,9 +624,9 @@ class Days(RuleBasedStateMachine):
                 if found is not None:
                     assert found.state.final
             self.what_runs_was_accepted_and_what_ended_was_announced_once()
-            assert not house.records._live and not house.records._workers
+            assert not house.tasks._live and not house.tasks._workers
             assert not house.dispatcher._verdicts
-            assert not house.tasks and not house.announcer._running
+            assert not house.at_work and not house.announcer._running
             self.run(self.the_user_was_told())
         finally:
             self.signals.close()

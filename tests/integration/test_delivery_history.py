@@ -19,7 +19,7 @@ from sockets.delivery.hub import LocalSession
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.types import Position
-from tests.support.doubles import WELCOME, House, TricklingOutbox, local_session
+from tests.support.doubles import WELCOME, TricklingOutbox, local_session, still_node
 
 SIZE, TTL = 6, 100.0
 PLENTY = 10_000
@@ -92,7 +92,9 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.layer = HoldingLayer()
-        self.house = House(self.layer, history_size=SIZE, history_ttl=TTL, recovery_limit=4)
+        self.house = self.runner.run(
+            still_node(self.layer, history_size=SIZE, history_ttl=TTL, recovery_limit=4)
+        )
         self.sent: dict[tuple[str, int], Sent] = {}
         self.peers: list[StrictPeer] = []
         self.count = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,36 +17,25 @@ from channels.layers import channel_layers
 from sockets import signals
 from sockets.auth.keyring import KeyRing
 from sockets.base.ids import new_id
-from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
-from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
-from sockets.delivery import PAGE, Delivery, Notifier
-from sockets.delivery.hub import Hub, LocalSession, Room
-from sockets.events.feed import Events
-from sockets.events.receivers import ReceiverPool
+from sockets.delivery import PAGE
+from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
+from sockets.layers.base import Layer
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
+from sockets.node import composition
 from sockets.node import node as node_module
-from sockets.node.inbox import Requests
+from sockets.node.backends import memory_backends
 from sockets.node.node import Node
-from sockets.node.state import session_limit
-from sockets.presence.memory import MemoryPresence
 from sockets.protocol.codec import message_frame
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
-from sockets.sessions.control import Control
-from sockets.sessions.lifecycle import Sessions
-from sockets.sessions.tracker import Attendance
-from sockets.streams.memory import MemoryStreams
-from sockets.tasks.announcer import Announcer
 from sockets.tasks.base import Seat
-from sockets.tasks.dispatcher import Dispatcher
-from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import Kind, NodeInfo, Position, SessionInfo, Task, TaskState
 
 NOON = 1_800_000_000.0
@@ -231,126 +219,44 @@ class ImmediateExecutor(Executor):
         return future
 
 
-class House:
-    """The core without servers: layer, streams, presence, hub, delivery, tasks, sessions, on one
-    loop. `executor`: where receivers of a task's end run; threads of its own if none is given."""
+class StillNode(Node):
+    """A real node that does nothing by itself: nothing is started, its state is in this process,
+    its clock moves when a test moves it, and it needs no database.
+
+    `executor`: where Django's receivers run; threads of its own if none is given. `drains`: how
+    often its process was to end, as another node had asked.
+    """
+
+    recorder: RecordingRecorder
 
     def __init__(
-        self,
-        layer: MemoryChannelLayer | None = None,
-        *,
-        executor: Executor | None = None,
-        **settings: Any,
+        self, layer: Layer | None = None, executor: Executor | None = None, **settings: Any
     ) -> None:
-        self.clock = MovedClock()
-        self.conf = Conf(node_name="here", **settings)
-        self.layer = layer or MemoryChannelLayer()
-        self.streams = MemoryStreams(
-            size=self.conf.history_size,
-            ttl=self.conf.history_ttl,
-            record_ttl=self.conf.record_ttl,
-            idempotency_ttl=self.conf.idempotency_ttl,
-            max_users=self.conf.memory_max_users,
-            clock=self.clock,
-        )
-        self.presence = MemoryPresence(
-            lease=self.conf.lease_ttl,
-            grace=self.conf.presence_grace,
-            limit=session_limit(self.conf),
-            clock=self.clock,
-        )
-        self.nodes = MemoryNodes(clock=self.clock)
-        self.hub = Hub(self.layer)
-        self.bus = Bus(self.layer, "here")
-        self.control = Control(
-            presence=self.presence,
-            nodes=self.nodes,
-            bus=self.bus,
-            close_timeout=self.conf.close_timeout,
-        )
-        self.recorder = RecordingRecorder()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.notifier = Notifier(
-            conf=self.conf,
-            layer=self.layer,
-            streams=self.streams,
-            presence=self.presence,
-            clock=self.clock,
-        )
-        self.delivery = Delivery(
-            conf=self.conf, streams=self.streams, spawn=self.spawn, clock=self.clock
-        )
-        self.records = MemoryTaskRecords(
-            offer_ttl=2 * self.conf.task_accept_timeout,
-            grace=self.conf.task_grace,
-            keep=self.conf.task_keep,
-            history=self.conf.task_history,
+        self.clock, self.drains = MovedClock(), 0
+        conf = Conf(node_name="here", **settings)
+        super().__init__(
+            conf,
+            state=memory_backends(conf, layer or MemoryChannelLayer(), self.clock),
             clock=self.clock,
             wall=self.clock,
-        )
-        self.announcer = Announcer(
-            records=self.records,
-            notifier=self.notifier,
-            receivers=ReceiverPool("tasks", 4, executor, at_once=3),
-            signal=self.bus.tell,
-        )
-        self.dispatcher = Dispatcher(
-            conf=self.conf,
-            records=self.records,
-            hub=self.hub,
-            announcer=self.announcer,
-            signal=self.bus.tell,
-            spawn=self.spawn,
-            clock=self.clock,
-        )
-        self.events = Events(receivers=ReceiverPool("presence", 4, executor), clock=self.clock)
-        self.attendance = Attendance(
-            presence=self.presence,
-            nodes=self.nodes,
-            events=self.events,
-            lease=self.conf.lease_ttl,
-            clock=self.clock,
-        )
-        self.attendance.life = "here:1"
-        self.attendance.beaten(0)
-        self.sessions = Sessions(
-            conf=self.conf,
-            hub=self.hub,
-            streams=self.streams,
-            attendance=self.attendance,
-            events=self.events,
-            delivery=self.delivery,
-            recorder=self.recorder,  # type: ignore[arg-type]
-            control=self.control,
-            dispatcher=self.dispatcher,
-            clock=self.clock,
+            recorder=RecordingRecorder(),
+            executor=executor,
+            end_process=self._drain,
         )
 
-    async def hear(self) -> None:
-        """Let what is asked of this node arrive, as a started node does."""
-        self.bus.handlers["task"] = self.dispatcher.on_node_message
-        self.bus.handlers["node"] = Requests(
-            bus=self.bus,
-            hub=self.hub,
-            sessions=self.sessions,
-            registration=None,  # type: ignore[arg-type]  # nobody asks who we are
-            close_timeout=self.conf.close_timeout,
-            draining=lambda: False,
-            spawn=self.spawn,
-            stop=lambda: None,
-        ).receive
-        await self.bus.listen()
+    def _drain(self) -> None:
+        self.drains += 1
+        self.spawn(self.lag())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
+    @property
+    def at_work(self) -> frozenset[asyncio.Task[None]]:
+        """What was started and has not ended."""
+        return frozenset(self._spawned)
 
     async def settle(self) -> None:
         """Until nothing that was started is left to do; what failed in it fails the test."""
-        while self.tasks:
-            await asyncio.gather(*self.tasks)
+        while self._spawned:
+            await asyncio.gather(*self._spawned)
 
     async def open(
         self, user: str = "42", *, position: Position | None = None, **given: Any
@@ -384,6 +290,16 @@ class House:
         page = await self.streams.follow(room.user, position, PAGE)
         opening = plan_opening(position, page, self.conf.recovery_limit)
         self.delivery.begin(room, session, WELCOME, opening, page)
+
+
+async def still_node(
+    layer: Layer | None = None, *, executor: Executor | None = None, **settings: Any
+) -> StillNode:
+    """A still node that the registry knows, and that hears what other nodes ask of it."""
+    made = StillNode(layer, executor, **settings)
+    await made.bus.listen()
+    await made.registration.begin()
+    return made
 
 
 async def until(condition: Callable[[], object], seconds: float = 5) -> None:
@@ -503,9 +419,13 @@ def scope_of(
 
 def without_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes write no rows, and read none."""
-    monkeypatch.setattr(node_module, "Recorder", RecordingRecorder)
-    keys = partial(KeyRing, load=dict, note_used=lambda used: None)
-    monkeypatch.setattr(node_module, "KeyRing", keys)
+    monkeypatch.setattr(composition, "Recorder", RecordingRecorder)
+    monkeypatch.setattr(composition, "KeyRing", keys_without_database)
+
+
+def keys_without_database(conf: Conf) -> KeyRing:
+    """Those of the settings alone."""
+    return KeyRing(conf, load=dict, note_used=lambda used: None)
 
 
 @asynccontextmanager
@@ -513,7 +433,6 @@ async def running_node(
     monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any
 ) -> AsyncIterator[Node]:
     """This process' node, in memory mode and without a database."""
-    without_database(monkeypatch)
     monkeypatch.setattr(channel_layers, "backends", {})
     values: dict[str, Any] = {
         "data_dir": folder,
@@ -522,7 +441,8 @@ async def running_node(
         "jwt_secret": JWT_SECRET,
         "worker_keys": {"converter": sha256(WORKER_KEY.encode()).hexdigest()},
     }
-    node = Node(Conf(**values | settings))
+    conf = Conf(**values | settings)
+    node = Node(conf, recorder=RecordingRecorder(), keys=keys_without_database(conf))
     await node.start()
     monkeypatch.setattr(node_module, "_node", node)
     try:

@@ -170,7 +170,8 @@ async def test_a_key_that_ended_is_gone_at_the_next_reading(database: Database) 
     seen: list[bool] = []
     key, secret = new_key()
     database.add(key)
-    ring = database.ring(on_read=lambda: seen.append(ring.is_live(key.id)))
+    ring = database.ring()
+    ring.listen(lambda: seen.append(ring.is_live(key.id)))
     running = asyncio.ensure_future(ring.run())
     assert await find(ring, secret) == key
     database.keys = {}

@@ -16,8 +16,8 @@ from sockets.types import Notification
 from tests.support.doubles import (
     NOON,
     FailingLayer,
-    House,
     outbox_of,
+    still_node,
 )
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -27,7 +27,7 @@ ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 async def test_a_durable_message_reaches_every_session_with_its_offset() -> None:
-    house = House()
+    house = await still_node()
     one, two, stranger = await house.open(), await house.open(), await house.open("43")
     receipt = await house.notifier.notify("42", "e", {"한": [1.5, None]})
     frame = {
@@ -45,7 +45,7 @@ async def test_a_durable_message_reaches_every_session_with_its_offset() -> None
 
 
 async def test_an_ephemeral_message_has_no_offset_and_is_not_kept() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     receipt = await house.notifier.notify("42", "e", None, durable=False)
     assert (receipt.epoch, receipt.offset, receipt.reach) == (None, None, 1)
@@ -55,7 +55,7 @@ async def test_an_ephemeral_message_has_no_offset_and_is_not_kept() -> None:
 
 
 async def test_all_sessions_of_a_node_share_one_frame() -> None:
-    house = House()
+    house = await still_node()
     one, two = await house.open(), await house.open()
     await house.notifier.notify("42", "e", None)
     await house.notifier.notify("42", "e", None, durable=False)
@@ -65,7 +65,7 @@ async def test_all_sessions_of_a_node_share_one_frame() -> None:
 
 
 async def test_messages_come_in_the_order_in_which_they_were_sent() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     for n in range(30):
         await house.notifier.notify("42", f"e{n}", None)
@@ -73,7 +73,7 @@ async def test_messages_come_in_the_order_in_which_they_were_sent() -> None:
 
 
 async def test_the_client_that_caused_it_is_told_the_position_only() -> None:
-    house = House()
+    house = await still_node()
     mine, other = await house.open(), await house.open()
     id = mine.info.client_id
     for n in range(2):
@@ -87,14 +87,14 @@ async def test_the_client_that_caused_it_is_told_the_position_only() -> None:
 
 async def test_a_client_is_excluded_however_its_ulid_is_written() -> None:
     """A page may have chosen its id in lower case, and its backend passes on what it got."""
-    house = House()
+    house = await still_node()
     mine = await house.open(client_id=ULID)
     await house.notifier.notify("42", "echo", None, exclude_client=ULID.lower())
     assert outbox_of(mine).events == []
 
 
 async def test_a_repeated_key_is_told_nobody_twice() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     before = metrics.notifications[True]._value.get()
     first = await house.notifier.notify("42", "e", 1, idempotency_key="k")
@@ -105,7 +105,7 @@ async def test_a_repeated_key_is_told_nobody_twice() -> None:
 
 
 async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
-    house = House()
+    house = await still_node()
     many = [
         Notification("42", "a"),
         Notification("42", "now", durable=False),
@@ -124,7 +124,7 @@ async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
 
 @pytest.mark.parametrize("key", ["", "k" * 256, 5, "\ud800"], ids=ascii)
 async def test_a_batch_with_a_key_that_is_none_sends_nothing(key: Any) -> None:
-    house = House()
+    house = await still_node()
     with pytest.raises(InvalidMessage, match="idempotency_key"):
         await house.notifier.notify_batch([Notification("42", "a")], key)
     assert (await house.streams.head("42")).offset == 0
@@ -136,7 +136,7 @@ async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails
     Told an error, the caller would send it again.
     """
     layer = FailingLayer()
-    house = House(layer)
+    house = await still_node(layer)
     one = await house.open()
     layer.failing.add("group_send")
     receipt = await house.notifier.notify("42", "e", None)
@@ -149,11 +149,11 @@ async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails
 async def test_an_ephemeral_message_that_the_layer_refused_is_told() -> None:
     layer = FailingLayer("group_send")
     with pytest.raises(GatewayUnavailable):
-        await House(layer).notifier.notify("42", "e", None, durable=False)
+        await (await still_node(layer)).notifier.notify("42", "e", None, durable=False)
 
 
 async def test_many_users_get_one_append_each_however_often_they_are_named() -> None:
-    house = House()
+    house = await still_node()
     one, two = await house.open("1"), await house.open("2")
     receipts = await house.notifier.notify_many(iter(["1", "2", "1"]), "e", None, ttl=5)
     assert [(r.offset, r.duplicate) for r in receipts] == [(1, False), (1, False), (1, False)]
@@ -162,7 +162,7 @@ async def test_many_users_get_one_append_each_however_often_they_are_named() -> 
 
 
 async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
-    house = House()
+    house = await still_node()
     with pytest.raises(InvalidMessage):
         await house.notifier.notify_many(["1", ""], "e", None)
     assert (await house.streams.head("1")).offset == 0
@@ -212,7 +212,7 @@ async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
     ids=ascii,
 )
 async def test_what_cannot_be_sent_is_told_and_not_sent(given: dict[str, Any], says: str) -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     with pytest.raises(InvalidMessage, match=says) as caught:
         await house.notifier.notify(**{"user": "42", "event": "e", "data": None} | given)
@@ -223,11 +223,13 @@ async def test_what_cannot_be_sent_is_told_and_not_sent(given: dict[str, Any], s
 
 @pytest.mark.parametrize("options", [{"ttl": 0.001}, {"ttl": 5}, {"collapse_key": "k" * 255}])
 async def test_options_at_their_edges(options: dict[str, Any]) -> None:
-    assert (await House().notifier.notify("x" * 1_024, "e" * 255, None, **options)).offset == 1
+    assert (
+        await (await still_node()).notifier.notify("x" * 1_024, "e" * 255, None, **options)
+    ).offset == 1
 
 
 async def test_the_size_of_a_message_is_that_of_its_json() -> None:
-    house = House(max_message_size=200)
+    house = await still_node(max_message_size=200)
     frame = len('{"id":"","event":"e","data":"","time":1800000000.0}') + 26
     await house.notifier.notify("42", "e", "x" * (200 - frame))
     for data in ("x" * (201 - frame), "한" * 60):
@@ -245,7 +247,7 @@ async def test_a_broadcast_reaches_every_client_in_slices_and_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(delivery_module, "SLICE", 3)
-    house = House()
+    house = await still_node()
     sessions = [await house.open(f"u{n}") for n in range(10)]
     for event in ("one", "two"):
         receipt = await house.notifier.broadcast(event, {"n": 1})
@@ -257,7 +259,7 @@ async def test_a_broadcast_reaches_every_client_in_slices_and_in_order(
 
 
 async def test_a_closed_socket_counts_as_no_delivery() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     outbox_of(one).close(1006, "gone")
     before = metrics.delivered_live._value.get()

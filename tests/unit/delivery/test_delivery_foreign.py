@@ -10,8 +10,8 @@ import pytest
 from sockets.base import metrics
 from sockets.layers.groups import CLIENTS, user_group
 from tests.support.doubles import (
-    House,
     outbox_of,
+    still_node,
 )
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -34,7 +34,7 @@ def signal(epoch: str, offset: int, event: str) -> dict[str, Any]:
     ],
 )
 async def test_a_good_message_of_another(message: dict[str, Any], expected: dict[str, Any]) -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     await house.layer.group_send(user_group("42"), {"type": "user.notify", **message})
     (frame,) = outbox_of(one).frames
@@ -43,7 +43,7 @@ async def test_a_good_message_of_another(message: dict[str, Any], expected: dict
 
 
 async def test_a_message_of_another_may_exclude_a_client() -> None:
-    house = House()
+    house = await still_node()
     mine, other = await house.open(), await house.open()
     await house.layer.group_send(
         user_group("42"),
@@ -69,7 +69,7 @@ BAD_MESSAGES: list[dict[str, Any]] = [
 async def test_a_bad_message_of_another_is_counted_and_harms_nobody(
     message: dict[str, Any],
 ) -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     epoch = (await house.streams.head("42")).epoch
     message = {key: epoch if value == "EPOCH" else value for key, value in message.items()}
@@ -86,7 +86,7 @@ async def test_a_bad_message_of_another_is_counted_and_harms_nobody(
 
 async def test_a_session_that_opens_right_after_a_bad_message_is_welcome() -> None:
     """Before the next good one puts the room right."""
-    house = House()
+    house = await still_node()
     await house.open()
     epoch = (await house.streams.head("42")).epoch
     bad = {"type": "user.notify", "event": "e", "offset": "5", "epoch": epoch}
@@ -99,7 +99,7 @@ async def test_a_session_that_opens_right_after_a_bad_message_is_welcome() -> No
 async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     epoch = (await house.streams.head("42")).epoch
     reads = 0
@@ -120,7 +120,7 @@ async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
 
 
 async def test_a_message_of_another_kind_is_not_for_all_clients() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     before = metrics.LAYER_ERRORS._value.get()
     await house.layer.group_send(CLIENTS, {"type": "chat.message", "event": "e", "data": 1})

@@ -17,22 +17,23 @@ from sockets.streams.base import NewEntry
 from sockets.types import Position
 from tests.support.doubles import (
     WELCOME,
-    House,
     RecordingOutbox,
+    StillNode,
     TricklingOutbox,
     local_session,
     outbox_of,
+    still_node,
 )
 
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
-async def trickling(house: House, room: int) -> tuple[LocalSession, TricklingOutbox]:
+async def trickling(house: StillNode, room: int) -> tuple[LocalSession, TricklingOutbox]:
     outbox = TricklingOutbox(room)
     return await house.open(outbox=outbox), outbox
 
 
-async def append_unheard(house: House, *events: str, user: str = "42") -> Position:
+async def append_unheard(house: StillNode, *events: str, user: str = "42") -> Position:
     """Durable messages whose signals the layer loses."""
     for event in events:
         body = json.dumps({"id": "i", "event": event, "data": None, "time": 0}).encode()
@@ -49,7 +50,7 @@ def signal(epoch: str, offset: int, event: str) -> dict[str, Any]:
 
 
 async def test_what_a_full_outbox_misses_is_counted_and_told_with_the_next() -> None:
-    house = House()
+    house = await still_node()
     one, outbox = await trickling(house, room=1)
     before = metrics.dropped_ephemeral._value.get()
     for n in range(4):
@@ -66,7 +67,7 @@ async def test_what_a_full_outbox_misses_is_counted_and_told_with_the_next() -> 
 
 
 async def test_what_was_missed_is_told_with_a_durable_one_too() -> None:
-    house = House()
+    house = await still_node()
     one, outbox = await trickling(house, room=0)
     await house.notifier.notify("42", "lost", None, durable=False)
     outbox.trickle(5)
@@ -76,7 +77,7 @@ async def test_what_was_missed_is_told_with_a_durable_one_too() -> None:
 
 
 async def test_a_slow_session_holds_up_no_other() -> None:
-    house = House()
+    house = await still_node()
     _, slow = await trickling(house, room=0)
     quick = await house.open()
     for n in range(3):
@@ -92,7 +93,7 @@ async def test_a_slow_session_holds_up_no_other() -> None:
 
 
 async def test_a_full_outbox_is_read_for_from_the_stream_when_it_drains() -> None:
-    house = House()
+    house = await still_node()
     one, outbox = await trickling(house, room=2)
     for n in range(6):
         await house.notifier.notify("42", f"e{n}", None)
@@ -111,7 +112,7 @@ async def test_a_full_outbox_is_read_for_from_the_stream_when_it_drains() -> Non
 
 
 async def test_a_slow_session_gets_the_newest_of_what_collapses() -> None:
-    house = House()
+    house = await still_node()
     _, outbox = await trickling(house, room=1)
     for n in range(5):
         await house.notifier.notify("42", "progress", n, collapse_key="job")
@@ -124,7 +125,7 @@ async def test_a_slow_session_gets_the_newest_of_what_collapses() -> None:
 
 
 async def test_a_session_that_lags_below_the_floor_is_told_to_reload() -> None:
-    house = House(history_size=3)
+    house = await still_node(history_size=3)
     _, outbox = await trickling(house, room=1)
     for n in range(6):
         await house.notifier.notify("42", f"e{n}", None)
@@ -137,7 +138,7 @@ async def test_a_session_that_lags_below_the_floor_is_told_to_reload() -> None:
 
 
 async def test_what_expires_while_a_session_is_slow_is_a_position() -> None:
-    house = House()
+    house = await still_node()
     _, outbox = await trickling(house, room=0)
     await house.notifier.notify("42", "soon stale", None, ttl=5)
     house.clock.advance(6)
@@ -147,7 +148,7 @@ async def test_what_expires_while_a_session_is_slow_is_a_position() -> None:
 
 
 async def test_a_long_lag_is_read_in_pages() -> None:
-    house = House()
+    house = await still_node()
     _, outbox = await trickling(house, room=0)
     count = 2 * PAGE + 7
     for n in range(count):
@@ -160,7 +161,7 @@ async def test_a_long_lag_is_read_in_pages() -> None:
 async def test_the_stream_is_read_once_for_all_who_are_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    house = House()
+    house = await still_node()
     sessions = [await house.open() for _ in range(5)]
     await append_unheard(house, "lost")
     reads = 0
@@ -188,7 +189,7 @@ async def test_the_stream_is_read_once_for_all_who_are_behind(
 
 
 async def test_a_gap_is_read_from_the_stream() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     await append_unheard(house, "a", "b")
     await house.notifier.notify("42", "c", None)
@@ -197,7 +198,7 @@ async def test_a_gap_is_read_from_the_stream() -> None:
 
 
 async def test_a_doubled_signal_is_told_once() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     receipt = await house.notifier.notify("42", "a", None)
     for _ in range(2):
@@ -207,7 +208,7 @@ async def test_a_doubled_signal_is_told_once() -> None:
 
 
 async def test_signals_the_wrong_way_round_are_told_in_order() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     at = await append_unheard(house, "a", "b", "c")
     for offset, event in ((3, "c"), (1, "a"), (2, "b")):
@@ -218,7 +219,7 @@ async def test_signals_the_wrong_way_round_are_told_in_order() -> None:
 
 async def test_a_late_signal_does_not_hide_a_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Room.seen` is the newest that the layer brought, or a reader stops one message early."""
-    house = House()
+    house = await still_node()
     one = await house.open()
     at = await append_unheard(house, "a", "b")
     read = house.streams.follow
@@ -242,7 +243,7 @@ async def test_a_late_signal_does_not_hide_a_newer_one(monkeypatch: pytest.Monke
 
 
 async def test_a_lost_store_is_told_to_everybody() -> None:
-    house = House()
+    house = await still_node()
     one, two = await house.open(), await house.open()
     await house.notifier.notify("42", "before", None)
     house.streams._here.clear()
@@ -256,20 +257,20 @@ async def test_a_lost_store_is_told_to_everybody() -> None:
 
 
 async def test_comparing_with_the_head_finds_what_was_lost() -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     head = await append_unheard(house, "a", "b")
     house.delivery.compare(house.room_of(), head)
     await house.settle()
     assert outbox_of(one).events == ["a", "b"]
     house.delivery.compare(house.room_of(), head)
-    assert not house.tasks, "whoever is at the head reads nothing"
+    assert not house.at_work, "whoever is at the head reads nothing"
 
 
 async def test_a_store_that_is_away_is_asked_again_at_the_next_comparison(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = House()
+    house = await still_node()
     one = await house.open()
     read = house.streams.follow
 
@@ -291,7 +292,7 @@ async def test_a_store_that_is_away_is_asked_again_at_the_next_comparison(
 
 
 async def test_early_ephemeral_frames_follow_the_welcome() -> None:
-    house = House()
+    house = await still_node()
     session = local_session()
     opened = await house.sessions.open_client(session, None)
     for n in range(MAX_EARLY + 2):
@@ -304,7 +305,7 @@ async def test_early_ephemeral_frames_follow_the_welcome() -> None:
 
 
 async def test_a_session_whose_outbox_is_full_at_once_recovers_later() -> None:
-    house = House()
+    house = await still_node()
     head = await house.streams.head("42")
     await append_unheard(house, "a", "b", "c")
     outbox = TricklingOutbox(1)
@@ -317,10 +318,10 @@ async def test_a_session_whose_outbox_is_full_at_once_recovers_later() -> None:
 
 
 async def test_sessions_that_come_and_go_leave_no_reader() -> None:
-    house = House()
+    house = await still_node()
     one, outbox = await trickling(house, room=0)
     await house.notifier.notify("42", "e", None)
     outbox.trickle(1)
     await house.sessions.close(one, 1006, "")
-    await asyncio.gather(*house.tasks, return_exceptions=True)
-    assert not house.tasks and isinstance(outbox, RecordingOutbox)
+    await asyncio.gather(*house.at_work, return_exceptions=True)
+    assert not house.at_work and isinstance(outbox, RecordingOutbox)

@@ -11,15 +11,14 @@ from sockets import api
 from sockets.delivery.delivery_log import Journal
 from sockets.delivery.hub import LocalSession
 from sockets.node.node import Node
-from sockets.sessions.control import Control
 from sockets.types import Outcome, Position, SessionDelivery
 from tests.support.doubles import (
     WELCOME,
-    House,
     MovedClock,
     TricklingOutbox,
     local_session,
     running_node,
+    still_node,
 )
 
 
@@ -72,15 +71,14 @@ async def test_each_session_has_its_own_outcome(
 
 
 async def test_of_a_silent_node_the_lease_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens here: the house's own node does not answer."""
     monkeypatch.setattr("sockets.sessions.control.ASK_TIMEOUT", 0.02)
-    house = House()
+    house = await still_node()
+    await house.bus.stop()
     session = await house.open("42")
     session.info = replace(session.info, acked=Position("e", 3), acked_at=9.0)
     await house.presence.renew([session.info])
-    control = Control(presence=house.presence, nodes=house.nodes, bus=house.bus, close_timeout=0.01)
     info = session.info
     for offset, acked_at in ((3, 9.0), (4, None)):
-        assert await control.delivery_of("42", "e", offset) == [
+        assert await house.control.delivery_of("42", "e", offset) == [
             SessionDelivery(info.id, info.client_id, info.node, Outcome.UNKNOWN, None, acked_at)
         ]

@@ -18,7 +18,7 @@ from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
-from sockets.types import Kind
+from sockets.types import Kind, PresenceState
 from tests.support.doubles import (
     WELCOME,
     RecordingRecorder,
@@ -26,6 +26,7 @@ from tests.support.doubles import (
     local_session,
     outbox_of,
     running_node,
+    still_node,
     until_told,
     without_database,
 )
@@ -198,6 +199,23 @@ async def test_tasks_end_with_the_node(
         forever = node.spawn(asyncio.Event().wait())  # type: ignore[arg-type]
     assert forever.cancelled()
     assert not caplog.records
+
+
+# --- its parts
+
+
+async def test_all_parts_go_by_the_clock_that_a_node_is_given() -> None:
+    node = await still_node()
+    session = await node.open("42")
+    node.clock.advance(3)
+    assert node.store_time() == node.clock() == await node.presence.now()
+    await node.sessions.close(session, 1000, "")
+    assert (await node.presence.look("42")).last_seen == node.clock()
+    node.clock.advance(node.conf.presence_grace)
+    await node.registration.beat()
+    await node.attendance.tick()
+    assert (await node.presence.look("42")).state is PresenceState.OFFLINE
+    assert await node.nodes.count_charges(node.registration.life, Kind.CLIENT) == 0
 
 
 # --- the end

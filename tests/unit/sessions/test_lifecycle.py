@@ -18,7 +18,7 @@ from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import lifecycle as sessions_module
-from sockets.sessions.lifecycle import CLAIM_EVERY, _Claims
+from sockets.sessions.lifecycle import CLAIM_EVERY
 from sockets.streams.base import NewEntry
 from sockets.streams.told import Told
 from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
@@ -26,18 +26,11 @@ from tests.support.doubles import (
     WELCOME,
     FailingLayer,
     GatedLayer,
-    House,
-    MovedClock,
+    StillNode,
     local_session,
     outbox_of,
+    still_node,
 )
-
-
-async def house(**given: Any) -> House:
-    """A house that hears what is asked of its node."""
-    made = House(**given)
-    await made.hear()
-    return made
 
 
 async def turns(count: int = 10) -> None:
@@ -55,7 +48,7 @@ def live(kind: Kind) -> float:
 
 async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this order nothing falls between: after the join it is heard, before it is read."""
-    one, order = House(), list[str]()
+    one, order = await still_node(), list[str]()
 
     def spy(owner: object, name: str) -> None:
         call = getattr(owner, name)
@@ -84,7 +77,9 @@ async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("when", ["joining", "opened"])
 async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None:
     layer = GatedLayer()
-    one = House(layer)
+    layer.gate.set()
+    one = await still_node(layer)
+    layer.gate.clear()
     session = local_session()
     opening = asyncio.ensure_future(one.sessions.open_client(session, None))
     await turns()
@@ -114,7 +109,7 @@ async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None
 async def test_a_session_that_returns_gets_what_it_missed(
     offset: int, recovered: bool, events: list[str]
 ) -> None:
-    one = House()
+    one = await still_node()
     for n in (1, 2, 3):
         receipt = await one.notifier.notify("42", f"e{n}", None)
     session = local_session()
@@ -127,9 +122,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 
 async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes a position up has not everybody who shares its user reload at each connect."""
-    one, told = House(), list[Told | None]()
-    clock = MovedClock()
-    one.sessions._claims = _Claims(clock)
+    one, told = await still_node(), list[Told | None]()
     follow = one.streams.follow
 
     async def spied(*args: Any) -> Page:
@@ -148,13 +141,13 @@ async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPat
     assert await come("42") is True
     assert await come("42") is False
     assert await come("another") is True
-    clock.advance(CLAIM_EVERY)
+    one.clock.advance(CLAIM_EVERY)
     assert await come("42") is True
 
 
 @pytest.mark.parametrize(("missing", "recovered"), [(3, True), (4, False)])
 async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None:
-    one = House(recovery_limit=3)
+    one = await still_node(recovery_limit=3)
     head = await one.streams.head("42")
     for n in range(missing):
         await one.notifier.notify("42", f"e{n}", None)
@@ -163,7 +156,7 @@ async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None
 
 
 async def test_a_full_node_takes_nobody() -> None:
-    one = House(max_sessions=1)
+    one = await still_node(max_sessions=1)
     first = await one.open()
     with pytest.raises(TryAgainLater, match="full"):
         await one.open("43")
@@ -177,7 +170,7 @@ async def test_a_full_node_takes_nobody() -> None:
 
 
 async def test_a_node_that_returns_its_clients_takes_nobody() -> None:
-    one = House()
+    one = await still_node()
     one.sessions.accepting = False
     with pytest.raises(ShuttingDown):
         await one.open()
@@ -188,7 +181,7 @@ async def test_a_node_that_returns_its_clients_takes_nobody() -> None:
 
 
 async def test_a_client_that_comes_again_replaces_itself() -> None:
-    one, id = await house(), new_id()
+    one, id = await still_node(), new_id()
     old, other = await one.open(client_id=id), await one.open()
     new = await one.open(client_id=id)
     assert outbox_of(old).closed == (4503, "replaced by a newer connection of this client")
@@ -201,7 +194,7 @@ async def test_a_client_that_comes_again_replaces_itself() -> None:
 
 
 async def test_a_worker_that_comes_again_replaces_itself() -> None:
-    one, id = await house(), new_id()
+    one, id = await still_node(), new_id()
     old, new = (local_session("w", kind=Kind.WORKER, client_id=id) for _ in range(2))
     for session in (old, new):
         await one.sessions.open_worker(session, (), 1)
@@ -209,7 +202,7 @@ async def test_a_worker_that_comes_again_replaces_itself() -> None:
 
 
 async def test_the_node_that_holds_the_old_one_is_told() -> None:
-    one, id = await house(), new_id()
+    one, id = await still_node(), new_id()
     asked: list[Any] = []
     await one.layer.group_add_sink(node_group("elsewhere"), asked.append)
     far = local_session(client_id=id, node="elsewhere")
@@ -229,7 +222,7 @@ async def test_the_node_that_holds_the_old_one_is_told() -> None:
 
 
 async def test_renewal_keeps_sessions_present() -> None:
-    one = await house()
+    one = await still_node()
     session = await one.open()
     for _ in range(4):
         one.clock.advance(one.conf.lease_ttl - 1)
@@ -238,7 +231,8 @@ async def test_renewal_keeps_sessions_present() -> None:
 
 
 async def test_renewal_closes_what_was_replaced_while_the_signal_was_lost() -> None:
-    one, id = House(), new_id()  # nobody hears the node's group
+    one, id = await still_node(), new_id()
+    await one.bus.stop()  # nobody hears the node's group
     old, new = await one.open(client_id=id), await one.open(client_id=id)
     assert old.close_code is None
     await one.sessions.renew()
@@ -249,8 +243,7 @@ async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -
     """It is in the hub before it is registered; the older one's lease still runs then."""
     layer = GatedLayer()
     layer.gate.set()
-    one, id = House(layer), new_id()
-    await one.hear()
+    one, id = await still_node(layer), new_id()
     old = await one.open("42", client_id=id)
     await one.sessions.close(await one.open("43"), 1000, "")
     layer.gate.clear()
@@ -268,7 +261,7 @@ async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -
 
 async def test_a_session_that_is_closing_is_not_renewed() -> None:
     """Else, after a freeze, the replaced one gets its lease back and fences its replacement."""
-    one, id = await house(), new_id()
+    one, id = await still_node(), new_id()
     old, new = await one.open(client_id=id), await one.open(client_id=id)
     assert old.close_code == CloseCode.REPLACED
     one.clock.advance(one.conf.lease_ttl + 1)  # frozen, before the old socket was gone
@@ -282,7 +275,7 @@ async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
 ) -> None:
     """A renewal takes turns with the rest of the loop, and sockets close meanwhile."""
     monkeypatch.setattr(sessions_module, "SLICE", 1)
-    one = House()
+    one = await still_node()
     first, second = await one.open("1"), await one.open("2")
     renewal = asyncio.ensure_future(one.sessions.renew())
     await asyncio.sleep(0)
@@ -297,7 +290,7 @@ async def test_a_lease_that_a_late_renewal_brought_back_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On Redis the two go over two connections: the renewal may come behind the release."""
-    one = House()
+    one = await still_node()
     session = await one.open("42")
     renew = one.presence.renew
 
@@ -312,7 +305,7 @@ async def test_a_lease_that_a_late_renewal_brought_back_is_given_back(
 
 
 async def test_whoever_came_back_elsewhere_in_a_drain_is_not_told_to_stay_away() -> None:
-    one = House()
+    one = await still_node()
     session, other = await one.open(), await one.open()
     one.sessions.accepting = False
     one.sessions.close_local([session.info.id], CloseCode.REPLACED, "replaced")
@@ -323,7 +316,7 @@ async def test_whoever_came_back_elsewhere_in_a_drain_is_not_told_to_stay_away()
 
 async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "SLICE", 2)
-    one = House()
+    one = await still_node()
     opened = [await one.open(f"u{n}") for n in range(5)]
     for n in range(5):
         await one.streams.append(f"u{n}", entry("e"))
@@ -337,7 +330,7 @@ async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyP
 
 
 async def test_renewal_finds_a_lost_last_message() -> None:
-    one = House()
+    one = await still_node()
     session = await one.open()
     await one.streams.append("42", entry("e"))  # no signal at all
     assert outbox_of(session).events == []
@@ -355,7 +348,7 @@ def entry(event: str) -> Any:
 
 
 async def test_close_undoes_open_and_is_done_once() -> None:
-    one = await house()
+    one = await still_node()
     before = live(Kind.CLIENT)
     session = await one.open()
     assert live(Kind.CLIENT) == before + 1
@@ -368,7 +361,7 @@ async def test_close_undoes_open_and_is_done_once() -> None:
 
 
 async def test_what_this_side_decided_is_what_the_row_says() -> None:
-    one = House()
+    one = await still_node()
     session = await one.open()
     session.close(4002, "slow")
     await one.sessions.close(session, 1006, "")
@@ -376,7 +369,7 @@ async def test_what_this_side_decided_is_what_the_row_says() -> None:
 
 
 async def test_a_session_that_never_opened_can_be_closed() -> None:
-    one = House()
+    one = await still_node()
     await one.sessions.close(local_session(), 1006, "")
     assert one.recorder.closed == []
 
@@ -385,8 +378,9 @@ async def test_a_session_that_never_opened_can_be_closed() -> None:
 async def test_an_open_that_fails_leaves_nothing_after_close(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer = FailingLayer(where)
-    one = House(layer)
+    layer = FailingLayer()
+    one = await still_node(layer)
+    layer.failing.add(where)
 
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("away")
@@ -404,7 +398,9 @@ async def test_an_open_that_fails_leaves_nothing_after_close(
 
 async def test_an_open_that_is_cancelled_leaves_nothing_after_close() -> None:
     layer = GatedLayer()
-    one = House(layer)
+    layer.gate.set()
+    one = await still_node(layer)
+    layer.gate.clear()
     session = local_session()
     opening = asyncio.ensure_future(one.sessions.open_client(session, None))
     await turns()
@@ -420,7 +416,7 @@ async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     layer = FailingLayer("group_discard_sink")
-    one = House(layer)
+    one = await still_node(layer)
     session = await one.open()
     await one.sessions.close(session, 1000, "")
     assert "its groups could not be given back" in caplog.text
@@ -430,12 +426,12 @@ async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online(
 # --- closing from elsewhere
 
 
-async def disconnect(one: House, user: str, **given: Any) -> Disconnected:
+async def disconnect(one: StillNode, user: str, **given: Any) -> Disconnected:
     chosen = {"client": None, "session": None, "keep": ()} | given
     return await one.control.disconnect(user, code=4504, reason="because", **chosen)
 
 
-def answering(one: House) -> None:
+def answering(one: StillNode) -> None:
     """Sockets that close as soon as they are asked to."""
 
     def gone(session: LocalSession, code: int, reason: str) -> None:
@@ -446,7 +442,7 @@ def answering(one: House) -> None:
 
 
 async def test_disconnect_closes_all_or_those_named_and_says_when() -> None:
-    one = await house()
+    one = await still_node()
     first, second, third, fourth = [await one.open() for _ in range(4)]
     other = await one.open("43")
     answering(one)
@@ -463,7 +459,7 @@ async def test_disconnect_closes_all_or_those_named_and_says_when() -> None:
 
 
 async def test_what_does_not_close_in_time_is_unconfirmed_and_offline() -> None:
-    one = await house(close_timeout=0.02)
+    one = await still_node(close_timeout=0.02)
     await one.open()
     assert await disconnect(one, "42") == Disconnected(0, 1)
     assert not await one.presence.is_online("42")
@@ -473,7 +469,8 @@ async def test_a_node_that_does_not_answer_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sockets.sessions.control.CLOSE_MARGIN", 0.02)
-    one = House(close_timeout=0.01)  # nobody hears the node's group
+    one = await still_node(close_timeout=0.01)
+    await one.bus.stop()  # nobody hears the node's group
     session = await one.open()
     assert await disconnect(one, "42") == Disconnected(0, 1)
     assert session.close_code is None
@@ -482,21 +479,21 @@ async def test_a_node_that_does_not_answer_is_not_waited_for(
 
 
 async def test_a_request_for_sessions_that_are_not_here_is_nothing() -> None:
-    one = House()
+    one = await still_node()
     session = await one.open()
     assert one.sessions.close_local([session.info.id, "gone"], 4504, "r") == [session.info.id]
     assert outbox_of(session).closed == (4504, "r")
 
 
 async def test_count_by_kind() -> None:
-    one = House()
+    one = await still_node()
     await one.open()
     await one.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
     assert {kind: one.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}
 
 
 async def test_a_node_that_takes_another_name_tells_it_with_every_session() -> None:
-    house = House()
+    house = await still_node()
     early = await house.open("42")
     helper = await house.open_worker("p")
     house.sessions.rename("here~1234")
@@ -512,7 +509,7 @@ async def test_a_shard_that_refuses_keeps_no_other_slice_from_renewing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sessions_module, "SLICE", 1)
-    house = House()
+    house = await still_node()
     opened = [await house.open(user) for user in ("refused", "1", "2")]
     renew = house.presence.renew
     seats: list[int] = []

@@ -13,7 +13,14 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.sessions.lifecycle import worker_name
 from sockets.types import Task
-from tests.support.doubles import WELCOME, House, RecordingOutbox, outbox_of, task_signals
+from tests.support.doubles import (
+    WELCOME,
+    RecordingOutbox,
+    StillNode,
+    outbox_of,
+    still_node,
+    task_signals,
+)
 
 
 class AnsweringOutbox(RecordingOutbox):
@@ -44,7 +51,7 @@ class AnsweringOutbox(RecordingOutbox):
 class Crew:
     """Workers of a house, by name; `asked`: whom the dispatcher asked, in order."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: StillNode) -> None:
         self.house = house
         self.asked: list[str] = []
         self.sessions: dict[str, LocalSession] = {}
@@ -95,11 +102,9 @@ def heard() -> Iterator[list[Task]]:
         yield told
 
 
-async def house(**given: Any) -> House:
-    """A house that hears its node's messages; nobody waits long in it."""
-    made = House(
+async def house(**given: Any) -> StillNode:
+    """A node for tasks; nobody waits long in it."""
+    return await still_node(
         **{"task_accept_timeout": 0.05, "task_assign_timeout": 5.0, "max_message_size": 4_000}
         | given
     )
-    await made.hear()
-    return made

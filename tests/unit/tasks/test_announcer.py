@@ -254,7 +254,7 @@ async def test_records_that_are_away_silence_nobody_but_the_worker(
 ) -> None:
     one = await house()
     tab = await one.open("42")
-    monkeypatch.setattr(one.records, "seat_of", away)
+    monkeypatch.setattr(one.tasks, "seat_of", away)
     end = ended(state)
     one.announcer.ended(end)
     await one.announcer.finish(5)
@@ -326,7 +326,7 @@ async def test_whoever_goes_while_it_waits_does_not_take_the_announcement_with_i
         if who == "the watch":
             one.clock.advance(301)
             calls = [asyncio.create_task(one.dispatcher.watch())]
-            await until(lambda: not one.records._live)
+            await until(lambda: not one.tasks._live)
         elif who == "the worker":
             end = one.dispatcher.end
             calls = [asyncio.create_task(_done(end("w/a", task.id, state))) for task in tasks]

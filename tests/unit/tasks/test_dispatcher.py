@@ -29,8 +29,8 @@ from sockets.types import Kind, PoolLoad, Task, TaskState
 from tests.support.doubles import (
     NOON,
     FailingLayer,
-    House,
     ImmediateExecutor,
+    StillNode,
     TricklingOutbox,
     local_session,
     outbox_of,
@@ -59,7 +59,7 @@ class Counted:
         self.gained = {k: after[k] - self._before[k] for k in after if after[k] != self._before[k]}
 
 
-async def running(one: House, crew: Crew, name: str = "a", **given: Any) -> Task:
+async def running(one: StillNode, crew: Crew, name: str = "a", **given: Any) -> Task:
     """A task that a new worker has begun."""
     await crew.hire(name)
     return await one.dispatcher.assign("p", "e", None, **given)
@@ -181,14 +181,14 @@ async def test_a_call_of_another_task_that_fails_on_the_way_takes_no_task_with_i
     crew = Crew(one)
     await crew.hire("a")
     id = new_id()
-    offer = one.records.offer
+    offer = one.tasks.offer
 
     async def taken_meanwhile(task: Task, passed_over: Any) -> Any:
-        monkeypatch.setattr(one.records, "offer", offer)
+        monkeypatch.setattr(one.tasks, "offer", offer)
         await one.dispatcher.assign("p", "first", None, id=id)
         raise GatewayUnavailable("the store is away")
 
-    monkeypatch.setattr(one.records, "offer", taken_meanwhile)
+    monkeypatch.setattr(one.tasks, "offer", taken_meanwhile)
     with pytest.raises(GatewayUnavailable):
         await one.dispatcher.assign("q", "second", None, id=id)
     await one.settle()
@@ -420,13 +420,13 @@ async def test_an_accept_in_the_moment_of_the_time_out_counts(
     crew = Crew(one)
     await crew.hire("a", "is silent")
     await crew.hire("b")
-    withdraw = one.records.withdraw
+    withdraw = one.tasks.withdraw
 
     async def late(task_id: str, offer_id: str) -> Task | None:
         assert await one.dispatcher.accept("w/a", task_id, offer_id)
         return await withdraw(task_id, offer_id)
 
-    monkeypatch.setattr(one.records, "withdraw", late)
+    monkeypatch.setattr(one.tasks, "withdraw", late)
     task = await one.dispatcher.assign("p", "e", None)
     assert (task.worker, task.state) == ("w/a", TaskState.RUNNING)
     assert crew.asked == ["a"]
@@ -505,7 +505,7 @@ async def test_what_the_caller_did_wrong_is_told(given: dict[str, Any], text: st
     await crew.hire("a")
     with pytest.raises(InvalidMessage, match=text):
         await one.dispatcher.assign(**{"pool": "p", "event": "e", "data": None} | given)
-    assert crew.asked == [] and one.records._live == {}
+    assert crew.asked == [] and one.tasks._live == {}
 
 
 async def test_too_large_a_task_is_told() -> None:
@@ -525,7 +525,7 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
     crew = Crew(one)
     await crew.hire("a", "accepts" if moment == "the last word" else "rejects")
     await crew.hire("b")
-    offer = one.records.offer
+    offer = one.tasks.offer
     asked = 0
 
     async def away(*args: Any) -> Any:
@@ -535,9 +535,9 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
             raise GatewayUnavailable("the store is away")
         return await offer(*args)
 
-    monkeypatch.setattr(one.records, "offer", away)
+    monkeypatch.setattr(one.tasks, "offer", away)
     if moment == "the last word":
-        drop = one.records.drop
+        drop = one.tasks.drop
         results = iter([GatewayUnavailable("the store is away")])
 
         async def fails_once(task: Task) -> bool:
@@ -545,11 +545,11 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
                 raise error
             return await drop(task)
 
-        monkeypatch.setattr(one.records, "drop", fails_once)
+        monkeypatch.setattr(one.tasks, "drop", fails_once)
     with pytest.raises(GatewayUnavailable):
         await one.dispatcher.assign("p", "e", None, id="T")
     await one.settle()
-    assert one.records._live == {} and one.dispatcher._verdicts == {}
+    assert one.tasks._live == {} and one.dispatcher._verdicts == {}
     await one.announcer.finish(5)
     if moment == "the last word":
         assert [task.state for task in heard] == [TaskState.CANCELLED]
@@ -569,7 +569,7 @@ async def test_records_that_stay_away_are_no_error_of_the_node(
         raise GatewayUnavailable("the store is away")
 
     for name in ("offer", "drop"):
-        monkeypatch.setattr(one.records, name, away)
+        monkeypatch.setattr(one.tasks, name, away)
     spawned: list[asyncio.Task[None]] = []
     spawn = one.dispatcher._spawn
     monkeypatch.setattr(
@@ -590,7 +590,7 @@ async def test_a_layer_that_is_away_asks_nobody() -> None:
     layer.failing.add("group_send")
     with pytest.raises(NoWorkerAvailable, match="none of 1 workers"):
         await one.dispatcher.assign("p", "e", None)
-    assert crew.asked == [] and one.records._live == {}
+    assert crew.asked == [] and one.tasks._live == {}
 
 
 @pytest.mark.parametrize("conduct", ["is silent", "accepts"])
@@ -609,7 +609,7 @@ async def test_a_caller_that_goes_takes_its_task_with_it(
             await never.wait()
             raise AssertionError
 
-        monkeypatch.setattr(one.records, "drop", gated)
+        monkeypatch.setattr(one.tasks, "drop", gated)
     assigning = asyncio.ensure_future(one.dispatcher.assign("p", "e", None, id="T"))
     await until(lambda: crew.asked and (conduct == "is silent" or crew.answers))
     for _ in range(5):
@@ -651,7 +651,7 @@ async def test_so_many_wait_for_a_welcome_and_no_more() -> None:
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, NoWorkerAvailable) for result in results)
     assert len(session._early or ()) == MAX_EARLY
-    assert one.records._live == {}
+    assert one.tasks._live == {}
 
 
 async def test_a_worker_that_was_replaced_late_does_not_take_the_seat() -> None:
@@ -677,7 +677,7 @@ async def test_a_worker_that_was_replaced_late_does_not_take_the_seat() -> None:
     await asyncio.wait({opening})
     assert older.close_code == 4503 and newer.close_code is None
     await one.sessions.close(older, 4503, "")
-    sits = await one.records.seat_of("w/a")
+    sits = await one.tasks.seat_of("w/a")
     assert sits is not None and sits.session == newer.info.id
 
 
@@ -828,7 +828,7 @@ async def test_progress_is_a_sign_of_life_and_reaches_the_user() -> None:
     task = await running(one, crew, user_id="42")
     for n in range(3):
         one.clock.advance(9)
-        assert await one.records.overdue() == []
+        assert await one.tasks.overdue() == []
         assert await one.dispatcher.progress("w/a", task.id, Raw(b'{"n": %d}' % n)) is True
     assert [frame["data"] for frame in outbox_of(tab).frames] == [
         {"task": task.id, "data": {"n": n}} for n in range(3)
@@ -837,7 +837,7 @@ async def test_progress_is_a_sign_of_life_and_reaches_the_user() -> None:
     page = await one.streams.read("42", type(head)(head.epoch, 0), 10)
     assert len(page.entries) == 1, "each replaces the one before"
     one.clock.advance(11)
-    assert len(await one.records.overdue()) == 1
+    assert len(await one.tasks.overdue()) == 1
 
 
 async def test_progress_that_is_not_for_the_user_is_a_sign_of_life() -> None:
@@ -848,7 +848,7 @@ async def test_progress_that_is_not_for_the_user_is_a_sign_of_life() -> None:
     one.clock.advance(9)
     assert await one.dispatcher.progress("w/a", task.id, Raw(b"1")) is True
     one.clock.advance(9)
-    assert await one.records.overdue() == [] and outbox_of(tab).events == []
+    assert await one.tasks.overdue() == [] and outbox_of(tab).events == []
 
 
 async def test_only_its_holder_tells_progress() -> None:
@@ -921,7 +921,7 @@ async def test_the_worker_is_told_to_stop(reason: str) -> None:
     task = await running(one, crew, timeout=5)
     if reason == "lost":
         one.clock.advance(6)
-        for lost in await one.records.overdue():
+        for lost in await one.tasks.overdue():
             one.announcer.ended(lost)
     else:
         await one.dispatcher.cancel(task.id)
@@ -962,7 +962,7 @@ async def test_the_watch_finds_what_is_overdue_and_outlasts_a_failure(
     one = await house(task_grace=0.1, task_timeout=0.1)
     crew = Crew(one)
     task = await running(one, crew)
-    overdue = one.records.overdue
+    overdue = one.tasks.overdue
     rounds = 0
 
     async def fails_first() -> list[Task]:
@@ -974,7 +974,7 @@ async def test_the_watch_finds_what_is_overdue_and_outlasts_a_failure(
             raise RuntimeError("a bug")
         return await overdue()
 
-    monkeypatch.setattr(one.records, "overdue", fails_first)
+    monkeypatch.setattr(one.tasks, "overdue", fails_first)
     one.clock.advance(1)
     with caplog.at_level(logging.ERROR):
         watch = asyncio.ensure_future(one.dispatcher.watch())
