@@ -1,8 +1,8 @@
 """What a registry of nodes promises; `tests/contracts/test_nodes.py` holds each one to it.
 
-A node lives while its lease is renewed, and each life has an id of its own. Before a user is
-touched, the node's life is charged with them; when nothing about them is left to be done or told,
-it is discharged. So whoever finds a dead life knows from its charges what it left undone.
+A node lives while its lease is renewed, and each life has an id of its own. The registry lists the
+users for whom a life is responsible: from before anything is done about them until nothing about
+them is left to be done or announced. So whoever finds a dead life knows what it left undone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Nodes(Protocol):
         """
 
     async def leave(self, life: str) -> None:
-        """The life ends in good order; with charges left, others find it dead at once."""
+        """The life ends in good order; where it is still responsible for users, others find it dead
+        at once."""
 
     async def all(self) -> list[NodeInfo]:
         """The nodes that live, by name."""
@@ -64,22 +65,21 @@ class Nodes(Protocol):
     async def forget(self, life: str) -> None:
         """Everything is done for it."""
 
-    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        """The life must answer for these."""
+    async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        """From now on the life is responsible for these users."""
 
-    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        """Nothing about these is left to be done or told."""
+    async def remove_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        """The life is responsible for these users no more."""
 
-    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
-        """Some of those that it must answer for; none when there are none."""
+    async def users_of(self, life: str, kind: Kind, limit: int) -> list[str]:
+        """Return some of the users for whom the life is responsible; none when there are none."""
 
-    async def charges_after(
+    async def users_after(
         self, life: str, kind: Kind, place: str, count: int
     ) -> tuple[list[str], str]:
-        """About `count` of them behind a place, and the next place; "" is the first, and the end.
-
-        Who is there all the time is found; nobody else surely is, and some may be found again.
+        """Return about `count` of them after a place, and the next place; "" is the first, and the
+        end. Who is there all the time is found; nobody else surely is, and some may come again.
         """
 
-    async def count_charges(self, life: str, kind: Kind) -> int:
-        """How many they are."""
+    async def count_users(self, life: str, kind: Kind) -> int:
+        """How many users the life is responsible for."""

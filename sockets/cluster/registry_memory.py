@@ -17,7 +17,7 @@ class MemoryNodes:
     def __init__(self, *, clock: Callable[[], float] = steady_time) -> None:
         self._clock = clock
         self._lives: dict[str, NodeInfo] = {}
-        self._charged: set[tuple[Kind, str]] = set()
+        self._users: set[tuple[Kind, str]] = set()
 
     async def beat(self, info: NodeInfo, *, begin: bool, silent: float) -> Beat:
         now = self._clock()
@@ -42,21 +42,21 @@ class MemoryNodes:
     async def forget(self, life: str) -> None:
         pass
 
-    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        self._charged.update((kind, user) for user in users)
+    async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        self._users.update((kind, user) for user in users)
 
-    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        self._charged.difference_update((kind, user) for user in users)
+    async def remove_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        self._users.difference_update((kind, user) for user in users)
 
-    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
-        return [user for of, user in self._charged if of is kind][:limit]
+    async def users_of(self, life: str, kind: Kind, limit: int) -> list[str]:
+        return [user for of, user in self._users if of is kind][:limit]
 
-    async def charges_after(
+    async def users_after(
         self, life: str, kind: Kind, place: str, count: int
     ) -> tuple[list[str], str]:
-        behind = (user for of, user in self._charged if of is kind and user > place)
-        found = heapq.nsmallest(count, behind)
+        after = (user for of, user in self._users if of is kind and user > place)
+        found = heapq.nsmallest(count, after)
         return found, found[-1] if len(found) == count else ""
 
-    async def count_charges(self, life: str, kind: Kind) -> int:
-        return sum(of is kind for of, _ in self._charged)
+    async def count_users(self, life: str, kind: Kind) -> int:
+        return sum(of is kind for of, _ in self._users)

@@ -4,7 +4,7 @@ gw:nodes                     ZSET  life -> end of its lease
 gw:{gw:nodes}:info           HASH  life -> JSON: name, pid, version, sessions, …
 gw:{gw:nodes}:claims         ZSET  dead life -> when another node may take it on
 gw:{gw:nodes}:warmup         STRING  until when nobody may be declared offline
-gw:node:<life>:users, :workers   SET  whom the life must answer for
+gw:node:<life>:users, :workers   SET  for whom the life is responsible
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sockets.cluster.registry import CLAIM_TTL, Beat
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.types import Kind, NodeInfo
 
-CHARGES_TTL = 30 * 24 * 3600
-"""Seconds that charges wait for a node that takes them on; all nodes may be down for long."""
+USERS_TTL = 30 * 24 * 3600
+"""Seconds that the users of a dead life wait for a node to take them over; all may be down."""
 
 _BEAT = Script(__package__, "registry", "beat")
 _LEAVE = Script(__package__, "registry", "leave")
@@ -68,7 +68,7 @@ class RedisNodes:
         return Beat(bool(alive), float(warm), float(now))
 
     async def leave(self, life: str) -> None:
-        left = [await self.count_charges(life, kind) for kind in Kind]
+        left = [await self.count_users(life, kind) for kind in Kind]
         await self._run(_LEAVE, life, "1" if any(left) else "")
 
     async def all(self) -> list[NodeInfo]:
@@ -98,44 +98,44 @@ class RedisNodes:
     async def forget(self, life: str) -> None:
         await self._run(_LEAVE, life, "")
 
-    async def charge(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        key = self._calls.keys.charges(life, kind)
+    async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
+        key = self._calls.keys.users_of(life, kind)
         for some in batches(list(users)):
             with translated(writes=True):
                 # Not one pipeline: on a Cluster it would be no faster.
                 await self._client.sadd(key, *some)  # type: ignore[misc]
         with translated(writes=True):
-            await self._client.expire(key, CHARGES_TTL)
+            await self._client.expire(key, USERS_TTL)
 
-    async def discharge(self, life: str, kind: Kind, users: Collection[str]) -> None:
+    async def remove_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
         for some in batches(list(users)):
             with translated(writes=True):
                 await self._client.srem(  # type: ignore[misc]
-                    self._calls.keys.charges(life, kind), *some
+                    self._calls.keys.users_of(life, kind), *some
                 )
 
-    async def charges(self, life: str, kind: Kind, limit: int) -> list[str]:
+    async def users_of(self, life: str, kind: Kind, limit: int) -> list[str]:
         with translated():
             found = await self._client.srandmember(  # type: ignore[misc]
-                self._calls.keys.charges(life, kind), limit
+                self._calls.keys.users_of(life, kind), limit
             )
         return [user.decode() for user in found or ()]
 
-    async def charges_after(
+    async def users_after(
         self, life: str, kind: Kind, place: str, count: int
     ) -> tuple[list[str], str]:
         with translated():
             cursor, found = await self._client.sscan(
-                self._calls.keys.charges(life, kind),
+                self._calls.keys.users_of(life, kind),
                 int(place) if place.isdecimal() and len(place) < 20 else 0,
                 count=count,
             )
         return [user.decode() for user in found], f"{cursor or ''}"
 
-    async def count_charges(self, life: str, kind: Kind) -> int:
+    async def count_users(self, life: str, kind: Kind) -> int:
         with translated():
             count: int = await self._client.scard(  # type: ignore[misc]
-                self._calls.keys.charges(life, kind)
+                self._calls.keys.users_of(life, kind)
             )
         return count
 

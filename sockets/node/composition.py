@@ -33,8 +33,9 @@ from sockets.node.state import Backends
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import Recorder, SessionRecorder
+from sockets.sessions.handover import Handover
 from sockets.sessions.lifecycle import Sessions
-from sockets.sessions.tracker import Attendance
+from sockets.sessions.tracker import PresenceTracker
 from sockets.types import Kind, NodeInfo, SessionInfo
 
 WEBHOOK_INTERVAL = 0.2
@@ -89,7 +90,7 @@ class Parts(Core):
             hooked=conf.webhooks,
             clock=self.store_time,
         )
-        self.attendance = Attendance(
+        self.tracker = PresenceTracker(
             presence=self.presence,
             nodes=self.nodes,
             events=self.events,
@@ -101,7 +102,7 @@ class Parts(Core):
             conf=conf,
             hub=self.hub,
             streams=self.streams,
-            attendance=self.attendance,
+            tracker=self.tracker,
             events=self.events,
             delivery=self.delivery,
             recorder=self.recorder,
@@ -115,7 +116,7 @@ class Parts(Core):
             nodes=self.nodes,
             bus=self.bus,
             hub=self.hub,
-            attendance=self.attendance,
+            tracker=self.tracker,
             addresses=self.addresses,
             state=lambda: self.unready_because or "ready",
             reborn=self.sessions.reopen_rows,
@@ -135,7 +136,13 @@ class Parts(Core):
         self._promises = PromiseWatch(self.state.promises, metrics.show_promise)
         self.reaper = Reaper(
             nodes=self.nodes,
-            attendance=self.attendance,
+            tracker=self.tracker,
+            handover=Handover(
+                presence=self.presence,
+                nodes=self.nodes,
+                events=self.events,
+                tracker=self.tracker,
+            ),
             lease=conf.lease_ttl,
             buried=self._close_rows_of,
             clock=self.store_time,

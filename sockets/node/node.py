@@ -65,7 +65,7 @@ class Node(Parts):
         if self.client_auth.published is not None:
             self.spawn(self.client_auth.published.run())
         self.spawn(self.keys.run())
-        self.spawn(self.attendance.watch())
+        self.spawn(self.tracker.watch())
         self.spawn(self.reaper.run())
         self._started = True
         self.renewal.hurry()  # the others should see at once that it is ready
@@ -157,7 +157,7 @@ class Node(Parts):
             )
         try:
             async with asyncio.timeout(third):
-                await self.attendance.tick()
+                await self.tracker.tick()
                 await self.registration.end()
         except (GatewayUnavailable, TimeoutError) as error:
             logger.warning("the other nodes were not told of the end: %s", str(error) or "too slow")

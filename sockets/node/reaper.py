@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from sockets.base import metrics
 from sockets.cluster.registry import Nodes
 from sockets.exceptions import GatewayUnavailable
-from sockets.sessions.tracker import Attendance
+from sockets.sessions.handover import Handover
+from sockets.sessions.tracker import PresenceTracker
 from sockets.types import NodeInfo
 
 logger = logging.getLogger(__name__)
@@ -27,13 +28,15 @@ class Reaper:
         self,
         *,
         nodes: Nodes,
-        attendance: Attendance,
+        tracker: PresenceTracker,
+        handover: Handover,
         lease: float,
         buried: Callable[[NodeInfo, float], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._nodes = nodes
-        self._attendance = attendance
+        self._tracker = tracker
+        self._handover = handover
         self._interval = min(INTERVAL, lease / 4)
         self._buried = buried
         self._clock = clock
@@ -54,12 +57,12 @@ class Reaper:
 
     async def reap(self) -> int:
         """Everything that can be claimed now; returns how many nodes that were."""
-        if self._attendance.out_of_touch or self._attendance.just_back:
+        if self._tracker.out_of_touch or self._tracker.just_back:
             return 0
-        if not self._attendance.life:
+        if not self._tracker.life:
             return 0  # between two lives nobody can judge
         count = 0
-        while (dead := await self._nodes.claim(self._attendance.life)) is not None:
+        while (dead := await self._nodes.claim(self._tracker.life)) is not None:
             count += 1
             # Without a process: a life of before, of which this is what it was left with since.
             died = dead.state != "stopped" and dead.pid
@@ -67,8 +70,10 @@ class Reaper:
                 logger.warning("node %s (process %d) is dead: clearing up", dead.name, dead.pid)
                 if dead.name not in {info.name for info in await self._nodes.all()}:
                     self._buried(dead, self._clock())
-            if not await self._attendance.finish_for(dead):
-                logger.warning("not everything of node %s could be told; again later", dead.name)
+            if not await self._handover.finish_for(dead):
+                logger.warning(
+                    "not everything of node %s could be announced; again later", dead.name
+                )
                 return count
             await self._nodes.forget(dead.id)
             if died:

@@ -20,7 +20,7 @@ from sockets.conf import Conf
 from sockets.delivery.hub import Hub
 from sockets.exceptions import AlreadyRunning
 from sockets.node.core import Addresses
-from sockets.sessions.tracker import Attendance
+from sockets.sessions.tracker import PresenceTracker
 from sockets.types import Kind, NodeInfo
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Registration:
         nodes: Nodes,
         bus: Bus,
         hub: Hub,
-        attendance: Attendance,
+        tracker: PresenceTracker,
         addresses: Addresses,
         state: Callable[[], str],
         reborn: Callable[[], None],
@@ -63,7 +63,7 @@ class Registration:
         self._nodes = nodes
         self._bus = bus
         self._hub = hub
-        self._attendance = attendance
+        self._tracker = tracker
         self._addresses = addresses
         self._state = state
         self._reborn = reborn
@@ -111,7 +111,7 @@ class Registration:
                 self._taken_for_dead = True
                 self._former.append((self.life, self._clock() + self._conf.lease_ttl))
                 self.life = f"{self.name}:{new_id()}"
-                self._attendance.taken_for_dead()
+                self._tracker.taken_for_dead()
             if await self._namesakes():
                 await self._take_another_name()
             await self._begin()
@@ -151,8 +151,8 @@ class Registration:
             )
             return False
         self._beaten = self._clock()
-        self._attendance.beaten(beat.warm)
-        await self._attendance.check()
+        self._tracker.beat_succeeded(beat.warm)
+        await self._tracker.check()
         await self._leave_former()
         return True
 
@@ -170,8 +170,8 @@ class Registration:
         beat = await self._beat(begin=True, silent=silent)
         self._began = True
         self._beaten = self._clock()
-        self._attendance.beaten(beat.warm)
-        await self._attendance.begin(self.life)
+        self._tracker.beat_succeeded(beat.warm)
+        await self._tracker.begin(self.life)
 
     async def _beat(self, *, begin: bool, silent: float) -> Beat:
         asked = self._clock()
@@ -202,7 +202,7 @@ class Registration:
             state=state or self._state(),
             clients=self._hub.count(Kind.CLIENT),
             workers=self._hub.count(Kind.WORKER),
-            users=self._attendance.users,
+            users=self._tracker.users,
             cpu=self._cpu_share(),
             memory=_resident(),
             client_url=self._addresses.client_socket_url,

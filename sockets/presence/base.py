@@ -1,11 +1,11 @@
 """What a presence backend promises; `tests/contracts/test_presence*.py` hold each one to it.
 
 A session is present while its lease runs. Nothing here closes a socket: what must be closed is
-said, and `sockets/sessions/lifecycle.py` has it done. Time is the backend's own.
+returned, and `sockets/sessions/lifecycle.py` closes it. Time is the backend's own.
 
 A user is online from the first session on, in grace when the last one has left, offline when the
 grace is over or the last lease ran out. The two ends of that are decided here, once for all nodes,
-and are told to the node that decided until it says that they are announced.
+and are returned to the node that decided until they are `announced`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENDED_TTL = 3600.0
 STATE_TTL = 30 * 24 * 3600.0
 """Seconds that it is known when a user was last seen."""
 
-MAX_UNSAID = 32
+MAX_UNANNOUNCED = 32
 """Changes of one user that wait to be announced; the oldest go first."""
 
 MAX_OVERTAKEN = 10.0
@@ -67,10 +67,11 @@ class Fenced:
 class Effects:
     """What a step brought about.
 
-    `changes`: to be announced by the asking node; told again until `said`. `lost`: sessions whose
-    leases had run out. `fenced`: sessions of the asking node that must be closed. `ended`: sessions
-    of any node that must be closed. `wait`: seconds after which somebody has to settle the user.
-    `dropped`: changes that were never announced, and are given up for newer ones (MAX_UNSAID).
+    `changes`: to be announced by the asking node; returned again until they are `announced`.
+    `lost`: sessions whose leases had run out. `fenced`: sessions of the asking node that must be
+    closed. `ended`: sessions of any node that must be closed. `wait`: seconds after which somebody
+    has to settle the user. `dropped`: changes that were never announced, and are given up for newer
+    ones (MAX_UNANNOUNCED).
     """
 
     changes: tuple[PresenceChange, ...] = ()
@@ -107,9 +108,9 @@ class PartlyRenewed(GatewayUnavailable):
 class Presence(Protocol):
     """The leases of all sessions, clients and workers. Any method may raise GatewayUnavailable.
 
-    `by`: the life that answers for what the step changes, as the registry of nodes calls it, and on
-    lines of their own the former lives of the same process, whose changes are brought again too;
-    "": nobody wants to hear of changes.
+    `by`: the life that is responsible for what the step changes, as the registry of nodes calls it,
+    and on lines of their own the former lives of the same process, whose changes are returned again
+    too; "": nobody wants to hear of changes.
     """
 
     def believe(self, doubt: Doubt) -> None:
@@ -186,7 +187,7 @@ class Presence(Protocol):
         the answer is whose shard of a Cluster does not take it now.
         """
 
-    async def said(self, changes: Iterable[PresenceChange]) -> None:
+    async def announced(self, changes: Iterable[PresenceChange]) -> None:
         """These have been announced."""
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:

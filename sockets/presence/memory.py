@@ -13,7 +13,7 @@ from sockets.presence.base import (
     BLOCKED,
     ENDED_TTL,
     MAX_OVERTAKEN,
-    MAX_UNSAID,
+    MAX_UNANNOUNCED,
     OVER_LIMIT,
     OVERTAKEN,
     REPLACED,
@@ -61,7 +61,7 @@ class _User:
     generation: int | None = None
     grace_end: float = 0.0
     last_seen: float | None = None
-    unsaid: dict[int, PresenceChange] = field(default_factory=dict)
+    unannounced: dict[int, PresenceChange] = field(default_factory=dict)
     lost: list[SessionInfo] = field(default_factory=list)
     wait: float | None = None
     dropped: int = 0
@@ -71,7 +71,7 @@ class _User:
         lost, self.lost = tuple(_oldest_first(self.lost)), []
         wait, self.wait = self.wait, None
         dropped, self.dropped = self.dropped, 0
-        changes = tuple(self.unsaid.values())
+        changes = tuple(self.unannounced.values())
         return Effects(changes, lost, tuple(fenced), tuple(_oldest_first(ended)), wait, dropped)
 
 
@@ -289,10 +289,10 @@ class MemoryPresence:
                 self._change(user, _OFFLINE, by)
         return user.effects()
 
-    async def said(self, changes: Iterable[PresenceChange]) -> None:
+    async def announced(self, changes: Iterable[PresenceChange]) -> None:
         for change in changes:
             if (user := self._users.get((Kind.CLIENT, change.user))) is not None:
-                user.unsaid.pop(change.generation, None)
+                user.unannounced.pop(change.generation, None)
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
         found = self._users.get((kind, user))
@@ -352,7 +352,7 @@ class MemoryPresence:
         if not self._users:
             return
         key, user = next(iter(self._users.items()))  # the longest unused
-        if user.leases or user.unsaid or user.state in (_ONLINE, _GRACE):
+        if user.leases or user.unannounced or user.state in (_ONLINE, _GRACE):
             self._users.move_to_end(key)  # it must not keep those behind it
             return
         known = user.last_seen is not None and now - user.last_seen < STATE_TTL
@@ -424,9 +424,9 @@ class MemoryPresence:
         user.state, user.generation = state, last + 1
         if by:
             change = PresenceChange(user.name, state == _ONLINE, last + 1, now)
-            user.unsaid[change.generation] = change
-            if len(user.unsaid) > MAX_UNSAID:
-                del user.unsaid[next(iter(user.unsaid))]
+            user.unannounced[change.generation] = change
+            if len(user.unannounced) > MAX_UNANNOUNCED:
+                del user.unannounced[next(iter(user.unannounced))]
                 user.dropped += 1
 
     def _seen(self, user: _User, at: float) -> None:

@@ -19,6 +19,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, PartlyRenewed, Registered
 from sockets.presence.doubt import Doubt
 from sockets.presence.scripts import (
+    ANNOUNCED,
     BLOCK,
     COUNT,
     END,
@@ -28,7 +29,6 @@ from sockets.presence.scripts import (
     RELEASE,
     RENEW,
     REVOKE,
-    SAID,
     SETTLE,
     PresenceCalls,
     join,
@@ -171,10 +171,10 @@ class RedisPresence:
         for index, answer in zip(late, await SETTLE.run_each(self._client, calls), strict=True):
             answers[index] = answer
 
-    async def said(self, changes: Iterable[PresenceChange]) -> None:
-        for some in batches(self._calls.said(changes)):
+    async def announced(self, changes: Iterable[PresenceChange]) -> None:
+        for some in batches(self._calls.announced(changes)):
             with translated(writes=True):
-                await SAID.run_many(self._client, some)
+                await ANNOUNCED.run_many(self._client, some)
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
         return (await self._looked(user, kind))[1]

@@ -50,7 +50,7 @@ class Revocations:
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[float, float]] = {}  # name -> before, when it was said
+        self._entries: dict[str, tuple[float, float]] = {}  # name -> before, when that was asked
 
     def add(self, name: str, before: float, now: float) -> None:
         """What is called so, and was proved before, counts no more."""
@@ -65,14 +65,14 @@ class Revocations:
 
     def over(self, now: float) -> bool:
         """Whether all of them can be forgotten."""
-        return all(now - said >= REVOKED_TTL for _, said in self._entries.values())
+        return all(now - asked >= REVOKED_TTL for _, asked in self._entries.values())
 
     def refusal(self, info: SessionInfo, now: float) -> Refused | None:
         """Why this session may not be; None: it may."""
         found = None
         for name in names_of(info):
-            before, said = self._entries.get(name, (0.0, -REVOKED_TTL))
-            if now - said >= REVOKED_TTL:
+            before, asked = self._entries.get(name, (0.0, -REVOKED_TTL))
+            if now - asked >= REVOKED_TTL:
                 continue
             issued = info.issued_at
             if issued is None or issued < math.floor(before):

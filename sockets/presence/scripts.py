@@ -49,7 +49,7 @@ RELEASE = Script(__package__, "user", "release")
 END = Script(__package__, "user", "end")
 REVOKE = Script(__package__, "user", "revoke")
 SETTLE = Script(__package__, "user", "settle")
-SAID = Script(__package__, "said")
+ANNOUNCED = Script(__package__, "announced")
 LOOK = Script(__package__, "look", asks=True)
 COUNT = Script(__package__, "count", asks=True)
 NOW = Script(__package__, "now")
@@ -173,8 +173,8 @@ class PresenceCalls:
         """Of SETTLE: it was heard after its `until`."""
         return isinstance(answer, list) and len(answer) == 2
 
-    def said(self, changes: Iterable[PresenceChange]) -> list[Call]:
-        """Of SAID, one for each user."""
+    def announced(self, changes: Iterable[PresenceChange]) -> list[Call]:
+        """Of ANNOUNCED, one for each user."""
         grouped: dict[str, list[int]] = defaultdict(list)
         for change in changes:
             grouped[change.user].append(change.generation)

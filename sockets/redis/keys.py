@@ -35,7 +35,7 @@ class Keys:
         """A key that no id can name: the tags of ids that begin with `\\` go on otherwise."""
         return f"{self._namespace}:{{\\probe-{number}}}:probe"
 
-    def charges(self, life: str, kind: Kind) -> str:
+    def users_of(self, life: str, kind: Kind) -> str:
         """`gw:node:<life>:users`, or `:workers`."""
         return f"{self._namespace}:node:{life}:{'users' if kind is Kind.CLIENT else 'workers'}"
 

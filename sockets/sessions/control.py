@@ -120,7 +120,7 @@ class Control:
             if node not in (None, info.name):
                 continue
             for kind in Kind:
-                users = await self._nodes.charges(info.id, kind, limit)
+                users = await self._nodes.users_of(info.id, kind, limit)
                 answer = await self._presence.look_at(users, kind)
                 for one in answer.users.values():
                     found |= {s.id: s for s in one.sessions if node in (None, s.node)}
@@ -144,7 +144,7 @@ class Control:
         for number, (info, kind) in enumerate(stops):
             place = at.place if (info.id, kind.value) == (at.life, at.kind) else ""
             while True:
-                users, place = await self._nodes.charges_after(info.id, kind, place, limit)
+                users, place = await self._nodes.users_after(info.id, kind, place, limit)
                 answer = await self._presence.look_at(users, kind)
                 for one in answer.users.values():
                     found |= {s.id: s for s in one.sessions if s.node == info.name}

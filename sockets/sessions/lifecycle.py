@@ -21,7 +21,7 @@ from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import SessionRecorder
 from sockets.sessions.control import Control
-from sockets.sessions.tracker import Attendance
+from sockets.sessions.tracker import PresenceTracker
 from sockets.streams.base import Streams
 from sockets.streams.told import Told, newest
 from sockets.tasks.base import Seat
@@ -85,7 +85,7 @@ class Sessions:
         conf: Conf,
         hub: Hub,
         streams: Streams,
-        attendance: Attendance,
+        tracker: PresenceTracker,
         events: Events,
         delivery: Delivery,
         recorder: SessionRecorder,
@@ -98,7 +98,7 @@ class Sessions:
         self._node = conf.node_name
         self._hub = hub
         self._streams = streams
-        self._attendance = attendance
+        self._tracker = tracker
         self._events = events
         self._delivery = delivery
         self._recorder = recorder
@@ -160,7 +160,7 @@ class Sessions:
 
     async def _register(self, session: LocalSession) -> None:
         session.stage = Stage.ARRIVING
-        done = await self._attendance.arrive(session.info)
+        done = await self._tracker.arrive(session.info)
         if done.refused is not None:
             raise done.refused
         session.stage = Stage.PRESENT
@@ -197,7 +197,7 @@ class Sessions:
                     await self._undo("its seat", self._dispatcher.worker_left(name, id))
             finally:
                 if before >= Stage.ARRIVING:
-                    await self._undo("its lease", self._attendance.leave(session.info))
+                    await self._undo("its lease", self._tracker.leave(session.info))
 
     async def _leave_rooms(self, session: LocalSession) -> None:
         mine = [room for room in session.rooms if room.reads_stream]
@@ -233,7 +233,7 @@ class Sessions:
                 if session.present and session.close_code is None
             ]
             try:
-                ended = await self._attendance.renew([session.info for session in some])
+                ended = await self._tracker.renew([session.info for session in some])
             except PartlyRenewed as error:
                 if self._steady() - began > self._conf.lease_renew:
                     raise  # it costs so long that the next round should begin
@@ -242,7 +242,7 @@ class Sessions:
                 self._fence(fenced)
             for session in some:
                 if session.closed:
-                    await self._attendance.leave_again(session.info)
+                    await self._tracker.leave_again(session.info)
             await asyncio.sleep(0)
         await self._dispatcher.renew()
         rooms = [room for room in self._hub.rooms() if room.reads_stream]
@@ -259,10 +259,10 @@ class Sessions:
     async def renew_now(self, session: LocalSession) -> None:
         """What is known of this one has changed. Raises GatewayUnavailable."""
         if session.present and session.close_code is None:
-            for fenced in await self._attendance.renew([session.info]):
+            for fenced in await self._tracker.renew([session.info]):
                 self._fence(fenced)
             if session.closed:
-                await self._attendance.leave_again(session.info)
+                await self._tracker.leave_again(session.info)
 
     def rename(self, node: str) -> None:
         """This node is called so now: leases and rows say it when they are written next."""

@@ -1,8 +1,21 @@
-"""Who comes and goes at this node, and what the node answers for until it is done and told.
+"""The presence of users at this node, and what this node is responsible for.
 
-The presence backend decides; this keeps its promises: a user is charged to this node's life before
-they are touched, settled when their grace ends, announced, and discharged only then. So a node
-that dies leaves a list of what it had not finished, and another one finishes it.
+The presence backend decides who is online; this sees to it, for each user (or worker's key):
+
+               arrive                      leave (the last session)
+    absent ─────────────► here ──────────────────────────────► due
+      ▲                    │  ▲                                 │
+      │                    │  └──────────── arrive ─────────────┤
+      │ tick: nothing      │ arrive: online                     │ tick: offline, when the grace
+      │ is left            ▼                                    ▼ or the last lease is over
+    announced ◄──────── decided ◄───────────────────────────────┘
+       the events answer; where they had no space for it: due after a lease, and decided again
+
+Somebody who is here may be decided or announced at the same time. While a user is anything but
+absent, the registry of nodes lists them under the life of this node: it is responsible for them.
+They are listed before anything is done about them, and until nothing about them is left to be done
+or announced. So a life that ends leaves a list of what it had not finished, and the user is handed
+over: to the node that finds it (`handover.py`), or to the next life of this process (`begin`).
 """
 
 from __future__ import annotations
@@ -21,7 +34,7 @@ from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, Fenced, PartlyRenewed, Presence, Registered
 from sockets.presence.doubt import CATCH_UP, SILENCE
-from sockets.types import Kind, NodeInfo, PresenceChange, SessionInfo
+from sockets.types import Kind, PresenceChange, SessionInfo
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +42,7 @@ TICK = 0.5
 """Seconds between two looks at whose grace is over."""
 
 BATCH = 500
-TOLD_TIMEOUT = 10.0
-"""Seconds to tell what a dead node had not; then somebody tries again later."""
+"""Users settled in one call."""
 
 FORMER = 4
 """Former lives of which changes are still asked for: those that were decided in their name while
@@ -39,12 +51,11 @@ they ended, and whose answer nobody waited for."""
 Key = tuple[Kind, str]
 
 
-class Attendance:
+class PresenceTracker:
     """Belongs to the node's event loop. Any method may raise GatewayUnavailable.
 
     `lease`: seconds. `store_time`: the presence backend's clock, as this node knows it; None: where
-    no call is ever long on its way. `life`: what the registry of nodes calls this one; "" while it
-    knows none, and then nobody can arrive.
+    no call is ever long on its way. `clock`: monotonic seconds.
     """
 
     def __init__(
@@ -63,18 +74,23 @@ class Attendance:
         self._lease = lease
         self._store_time = store_time
         self._clock = clock
-        self.life = ""
+        self._life = ""
         self._former: deque[str] = deque(maxlen=FORMER)
-        self._beaten = -float("inf")
+        self._beat_at = -float("inf")
         self._back_at = -float("inf")  # after a silence
         self._warm_until = 0.0
         self._patient_until = 0.0  # the others may not have renewed yet
-        self._here: Counter[Key] = Counter()
-        self._due: dict[Key, float] = {}  # when to settle
-        self._untold: dict[str, set[int]] = {}  # generations that are being announced
-        self._told: list[PresenceChange] = []  # and the backend does not know it yet
-        self._charged: set[Key] = set()
+        self._here: Counter[Key] = Counter()  # sessions
+        self._due: dict[Key, float] = {}  # when to settle: in grace, or after a failure
+        self._decided: dict[str, set[int]] = {}  # generations that are being announced
+        self._announced: list[PresenceChange] = []  # and the backend does not know it yet
+        self._responsible: set[Key] = set()  # for whom the registry lists this life
         self._perhaps_idle: set[Key] = set()
+
+    @property
+    def life(self) -> str:
+        """What the registry of nodes calls this one; "" while it knows none: nobody can arrive."""
+        return self._life
 
     @property
     def users(self) -> int:
@@ -87,9 +103,9 @@ class Attendance:
         """A session wants to begin. `leave` must follow, whatever becomes of this."""
         key = (info.kind, info.user)
         self._here[key] += 1
-        await self._charge([key])
-        registered = await self._presence.register(info, self._by)
-        self._heed(registered.effects, key)
+        await self._take_on([key])
+        registered = await self._presence.register(info, self._lives)
+        self._apply(registered.effects, key)
         return registered
 
     async def leave(self, info: SessionInfo) -> None:
@@ -98,7 +114,7 @@ class Attendance:
         try:
             await self._release(info)
         finally:
-            # Not before: meanwhile the user would seem to be nobody's, and be discharged.
+            # Not before: meanwhile the user would seem to be absent, and be let go.
             self._here[key] -= 1
             if self._here[key] <= 0:
                 del self._here[key]
@@ -107,7 +123,7 @@ class Attendance:
     async def _release(self, info: SessionInfo) -> None:
         key = (info.kind, info.user)
         try:
-            self._heed(await self._presence.release(info, self._by), key)
+            self._apply(await self._presence.release(info, self._lives), key)
         except BaseException:
             # Its lease ends by itself, and then somebody has to notice.
             self._settle_in(key, self._lease)
@@ -116,25 +132,25 @@ class Attendance:
     async def renew(self, infos: Sequence[SessionInfo]) -> tuple[Fenced, ...]:
         """These are still here; returns those that must be closed. Raises PartlyRenewed too."""
         try:
-            effects = await self._presence.renew(infos, self._by)
+            effects = await self._presence.renew(infos, self._lives)
         except PartlyRenewed as error:
-            self._heed(error.effects)
+            self._apply(error.effects)
             raise
-        self._heed(effects)
+        self._apply(effects)
         return effects.fenced
 
     async def leave_again(self, info: SessionInfo) -> None:
         """It left while it was being renewed: which of the two came first is not known."""
         await self._release(info)
 
-    def beaten(self, warm: float) -> None:
+    def beat_succeeded(self, warm: float) -> None:
         """This node is alive to the others. For `warm` seconds nobody is declared offline."""
         now = self._clock()
-        if now - self._beaten > SILENCE * self._lease:
+        if now - self._beat_at > SILENCE * self._lease:
             self._back_at = now
-            if self._beaten > -float("inf"):  # else it has only begun
+            if self._beat_at > -float("inf"):  # else it has only begun
                 self._patient_until = now + CATCH_UP * self._lease
-        self._beaten = now
+        self._beat_at = now
         self._warm_until = now + warm
 
     @property
@@ -147,34 +163,34 @@ class Attendance:
     def out_of_touch(self) -> bool:
         """Whether this node could not say for long that it lives. Perhaps nobody could, and then
         all seem to be dead, itself too."""
-        return self._clock() - self._beaten > SILENCE * self._lease
+        return self._clock() - self._beat_at > SILENCE * self._lease
 
     def taken_for_dead(self) -> None:
-        """Others have cleared up behind this life: nobody is charged to it any more."""
-        self._former.appendleft(self.life)
-        self.life = ""
+        """Others have cleared up behind this life: it is responsible for nobody any more."""
+        self._former.appendleft(self._life)
+        self._life = ""
 
     async def begin(self, life: str) -> None:
-        """This node lives by a new name: it answers for all its users under that."""
-        self.life = life
-        self._charged.clear()
-        await self._charge(self._all())
+        """A new life of this node begins: it is responsible for all its users."""
+        self._life = life
+        self._responsible.clear()
+        await self._take_on(self._all())
 
     async def check(self) -> None:
-        """Charge again what the registry has forgotten."""
+        """List again the users that the registry has forgotten."""
         for kind in Kind:
-            mine = sum(of is kind for of, _ in self._charged)
-            if await self._nodes.count_charges(self.life, kind) < mine:
-                self._charged = {key for key in self._charged if key[0] is not kind}
-        await self._charge(self._all())
+            mine = sum(of is kind for of, _ in self._responsible)
+            if await self._nodes.count_users(self._life, kind) < mine:
+                self._responsible = {key for key in self._responsible if key[0] is not kind}
+        await self._take_on(self._all())
 
     def _all(self) -> set[Key]:
-        return {*self._here, *self._due, *((Kind.CLIENT, user) for user in self._untold)}
+        return {*self._here, *self._due, *((Kind.CLIENT, user) for user in self._decided)}
 
     # --- the clock's
 
     async def watch(self) -> None:
-        """Run for ever: settle whose grace is over, and put in order what has been told."""
+        """Run for ever: settle whose grace is over, and confirm what has been announced."""
         while True:
             await asyncio.sleep(TICK)
             try:
@@ -187,13 +203,13 @@ class Attendance:
     async def tick(self) -> None:
         """One look at the clock."""
         now = self._clock()
-        if not self.life or now - self._beaten > self._lease:
+        if not self._life or now - self._beat_at > self._lease:
             return  # who knows what happened meanwhile: the next beat tells
         due = [key for key, at in self._due.items() if at <= now]
         for kind in Kind:
             await self._settle(kind, [user for of, user in due if of is kind])
-        await self._say_told()
-        await self._discharge_idle()
+        await self._confirm_announced()
+        await self._let_go_of_idle()
 
     async def _settle(self, kind: Kind, users: list[str]) -> None:
         for start in range(0, len(users), BATCH):
@@ -202,10 +218,10 @@ class Attendance:
             # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
             due = {(kind, user): self._due.pop((kind, user)) for user in some}
             # A renewal that Redis carried out late leaves a lease of nobody: it is waited for too.
-            own = self.life.rpartition(":")[0]
+            own = self._life.rpartition(":")[0]
             try:
                 settled = await self._presence.settle(
-                    some, self._by, kind=kind, warm=warm, dead=own, until=self._until()
+                    some, self._lives, kind=kind, warm=warm, dead=own, until=self.latest()
                 )
             except BaseException:
                 self._due = due | self._due
@@ -214,115 +230,86 @@ class Attendance:
             self._due = waiting | self._due
             for user, effects in settled.items():
                 # While somebody is here nothing has to be waited for: they will leave.
-                self._heed(effects, None if (kind, user) in self._here else (kind, user))
+                self._apply(effects, None if (kind, user) in self._here else (kind, user))
             self._perhaps_idle.update(due.keys() - waiting.keys())
 
-    async def _say_told(self) -> None:
-        told, self._told = self._told, []
+    async def _confirm_announced(self) -> None:
+        """Tell the backend what has been announced, so that it does not come again."""
+        announced, self._announced = self._announced, []
         try:
-            await self._presence.said(told)
+            await self._presence.announced(announced)
         except BaseException:
-            self._told = told + self._told
+            self._announced = announced + self._announced
             raise
-        for change in told:
-            untold = self._untold.get(change.user, set())
-            untold.discard(change.generation)
-            if not untold:
-                self._untold.pop(change.user, None)
+        for change in announced:
+            if self._forget_change(change):
                 self._perhaps_idle.add((Kind.CLIENT, change.user))
 
-    async def _discharge_idle(self) -> None:
-        idle = {key for key in self._perhaps_idle if key in self._charged and self._is_idle(key)}
+    async def _let_go_of_idle(self) -> None:
+        """Be responsible no more for those about whom nothing is left."""
+        idle = {
+            key for key in self._perhaps_idle if key in self._responsible and self._is_idle(key)
+        }
         self._perhaps_idle.clear()
-        self._charged -= idle
+        self._responsible -= idle
         try:
             for kind in Kind:
                 users = [user for of, user in idle if of is kind]
                 if users:
-                    await self._nodes.discharge(self.life, kind, users)
+                    await self._nodes.remove_users(self._life, kind, users)
         finally:
-            # Whoever came meanwhile may have been charged before and discharged after that.
+            # Whoever came meanwhile may have been added before they were removed.
             back = [key for key in idle if not self._is_idle(key)]
-            self._charged.difference_update(back)
-            await self._charge(back)
+            self._responsible.difference_update(back)
+            await self._take_on(back)
 
     def _is_idle(self, key: Key) -> bool:
         return (
             key not in self._here
             and key not in self._due
-            and not (key[0] is Kind.CLIENT and key[1] in self._untold)
+            and not (key[0] is Kind.CLIENT and key[1] in self._decided)
         )
 
-    # --- what another node left behind
+    # --- for whoever takes over from a dead node
 
-    async def finish_for(self, dead: NodeInfo) -> bool:
-        """Settle and tell what a dead node had not; whether nothing of it is left."""
-        for kind in Kind:
-            while users := await self._nodes.charges(dead.id, kind, BATCH):
-                await self._nodes.keep_claim(dead.id)
-                by = dead.id if self._events.changes_wanted else ""
-                settled = await self._presence.settle(
-                    users, by, kind=kind, dead=dead.name, until=self._until()
-                )
-                for effects in settled.values():
-                    metrics.dropped_events.inc(effects.dropped)
-                    self._lost(effects)
-                told = await self._tell_all(
-                    [change for effects in settled.values() for change in effects.changes]
-                )
-                done = []
-                for user, effects in settled.items():
-                    if effects.wait is not None:
-                        # A grace or a lease goes on, and from now on this node sees to its end.
-                        self._due[kind, user] = self._clock() + effects.wait
-                        await self._charge([(kind, user)])
-                    if all(change in told for change in effects.changes):
-                        done.append(user)
-                await self._presence.said(told)
-                await self._nodes.discharge(dead.id, kind, done)
-                if not done:
-                    return False
-        return True
+    def latest(self) -> float | None:
+        """By the store's time, until when what is asked now may decide something: the others renew
+        in the meantime, and a store that stood still may hear of that only after this."""
+        return self._store_time() + CATCH_UP * self._lease if self._store_time else None
 
-    async def _tell_all(self, changes: Iterable[PresenceChange]) -> set[PresenceChange]:
-        """Those that were told in time."""
-        told: set[PresenceChange] = set()
-        answers: list[asyncio.Future[None]] = []
-        for change in changes:
-            answer = asyncio.get_running_loop().create_future()
-            answers.append(answer)
-            self._events.changed(change, partial(_answered, answer, change, told))
-        if answers:
-            await asyncio.wait(answers, timeout=TOLD_TIMEOUT)
-        return set(told)
+    async def take_over(self, key: Key, wait: float) -> None:
+        """A grace or a lease of this user goes on, and from now on this node sees to its end, which
+        is in `wait` seconds."""
+        self._due[key] = self._clock() + wait
+        await self._take_on([key])
+
+    def announce_lost(self, effects: Effects) -> None:
+        """Announce the sessions whose leases had run out; count the changes that were given up."""
+        metrics.dropped_events.inc(effects.dropped)
+        for info in effects.lost:
+            self._events.closed(info, LOST, "its process died, or was cut off")
 
     # --- inside
 
-    def _until(self) -> float | None:
-        """When what is asked now decides nothing any more: the others renew in the meantime, and a
-        store that stood still may hear of that only after this."""
-        return self._store_time() + CATCH_UP * self._lease if self._store_time else None
-
     @property
-    def _by(self) -> str:
+    def _lives(self) -> str:
         if not self._events.changes_wanted:
             return ""
-        return "\n".join([self.life, *self._former] if self.life else self._former)
+        return "\n".join([self._life, *self._former] if self._life else self._former)
 
-    async def _charge(self, keys: Iterable[Key]) -> None:
+    async def _take_on(self, keys: Iterable[Key]) -> None:
         """Before anything is done about them."""
-        new = [key for key in keys if key not in self._charged]
-        if new and not self.life:
+        new = [key for key in keys if key not in self._responsible]
+        if new and not self._life:
             raise GatewayUnavailable("this node is not registered yet")
         for kind in Kind:
             users = [user for of, user in new if of is kind]
             if users:
-                await self._nodes.charge(self.life, kind, users)
-        self._charged.update(new)
+                await self._nodes.add_users(self._life, kind, users)
+        self._responsible.update(new)
 
-    def _heed(self, effects: Effects, key: Key | None = None) -> None:
-        metrics.dropped_events.inc(effects.dropped)
-        self._lost(effects)
+    def _apply(self, effects: Effects, key: Key | None = None) -> None:
+        self.announce_lost(effects)
         for change in effects.changes:
             self._announce(change)
         if key is not None and effects.wait is not None:
@@ -330,35 +317,28 @@ class Attendance:
             self._due[key] = self._clock() + effects.wait
 
     def _announce(self, change: PresenceChange) -> None:
-        untold = self._untold.setdefault(change.user, set())
-        if change.generation not in untold:
-            untold.add(change.generation)
-            self._events.changed(change, partial(self._announced, change))
+        decided = self._decided.setdefault(change.user, set())
+        if change.generation not in decided:
+            decided.add(change.generation)
+            self._events.changed(change, partial(self._after_announcement, change))
 
-    def _announced(self, change: PresenceChange, told: bool) -> None:
-        if told:
-            self._told.append(change)
+    def _after_announcement(self, change: PresenceChange, announced: bool) -> None:
+        if announced:
+            self._announced.append(change)
             return
-        # There was no room for it: the backend brings it again.
-        self._untold.get(change.user, set()).discard(change.generation)
-        if not self._untold.get(change.user):
-            self._untold.pop(change.user, None)
+        # There was no space for it: the backend brings it again.
+        self._forget_change(change)
         self._settle_in((Kind.CLIENT, change.user), self._lease)
 
-    def _lost(self, effects: Effects) -> None:
-        for info in effects.lost:
-            self._events.closed(info, LOST, "its process died, or was cut off")
+    def _forget_change(self, change: PresenceChange) -> bool:
+        """Forget a change. Returns whether it was the last one of its user."""
+        decided = self._decided.get(change.user, set())
+        decided.discard(change.generation)
+        if not decided:
+            self._decided.pop(change.user, None)
+        return not decided
 
     def _settle_in(self, key: Key, seconds: float) -> None:
         """At the latest."""
         at = self._clock() + seconds
         self._due[key] = min(at, self._due.get(key, at))
-
-
-def _answered(
-    answer: asyncio.Future[None], change: PresenceChange, told: set[PresenceChange], ok: bool
-) -> None:
-    if ok:
-        told.add(change)
-    if not answer.done():
-        answer.set_result(None)

@@ -154,11 +154,11 @@ async def test_a_flushed_redis_is_right_again_within_a_renewal(
         took = time.monotonic() - flushed
         await asyncio.sleep(GRACE + 1)
         assert len(here.heard("user_online")) == len(users) and not here.heard("user_offline")
-        charged = [
-            await here.registry.count_charges(info.id, Kind.CLIENT)
+        listed = [
+            await here.registry.count_users(info.id, Kind.CLIENT)
             for info in await here.registry.all()
         ]
-        assert charged == [len(users)] * 2
+        assert listed == [len(users)] * 2
         say(f"Redis flushed under {2 * len(users)} sessions: right again after {took:.1f} s")
 
 

@@ -65,32 +65,32 @@ async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: M
     assert await nodes.all() == []
 
 
-async def test_charges_are_walked_a_part_at_a_time(nodes: Nodes) -> None:
+async def test_users_of_a_life_are_walked_a_part_at_a_time(nodes: Nodes) -> None:
     await begin_life(nodes, node_info("a"))
     users = {f"user-{n}" for n in range(500)}
-    await nodes.charge("a:1", Kind.CLIENT, users)
-    await nodes.charge("a:1", Kind.WORKER, ["key"])
+    await nodes.add_users("a:1", Kind.CLIENT, users)
+    await nodes.add_users("a:1", Kind.WORKER, ["key"])
     seen: set[str] = set()
     place, parts = "", 0
     while parts == 0 or place:
-        found, place = await nodes.charges_after("a:1", Kind.CLIENT, place, 50)
+        found, place = await nodes.users_after("a:1", Kind.CLIENT, place, 50)
         seen.update(found)
         parts += 1
     assert seen == users and parts > 3
-    found, _ = await nodes.charges_after("a:1", Kind.CLIENT, "no place", 50)
+    found, _ = await nodes.users_after("a:1", Kind.CLIENT, "no place", 50)
     assert set(found) <= users
 
 
-async def test_charges_are_kept_until_they_are_discharged(nodes: Nodes) -> None:
+async def test_users_are_listed_until_they_are_removed(nodes: Nodes) -> None:
     await begin_life(nodes, node_info("a"))
-    await nodes.charge("a:1", Kind.CLIENT, ["한/국", "2", "3"])
-    await nodes.charge("a:1", Kind.CLIENT, ["2"])
-    await nodes.charge("a:1", Kind.WORKER, ["key"])
-    assert await nodes.count_charges("a:1", Kind.CLIENT) == 3
-    await nodes.discharge("a:1", Kind.CLIENT, ["2", "none"])
-    assert set(await nodes.charges("a:1", Kind.CLIENT, 10)) == {"한/국", "3"}
-    assert len(await nodes.charges("a:1", Kind.CLIENT, 1)) == 1
-    assert await nodes.charges("a:1", Kind.WORKER, 10) == ["key"]
+    await nodes.add_users("a:1", Kind.CLIENT, ["한/국", "2", "3"])
+    await nodes.add_users("a:1", Kind.CLIENT, ["2"])
+    await nodes.add_users("a:1", Kind.WORKER, ["key"])
+    assert await nodes.count_users("a:1", Kind.CLIENT) == 3
+    await nodes.remove_users("a:1", Kind.CLIENT, ["2", "none"])
+    assert set(await nodes.users_of("a:1", Kind.CLIENT, 10)) == {"한/국", "3"}
+    assert len(await nodes.users_of("a:1", Kind.CLIENT, 1)) == 1
+    assert await nodes.users_of("a:1", Kind.WORKER, 10) == ["key"]
 
 
 async def test_nobody_claims_the_living(nodes: Nodes, clock: MovedClock) -> None:
@@ -148,7 +148,7 @@ async def test_a_node_that_was_claimed_must_begin_anew(many: RedisNodes, clock: 
 async def test_whoever_leaves_work_behind_is_claimed_at_once(many: RedisNodes) -> None:
     for name in "ab":
         await begin_life(many, node_info(name))
-    await many.charge("a:1", Kind.CLIENT, ["1"])
+    await many.add_users("a:1", Kind.CLIENT, ["1"])
     await many.beat(node_info("a", state="stopped"), begin=False, silent=1.0)
     for name in "ab":
         await many.leave(f"{name}:1")
@@ -207,7 +207,7 @@ async def test_one_nodes_own_trouble_is_no_outage(
 async def test_a_life_that_nobody_described_is_claimed_by_its_id(
     many: RedisNodes, clock: MovedClock
 ) -> None:
-    """Somebody deleted the hash; the charges are still there to be seen to."""
+    """Somebody deleted the hash; its users are still there to be seen to."""
     await begin_life(many, node_info("a"))
     await many._client.delete(many._calls.keys.nodes("info"))
     clock.advance(LEASE + 1)

@@ -17,7 +17,15 @@ import pytest
 
 from sockets.base.ids import new_id
 from sockets.exceptions import Blocked, SessionLimit, TryAgainLater
-from sockets.presence.base import MAX_UNSAID, OVER_LIMIT, REPLACED, Effects, Fenced, Limit, Presence
+from sockets.presence.base import (
+    MAX_UNANNOUNCED,
+    OVER_LIMIT,
+    REPLACED,
+    Effects,
+    Fenced,
+    Limit,
+    Presence,
+)
 from sockets.presence.memory import MemoryPresence
 from sockets.presence.redis import RedisPresence
 from sockets.presence.revocation import MAX_REVOKED, REVOKED_TTL, USER, login, token
@@ -266,7 +274,7 @@ async def test_what_was_decided_in_the_name_of_a_former_life_is_brought_again(
     await presence.register(one, "a:1")
     left = await presence.release(one, "a:2\na:1")
     assert told(left) == [True]
-    await presence.said(left.changes)
+    await presence.announced(left.changes)
     assert (await presence.settle(["42"], "a:2\na:1"))["42"].changes == ()
 
 
@@ -310,7 +318,7 @@ async def test_many_users_in_one_answer(presence: Presence) -> None:
 async def test_the_first_session_and_no_other_brings_a_user_online(presence: Presence) -> None:
     first = (await presence.register(info(), NODE)).effects
     assert told(first) == [True]
-    await presence.said(first.changes)
+    await presence.announced(first.changes)
     assert told((await presence.register(info(), NODE)).effects) == []
     assert await state(presence) is PresenceState.CONNECTED
 
@@ -321,7 +329,7 @@ async def test_when_the_last_has_left_the_grace_begins(
     one, two = info(), info()
     for session in (one, two):
         online = (await presence.register(session, NODE)).effects.changes
-    await presence.said(online)
+    await presence.announced(online)
     left = clock()
     assert (await presence.release(one, NODE)).wait is None
     assert (await presence.release(two, NODE)).wait == GRACE
@@ -336,13 +344,13 @@ async def test_when_the_last_has_left_the_grace_begins(
     assert settled.changes[0].generation > online[0].generation
     assert settled.changes[0].id == f"42:{settled.changes[0].generation}"
     assert (await presence.look("42")).last_seen == pytest.approx(left, abs=0.01)
-    await presence.said(settled.changes)
+    await presence.announced(settled.changes)
     assert told((await presence.settle(["42"], NODE))["42"]) == [], "decided once"
 
 
 async def test_a_return_in_time_is_no_event(presence: Presence, clock: MovedClock) -> None:
     one = info()
-    await presence.said((await presence.register(one, NODE)).effects.changes)
+    await presence.announced((await presence.register(one, NODE)).effects.changes)
     await presence.release(one, NODE)
     clock.advance(GRACE / 2)
     assert told((await presence.register(info(), NODE)).effects) == []
@@ -362,7 +370,7 @@ async def test_a_change_is_told_until_it_was_said_and_to_nobody_else(
         assert (await presence.renew([one], "b:2")).changes == ()
         assert (await presence.settle(["42"], "b:2"))["42"].changes == ()
         assert (await presence.settle(["42"], NODE))["42"].changes == (change,), "node a died"
-    await presence.said([change])
+    await presence.announced([change])
     assert (await presence.renew([one], NODE)).changes == ()
 
 
@@ -377,8 +385,8 @@ async def test_changes_that_nobody_announces_do_not_pile_up(
         clock.advance(GRACE + 1)
         went = (await presence.settle(["42"], NODE))["42"]
         dropped += came.dropped + went.dropped
-    assert dropped == 2 * 20 - MAX_UNSAID
-    assert len(went.changes) == MAX_UNSAID and told(went)[-2:] == [True, False]
+    assert dropped == 2 * 20 - MAX_UNANNOUNCED
+    assert len(went.changes) == MAX_UNANNOUNCED and told(went)[-2:] == [True, False]
     assert [c.generation for c in went.changes] == sorted(c.generation for c in went.changes)
 
 
@@ -396,7 +404,7 @@ async def test_a_lease_that_ran_out_gets_no_further_grace(
 ) -> None:
     one, two = info(), info("42")
     for session in (one, two):
-        await presence.said((await presence.register(session, NODE)).effects.changes)
+        await presence.announced((await presence.register(session, NODE)).effects.changes)
     clock.advance(5)
     await presence.renew([two], NODE)
     seen = clock()
@@ -421,7 +429,7 @@ async def test_what_was_lost_is_told_once_whoever_finds_it(
 async def test_a_dead_node_is_no_event_for_whoever_came_back(
     presence: Presence, clock: MovedClock
 ) -> None:
-    await presence.said((await presence.register(info(), NODE)).effects.changes)
+    await presence.announced((await presence.register(info(), NODE)).effects.changes)
     clock.advance(LEASE + 1)
     assert told((await presence.register(info(), NODE)).effects) == []
     assert told((await presence.settle(["42"], NODE))["42"]) == []
@@ -431,7 +439,7 @@ async def test_leases_that_a_dead_node_left_are_waited_for(
     presence: Presence, clock: MovedClock
 ) -> None:
     """It may have registered a session a moment before: its own lease ends sooner."""
-    await presence.said((await presence.register(info(node="x"), NODE)).effects.changes)
+    await presence.announced((await presence.register(info(node="x"), NODE)).effects.changes)
     clock.advance(10)
     for node in ("x", "elsewhere"):
         await presence.register(info(node=node), NODE)
@@ -446,7 +454,7 @@ async def test_in_a_warm_up_nobody_is_declared_offline(
     presence: Presence, clock: MovedClock
 ) -> None:
     one = info()
-    await presence.said((await presence.register(one, NODE)).effects.changes)
+    await presence.announced((await presence.register(one, NODE)).effects.changes)
     clock.advance(10 * LEASE)
     settled = (await presence.settle(["42"], NODE, warm=20.0))["42"]
     assert told(settled) == [] and settled.wait == pytest.approx(20.0)
@@ -458,10 +466,10 @@ async def test_a_frozen_node_brings_a_user_back_online(
     presence: Presence, clock: MovedClock
 ) -> None:
     one = info()
-    await presence.said((await presence.register(one, NODE)).effects.changes)
+    await presence.announced((await presence.register(one, NODE)).effects.changes)
     clock.advance(LEASE + 1)
     (gone,) = (await presence.settle(["42"], NODE))["42"].changes
-    await presence.said([gone])
+    await presence.announced([gone])
     back = await presence.renew([one], NODE)
     assert back.fenced == () and told(back) == [True]
     assert back.changes[0].generation > gone.generation
@@ -683,7 +691,7 @@ async def test_whoever_was_ended_stays_out(presence: Presence, clock: MovedClock
 async def test_whoever_was_ended_may_come_back_in_the_grace(
     presence: Presence, clock: MovedClock
 ) -> None:
-    await presence.said((await presence.register(one := info(), NODE)).effects.changes)
+    await presence.announced((await presence.register(one := info(), NODE)).effects.changes)
     assert (await presence.end("42", 4504, "go")).wait == GRACE
     assert await state(presence) is PresenceState.IN_GRACE
     assert (await presence.release(one, NODE)).wait == GRACE, "its node settles it"

@@ -92,7 +92,7 @@ class History(RuleBasedStateMachine):
             user = self.model[change.user]
             user.told += 1
             assert change.online is (user.told % 2 == 1), "in turns"
-        self.run(self.presence.said(effects.changes))
+        self.run(self.presence.announced(effects.changes))
         for one in effects.lost:
             assert one.id in self.lost and one.id not in self.told_lost
             self.told_lost.add(one.id)

@@ -130,14 +130,14 @@ async def test_the_registry_of_nodes(url: str) -> None:
     try:
         for name in "ab":
             await begin_life(nodes, node_info(name))
-            await nodes.charge(f"{name}:1", Kind.CLIENT, USERS)
+            await nodes.add_users(f"{name}:1", Kind.CLIENT, USERS)
         assert [info.name for info in await nodes.all()] == ["a", "b"]
         await asyncio.sleep(0.4)
         claimed = {info.name for info in [await nodes.claim(), await nodes.claim()] if info}
         assert claimed == {"a", "b"}
-        assert set(await nodes.charges("a:1", Kind.CLIENT, 100)) == set(USERS)
-        await nodes.discharge("a:1", Kind.CLIENT, USERS)
-        assert await nodes.count_charges("a:1", Kind.CLIENT) == 0
+        assert set(await nodes.users_of("a:1", Kind.CLIENT, 100)) == set(USERS)
+        await nodes.remove_users("a:1", Kind.CLIENT, USERS)
+        assert await nodes.count_users("a:1", Kind.CLIENT) == 0
     finally:
         await client.aclose()
 

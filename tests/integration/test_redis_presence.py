@@ -200,7 +200,7 @@ async def test_no_generation_comes_twice(client: Redis, namespace: str) -> None:
 
     first, second = info("42"), info("42")
     told = list((await presence.register(first, "n")).effects.changes)
-    await presence.said(told)
+    await presence.announced(told)
     before = await image(client, namespace)
     told += await goes(first)
     told += (await presence.register(second, "n")).effects.changes

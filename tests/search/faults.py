@@ -24,7 +24,7 @@ class May(StrEnum):
     OFFLINE = "offline"
     """A live user is told as offline."""
     REWOUND = "rewound"
-    """What the store knew of presence and tasks is gone: generations, tasks, charges."""
+    """What the store knew of presence and tasks is gone: generations, tasks, users of nodes."""
     UNPROVEN = "unproven"
     """1013 for a client of whom the API server is asked who it is."""
     TASK_LOST = "task lost"

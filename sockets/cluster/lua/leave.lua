@@ -1,6 +1,6 @@
 -- A life ends in good order. Behind registry.lua.
 --
--- ARGV  3 life   4 "1": it still has charges, and another node should see to them
+-- ARGV  3 life   4 "1": it is still responsible for users: another node should see to them
 redis.call('ZREM', NODES, ARGV[3])
 if ARGV[4] == '1' then
   redis.call('ZADD', CLAIMS, text(now), ARGV[3])

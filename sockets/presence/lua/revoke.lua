@@ -4,17 +4,17 @@
 --       7 code   8 reason   9 of how many things this is remembered
 -- Returns  effects, the ended (session, info, …)
 purge()
-local what, before, said = ARGV[5], tonumber(ARGV[6]) or now, now
+local what, before, asked = ARGV[5], tonumber(ARGV[6]) or now, now
 load_revocations()
 local count = 0
 for _ in pairs(revocations) do count = count + 1 end
 if count >= tonumber(ARGV[9]) and not revocations[what] then
   local newest = 0
   for _, entry in pairs(revocations) do newest = math.max(newest, entry[1]) end
-  revocations = { user = { newest, said } }
+  revocations = { user = { newest, asked } }
 end
 local earlier = revocations[what] and revocations[what][1] or before
-revocations[what] = { math.max(before, earlier), said }
+revocations[what] = { math.max(before, earlier), asked }
 redis.call('DEL', REVOKED)
 for name, entry in pairs(revocations) do
   redis.call('HSET', REVOKED, name, text(entry[1]) .. ' ' .. text(entry[2]))

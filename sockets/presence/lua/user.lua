@@ -4,7 +4,7 @@
 --       3 clients (HASH: client id -> session)
 --       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>)
 --       5 block (STRING)   6 the start of an ended session's key (STRING: "<code> <reason>")
---       7 revoked (HASH: what -> "<before> <when it was said>", as in revocation.py)
+--       7 revoked (HASH: what -> "<before> <when that was asked>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 --       3 seconds of grace ("": these have no state: workers)
 --       4 the life that answers for changes ("": nobody wants to hear of them); on lines of
@@ -18,7 +18,7 @@ for life in string.gmatch(ARGV[4], '[^\n]+') do MINE[life] = true end
 local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
 local ENDED_TTL = 3600
 local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
-local MAX_UNSAID = 32
+local MAX_UNANNOUNCED = 32
 local STATE_TTL = 30 * 24 * 3600
 local REVOKED_TTL = 30 * 24 * 3600
 
@@ -32,14 +32,14 @@ local function text(seconds) return string.format('%.6f', seconds) end
 
 local now = clock()
 local lost, leased, wait = {}, {}, ''
-local state, unsaid, dropped = {}, {}, 0
+local state, unannounced, dropped = {}, {}, 0
 
 local function load()
   if not GRACE then return end
   local found = redis.call('HGETALL', STATE)
   for i = 1, #found, 2 do
     local generation = string.match(found[i], '^unsaid:(%d+)$')
-    if generation then unsaid[generation] = found[i + 1] else state[found[i]] = found[i + 1] end
+    if generation then unannounced[generation] = found[i + 1] else state[found[i]] = found[i + 1] end
   end
 end
 
@@ -53,15 +53,15 @@ local function change(to)
   state.state, state.generation = to, generation
   set('state', to, 'generation', generation)
   if BY ~= '' then
-    unsaid[generation] = to .. ' ' .. text(now) .. ' ' .. BY
-    set('unsaid:' .. generation, unsaid[generation])
+    unannounced[generation] = to .. ' ' .. text(now) .. ' ' .. BY
+    set('unsaid:' .. generation, unannounced[generation])
     local waiting = {}
-    for known in pairs(unsaid) do waiting[#waiting + 1] = tonumber(known) end
-    if #waiting > MAX_UNSAID then
+    for known in pairs(unannounced) do waiting[#waiting + 1] = tonumber(known) end
+    if #waiting > MAX_UNANNOUNCED then
       table.sort(waiting)
       local oldest = string.format('%.0f', waiting[1])
       redis.call('HDEL', STATE, 'unsaid:' .. oldest)
-      unsaid[oldest], dropped = nil, dropped + 1
+      unannounced[oldest], dropped = nil, dropped + 1
     end
   end
   redis.call('EXPIRE', STATE, STATE_TTL)
@@ -148,17 +148,17 @@ end
 
 local function ended(session) return redis.call('GET', KEYS[6] .. session) end
 
-local revocations -- read once, if at all: what -> { before, when it was said }
+local revocations -- read once, if at all: what -> { before, when that was asked }
 
 local function load_revocations()
   if revocations then return revocations end
   revocations = {}
   local found = GRACE and redis.call('HGETALL', REVOKED) or {}
   for i = 1, #found, 2 do
-    local before, said = string.match(found[i + 1], '^(%S+) (%S+)$')
-    before, said = tonumber(before), tonumber(said)
-    if before and said and now - said < REVOKED_TTL then
-      revocations[found[i]] = { before, said }
+    local before, asked = string.match(found[i + 1], '^(%S+) (%S+)$')
+    before, asked = tonumber(before), tonumber(asked)
+    if before and asked and now - asked < REVOKED_TTL then
+      revocations[found[i]] = { before, asked }
     end
   end
   return revocations
@@ -243,7 +243,7 @@ end
 local function effects()
   keep()
   local changes = {}
-  for generation, what in pairs(unsaid) do
+  for generation, what in pairs(unannounced) do
     if MINE[string.match(what, '^%S+ %S+ (.*)$') or ''] then
       changes[#changes + 1], changes[#changes + 2] = generation, what
     end

@@ -29,7 +29,7 @@ def assert_nothing_is_left(node: Node) -> None:
     assert len(node.hub) == 0 and node.hub.rooms() == ()
     assert isinstance(node.presence, MemoryPresence)
     assert not any(user.leases for user in node.presence._users.values())
-    assert not node.attendance._here
+    assert not node.tracker.users
     recorder: Any = node.recorder
     assert len(recorder.opened) == len(recorder.closed)
     assert not [task for task in asyncio.all_tasks() if "PumpOutbox" in repr(task)]

@@ -213,9 +213,9 @@ async def test_all_parts_go_by_the_clock_that_a_node_is_given() -> None:
     assert (await node.presence.look("42")).last_seen == node.clock()
     node.clock.advance(node.conf.presence_grace)
     await node.registration.beat()
-    await node.attendance.tick()
+    await node.tracker.tick()
     assert (await node.presence.look("42")).state is PresenceState.OFFLINE
-    assert await node.nodes.count_charges(node.registration.life, Kind.CLIENT) == 0
+    assert await node.nodes.count_users(node.registration.life, Kind.CLIENT) == 0
 
 
 # --- the end

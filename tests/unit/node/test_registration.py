@@ -57,7 +57,7 @@ class ScriptedBus:
 
 
 @dataclass
-class NotingAttendance:
+class NotingTracker:
     users: int = 3
     life: str = ""
     lives: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class NotingAttendance:
     async def check(self) -> None:
         self.checks += 1
 
-    def beaten(self, warm: float) -> None:
+    def beat_succeeded(self, warm: float) -> None:
         self.warm.append(warm)
 
 
@@ -82,7 +82,7 @@ class Subject:
     def __init__(self) -> None:
         self.clock = MovedClock()
         self.nodes, self.bus = ScriptedNodes(), ScriptedBus()
-        self.attendance = NotingAttendance()
+        self.tracker = NotingTracker()
         self.hub = Hub(MemoryChannelLayer())
         self.reborn = 0
         self.names: list[str] = []
@@ -92,7 +92,7 @@ class Subject:
             nodes=self.nodes,  # type: ignore[arg-type]
             bus=self.bus,  # type: ignore[arg-type]
             hub=self.hub,
-            attendance=self.attendance,  # type: ignore[arg-type]
+            tracker=self.tracker,  # type: ignore[arg-type]
             addresses=Addresses("ws://c/", "ws://w/"),
             state=lambda: "ready",
             reborn=self._reborn,
@@ -135,8 +135,8 @@ async def test_a_life_begins_once_and_goes_on(subject: Subject) -> None:
         (True, 0.0),
         (False, 10.0),
     ]
-    assert subject.attendance.lives == [life] and subject.attendance.warm == [0.0, 7.0]
-    assert subject.attendance.checks == 1 and subject.reborn == 0
+    assert subject.tracker.lives == [life] and subject.tracker.warm == [0.0, 7.0]
+    assert subject.tracker.checks == 1 and subject.reborn == 0
 
 
 async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
@@ -146,7 +146,7 @@ async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
     subject.nodes.answers = [Beat(False), Beat(True)]
     await subject.registration.beat()
     second = subject.registration.life
-    assert first != second and subject.attendance.lives == [first, second]
+    assert first != second and subject.tracker.lives == [first, second]
     assert subject.nodes.beats[-1][0].id == second and subject.nodes.beats[-1][1]
     assert subject.reborn == 1
 
@@ -183,7 +183,7 @@ async def test_whose_name_is_taken_goes_on_under_another(
     assert re.fullmatch(r"a~[a-z0-9]{4}", name) and subject.names == [name]
     told, began, _ = subject.nodes.beats[-1]
     assert told.name == name and told.id == subject.registration.life and began
-    assert told.id.startswith(f"{name}:") and subject.attendance.life == told.id
+    assert told.id.startswith(f"{name}:") and subject.tracker.life == told.id
     assert subject.reborn == 1
     for _ in range(3):
         await subject.registration.beat()
@@ -210,17 +210,17 @@ async def test_a_new_life_that_could_not_begin_is_begun_by_the_next_beat(subject
     subject.nodes.answers = [Beat(False), GatewayUnavailable("away")]
     with pytest.raises(GatewayUnavailable):
         await subject.registration.beat()
-    assert subject.attendance.lives == [first]
-    assert subject.attendance.life == "", "nobody can arrive"
+    assert subject.tracker.lives == [first]
+    assert subject.tracker.life == "", "nobody can arrive"
     await subject.registration.beat()
-    assert subject.attendance.lives == [first, subject.registration.life]
+    assert subject.tracker.lives == [first, subject.registration.life]
     assert subject.reborn == 1
 
 
 async def test_a_new_life_is_complete_before_it_counts(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The registry knew it, the answer was lost; then its users could not be charged."""
+    """The registry knew it, the answer was lost; then its users could not be listed."""
     await subject.registration.begin()
     first = subject.registration.life
     subject.nodes.answers = [Beat(False), GatewayUnavailable("the answer was lost")]
@@ -232,12 +232,12 @@ async def test_a_new_life_is_complete_before_it_counts(
         async def fail(life: str) -> None:
             raise GatewayUnavailable("away")
 
-        away.setattr(subject.attendance, "begin", fail)
+        away.setattr(subject.tracker, "begin", fail)
         with pytest.raises(GatewayUnavailable):
             await subject.registration.beat()
     assert subject.reborn == 0
     await subject.registration.beat()
-    assert subject.attendance.lives == [first, second] and subject.reborn == 1
+    assert subject.tracker.lives == [first, second] and subject.reborn == 1
     await subject.registration.beat()
     assert subject.nodes.beats[-1][1] is False and subject.reborn == 1
 
@@ -267,7 +267,7 @@ async def test_a_start_without_the_store_is_made_up_for_by_a_beat(subject: Subje
     with pytest.raises(GatewayUnavailable):
         await subject.registration.begin()
     await subject.registration.beat()
-    assert subject.attendance.lives == [subject.registration.life]
+    assert subject.tracker.lives == [subject.registration.life]
     assert subject.nodes.beats[-1][1], "it begins"
 
 

@@ -54,7 +54,7 @@ def own_keys(keys: Keys, lives: Iterable[str], ids: Iterable[str]) -> Iterator[t
     names, _ = NodeCalls(keys, lease=30, warmup=40).call()
     yield from ((("nodes", name), str(name)) for name in names)
     for kind in Kind:
-        yield from (((kind, life), keys.charges(life, kind)) for life in lives)
+        yield from (((kind, life), keys.users_of(life, kind)) for life in lives)
     for part in _PARTS:
         if part in OPEN_ENDED:
             yield from (((part, id), keys.tasks(part) + id) for id in ids)
