@@ -23,7 +23,7 @@ Handler = Callable[[Message], None]
 
 
 class Bus:
-    """One node's ear and mouth. Belongs to its event loop.
+    """Sends messages to other nodes, and receives theirs. Belongs to the node's event loop.
 
     A message's `type` is "<kind>.<what>"; `handlers` by kind.
     """
@@ -35,11 +35,11 @@ class Bus:
         self._answers: dict[str, asyncio.Queue[Message]] = {}
 
     async def listen(self) -> None:
-        """From when this returns, messages arrive. Raises GatewayUnavailable."""
+        """Begin to receive messages. Raises GatewayUnavailable."""
         await self._layer.group_add_sink(node_group(self.node), self.receive)
 
     async def rename(self, node: str) -> None:
-        """Be called so from now on. Raises GatewayUnavailable, and then nothing has changed."""
+        """Change the name of this node. Raises GatewayUnavailable, and then nothing has changed."""
         before = node_group(self.node)
         await self._layer.group_add_sink(node_group(node), self.receive)
         self.node = node
@@ -49,11 +49,11 @@ class Bus:
             logger.warning("the group of the former name could not be left in order: %s", error)
 
     async def stop(self) -> None:
-        """No more messages."""
+        """Receive no more messages."""
         await self._layer.group_discard_sink(node_group(self.node), self.receive)
 
     def receive(self, message: Message) -> None:
-        """A message to this node, from itself or another."""
+        """Pass on a message to this node, from itself or another."""
         if message["type"] == "bus.answer":
             if (answers := self._answers.get(message["ref"])) is not None:
                 answers.put_nowait(message)
@@ -64,7 +64,7 @@ class Bus:
         handler(message)
 
     async def tell(self, node: str, /, **message: Any) -> None:
-        """Say something to a node; that it cannot be reached is logged."""
+        """Send a message to a node; where it cannot be reached, that is logged."""
         try:
             await self._layer.group_send(node_group(node), message)
         except GatewayError as error:
@@ -76,20 +76,20 @@ class Bus:
         """Ask nodes, and wait at most `timeout` seconds; those that did not answer are left out."""
         ref = new_id()
         answers = self._answers[ref] = asyncio.Queue(len(nodes) or 1)
-        told: dict[str, Message] = {}
+        found: dict[str, Message] = {}
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(
                     *(self.tell(node, ref=ref, asker=self.node, **question) for node in nodes)
                 )
-                while len(told) < len(nodes):
+                while len(found) < len(nodes):
                     answer = await answers.get()
-                    told[answer["node"]] = answer
+                    found[answer["node"]] = answer
         except TimeoutError:
             pass
         finally:
             del self._answers[ref]
-        return told
+        return found
 
     async def answer(self, question: Message, **answer: Any) -> None:
         """Answer a question."""

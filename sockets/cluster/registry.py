@@ -43,33 +43,33 @@ class Nodes(Protocol):
         """
 
     async def leave(self, life: str) -> None:
-        """The life ends in good order; where it is still responsible for users, others find it dead
+        """End a life in good order; where it is still responsible for users, others find it dead
         at once."""
 
     async def all(self) -> list[NodeInfo]:
-        """The nodes that live, by name."""
+        """Return the nodes that live, by name."""
 
     async def warm(self) -> float:
-        """Seconds for which nobody may be declared offline."""
+        """Return for how many seconds nobody may be declared offline."""
 
     async def claim(self, by: str = "") -> NodeInfo | None:
-        """A dead life that nobody cares for: from now on the caller does, for CLAIM_TTL.
+        """Claim a dead life for CLAIM_TTL seconds, and return it; None where there is none.
 
         `by`: the caller's own life. None where that has ended itself, which is what it looks like
         to a call that a store was long in hearing.
         """
 
     async def keep_claim(self, life: str) -> None:
-        """The caller still does."""
+        """Keep the claim of a dead life for CLAIM_TTL seconds more."""
 
     async def forget(self, life: str) -> None:
-        """Everything is done for it."""
+        """Forget a dead life: everything is done for it."""
 
     async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        """From now on the life is responsible for these users."""
+        """Make the life responsible for these users."""
 
     async def remove_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
-        """The life is responsible for these users no more."""
+        """Make the life responsible for these users no more."""
 
     async def users_of(self, life: str, kind: Kind, limit: int) -> list[str]:
         """Return some of the users for whom the life is responsible; none when there are none."""
@@ -82,4 +82,4 @@ class Nodes(Protocol):
         """
 
     async def count_users(self, life: str, kind: Kind) -> int:
-        """How many users the life is responsible for."""
+        """Return for how many users the life is responsible."""

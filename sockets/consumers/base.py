@@ -48,7 +48,7 @@ message. Messages of any size are answered with theirs."""
 
 
 class PeerGone(Exception):
-    """It left before it was a session."""
+    """The peer left before it was a session."""
 
 
 class GatewayConsumer(AsyncConsumer):
@@ -70,7 +70,7 @@ class GatewayConsumer(AsyncConsumer):
         self.scope = scope
         self.receive = receive
         self._given_up = False
-        self._room: asyncio.Future[None] | None = None
+        self._space: asyncio.Future[None] | None = None
         session = None
         code, reason = ABNORMAL, ""
         pump = None
@@ -85,7 +85,7 @@ class GatewayConsumer(AsyncConsumer):
             try:
                 session = self.session = await self._authenticate()
                 self.outbox.on_drain = session.drained
-                session.on_room = self._have_room
+                session.on_room = self._have_space
                 await self.open()
                 metrics.connects[self.kind].inc()
                 code, reason = await self._listen()
@@ -112,11 +112,11 @@ class GatewayConsumer(AsyncConsumer):
     # --- for the two kinds
 
     async def authenticate(self) -> Credentials:
-        """Who this is. Raises Refused."""
+        """Return who the peer is. Raises Refused."""
         raise NotImplementedError
 
     def client_id(self) -> str:
-        """The ULID that makes two connections the same client. Raises BadRequest."""
+        """Return the ULID that makes two connections the same client. Raises BadRequest."""
         raise NotImplementedError
 
     async def open(self) -> None:
@@ -124,7 +124,7 @@ class GatewayConsumer(AsyncConsumer):
         raise NotImplementedError
 
     def decode(self, text: str, *, explained: bool = True) -> Any:
-        """One frame as a struct of `protocol.messages`. Raises BadFrame."""
+        """Return a frame as a struct of `protocol.messages`. Raises BadFrame."""
         raise NotImplementedError
 
     async def handle(self, message: Any) -> None:
@@ -134,21 +134,22 @@ class GatewayConsumer(AsyncConsumer):
 
     @property
     def limits(self) -> Limits:
-        """For the `welcome`."""
+        """The limits that the `welcome` names."""
         conf = self.node.conf
         return Limits(frame=conf.max_frame_size, message=conf.max_message_size)
 
     @property
     def heartbeat(self) -> float:
-        """For the `welcome`: 0 for a peer that did not offer `gateway.v1` and is not pinged."""
+        """The ping interval that the `welcome` names, in seconds: 0 for a peer that did not offer
+        `gateway.v1` and is not pinged."""
         return self.node.conf.heartbeat if self.handshake.speaks_v1 else 0
 
     async def write(self, frame: Frame) -> None:
         """Write a frame; waits while the outbox is full, so a peer that does not read its
         replies is not read either. A socket that is gone takes anything."""
         while self.outbox.write(frame) is Write.FULL:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            self._space = asyncio.get_running_loop().create_future()
+            await self._space
 
     async def reply(self, ref: object, **members: Any) -> None:
         """Answer a request; without a `ref` nobody waits for an answer."""
@@ -271,7 +272,7 @@ class GatewayConsumer(AsyncConsumer):
             await self._reply_error(ErrorCode.UNAVAILABLE, error, message)
 
     async def _count_bad(self, text: str, *, is_json: bool) -> None:
-        """Whoever speaks no JSON is closed; who does pays for the time that a large one took."""
+        """Close a peer that sends no JSON; one that does pays for the time of a large frame."""
         connection = self.session.connection
         if is_json:
             connection.charge(len(text) // CHARGED_SIZE)
@@ -287,14 +288,14 @@ class GatewayConsumer(AsyncConsumer):
         await self.write(encode(Reply(ok=False, ref=ref, error=Error(code, str(error)))))
 
     async def _reply_too_fast(self, text: str | None, seconds: float) -> None:
-        """What it was is read for its `ref` only: somebody may wait for the answer."""
+        """Refuse a frame that came too fast; it is read for its `ref` only."""
         text = text or ""
         try:
             ref = getattr(self.decode(text, explained=len(text) <= READ_TWICE), "ref", None)
         except BadFrame as unread:
             ref = unread.ref
-        said = f"too many messages: wait {max(seconds, 0.1):.1f} s, then send this again"
-        error = Error(ErrorCode.RATE_LIMITED, said)
+        text = f"too many messages: wait {max(seconds, 0.1):.1f} s, then send this again"
+        error = Error(ErrorCode.RATE_LIMITED, text)
         known = ref if isinstance(ref, str | int) else None
         await self.write(encode(Reply(ok=False, ref=known, error=error)))
 
@@ -325,12 +326,12 @@ class GatewayConsumer(AsyncConsumer):
         while (await self.receive())["type"] != "websocket.disconnect":
             pass
 
-    def _have_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
+    def _have_space(self) -> None:
+        space, self._space = self._space, None
+        if space is not None and not space.done():
+            space.set_result(None)
 
 
 def _bucket(now: float, rate: float, burst: int) -> list[Bucket]:
-    """None at all for any number."""
+    """A list of one bucket; empty where there is no limit."""
     return [Bucket(now, rate=rate, burst=burst)] if rate else []

@@ -47,7 +47,7 @@ class ClientConsumer(GatewayConsumer):
         return await auth.authenticate(self.handshake, token)
 
     async def _first_frame(self) -> str:
-        """The token of `connect`. Raises Unauthorized, BadRequest, PeerGone."""
+        """Return the token of `connect`. Raises Unauthorized, BadRequest, PeerGone."""
         seconds = self.node.conf.connect_timeout
         try:
             async with asyncio.timeout(seconds):
@@ -119,7 +119,7 @@ class ClientConsumer(GatewayConsumer):
                 )
 
     def _on_ack(self, ack: Ack) -> None:
-        """Never backwards, never ahead of what was sent, never of another epoch."""
+        """Note what was acknowledged: never backwards, ahead of what was sent, of another epoch."""
         session, cursor = self.session, self.session.cursor
         if cursor is None or ack.epoch != cursor.epoch or ack.offset > cursor.offset:
             return
@@ -130,7 +130,7 @@ class ClientConsumer(GatewayConsumer):
     async def _on_send(self, send: Send) -> None:
         info = self.session.info
         decoded: Any = None
-        if heard := client_message.has_listeners(ClientConsumer):
+        if wanted := client_message.has_listeners(ClientConsumer):
             decoded = from_json(send.data)
         await self.node.layer.group_send(
             worker_group(info.user),
@@ -142,14 +142,15 @@ class ClientConsumer(GatewayConsumer):
                 "data": bytes(send.data),
             },
         )
-        if heard:
+        if wanted:
             meta = self.credentials.meta
-            work = partial(_tell_django, info.user, info.client_id, send.event, decoded, meta)
-            await self._tell(work)
+            work = partial(_send_signal, info.user, info.client_id, send.event, decoded, meta)
+            await self._call_receivers(work)
 
-    async def _tell(self, work: Callable[[], None]) -> None:
-        """Wait until receivers have heard it: a client that sends faster than Django code takes is
-        read more slowly. That others keep it waiting is not held against its pong."""
+    async def _call_receivers(self, work: Callable[[], None]) -> None:
+        """Run receivers in a thread, and wait until they are done: a client that sends faster than
+        Django code takes is read more slowly. That others keep it waiting is not held against its
+        pong."""
         connection = self.session.connection
 
         def begin() -> None:
@@ -189,7 +190,7 @@ class ClientConsumer(GatewayConsumer):
         await self.node.sessions.renew_now(session)
 
 
-def _tell_django(user: str, client: str, event: str, data: Any, meta: Any) -> None:
+def _send_signal(user: str, client: str, event: str, data: Any, meta: Any) -> None:
     """Run the receivers of `client_message` in this thread; database connections are not kept."""
     close_old_connections()
     try:

@@ -37,7 +37,7 @@ class PumpOutbox:
         self._queue: deque[Frame | dict[str, Any]] = deque()
         self._waiting = 0
         self._drained = 0
-        self._told = False
+        self._refused = False
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -48,7 +48,7 @@ class PumpOutbox:
         if self._closed:
             return Write.CLOSED
         if self._waiting > self._limit:
-            self._told = True
+            self._refused = True
             return Write.FULL
         self._queue.append(frame)
         self._waiting += len(frame)
@@ -83,7 +83,7 @@ class PumpOutbox:
             self._timer.cancel()
         self._pump.cancel()
         await asyncio.wait({self._pump})
-        self._tell()
+        self._after_drain()
 
     async def _run(self) -> None:
         while True:
@@ -98,24 +98,24 @@ class PumpOutbox:
                 else:
                     await self._take(item)
                     return
-            self._wake.clear()  # before telling: whoever is told may write at once
-            self._tell()
+            self._wake.clear()  # before `on_drain`, which may write at once
+            self._after_drain()
             await self._wake.wait()
 
     async def _take(self, message: dict[str, Any]) -> bool:
         try:
             await self._send(message)
         except Exception as error:
-            # Each server has its own way to say that the peer is gone; `receive` says it to all.
+            # Each server has its own way to say that the peer is gone; `receive` shows it on all.
             logger.debug("the server did not take a frame: %r", error)
             self._closed = True
-            self._tell()
+            self._after_drain()
             self._give_up_later()
             return False
         return True
 
-    def _tell(self) -> None:
-        if self._told:
-            self._told = False
+    def _after_drain(self) -> None:
+        if self._refused:
+            self._refused = False
             if self.on_drain is not None:
                 self.on_drain()

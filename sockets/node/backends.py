@@ -16,7 +16,7 @@ from sockets.tasks.memory import MemoryTaskRecords
 
 
 def backends(conf: Conf) -> Backends:
-    """Of the mode that the settings choose."""
+    """Return the state store of the mode that the settings choose."""
     if conf.redis_url:
         # Late: memory mode needs none of it.
         from sockets.node.in_redis import redis_backends
@@ -52,7 +52,7 @@ def memory_backends(conf: Conf, layer: Layer, clock: Callable[[], float] | None 
 
 
 def sync_backends(conf: Conf) -> SyncBackends:
-    """Of Redis mode."""
+    """Return the state store for threads; only Redis mode has one."""
     from sockets.node.in_redis import redis_sync_backends
 
     return redis_sync_backends(conf)

@@ -39,7 +39,7 @@ from sockets.sessions.tracker import PresenceTracker
 from sockets.types import Kind, NodeInfo, SessionInfo
 
 WEBHOOK_INTERVAL = 0.2
-"""Seconds that events are collected before the API server is told."""
+"""How long events are collected for one call of the API server, in seconds."""
 
 
 class Parts(Core):
@@ -166,12 +166,12 @@ class Parts(Core):
 
     @property
     def ready(self) -> bool:
-        """It may be sent new clients."""
+        """Whether it may be sent new clients."""
         return self.unready_because is None
 
     @property
     def unready_because(self) -> str | None:
-        """Why it should be sent none now."""
+        """Why it should be sent no new clients now; None: it is ready."""
         if self._draining:
             return "draining"
         if not self._started:
@@ -193,7 +193,10 @@ class Parts(Core):
             self.readiness.registered()
 
     async def rename(self, name: str) -> None:
-        """Be called so by other processes, in rows and in metrics. Raises GatewayUnavailable."""
+        """Change the name of this node: for other processes, in rows and in metrics.
+
+        Raises GatewayUnavailable.
+        """
         await super().rename(name)
         self.sessions.rename(name)
         self.recorder.rename(name)

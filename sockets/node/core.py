@@ -35,7 +35,7 @@ class Addresses:
 
     @classmethod
     def of(cls, conf: Conf, client_port: int | None = None, worker_port: int | None = None) -> Self:
-        """As the settings say, else this machine and the real ports."""
+        """Take them from the settings, else from this machine and the real ports."""
         return cls(
             conf.client_socket_url or f"ws://localhost:{client_port or conf.client_port}",
             conf.worker_socket_url or f"ws://localhost:{worker_port or conf.worker_port}",
@@ -104,13 +104,16 @@ class Core:
         self._spawned: set[asyncio.Task[None]] = set()
 
     async def rename(self, name: str) -> None:
-        """Be called so by other processes. May be repeated. Raises GatewayUnavailable."""
+        """Change the name by which other processes know this one. May be repeated.
+
+        Raises GatewayUnavailable.
+        """
         await self.bus.rename(name)
         self.dispatcher.rename(name)
         self.name = name
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task: kept, logged when it fails, cancelled at stop."""
+        """Start a task. It is kept, logged when it fails, and cancelled at the stop."""
         task = self.loop.create_task(work)
         self._spawned.add(task)
         task.add_done_callback(self._ended)
@@ -122,7 +125,7 @@ class Core:
             logger.error("a task of %s failed: %s", self.name, error, exc_info=error)
 
     async def stop(self, timeout: float) -> None:
-        """End what `spawn` started, and let go of the state. `timeout`: seconds for each."""
+        """End what `spawn` started, and close the state. `timeout`: seconds for each."""
         tasks = tuple(self._spawned)
         for task in tasks:
             task.cancel()

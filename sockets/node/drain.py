@@ -1,4 +1,4 @@
-"""Sending the clients of a node away, evenly."""
+"""Drain: the clients of a node are sent away, evenly."""
 
 from __future__ import annotations
 

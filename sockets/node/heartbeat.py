@@ -1,4 +1,4 @@
-"""What a node does by the clock: pings, and patience.
+"""What a node does by the clock: pings, and time-outs.
 
 One task for all sessions; every decision is `Connection.tick`'s. In slices, so that many sessions
 do not hold the loop.
@@ -58,7 +58,7 @@ async def look_at_all(hub: Hub) -> None:
         try:
             look_at(session, time.monotonic(), time.time())
         except Exception:
-            # A bug in one must not take the pings from all behind it.
+            # A bug in one must not take the pings from all after it.
             logger.exception("looking at %r failed", session)
 
 

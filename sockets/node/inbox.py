@@ -1,4 +1,4 @@
-"""What other nodes ask of this one."""
+"""What other nodes ask of this one, and its answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sockets.sessions.lifecycle import Sessions
 
 
 def stop_this_process() -> None:
-    """As an operator would; the server's own handler does the rest, whichever server it is."""
+    """Send SIGTERM, as an operator would: the server's own handler does the rest."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -52,7 +52,7 @@ class Requests:
         self._stop = stop
 
     def receive(self, message: Message) -> None:
-        """A `node.…` or `delivery.…` message, from this node or another."""
+        """Do what a `node.…` or `delivery.…` message asks, from this node or another."""
         match message["type"]:
             case "node.close":
                 self._sessions.close_local(message["sessions"], message["code"], message["reason"])
@@ -69,7 +69,7 @@ class Requests:
                 raise ValueError(f"type {other!r} is not for a node")
 
     async def _end(self, message: Message) -> None:
-        """Close, and say which are closed then."""
+        """Close sessions, and answer which are closed then."""
         ids = message["sessions"].get(self._bus.node, ())
         here = self._sessions.close_local(ids, message["code"], message["reason"])
         still = await self._hub.until_gone(here, self._close_timeout)
@@ -78,11 +78,11 @@ class Requests:
 
     async def _drain(self, message: Message) -> None:
         await self._bus.answer(message)
-        if not self._draining():  # a second signal would hurry
+        if not self._draining():  # a second SIGTERM would hurry
             self._stop()
 
     def _outcomes(self, message: Message) -> list[tuple[Any, ...]]:
-        """What became of one message for each session of its user here."""
+        """Return what became of one message for each session of its user here."""
         epoch, offset = message["epoch"], message["offset"]
         room = self._hub.room(user_group(message["user"]))
         rows = []

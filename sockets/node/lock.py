@@ -1,4 +1,4 @@
-"""Two processes must not take each other's place: a file lock says so before they disagree.
+"""Two processes must not take each other's place: a file lock keeps the second one out.
 
 In memory mode the place is the data directory, in Redis mode the node's name (its group, its rows).
 """

@@ -111,7 +111,7 @@ class Node(Parts):
             self.renewal.failed()
 
     async def lag(self) -> None:
-        """Not ready any more, and still accepting: balancers need to notice."""
+        """Stop being ready, and accept for a while: balancers need to notice."""
         self._draining = True
         self.spawn(self._tell_progress())
         await asyncio.sleep(self.conf.ready_lag)
@@ -123,14 +123,14 @@ class Node(Parts):
         await drain(self.hub, self.conf.drain_seconds)
 
     async def _tell_progress(self) -> None:
-        """The other nodes see that it drains, and whoever asked for it how far it is."""
+        """Show the other nodes, and whoever asked for the drain, how far it is."""
         while True:
             with suppress(GatewayUnavailable):
                 await self.registration.beat()
             await asyncio.sleep(1)
 
     async def stop(self, timeout: float | None = None) -> None:
-        """Say and write what is left, then let go. Idempotent."""
+        """Announce and write what is left, then let go. Idempotent."""
         grace = self.conf.shutdown_grace
         self._started = False
         self.sessions.accepting = False
@@ -148,12 +148,12 @@ class Node(Parts):
         self._lock.release()
 
     async def _take_leave(self, grace: float) -> None:
-        """What is left to settle or to tell is another node's from now on."""
+        """Hand over what is left to settle or to announce to the other nodes."""
         third = grace / 3
         await self.events.finish(third)
         if self.webhooks is not None and (left := await self.webhooks.finish(third)):
             logger.warning(
-                "%d events have not reached the API server: another node tells them", left
+                "%d events have not reached the API server: another node sends them", left
             )
         try:
             async with asyncio.timeout(third):
@@ -164,7 +164,7 @@ class Node(Parts):
 
 
 def _why(error: GatewayUnavailable | TimeoutError) -> str:
-    """For the log: in our words, and in Redis' own where it has said something."""
+    """The reason for the log: in our words, and in Redis' own where there are any."""
     if isinstance(error, TimeoutError):
         return "Redis does not answer"
     return f"{error} ({error.detail})" if error.detail else str(error)

@@ -1,4 +1,4 @@
-"""Whether new clients are welcome here: a newcomer would be let in, and a durable message kept.
+"""Whether this node is ready: a new client would be let in, and a durable message kept.
 
     tried at each renewal, at once after a failure -> one failed try: as before, tried again
                                                    -> two in a row: not ready, and why
@@ -44,8 +44,8 @@ class Readiness:
     """Belongs to the node's event loop.
 
     `try_store`: raises GatewayUnavailable where the store does not do its work. `connected`: of the
-    channel layer. `interval`: seconds between two tries while all is well. `room`: whether this
-    process may open a file more.
+    channel layer. `interval`: seconds between two tries while all is well. `files_left`: whether
+    this process may open one more file.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Readiness:
         try_store: Callable[[], Awaitable[Shards]],
         connected: Callable[[], bool],
         interval: float,
-        room: Callable[[], bool] = any_spare,
+        files_left: Callable[[], bool] = any_spare,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._try_store = try_store
         self._connected = connected
         self._interval = interval
-        self._room = room
+        self._files_left = files_left
         self._clock = clock
         self._failures = 0
         self._reason = UNTRIED
-        self._said = ""
+        self._logged = ""
         self._tried_at = -float("inf")
         self._suspected = False
         self._succeeded = False  # ever
@@ -78,7 +78,7 @@ class Readiness:
             return self._reason
         if self._returning:
             return RETURNING
-        return None if self._room() else NO_FILES
+        return None if self._files_left() else NO_FILES
 
     def registered(self) -> None:
         """This node is known to the others, and the leases of its sessions have been renewed."""
@@ -125,12 +125,12 @@ class Readiness:
         self._failures += 1
         self._reason = reason
         self._returning |= self._succeeded and self._failures >= 2
-        if self.because is not None and self._said != reason:
-            self._said = reason
+        if self.because is not None and self._logged != reason:
+            self._logged = reason
             logger.warning("not ready: %s%s", reason, f" ({detail})" if detail else "")
 
     def _worked(self, shards: Shards) -> None:
-        if self._said:
+        if self._logged:
             logger.info("ready again")
         if shards.refusing and shards != self.shards:
             logger.warning(
@@ -138,14 +138,14 @@ class Readiness:
                 shards.refusing,
                 shards.total,
             )
-        self._failures, self._said, self._succeeded = 0, "", True
+        self._failures, self._logged, self._succeeded = 0, "", True
         self.shards = shards
 
 
 class PromiseWatch:
-    """Says once what of the server's set-up breaks a promise, or cannot be looked at.
+    """Logs once what of the server's set-up breaks a promise, or cannot be looked at.
 
-    `show`: told each promise by name, and whether it is broken.
+    `show`: called with each promise by name, and whether it is broken.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class PromiseWatch:
             try:
                 self.note(await self._look())
             except GatewayUnavailable:
-                pass  # readiness says that
+                pass  # readiness logs that
             except Exception:
                 logger.exception("looking at the set-up of Redis failed")
             await asyncio.sleep(self._interval)

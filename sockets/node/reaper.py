@@ -42,7 +42,7 @@ class Reaper:
         self._clock = clock
 
     async def run(self) -> None:
-        """For ever. A failed round is logged and the next one follows."""
+        """Run for ever. A failed round is logged, and the next one follows."""
         while True:
             await asyncio.sleep(self._interval)
             await self._round(self.reap)
@@ -51,12 +51,12 @@ class Reaper:
         try:
             await work()
         except GatewayUnavailable:
-            return  # the renewal says that, once
+            return  # the renewal logs that, once
         except Exception:
-            logger.exception("clearing up behind a dead node failed; again in %g s", self._interval)
+            logger.exception("clearing up after a dead node failed; again in %g s", self._interval)
 
     async def reap(self) -> int:
-        """Everything that can be claimed now; returns how many nodes that were."""
+        """Finish for every dead node that can be claimed now. Returns how many those were."""
         if self._tracker.out_of_touch or self._tracker.just_back:
             return 0
         if not self._tracker.life:
@@ -64,7 +64,7 @@ class Reaper:
         count = 0
         while (dead := await self._nodes.claim(self._tracker.life)) is not None:
             count += 1
-            # Without a process: a life of before, of which this is what it was left with since.
+            # Without a process: a former life, to which only late calls have added users.
             died = dead.state != "stopped" and dead.pid
             if died:
                 logger.warning("node %s (process %d) is dead: clearing up", dead.name, dead.pid)

@@ -1,4 +1,4 @@
-"""This node among the others: its lives, and what it tells of itself."""
+"""This node among the others: its lives, and what it publishes about itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sockets.types import Kind, NodeInfo
 logger = logging.getLogger(__name__)
 
 WHO_TIMEOUT = 1.0
-"""Seconds that a node of our own name gets to say that it lives."""
+"""Seconds that a node of our own name gets to answer that it lives."""
 
 MARK = "~"
 """Between a node's name and four characters, where it had to take another name."""
@@ -40,8 +40,9 @@ class Registration:
     """Belongs to the node's event loop. Methods may raise GatewayUnavailable.
 
     `state`: "ready", or why not. `reborn`: called when others had taken this node for dead.
-    `heard`: told the store's time, and when it was asked for by this node's clock. `renamed`:
-    awaited when the node takes another name, before the others see it; may raise, and is repeated.
+    `heard`: called with the store's time, and when this node asked for it by its own clock.
+    `renamed`: awaited when the node takes another name, before the others see it; may raise, and is
+    repeated.
     """
 
     def __init__(
@@ -157,8 +158,8 @@ class Registration:
         return True
 
     async def _leave_former(self) -> None:
-        """What still arrived in the name of a life that others had cleared up behind: somebody has
-        to see to that, too. Not before the last call of it has ended."""
+        """Leave former lives to the others: what still arrived in their names after they had been
+        cleared up must be finished too. Not before the last call of each has ended."""
         for life, until in tuple(self._former):
             if self._clock() >= until:
                 await self._nodes.leave(life)
@@ -181,7 +182,7 @@ class Registration:
         return beat
 
     async def end(self) -> None:
-        """This node ends in good order."""
+        """End the lives of this node in good order."""
         self._over = True
         async with self._step:
             if self._began:
@@ -191,7 +192,7 @@ class Registration:
                     await self._nodes.leave(life)
 
     def describe(self, state: str | None = None) -> NodeInfo:
-        """What the others see."""
+        """Return this node as the others see it."""
         return NodeInfo(
             id=self.life,
             name=self.name,
@@ -210,7 +211,7 @@ class Registration:
         )
 
     def _cpu_share(self) -> float:
-        """Since the last time, of one core."""
+        """The share of one core that was used since the last call."""
         wall, cpu = self._clock(), time.process_time()
         wall_before, cpu_before = self._cpu
         self._cpu = (wall, cpu)
@@ -226,7 +227,7 @@ async def _nobody_cares(name: str) -> None:
 
 
 def _resident() -> int:
-    """Bytes of memory; the peak where the system does not tell the present."""
+    """Bytes of memory in use; the peak where the system does not show the present."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):

@@ -33,15 +33,15 @@ class Renewal:
         self._retry = min(RETRY, conf.lease_renew)
         self._renew = renew
         self._hurry = asyncio.Event()
-        self._problem = ""  # that was said already
+        self._problem = ""  # logged already
         self.succeeded = True
 
     def failed(self) -> None:
-        """The node could not even begin: it is tried again soon."""
+        """Note that the node could not even begin: it is tried again soon."""
         self.succeeded = False
 
     def hurry(self) -> None:
-        """Messages may have been lost: begin a round now."""
+        """Begin a round now: messages may have been lost."""
         self._hurry.set()
 
     @property

@@ -20,7 +20,7 @@ from sockets.types import Kind, PresenceAnswer, PresenceChange, SessionInfo, Use
 
 AFTERLIFE = 600.0
 """Seconds that what was known of a session is kept when its lease has run out, so that its end can
-be told."""
+be announced."""
 
 ENDED_TTL = 3600.0
 """Seconds that the end of a session by others is remembered for a node that was frozen then."""
@@ -114,7 +114,7 @@ class Presence(Protocol):
     """
 
     def believe(self, doubt: Doubt) -> None:
-        """From now on the node that asks knows better while its leases cannot be renewed."""
+        """Correct answers by what this node knows while its leases cannot be renewed."""
 
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         """Begin a lease.
@@ -149,22 +149,22 @@ class Presence(Protocol):
     ) -> Effects:
         """End leases of a user, all or those named; `keep`: ids of clients or sessions to spare.
 
-        They are out from now on; a node that does not hear of it finds them fenced.
+        They are gone from now on; a node that is not asked to close them finds them fenced.
         """
 
     async def now(self) -> float:
-        """What time it is, by the store's clock: on a Cluster that of the registry's shard."""
+        """Return the time by the store's clock: on a Cluster by that of the registry's shard."""
 
     async def block(self, user: str, until: float | None) -> None:
         """Let no session of this user register, until a moment (seconds since the epoch, by the
         store's clock) or for ever; `end` closes the live."""
 
     async def unblock(self, user: str) -> bool:
-        """Whether the user was blocked."""
+        """Unblock a user. Returns whether they were blocked."""
 
     async def revoke(self, user: str, name: str, before: float | None) -> Effects:
-        """What the user had proved before counts no more: nobody registers with it, and who is here
-        by it has to go (`ended`). `name`: as `sockets/presence/revocation.py` calls all of it, a
+        """Revoke what a user had proved before: nobody registers with it, and sessions that were
+        opened with it are `ended`. `name`: as `sockets/presence/revocation.py` calls all of it, a
         login, a token; `before`: seconds since the epoch; None: now.
         """
 
@@ -188,13 +188,13 @@ class Presence(Protocol):
         """
 
     async def announced(self, changes: Iterable[PresenceChange]) -> None:
-        """These have been announced."""
+        """Note that these changes have been announced: they are not returned again."""
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
-        """Presence of a user, or of the workers of a key."""
+        """Return the presence of a user, or of the workers of a key."""
 
     async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
-        """`look` for many. Raises GatewayUnavailable only if nobody at all answered."""
+        """Return the presence of many users. Raises GatewayUnavailable if nobody at all answers."""
 
     async def is_online(self, user: str) -> bool:
         """Whether the user has a live client session.
@@ -203,11 +203,11 @@ class Presence(Protocol):
         """
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
-        """The user's live client sessions, oldest first; raises as `is_online` does."""
+        """Return the live client sessions of a user, oldest first; raises as `is_online` does."""
 
 
 class SyncPresence(Protocol):
-    """What Django code asks of it, for threads: as of `Presence`."""
+    """The part of `Presence` that Django code needs, for threads."""
 
     def is_online(self, user: str) -> bool: ...
 
@@ -218,4 +218,4 @@ class SyncPresence(Protocol):
     def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer: ...
 
     def counts(self, users: Sequence[str]) -> list[int]:
-        """How many live client sessions each of the users has."""
+        """Return how many live client sessions each of the users has."""

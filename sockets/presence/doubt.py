@@ -3,7 +3,7 @@
 Where Redis answers and refuses to write (no memory left, a replica, missing rights), leases run
 out though nobody has gone. This node sees that on its own renewals: until they succeed again, and
 for as long after that as the other nodes need for theirs, it calls nobody offline who was online
-by the last that was decided, or who has a session here. Who is connected elsewhere it cannot know.
+by the last decision, or who has a session here. Who is connected elsewhere it cannot know.
 """
 
 from __future__ import annotations

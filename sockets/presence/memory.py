@@ -344,7 +344,8 @@ class MemoryPresence:
         return user
 
     def _forget_old(self, now: float) -> None:
-        """One user and one end a call keep pace: a call makes one of each at most."""
+        """Forget at most one user and one ended session. Each call adds at most one of each, so
+        removing one per call keeps the size bounded."""
         if self._ended and (
             len(self._ended) > _MAX_ENDED or next(iter(self._ended.values()))[0] <= now
         ):
@@ -353,14 +354,14 @@ class MemoryPresence:
             return
         key, user = next(iter(self._users.items()))  # the longest unused
         if user.leases or user.unannounced or user.state in (_ONLINE, _GRACE):
-            self._users.move_to_end(key)  # it must not keep those behind it
+            self._users.move_to_end(key)  # it must not keep those after it
             return
         known = user.last_seen is not None and now - user.last_seen < STATE_TTL
         if not known or len(self._users) > self._max_users:
             self._users.popitem(last=False)
 
     def _end_of(self, session: str) -> tuple[int, str] | None:
-        """Code and reason, if it was ended by others, or closed before it was registered."""
+        """Code and reason of a session ended by others, or closed before it was registered."""
         until, code, reason = self._ended.get(session, (0.0, 0, ""))
         return (code, reason) if until > self._clock() else None
 

@@ -1,6 +1,6 @@
 """Presence in Redis, as PROTOCOL section 7 documents it for services in any language.
 
-`PresenceCalls` (calls.py) knows the scripts and their answers; the two classes below carry them
+`PresenceCalls` (scripts.py) knows the scripts and their answers; the two classes below carry them
 out, one on an event loop, one for threads. A call that was cut off is repeated: a registration
 whose first answer was lost replaces nobody any more, and the renewal of the session that it had
 replaced is fenced.
@@ -159,7 +159,7 @@ class RedisPresence:
     async def _settle_again(
         self, answers: list[Any], users: Sequence[str], by: str, kind: Kind, warm: float, dead: str
     ) -> None:
-        """Ask once more where the answer was quick and says that it came too late: then the clock
+        """Ask once more where the answer was quick, and yet too late: then the clock
         of that shard of a Cluster is ahead of the one that the node knows."""
         late = [index for index, answer in enumerate(answers) if self._calls.is_late(answer)]
         if not late:
@@ -236,22 +236,22 @@ class SyncRedisPresence:
         self._warm = warm
 
     def is_online(self, user: str) -> bool:
-        """As of RedisPresence."""
+        """As `RedisPresence.is_online`."""
         return self.counts([user])[0] > 0
 
     def sessions_of(self, user: str) -> list[SessionInfo]:
-        """As of RedisPresence."""
+        """As `RedisPresence.sessions_of`."""
         return list(self.look(user).sessions)
 
     def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
-        """As of RedisPresence."""
+        """As `RedisPresence.look`."""
         with translated():
             answer = LOOK.run_sync(self._client, self._calls.look(kind, user))
         warm = self._warm() if self._calls.depends_on_warmth(answer) else 0.0
         return self._calls.presence(kind, user, answer, warm)
 
     def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
-        """As of RedisPresence."""
+        """As `RedisPresence.look_at`."""
         chosen = list(dict.fromkeys(users))
         answers: list[object] = []
         for some in batches(chosen):

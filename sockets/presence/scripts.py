@@ -103,7 +103,7 @@ class PresenceCalls:
     # --- calls
 
     def register(self, info: SessionInfo, by: str) -> Call:
-        """Of REGISTER."""
+        """Arguments of REGISTER."""
         limit = self._limit if info.kind is Kind.CLIENT else Limit()
         return self._call(
             info.kind,
@@ -120,7 +120,7 @@ class PresenceCalls:
         )
 
     def renew(self, infos: Sequence[SessionInfo], by: str) -> list[tuple[Kind, str, Call]]:
-        """Of RENEW, one for each user."""
+        """Arguments of RENEW, one for each user."""
         grouped: dict[tuple[Kind, str], list[str | bytes]] = defaultdict(list)
         for info in infos:
             grouped[info.kind, info.user] += (info.id, info.client_id, _written(info))
@@ -134,7 +134,7 @@ class PresenceCalls:
         return limit, REPLACED, OVER_LIMIT, BLOCKED, REVOKED, DOUBTFUL
 
     def release(self, info: SessionInfo, by: str) -> Call:
-        """Of RELEASE."""
+        """Arguments of RELEASE."""
         return self._call(info.kind, info.user, by, info.id)
 
     def end(
@@ -146,12 +146,12 @@ class PresenceCalls:
         session: str | None,
         keep: Iterable[str],
     ) -> Call:
-        """Of END."""
+        """Arguments of END."""
         chosen = (client or "", session or "")
         return self._call(Kind.CLIENT, user, "", int(code), reason, *chosen, *keep)
 
     def revoke(self, user: str, name: str, before: float | None) -> Call:
-        """Of REVOKE."""
+        """Arguments of REVOKE."""
         since = "" if before is None else f"{before:.6f}"
         code = int(CloseCode.REVOKED)
         return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
@@ -159,7 +159,7 @@ class PresenceCalls:
     def settle(
         self, kind: Kind, user: str, by: str, warm: float, dead: str, until: float | None
     ) -> Call:
-        """Of SETTLE."""
+        """Arguments of SETTLE."""
         latest = "" if until is None else f"{until:.6f}"
         return self._call(kind, user, by, warm, dead, latest)
 
@@ -174,31 +174,31 @@ class PresenceCalls:
         return isinstance(answer, list) and len(answer) == 2
 
     def announced(self, changes: Iterable[PresenceChange]) -> list[Call]:
-        """Of ANNOUNCED, one for each user."""
+        """Arguments of ANNOUNCED, one for each user."""
         grouped: dict[str, list[int]] = defaultdict(list)
         for change in changes:
             grouped[change.user].append(change.generation)
         return [([self._keys.user(user, "state")], some) for user, some in grouped.items()]
 
     def look(self, kind: Kind, user: str) -> Call:
-        """Of LOOK."""
+        """Arguments of LOOK."""
         names = self._names(kind, user)
         return [names[0], names[1], names[3]], [self._now()]
 
     def count(self, user: str) -> Call:
-        """Of COUNT."""
+        """Arguments of COUNT."""
         return [self._keys.user(user, "sessions")], [self._now()]
 
     def now(self) -> Call:
-        """Of NOW."""
+        """Arguments of NOW."""
         return [self._keys.nodes("")], [self._now()]
 
     def block(self, user: str, until: float | None) -> Call:
-        """Of BLOCK."""
+        """Arguments of BLOCK."""
         return [self.block_key(user)], [self._now(), "" if until is None else f"{until:.6f}"]
 
     def block_key(self, user: str) -> str:
-        """Exists while the user is blocked."""
+        """The key that exists while the user is blocked."""
         return self._keys.user(user, "block")
 
     def _call(self, kind: Kind, user: str, by: str, *args: Any) -> Call:
@@ -216,7 +216,7 @@ class PresenceCalls:
     # --- answers
 
     def registered(self, info: SessionInfo, answer: list[Any]) -> Registered:
-        """Of REGISTER."""
+        """Read the answer of REGISTER."""
         effects, refused, replaced, evicted = answer
         return Registered(
             self._effects(info.kind, info.user, effects),
@@ -226,7 +226,7 @@ class PresenceCalls:
         )
 
     def renewed(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
-        """Of RENEW."""
+        """Read the answer of RENEW."""
         effects, fenced = answer
         pairs = zip(fenced[::2], fenced[1::2], strict=True)
         return self._effects(
@@ -234,30 +234,30 @@ class PresenceCalls:
         )
 
     def ended(self, user: str, answer: list[Any]) -> Effects:
-        """Of END and REVOKE."""
+        """Read the answer of END and REVOKE."""
         effects, ended = answer
         ended = _sessions(Kind.CLIENT, user, ended)
         return self._effects(Kind.CLIENT, user, effects, ended=ended)
 
     def effects(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
-        """Of RELEASE and SETTLE."""
+        """Read the answer of RELEASE and SETTLE."""
         return self._effects(kind, user, answer[0])
 
     @staticmethod
     def depends_on_warmth(answer: Any) -> bool:
-        """Of LOOK: online by the last that was decided, and nobody there."""
+        """Whether an answer of LOOK is: online by the last decision, and nobody there."""
         return isinstance(answer, list) and answer[0] == b"online" and len(answer) == 3
 
     def presence(self, kind: Kind, user: str, answer: Any, warm: float) -> UserPresence:
-        """Of LOOK."""
+        """Read the answer of LOOK."""
         state, grace, last_seen, *rows = answer
         sessions = _live(kind, user, rows, self._lease)
         if sessions:
             newest = max(info.seen_at or 0.0 for info in sessions)
             return UserPresence(user, PresenceState.CONNECTED, sessions, newest)
         in_grace = (state == b"grace" and float(grace) > 0) or (state == b"online" and warm > 0)
-        stands = PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE
-        return UserPresence(user, stands, (), float(last_seen) if last_seen else None)
+        known = PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE
+        return UserPresence(user, known, (), float(last_seen) if last_seen else None)
 
     @staticmethod
     def _effects(kind: Kind, user: str, effects: list[Any], **more: Any) -> Effects:
@@ -342,7 +342,7 @@ def _written(info: SessionInfo) -> bytes:
 
 
 def _read(kind: Kind, user: str, session: str, info: bytes) -> SessionInfo | None:
-    """None for what somebody else wrote there."""
+    """Read the JSON of a session; None for what another program wrote there."""
     try:
         known = msgspec.json.decode(info, type=_Info)
     except msgspec.DecodeError as error:

@@ -1,1 +1,1 @@
-"""A session from its opening to its end, and what becomes known of its user."""
+"""A session from its opening to its end, and the presence of its user."""

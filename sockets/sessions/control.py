@@ -1,4 +1,4 @@
-"""What one node asks of others: to close sessions, to say what they delivered, to drain."""
+"""What one node asks of others: to close sessions, to report what they delivered, to drain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
 
 CLOSE_MARGIN = 2.0
-"""Seconds beyond CLOSE_TIMEOUT that a node gets to say which sockets are closed."""
+"""Seconds beyond CLOSE_TIMEOUT that a node gets to answer which sockets are closed."""
 
 
 class Control:
@@ -43,7 +43,7 @@ class Control:
     ) -> Disconnected:
         """End a user's sessions, all or those named; returns when their sockets are closed.
 
-        State first: from now on they are out of presence, and fenced where nobody hears the signal.
+        State first: from now on they are out of presence, and fenced where the message is lost.
         """
         effects = await self._presence.end(
             user, code, reason, client=client, session=session, keep=keep
@@ -51,15 +51,14 @@ class Control:
         return await self._close(_by_node(effects.ended), code, reason)
 
     async def block(self, user: str, until: float | None, code: int, reason: str) -> Disconnected:
-        """Let the user in no more, until then by the store's clock or for ever; who is in has to
-        go."""
+        """Block a user until a moment by the store's clock, or for ever; close their sessions."""
         await self._presence.block(user, until)
         return await self.disconnect(
             user, client=None, session=None, keep=(), code=code, reason=reason
         )
 
     async def revoke(self, user: str, name: str, before: float | None) -> Disconnected:
-        """What the user had proved before counts no more; who is here by it has to go.
+        """Revoke what a user had proved before, and close the sessions that were opened with it.
 
         `name` and `before` as of `Presence.revoke`.
         """
@@ -89,7 +88,7 @@ class Control:
     async def _close(
         self, sessions: Mapping[str, list[str]], code: int, reason: str
     ) -> Disconnected:
-        """Close these sessions of these nodes, and wait until they say so."""
+        """Close these sessions of these nodes, and wait until they answer that they are closed."""
         if not sessions:
             return Disconnected(0)
         answers = await self._bus.ask(
@@ -107,14 +106,14 @@ class Control:
         return Disconnected(sum(map(len, sessions.values())) - unconfirmed, unconfirmed)
 
     async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
-        """Tell the nodes that hold these sessions to close them; nobody waits for it."""
+        """Ask the nodes that hold these sessions to close them; nobody waits for it."""
         for node, ids in _by_node(infos).items():
             await self._bus.tell(
                 node, type="node.close", sessions=ids, code=int(code), reason=reason
             )
 
     async def sessions(self, node: str | None, limit: int) -> list[SessionInfo]:
-        """At most `limit` live sessions, clients and workers, of one node or all, oldest first."""
+        """Return at most `limit` live sessions of one node or all, oldest first."""
         found: dict[str, SessionInfo] = {}
         for info in await self._nodes.all():
             if node not in (None, info.name):
@@ -129,9 +128,10 @@ class Control:
     async def page_of_sessions(
         self, node: str | None, at: SessionPlace, limit: int
     ) -> tuple[list[SessionInfo], SessionPlace | None]:
-        """About `limit` users' sessions behind a place, oldest first; the next place, or None.
+        """Return about `limit` users' sessions after a place, oldest first, and the next place.
 
-        Who is connected all the time is in one of the pages; somebody may be in two.
+        The next place is None at the end. Each session that lasts is in one of the pages, or in
+        two.
         """
         found: dict[str, SessionInfo] = {}
         taken = 0
@@ -159,13 +159,13 @@ class Control:
         return _by_age(found), None
 
     async def drain(self, node: str) -> bool:
-        """Ask a node to send its clients away and end; whether it has heard."""
+        """Ask a node to send its clients away and end. Returns whether it has answered."""
         if node not in {info.name for info in await self._nodes.all()}:
             return False
         return bool(await self._bus.ask([node], timeout=ASK_TIMEOUT, type="node.drain"))
 
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:
-        """What became of one message, for each live session of its user, oldest first."""
+        """Return what became of one message, for each live session of its user, oldest first."""
         infos = await self._presence.sessions_of(user)
         nodes = _by_node(infos)
         answers = await self._bus.ask(
@@ -176,14 +176,14 @@ class Control:
             epoch=epoch,
             offset=offset,
         )
-        told = {
+        known = {
             session: SessionDelivery(
                 session, client, answer["node"], Outcome(outcome), sent_at, acked_at
             )
             for answer in answers.values()
             for session, client, outcome, sent_at, acked_at in answer["sessions"]
         }
-        return [told.get(info.id) or _unanswered(info, epoch, offset) for info in infos]
+        return [known.get(info.id) or _unanswered(info, epoch, offset) for info in infos]
 
 
 def _by_age(found: Mapping[str, SessionInfo]) -> list[SessionInfo]:
@@ -191,7 +191,7 @@ def _by_age(found: Mapping[str, SessionInfo]) -> list[SessionInfo]:
 
 
 def _unanswered(info: SessionInfo, epoch: str, offset: int) -> SessionDelivery:
-    """Its node is silent: what the lease says of acknowledgements is known all the same."""
+    """The delivery at a node that did not answer: acknowledgements are known by the lease."""
     acked_at = info.acked_at if info.has_acked(epoch, offset) else None
     return SessionDelivery(info.id, info.client_id, info.node, Outcome.UNKNOWN, None, acked_at)
 

@@ -51,9 +51,9 @@ class Opened:
 
 
 class _Claims:
-    """How often a client's own word may begin a new epoch for all sessions of its user.
+    """Limits how often a client's position may begin a new epoch for all sessions of its user.
 
-    An honest one has what the store has lost. Whoever makes a position up would otherwise have
+    An honest client has what the store has lost. Whoever makes a position up would otherwise have
     everybody who shares its user id reload as often as it connects.
     """
 
@@ -66,7 +66,7 @@ class _Claims:
         return self._clock() - self._noted.get(user, -float("inf")) >= CLAIM_EVERY
 
     def note(self, user: str) -> None:
-        """A position was of another epoch than the stream is now."""
+        """Note that a position was of another epoch than the stream is now."""
         self._noted[user] = self._clock()
         self._noted.move_to_end(user)
         if len(self._noted) > MAX_CLAIMS:
@@ -172,9 +172,9 @@ class Sessions:
         self._events.opened(session.info)
 
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
-        """The socket is gone: undo `open`. Idempotent, and safe for a session never opened.
+        """Undo `open`: the socket is gone. Idempotent, and safe for a session never opened.
 
-        `code` and `reason` are the peer's; what this side decided goes before them.
+        `code` and `reason` are the peer's; what this side decided is used instead of them.
         """
         if session.closed or self._hub.get(session.info.id) is None:
             return
@@ -209,7 +209,7 @@ class Sessions:
                     self._streams.left(room.user, room.doubt or room.told)
 
     async def _undo(self, what: str, step: Awaitable[None]) -> None:
-        """A step of a clean-up: what cannot be undone now ends by itself, and stops no other."""
+        """Do a step of the clean-up: what cannot be undone now ends by itself, and stops none."""
         try:
             await step
         except GatewayUnavailable as error:
@@ -257,7 +257,7 @@ class Sessions:
             raise partly
 
     async def renew_now(self, session: LocalSession) -> None:
-        """What is known of this one has changed. Raises GatewayUnavailable."""
+        """Renew one session, of which something has changed. Raises GatewayUnavailable."""
         if session.present and session.close_code is None:
             for fenced in await self._tracker.renew([session.info]):
                 self._fence(fenced)
@@ -265,13 +265,13 @@ class Sessions:
                 await self._tracker.leave_again(session.info)
 
     def rename(self, node: str) -> None:
-        """This node is called so now: leases and rows say it when they are written next."""
+        """Use this name of the node: in leases and rows from when they are written next."""
         self._node = node
         for session in self._hub:
             session.info = replace(session.info, node=node)
 
     def reopen_rows(self) -> None:
-        """Others took this node for dead, and closed the rows of its sessions as lost."""
+        """Open the rows again that others closed as lost: they took this node for dead."""
         for session in self._hub:
             if not session.closed:
                 self._recorder.session_opened(session.info)

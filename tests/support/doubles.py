@@ -101,32 +101,32 @@ class RecordingOutbox:
 
 
 class TricklingOutbox(RecordingOutbox):
-    """Has room for `room` frames; the next one is refused until `trickle` makes more room."""
+    """Has space for `space` frames; the next one is refused until `trickle` makes more."""
 
-    def __init__(self, room: int = 0) -> None:
+    def __init__(self, space: int = 0) -> None:
         super().__init__()
-        self.room = room
-        self._told = False
+        self.space = space
+        self._refused = False
 
     def write(self, frame: Frame) -> Write:
-        if self.closed is None and self.room <= 0 and frame is not WELCOME:
-            self._told = True
+        if self.closed is None and self.space <= 0 and frame is not WELCOME:
+            self._refused = True
             return Write.FULL
         result = super().write(frame)
-        self.room -= result is Write.OK and frame is not WELCOME
+        self.space -= result is Write.OK and frame is not WELCOME
         return result
 
-    def trickle(self, room: int) -> None:
-        """The reader took some: room for so many more frames."""
-        self.room = room
-        if self._told and room:
-            self._told = False
+    def trickle(self, space: int) -> None:
+        """The reader took some: space for so many more frames."""
+        self.space = space
+        if self._refused and space:
+            self._refused = False
             assert self.on_drain is not None
             self.on_drain()
 
 
 class RecordingRecorder:
-    """Writes no rows; remembers what it was told."""
+    """Writes no rows; remembers what was noted."""
 
     def __init__(self, **_: Any) -> None:
         self.opened: list[str] = []

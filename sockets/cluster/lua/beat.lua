@@ -1,4 +1,4 @@
--- Renew the lease of a life, or begin one. Behind registry.lua.
+-- Renew the lease of a life, or begin one. Runs after registry.lua.
 --
 -- ARGV  3 life   4 its info, as JSON   5 "1": it begins   6 seconds since its last renewal
 --       7 seconds that a warm-up lasts   8 the node's name, with which lives begin: "<name>:…"

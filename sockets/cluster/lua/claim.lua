@@ -1,4 +1,4 @@
--- Take on a dead life that nobody cares for. Behind registry.lua.
+-- Claim a dead life that no other node has claimed. Runs after registry.lua.
 --
 -- ARGV  3 seconds that the claim lasts   4 the life that asks ("": nobody's)
 -- Returns  the life and its info, or nothing; nobody is dead for sure during a warm-up

@@ -1,4 +1,4 @@
--- The claim goes on. Behind registry.lua.
+-- The claim goes on. Runs after registry.lua.
 --
 -- ARGV  3 seconds that it lasts   4 life
 return redis.call('ZADD', CLAIMS, 'XX', text(now + tonumber(ARGV[3])), ARGV[4])

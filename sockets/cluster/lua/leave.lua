@@ -1,4 +1,4 @@
--- A life ends in good order. Behind registry.lua.
+-- A life ends in good order. Runs after registry.lua.
 --
 -- ARGV  3 life   4 "1": it is still responsible for users: another node should see to them
 redis.call('ZREM', NODES, ARGV[3])

@@ -1,4 +1,4 @@
--- The nodes that live. Behind registry.lua.
+-- The nodes that live. Runs after registry.lua.
 --
 -- Returns  life, end of its lease, info, …
 local found = {}

@@ -1,4 +1,4 @@
--- Put in front of the others: the registry of nodes. All keys share one slot.
+-- Runs before the others: the registry of nodes. All keys share one slot.
 --
 -- KEYS  1 nodes (ZSET: life -> end of its lease)   2 info (HASH: life -> JSON)
 --       3 claims (ZSET: dead life -> when another may claim it)   4 warm-up (STRING with an expiry)

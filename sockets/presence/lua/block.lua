@@ -1,4 +1,4 @@
--- Let no session of this user register. Not behind user.lua.
+-- Let no session of this user register. Runs without user.lua.
 --
 -- KEYS  1 block   ARGV  1 now, seconds ("": this server's clock)   2 until when ('': for ever)
 local now = tonumber(ARGV[1])

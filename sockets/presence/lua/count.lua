@@ -1,4 +1,4 @@
--- How many live sessions. Not behind user.lua.
+-- How many live sessions. Runs without user.lua.
 --
 -- KEYS  1 sessions   ARGV  1 now, seconds ("": this server's clock)
 local now = tonumber(ARGV[1])

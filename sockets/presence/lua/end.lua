@@ -1,4 +1,4 @@
--- End leases by somebody's will, all or those named. Behind user.lua.
+-- End leases by somebody's will, all or those named. Runs after user.lua.
 --
 -- ARGV  5 code   6 reason   7 a client id or ''   8 a session or ''   9 … clients and sessions to spare
 -- Returns  effects, the ended (session, info, …)

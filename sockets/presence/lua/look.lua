@@ -1,4 +1,4 @@
--- Presence of a user. It writes nothing: a reader may be a replica. Not behind user.lua.
+-- Presence of a user. It writes nothing: a reader may be a replica. Runs without user.lua.
 --
 -- KEYS  1 sessions   2 info   3 state
 -- ARGV  1 now, seconds ("": this server's clock)

@@ -1,4 +1,4 @@
--- What time it is. Not behind user.lua.
+-- What time it is. Runs without user.lua.
 --
 -- KEYS  1 nodes: for its slot   ARGV  1 now, seconds ("": this server's clock)
 if ARGV[1] ~= '' then return ARGV[1] end

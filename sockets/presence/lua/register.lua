@@ -1,4 +1,4 @@
--- Begin a lease, and take over the client id. Behind user.lua.
+-- Begin a lease, and take over the client id. Runs after user.lua.
 --
 -- ARGV  5 session   6 client id   7 its info, as JSON   8 sessions that a user may have (0: any)
 --       9 "1": above that the oldest goes   10 seconds that a lease of a living node has left

@@ -1,4 +1,4 @@
--- End a lease. Behind user.lua.
+-- End a lease. Runs after user.lua.
 --
 -- ARGV  5 session
 -- Returns  effects

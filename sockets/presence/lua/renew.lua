@@ -1,4 +1,4 @@
--- Extend leases; one that ran out begins anew, unless something speaks against it. Behind user.lua.
+-- Extend leases; one that ran out begins anew, unless something speaks against it. Runs after user.lua.
 --
 -- ARGV  5 sessions that a user may have (0: any)   6 why a replaced one is closed   7 why one above
 --       the limit is   8 why one of a blocked user is   9 why one whose proof was revoked is

@@ -1,4 +1,4 @@
--- What a user had proved before counts no more. Behind user.lua.
+-- What a user had proved before counts no more. Runs after user.lua.
 --
 -- ARGV  5 what: 'user', 'sid:<login>' or 'jti:<token>'   6 before, seconds ('': now)
 --       7 code   8 reason   9 of how many things this is remembered

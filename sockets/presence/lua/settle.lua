@@ -1,4 +1,4 @@
--- Decide whether a user is offline. Behind user.lua.
+-- Decide whether a user is offline. Runs after user.lua.
 --
 -- ARGV  5 seconds for which nobody is declared offline
 --       6 a node that died ('': none): the leases that it left are waited for

@@ -1,4 +1,4 @@
--- Put in front of the others: one user's client sessions (or one key's workers).
+-- Runs before the others: one user's client sessions (or one key's workers).
 --
 -- KEYS  1 sessions (ZSET: session -> end of its lease)   2 info (HASH: session -> JSON)
 --       3 clients (HASH: client id -> session)
@@ -7,15 +7,15 @@
 --       7 revoked (HASH: what -> "<before> <when that was asked>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 --       3 seconds of grace ("": these have no state: workers)
---       4 the life that answers for changes ("": nobody wants to hear of them); on lines of
---         their own the former lives of the same process, of which it hears too
+--       4 the life that is responsible for changes ("": nobody listens); on lines of their own
+--         the former lives of the same process, whose changes are returned too
 -- Each answer begins with what `effects` makes.
 local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
 local REVOKED = KEYS[7]
 local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), string.match(ARGV[4], '^[^\n]*')
 local MINE = {}
 for life in string.gmatch(ARGV[4], '[^\n]+') do MINE[life] = true end
-local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to tell the end
+local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to announce the end
 local ENDED_TTL = 3600
 local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
 local MAX_UNANNOUNCED = 32
@@ -111,7 +111,7 @@ local function purge()
   end
 end
 
--- The other live session of this client id, if there is one. Behind purge.
+-- The other live session of this client id, if there is one. Call it after purge.
 local function rival(session, client)
   local other = redis.call('HGET', CLIENTS, client)
   if other and other ~= session and redis.call('ZSCORE', SESSIONS, other) then return other end

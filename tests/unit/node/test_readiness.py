@@ -140,7 +140,9 @@ async def test_it_is_tried_at_each_renewal_and_at_once_after_a_failure(
 
 async def test_at_the_limit_of_open_files_it_takes_nobody(store: Store) -> None:
     room = False
-    node = Readiness(try_store=store.shards, connected=lambda: True, interval=10, room=lambda: room)
+    node = Readiness(
+        try_store=store.shards, connected=lambda: True, interval=10, files_left=lambda: room
+    )
     await node.try_once()
     assert node.because == RETURNING, "it is not registered yet"
     node.registered()
