@@ -110,7 +110,7 @@ async def measure(client: object, meter: Meter, many: list[SessionInfo], named: 
             async with limit:
                 effects = (await presence.register(info, "a:1")).effects
                 if effects.changes:
-                    await presence.said(effects.changes)
+                    await presence.announced(effects.changes)
 
         await asyncio.gather(*map(one, many))
 

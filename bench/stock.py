@@ -57,13 +57,17 @@ class Publish(AsyncWebsocketConsumer):
         await self.accept()
         await self.send(text_data=json.dumps({"type": "welcome"}))
 
-    async def receive(self, text_data: str = "", bytes_data: bytes | None = None) -> None:
-        frame = json.loads(text_data)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        frame = json.loads(text_data or "")
         await self.channel_layer.group_send(
             f"user_{frame['user']}", {"type": "chat.message", "data": frame["data"]}
         )
 
 
-application = ProtocolTypeRouter(
-    {"websocket": URLRouter([path("publish", Publish.as_asgi()), path("", Chat.as_asgi())])}
-)
+# Django's own types know of no path to an ASGI application, as Channels' routing has it.
+routes: list[Any] = [
+    path("publish", Publish.as_asgi()),  # type: ignore[arg-type]
+    path("", Chat.as_asgi()),  # type: ignore[arg-type]
+]
+
+application = ProtocolTypeRouter({"websocket": URLRouter(routes)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
@@ -25,7 +25,7 @@ AUDIT_LOG = (ROOT / "docs/audit-log.md").read_text()
 
 
 def server_types() -> set[str]:
-    structs = [value for value in vars(messages).values() if isinstance(value, type)]
+    structs: list[Any] = [value for value in vars(messages).values() if isinstance(value, type)]
     tags = {getattr(s, "__struct_config__", None) and s.__struct_config__.tag for s in structs}
     return {tag for tag in tags if tag} | {"message"}
 

@@ -33,7 +33,7 @@ GRACE = 10.0 if SOAK else 1.0
 BOUND = LEASE + 5
 """Seconds within which a dead node is known to be dead, and everything of it is done."""
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "LEASE_TTL": f"{LEASE}",
     "LEASE_RENEW": f"{RENEW}",
     "PRESENCE_GRACE": f"{GRACE}",

@@ -129,8 +129,8 @@ async def test_a_repetition_gets_the_first_receipt(http: httpx.AsyncClient) -> N
 
 async def test_a_batch_of_a_thousand_in_order(http: httpx.AsyncClient) -> None:
     user = new_id()
-    many = [{"user": user, "event": "n", "data": n} for n in range(999)]
-    many.append({"user": user, "event": "gone", "durable": False})  # type: ignore[dict-item]
+    many: list[dict[str, Any]] = [{"user": user, "event": "n", "data": n} for n in range(999)]
+    many.append({"user": user, "event": "gone", "durable": False})
     headers = {"Idempotency-Key": new_id()}
     receipts = (await http.post("/messages/batch", json={"messages": many}, headers=headers)).json()
     assert [one["offset"] for one in receipts["receipts"]] == [*range(1, 1000), None]

@@ -75,7 +75,7 @@ def database(gateway: Gateway) -> Iterator[sqlite3.Connection]:
 
 def at(moment: datetime | None) -> str | None:
     """As Django writes it."""
-    return moment and f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S.%f}"
 
 
 async def call(

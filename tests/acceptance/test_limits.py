@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -207,7 +208,7 @@ def test_a_flood_of_control_frames_ends(tmp_path: Path, opcode: int) -> None:
                 flood.socket.sendall(masked(b"x", opcode) * 200)
                 assert flood.read_until_close() == (4506, "too many pings")
             steady.send_frame(b'{"type":"sessions","ref":7}')
-            frames = []
+            frames: list[Any] = []
             while not any(b'"ref":7' in frame for frame in frames):
                 frames.append(steady.read_frame()[1])
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -28,7 +29,7 @@ RATE = scaled(800, 400)
 OUTAGE = scaled(5, 2)
 """Seconds."""
 
-SETTINGS = {"LEASE_RENEW": "1", "LEASE_TTL": "10", "SHUTDOWN_GRACE": "2"}
+SETTINGS: dict[str, Any] = {"LEASE_RENEW": "1", "LEASE_TTL": "10", "SHUTDOWN_GRACE": "2"}
 
 Trouble = Callable[[Cluster, Server], Awaitable[None]]
 

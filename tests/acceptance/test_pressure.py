@@ -134,7 +134,7 @@ async def test_a_slow_reader_gets_everything_in_order(server: Gateway) -> None:
         count = 60
 
         def read_slowly() -> list[int]:
-            offsets = []
+            offsets: list[int] = []
             while len(offsets) < count:
                 frame = json.loads(peer.read_frame()[1])
                 if frame["type"] == "message":

@@ -89,7 +89,7 @@ def ask(
         return response.status, response.read()
 
 
-BEARER = {"Authorization": f"Bearer {API_KEY}", "Content_Type": "application/json"}
+BEARER: dict[str, Any] = {"Authorization": f"Bearer {API_KEY}", "Content_Type": "application/json"}
 
 
 async def test_bodies_of_every_kind(gateway: Gateway) -> None:

@@ -208,7 +208,7 @@ async def test_while_redis_is_away(tmp_path: Path, how: str) -> None:
             tab, helper = await client(node, "42"), await worker(node)
             assert (await notify(helper))["ok"] and (await tab.receive())["offset"] == 1
             (server.kill if how == "killed" else server.freeze)()
-            told = await asyncio.to_thread(
+            told: Any = await asyncio.to_thread(
                 wait_for, lambda: (s := readiness(node))[0] == 503 and s, "it to be not ready"
             )
             assert "Redis" in told[1]["reason"]

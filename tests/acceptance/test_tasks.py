@@ -239,7 +239,11 @@ async def test_hostile_frames_harm_nobody(site: Gateway) -> None:
     assert answer["error"]["code"] == "task_lost"
     # Frames that are JSON and no message: told, however many. Of those that are no JSON the socket
     # closes at last. No one else notices.
-    for frame in [{"type": "done", "task": 5}, {"type": "accept", "task": [id], "offer": {}}] * 20:
+    wrong: list[dict[str, Any]] = [
+        {"type": "done", "task": 5},
+        {"type": "accept", "task": [id], "offer": {}},
+    ]
+    for frame in wrong * 20:
         answer = await bad.ask(**frame)
         assert answer["error"]["code"] == "bad_message"
     for _ in range(16):

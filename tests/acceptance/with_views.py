@@ -35,7 +35,9 @@ client_message.connect(on_client_message)
 def call(name: str, arguments: dict[str, Any]) -> Any:
     if name == "group_send":
         group = api.user_group(arguments["user"])
-        async_to_sync(get_channel_layer().group_send)(group, arguments["message"])
+        layer = get_channel_layer()
+        assert layer is not None
+        async_to_sync(layer.group_send)(group, arguments["message"])
         return None
     if name == "heard":
         return heard

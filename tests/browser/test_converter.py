@@ -7,11 +7,12 @@ import json
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 from zipfile import ZipFile
 
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, FilePayload, Route, ViewportSize, expect
 
 from examples.image_converter.formats import FORMATS
 from tests.browser.conftest import ADMIN, PASSWORD, Site
@@ -19,7 +20,8 @@ from tests.browser.pictures import bomb, long_work, photo
 from tests.browser.tab import Tab
 from tests.support.gateway import wait_for
 
-WIDE, NARROW = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1200, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 
 
 async def test_every_tab_of_a_user_follows_and_nobody_else(
@@ -138,10 +140,10 @@ async def test_size_and_quality(site: Site, browser: Browser) -> None:
     await expect(page.get_by_label("Longest side in pixels")).to_be_focused()
     await page.keyboard.type("x")
     await page.get_by_label("Longest side in pixels").fill("0")
-    await page.set_input_files("#files", [{"name": "n.png", "mimeType": "", "buffer": photo()}])
+    await page.set_input_files("#files", [FilePayload(name="n.png", mimeType="", buffer=photo())])
     await expect(page.locator("#jobs .job")).to_have_count(2)  # the page asks for a better number
     await page.get_by_label("Longest side in pixels").fill("100")
-    await page.set_input_files("#files", [{"name": "n.png", "mimeType": "", "buffer": photo()}])
+    await page.set_input_files("#files", [FilePayload(name="n.png", mimeType="", buffer=photo())])
     await tab.becomes("n.png", "done")
     await expect(tab.row("n.png").locator(".note")).to_contain_text("→ 100 × 75")
 
@@ -336,7 +338,7 @@ async def test_it_works_by_keyboard_alone(site: Site, browser: Browser) -> None:
             await keyboard.press("Enter")
         chooser = await opened.value
         assert chooser.is_multiple()
-        await chooser.set_files([{"name": name, "mimeType": "image/png", "buffer": content}])
+        await chooser.set_files([FilePayload(name=name, mimeType="image/png", buffer=content)])
 
     await page.get_by_role("radio", name="WebP").focus()
     await keyboard.press("ArrowLeft")
@@ -389,8 +391,9 @@ async def test_it_works_by_keyboard_alone(site: Site, browser: Browser) -> None:
 
 async def test_nothing_moves_for_those_who_do_not_want_it(site: Site, browser: Browser) -> None:
     moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
-    for motion in ("no-preference", "reduce"):
-        context = await browser.new_context(reduced_motion=motion)  # type: ignore[arg-type]
+    motions: tuple[Literal["no-preference", "reduce"], ...] = ("no-preference", "reduce")
+    for motion in motions:
+        context = await browser.new_context(reduced_motion=motion)
         tab = await Tab.open(context, site)
         await tab.upload(("long.jpg", long_work()), to="PNG")
         await tab.says("long.jpg", "Encoding")

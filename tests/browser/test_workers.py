@@ -7,13 +7,13 @@ import os
 import signal
 from pathlib import Path
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import Site
 from tests.browser.pictures import long_work, photo
 from tests.browser.tab import Tab
 
-WIDE = {"width": 1200, "height": 900}
+WIDE: ViewportSize = {"width": 1200, "height": 900}
 # Nine seconds pass at once for the page.
 LATER = (
     "() => { const now = performance.now.bind(performance); performance.now = () => now() + 9000; }"
@@ -22,7 +22,7 @@ LATER = (
 
 async def by(tab: Tab, name: str) -> str:
     """Which worker converted it."""
-    note = await tab.row(name).locator(".note").inner_text()
+    note: str = await tab.row(name).locator(".note").inner_text()
     return note.rpartition("by ")[2]
 
 

@@ -57,7 +57,7 @@ def main() -> int:
         on_stopping=nothing,
         on_stopped=nothing,
     )
-    server.run()  # type: ignore[no-untyped-call]
+    server.run()
     return server.exit_code
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from math import isnan
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -65,14 +64,14 @@ Make = Callable[..., AbstractAsyncContextManager[Any]]
 LAYERS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
+@pytest.fixture(params=list(LAYERS.values()), ids=list(LAYERS))
 async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     make: Make = request.param
     async with make(CAPACITY) as made:
         yield made
 
 
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
+@pytest.fixture(params=list(LAYERS.values()), ids=list(LAYERS))
 def make(request: pytest.FixtureRequest) -> Make:
     """A layer with options of the test's own."""
     made: Make = request.param
@@ -490,10 +489,15 @@ class SyncTicker(SyncConsumer):
         )
 
 
+class Row(NamedTuple):
+    a: int
+    b: str
+
+
 class Chat(AsyncJsonWebsocketConsumer):
     """The tutorial's chat, async."""
 
-    groups = ("chat",)
+    groups = ["chat"]
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         await self.channel_layer.group_send("chat", {"type": "chat.message", "text": content})
@@ -505,7 +509,7 @@ class Chat(AsyncJsonWebsocketConsumer):
 class SyncChat(WebsocketConsumer):
     """The tutorial's chat, sync."""
 
-    groups = ("chat",)
+    groups = ["chat"]
 
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         async_to_sync(self.channel_layer.group_send)(
@@ -592,7 +596,7 @@ LOOP.append(LOOP)
 ARRIVES: dict[str, tuple[Any, Any]] = {
     "plain": ({"a": [1, 2.5, None, True, "한 🎉", b"\x00\xff"]},) * 2,
     "a tuple": ((1, (2, 3)), [1, [2, 3]]),
-    "a named tuple": (namedtuple("Row", "a b")(1, "x"), [1, "x"]),
+    "a named tuple": (Row(1, "x"), [1, "x"]),
     "a safe string": (mark_safe("<b>"), "<b>"),
     "subclasses": ([Text("a"), Number(1), Table(a=1)], ["a", 1, {"a": 1}]),
     "keys of bytes": ({b"k": 1},) * 2,
@@ -611,7 +615,7 @@ NEVER: dict[str, Any] = {
     "a moment": datetime(2026, 11, 29, tzinfo=UTC),
     "a UUID": UUID(int=7),
     "an object": object(),
-    "a generator": (n for n in ()),
+    "a generator": (n for n in range(0)),
     "too large an integer": 2**64,
     "half an emoji": "\ud83c",
     "an int as a key": {1: "a"},

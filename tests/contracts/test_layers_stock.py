@@ -28,7 +28,7 @@ MEMORY = {"BACKEND": "sockets.layers.memory.MemoryChannelLayer"}
 REDIS = {"BACKEND": "sockets.layers.redis.RedisChannelLayer"}
 
 
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
+@pytest.fixture(params=list(LAYERS.values()), ids=list(LAYERS))
 async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     make: Make = request.param
     async with make(CAPACITY) as made:
@@ -244,7 +244,7 @@ def test_other_settings_make_another_layer(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", ["msgpack", "json"])
 def test_it_writes_messages_as_the_stock_layer_does(form: str) -> None:
-    message = {"a": True, "b": None, "c": {"d": []}}
+    message: dict[str, Any] = {"a": True, "b": None, "c": {"d": []}}
     stock = RedisPubSubChannelLayer(hosts=[shared().url], serializer_format=form)
     ours: Any = RedisChannelLayer(hosts=[shared().url], serializer_format=form)
     assert ours.serialize(message) == stock.serialize(message)

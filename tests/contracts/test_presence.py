@@ -72,7 +72,7 @@ def clock() -> MovedClock:
     return MovedClock()
 
 
-@pytest.fixture(params=PRESENCES.values(), ids=PRESENCES)
+@pytest.fixture(params=list(PRESENCES.values()), ids=list(PRESENCES))
 def make(request: pytest.FixtureRequest) -> Make:
     made: Make = request.param
     return made

@@ -267,7 +267,8 @@ class History(RuleBasedStateMachine):
 
 
 for _name, _make in PRESENCES.items():
-    _case = type(f"History_{_name}", (History,), {"make": staticmethod(_make)}).TestCase
+    _made: Any = type(f"History_{_name}", (History,), {"make": staticmethod(_make)})
+    _case = _made.TestCase
     _case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
     globals()[f"Test{_name.title()}History"] = _case
-    del _case
+    del _made, _case

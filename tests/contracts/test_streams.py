@@ -52,7 +52,7 @@ Make = Callable[..., AbstractAsyncContextManager[Streams]]
 STREAMS: dict[str, Make] = {"memory": memory, "redis": redis}
 
 
-@pytest.fixture(params=STREAMS.values(), ids=STREAMS)
+@pytest.fixture(params=list(STREAMS.values()), ids=list(STREAMS))
 def make(request: pytest.FixtureRequest) -> Make:
     chosen: Make = request.param
     return chosen

@@ -143,7 +143,8 @@ class Histories(RuleBasedStateMachine):
 
 
 for _name, _make in STREAMS.items():
-    _case = type(f"Histories_{_name}", (Histories,), {"make": staticmethod(_make)}).TestCase
+    _made: Any = type(f"Histories_{_name}", (Histories,), {"make": staticmethod(_make)})
+    _case = _made.TestCase
     _case.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
     globals()[f"Test{_name.title()}Histories"] = _case
-    del _case
+    del _made, _case

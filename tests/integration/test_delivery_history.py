@@ -7,7 +7,6 @@ in order, every message told, or collapsed, expired, excluded, or a `reset`; nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +61,7 @@ class StrictPeer:
     def skipped(self) -> list[tuple[Position, Position]]:
         """Read what came; from where to where it was moved without a message, for each time."""
         jumps = []
-        frames: list[Mapping[str, Any]] = self.outbox.frames[self.read :]
+        frames = self.outbox.frames[self.read :]
         self.read += len(frames)
         for frame in frames:
             self.missed += frame.get("missed", 0)

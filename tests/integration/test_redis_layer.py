@@ -8,12 +8,13 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from msgpack import unpackb
+from msgpack import unpackb  # type: ignore[attr-defined]  # it comes from a star import
 from redis.asyncio import Redis
 
 from sockets.base import metrics
@@ -25,7 +26,7 @@ from tests.support.doubles import until
 from tests.support.gateway import wait_for
 from tests.support.proxy import proxy
 from tests.support.scale import scaled
-from tests.support.valkey import Sentinel, Server, shared
+from tests.support.valkey import Sentinel, Server, answer, shared
 
 SHORT: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.5}
 
@@ -92,22 +93,29 @@ def test_a_head_announces_what_the_script_adds(prefix: str, members: int) -> Non
     message = {f"m{n}": n for n in range(members)}
     tail = b"\xa5epoch\xa1e\xa6offset\x07"
     assert wire.scriptable
-    assert unpackb(wire.encode_head(message) + tail) == message | {"epoch": "e", "offset": 7}
+    assert unpackb(wire.encode_head(message) + tail) == message | {
+        "epoch": "e",
+        "offset": 7,
+    }
 
 
 # --- links that break
 
 
+def is_round(round: int, noted: list[Any]) -> bool:
+    return len(noted) == round
+
+
 async def test_a_link_that_is_cut_is_made_again_and_the_gap_is_told(make: Any) -> None:
-    layer, heard, gaps = make(shared().url), [], []
+    layer, heard, gaps = make(shared().url), list[Any](), list[Any]()
     await layer.group_add_sink("g", lambda message: heard.append(message["n"]))
     layer.add_gap_listener(lambda: gaps.append(layer.connected))
     async with Redis.from_url(shared().url) as redis:
         for round in range(1, 4):
             await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-            await until(lambda round=round: len(gaps) == round)
+            await until(partial(is_round, round, gaps))
             await layer.group_send("g", {"type": "t", "n": round})
-            await until(lambda round=round: heard[-1:] == [round])
+            await until(partial(is_round, round, heard))
     assert gaps == [True] * 3 and heard == [1, 2, 3]
 
 
@@ -144,7 +152,7 @@ async def test_a_busy_loop_is_no_broken_link(make: Any) -> None:
 
 async def test_a_server_that_is_away(make: Any, server: Server) -> None:
     """Calls fail in time and leave nothing behind; all goes on when it is back."""
-    layer, heard = make(server.url), []
+    layer, heard = make(server.url), list[Any]()
     await layer.group_add_sink("g", heard.append)
     server.kill()
     await until(lambda: not layer.connected)
@@ -196,12 +204,12 @@ async def test_over_tls(make: Any, tmp_path: Path) -> None:
     tls.load_cert_chain(certificate, key)
     async with proxy(shared().port, tls) as door:
         url = f"rediss://:pw@127.0.0.1:{door.port}/0?ssl_ca_certs={certificate}"
-        layer, heard = make(url), []
+        layer, heard = make(url), list[Any]()
         await layer.group_add_sink("g", heard.append)
         await layer.group_send("g", {"type": "t"})
         await until(lambda: heard == [{"type": "t"}])
         client, sync = connect(url), connect_sync(url)
-        assert await client.ping() and await asyncio.to_thread(sync.ping)
+        assert await answer(client.ping()) and await asyncio.to_thread(sync.execute_command, "PING")
         stranger = make(f"rediss://:pw@127.0.0.1:{door.port}/0")
         with pytest.raises(GatewayUnavailable):
             await stranger.group_add_sink("g", heard.append)
@@ -261,7 +269,7 @@ async def test_many_messages_come_whole_and_in_order(make: Any) -> None:
 
 
 async def test_what_cannot_be_read_stops_nobody(make: Any, prefix: str) -> None:
-    layer, heard = make(shared().url), []
+    layer, heard = make(shared().url), list[Any]()
     await layer.group_add_sink("g", heard.append)
     before = metrics.LAYER_ERRORS._value.get()
     async with Redis.from_url(shared().url) as redis:
@@ -295,7 +303,7 @@ async def test_a_fail_over_is_followed(make: Any) -> None:
         await asyncio.to_thread(
             wait_for, lambda: b"slaves=1" in sentinel.ask(b"INFO sentinel"), "both to be known"
         )
-        layer, heard, gaps = make(sentinel.url), [], []
+        layer, heard, gaps = make(sentinel.url), list[Any](), list[Any]()
         await layer.group_add_sink("g", heard.append)
         layer.add_gap_listener(lambda: gaps.append(1))
         assert sync.set("k", 1) and await client.get("k") == b"1"

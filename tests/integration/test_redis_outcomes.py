@@ -16,12 +16,13 @@ import hiredis
 import pytest
 import uvloop
 from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+from redis.exceptions import ReadOnlyError
 
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import Keys, close, connect, connect_sync
-from sockets.redis import clients as redis_clients
 from sockets.redis.errors import DISK, FULL, PARTLY, REPLICA, RIGHTS
 from sockets.redis.links import links_to, server_of
 from sockets.redis.scripts import Script
@@ -454,22 +455,23 @@ async def test_of_a_batch_only_what_was_refused_goes_again(
         await client.aclose()
 
 
-async def test_a_publication_is_never_repeated(server: Server) -> None:
+async def test_a_publication_is_never_repeated(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = connect(server.url)
     calls: list[tuple[Any, ...]] = []
 
     async def demoted(_: Any, *args: Any, **options: Any) -> Any:
         calls.append(args)
-        raise redis_clients.ReadOnlyError("demoted")
+        raise ReadOnlyError("demoted")
 
-    plain = redis_clients.Redis.execute_command
     try:
-        redis_clients.Redis.execute_command = demoted  # type: ignore[method-assign]
-        for command in ("PUBLISH", "SET"):
-            with pytest.raises(redis_clients.ReadOnlyError):
-                await client.execute_command(command, "x", "y")
+        with monkeypatch.context() as patch:
+            patch.setattr(Redis, "execute_command", demoted)
+            for command in ("PUBLISH", "SET"):
+                with pytest.raises(ReadOnlyError):
+                    await client.execute_command(command, "x", "y")
     finally:
-        redis_clients.Redis.execute_command = plain  # type: ignore[method-assign]
         await client.aclose()
     assert [command for command, *_ in calls] == ["PUBLISH", "SET", "SET"]
 

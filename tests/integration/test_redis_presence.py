@@ -17,7 +17,7 @@ from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position, PresenceChange, SessionInfo
 from tests.support.doubles import info, no_warmup
-from tests.support.valkey import shared
+from tests.support.valkey import answer, shared
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ async def test_the_keys_are_those_of_the_protocol(
     [(session, end)] = await client.zrange(f"{key}:sessions", 0, -1, withscores=True)
     seconds, _ = await client.time()
     assert session.decode() == one.id and 25 < end - seconds <= 31
-    told = json.loads(await client.hget(f"{key}:info", one.id) or b"")
+    told = json.loads(await answer(client.hget(f"{key}:info", one.id)) or b"")
     assert (told["client_id"], told["node"], told["agent"]) == (one.client_id, "a", "Firefox")
     assert told["acked"] == {"epoch": "e", "offset": 7} and told["acked_at"] == 5.0
-    assert await client.hget(f"{key}:clients", one.client_id) == one.id.encode()
+    assert await answer(client.hget(f"{key}:clients", one.client_id)) == one.id.encode()
     assert 25_000 < await client.pttl(f"{key}:sessions") <= 31_000
     for part in ("info", "clients"):  # until somebody has told how they ended
         assert 620_000 < await client.pttl(f"{key}:{part}") <= 631_000
@@ -114,7 +114,7 @@ async def test_what_somebody_else_wrote_breaks_nothing(
     one, other = info("42"), info("42")
     for session in (one, other):
         await presence.register(session)
-    await client.hset(f"{namespace}:{{42}}:info", one.id, broken)  # type: ignore[misc]
+    await answer(client.execute_command("HSET", f"{namespace}:{{42}}:info", one.id, broken))
     assert [found.id for found in await presence.sessions_of("42")] == [other.id]
     assert one.id in caplog.text
     await presence.renew([other])

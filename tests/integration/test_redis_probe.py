@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -33,10 +34,8 @@ def admin(server: Server) -> Iterator[SyncRedis]:
     client.close()
 
 
-def probe_of(client: Any, **options: Any) -> RedisProbe:
-    return RedisProbe(
-        client, Keys("gw"), **{"channel": "asgi__probe__", "durable": False} | options
-    )
+def probe_of(client: Any, *, channel: str = "asgi__probe__", durable: bool = False) -> RedisProbe:
+    return RedisProbe(client, Keys("gw"), channel=channel, durable=durable)
 
 
 @pytest.fixture
@@ -80,20 +79,24 @@ async def test_no_id_can_name_the_key_of_a_probe() -> None:
         assert keys.user(id, "probe") != keys.probe(0)
 
 
+def forbid(command: str, admin: SyncRedis, _: Server) -> None:
+    admin.acl_setuser(
+        "default",
+        enabled=True,
+        nopass=True,
+        keys=["*"],
+        channels=["*"],
+        commands=["+@all", f"-{command}"],
+    )
+
+
 TROUBLES: dict[str, tuple[Callable[[SyncRedis, Server], Any], str]] = {
     "no memory": (lambda admin, _: admin.config_set("maxmemory", "1"), FULL),
     "a replica": (lambda admin, _: admin.replicaof("127.0.0.1", "1"), REPLICA),
     "gone": (lambda _, server: server.kill(), f"({AWAY}|{SILENT})"),
     **{
         f"no {command}": (
-            lambda admin, _, command=command: admin.acl_setuser(
-                "default",
-                enabled=True,
-                nopass=True,
-                keys=["*"],
-                channels=["*"],
-                commands=["+@all", f"-{command}"],
-            ),
+            partial(forbid, command),
             words,
         )
         for command, words in [

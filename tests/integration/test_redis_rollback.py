@@ -20,7 +20,7 @@ from sockets.types import Position
 from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
 from tests.support.doubles import MovedClock
-from tests.support.valkey import Server
+from tests.support.valkey import Server, answer
 
 KEYS = Keys("gw")
 PARTS = ("meta", "stream", "collapse", "expiring")
@@ -85,7 +85,7 @@ async def test_an_append_of_who_had_been_told_more_begins_a_new_epoch(made: Made
     await set_back(client, before)
     again = await append(streams, 1)
     assert (again.epoch != told.epoch, again.offset) == (True, 4)
-    assert await client.hget(KEYS.user("u", "meta"), "epoch") == again.epoch.encode()
+    assert await answer(client.hget(KEYS.user("u", "meta"), "epoch")) == again.epoch.encode()
     # What the store still had is there, under its new name.
     page = await process().read("u", Position(again.epoch, 0), 100)
     assert [one.offset for one in page.entries] == [1, 2, 3, 4]
@@ -244,7 +244,7 @@ async def test_the_mark_of_the_head_is_kept_beside_it(made: Made, given: Any) ->
     for n in range(1, 4):
         sent = entry(**given)
         await process().append("u", sent)
-        last = await client.hget(KEYS.user("u", "meta"), "last")
+        last = await answer(client.hget(KEYS.user("u", "meta"), "last"))
         assert last == f"{n} ".encode() + mark_of(sent.body)
 
 

@@ -268,17 +268,17 @@ async def test_an_end_that_redis_took_in_part_is_announced(
 ) -> None:
     """Whichever step was refused: the task is found by its deadline, with the end that it had."""
     name = new_id()
-    await client.execute_command("ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all")  # type: ignore[no-untyped-call]
+    await client.execute_command("ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all")
     app = connect(shared().url.replace("redis://:pw@", f"redis://{name}:pw@"))
     records = RedisTaskRecords(app, Keys(f"t{new_id()}"), **SETTINGS, clock=clock)
     try:
         mine = seat(capacity=2)
         await records.take_seat(mine)
         one = await begun(records)
-        await client.execute_command("ACL", "SETUSER", name, f"-{right}")  # type: ignore[no-untyped-call]
+        await client.execute_command("ACL", "SETUSER", name, f"-{right}")
         with pytest.raises(GatewayUnavailable) as refused:
             await records.end(one.id, TaskState.DONE, worker=one.worker, result={"n": 1})
-        await client.execute_command("ACL", "SETUSER", name, "+@all")  # type: ignore[no-untyped-call]
+        await client.execute_command("ACL", "SETUSER", name, "+@all")
         clock.advance(one.timeout + SETTINGS["announce_within"])
         (found,) = await records.overdue()
         state = TaskState.LOST if refused.value.outcome == "nothing" else TaskState.DONE
@@ -289,4 +289,4 @@ async def test_an_end_that_redis_took_in_part_is_announced(
         assert (await records.pools())[0].held == 0
     finally:
         await close(app)
-        await client.execute_command("ACL", "DELUSER", name)  # type: ignore[no-untyped-call]
+        await client.execute_command("ACL", "DELUSER", name)

@@ -32,7 +32,7 @@ def admin(server: Server) -> Redis:
 def ask(server: Server, *words: Any) -> Any:
     """One command."""
     with closing(admin(server)) as client:
-        return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        return client.execute_command(*words)
 
 
 class Store:

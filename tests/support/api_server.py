@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sockets.events.webhooks import Webhooks
@@ -158,7 +159,10 @@ class Sender:
     def put(self, *numbers: int) -> None:
         for number in numbers:
             event = {"id": number, "type": "user_online", "user": "hidden"}
-            self.subject.put(event, lambda taken, n=number: self.settled.update({n: taken}))
+            self.subject.put(event, partial(self._settle, number))
+
+    def _settle(self, number: int, taken: bool) -> None:
+        self.settled[number] = taken
 
     def start(self) -> None:
         self.task = asyncio.create_task(self.subject.run())

@@ -30,13 +30,16 @@ from sockets.node import composition
 from sockets.node import node as node_module
 from sockets.node.backends import memory_backends
 from sockets.node.node import Node
+from sockets.presence.memory import MemoryPresence
 from sockets.protocol.codec import message_frame
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import plan_opening
+from sockets.streams.memory import MemoryStreams
 from sockets.tasks.base import Seat
-from sockets.types import Kind, NodeInfo, Position, SessionInfo, Task, TaskState
+from sockets.tasks.memory import MemoryTaskRecords
+from sockets.types import Kind, NodeInfo, Position, SessionInfo, Surface, Task, TaskState
 
 NOON = 1_800_000_000.0
 JWT_SECRET = "a secret of the tests, long enough for any HMAC: " + "x" * 32
@@ -219,15 +222,23 @@ class ImmediateExecutor(Executor):
         return future
 
 
-class StillNode(Node):
+class MemoryNode(Node):
+    """A real node with its state in this process, whose tests look into it."""
+
+    layer: MemoryChannelLayer
+    streams: MemoryStreams
+    presence: MemoryPresence
+    tasks: MemoryTaskRecords
+    recorder: RecordingRecorder
+
+
+class StillNode(MemoryNode):
     """A real node that does nothing by itself: nothing is started, its state is in this process,
     its clock moves when a test moves it, and it needs no database.
 
     `executor`: where Django's receivers run; threads of its own if none is given. `drains`: how
     often its process was to end, as another node had asked.
     """
-
-    recorder: RecordingRecorder
 
     def __init__(
         self, layer: Layer | None = None, executor: Executor | None = None, **settings: Any
@@ -417,6 +428,11 @@ def scope_of(
     }
 
 
+def on_surface(surface: Surface) -> dict[str, Any]:
+    """What a test client adds to its requests: the port that they came to."""
+    return {"gateway.surface": surface}
+
+
 def without_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes write no rows, and read none."""
     monkeypatch.setattr(composition, "Recorder", RecordingRecorder)
@@ -431,7 +447,7 @@ def keys_without_database(conf: Conf) -> KeyRing:
 @asynccontextmanager
 async def running_node(
     monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any
-) -> AsyncIterator[Node]:
+) -> AsyncIterator[MemoryNode]:
     """This process' node, in memory mode and without a database."""
     monkeypatch.setattr(channel_layers, "backends", {})
     values: dict[str, Any] = {
@@ -442,7 +458,7 @@ async def running_node(
         "worker_keys": {"converter": sha256(WORKER_KEY.encode()).hexdigest()},
     }
     conf = Conf(**values | settings)
-    node = Node(conf, recorder=RecordingRecorder(), keys=keys_without_database(conf))
+    node = MemoryNode(conf, recorder=RecordingRecorder(), keys=keys_without_database(conf))
     await node.start()
     monkeypatch.setattr(node_module, "_node", node)
     try:

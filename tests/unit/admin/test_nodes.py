@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -44,7 +45,7 @@ def test_up_silent_or_stopped(viewer: Client, seen: int, stopped: int | None, wo
 def test_live_sessions_are_counted_and_linked(
     viewer: Client,
     add: Callable[..., Session],
-    django_assert_max_num_queries: Callable[..., Client],
+    django_assert_max_num_queries: Callable[[int], AbstractContextManager[object]],
 ) -> None:
     add_node("node/1 &co", client_url="ws://c:4000/", version="1.2.3")
     add_node("idle")

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,6 +43,7 @@ from sockets.sessions.lifecycle import worker_name
 from sockets.types import Disconnected, Kind, Notification, PoolLoad, SessionInfo, TaskState
 from tests.support.doubles import (
     WELCOME,
+    MemoryNode,
     RecordingOutbox,
     local_session,
     outbox_of,
@@ -87,7 +88,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.fixture
-async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[MemoryNode]:
     with task_signals():
         async with running_node(monkeypatch, tmp_path, close_timeout=0.05) as made:
             yield made
@@ -247,13 +248,17 @@ def uncollected(call: Callable[[], object]) -> list[str]:
     return [str(one.message) for one in caught]
 
 
+def run_twin(twin: Callable[..., Coroutine[Any, Any, object]], *args: Any) -> object:
+    return asyncio.run(twin(*args))
+
+
 @pytest.mark.usefixtures("no_node")
 def test_without_a_gateway_the_remedy_is_told_and_nothing_is_left() -> None:
     left: list[str] = []
     for name in TWINS:
         sync, twin = getattr(api, name), getattr(api, f"a{name}")
         left += uncollected(partial(sync, *ARGUMENTS[name]))
-        left += uncollected(lambda twin=twin, name=name: asyncio.run(twin(*ARGUMENTS[name])))
+        left += uncollected(partial(run_twin, twin, *ARGUMENTS[name]))
     assert left == []
 
 
@@ -368,9 +373,10 @@ async def test_an_id_that_is_none_closes_nobody(node: Node) -> None:
     """A misspelt id to spare would close everybody."""
     one = await client(node)
     for wrong in ("", "x", one.info.client_id[1:], "\ud800", 7):
-        for option in ({"client": wrong}, {"session": wrong}, {"keep": [wrong]}):
+        options: list[dict[str, Any]] = [{"client": wrong}, {"session": wrong}, {"keep": [wrong]}]
+        for option in options:
             with pytest.raises(InvalidMessage, match="ULID"):
-                await api.adisconnect_user("42", **option)  # type: ignore[arg-type]
+                await api.adisconnect_user("42", **option)
     assert one.close_code is None
     assert await api.adisconnect_user("42", keep=[one.info.client_id.lower()]) == Disconnected(0)
 
@@ -468,7 +474,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("elsewhere", ["thread", "loop"])
 async def test_a_caller_that_gave_up_leaves_nothing_running(
-    node: Node, monkeypatch: pytest.MonkeyPatch, elsewhere: str
+    node: MemoryNode, monkeypatch: pytest.MonkeyPatch, elsewhere: str
 ) -> None:
     patience(monkeypatch)
     worker = await silent_worker(node)

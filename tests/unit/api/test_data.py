@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -67,6 +67,11 @@ def rendered() -> str:
     return engines["django"].from_string("<b>{{ x }}</b>").render({"x": "a & b"})
 
 
+class Row(NamedTuple):
+    a: int
+    b: object
+
+
 DATA: dict[str, tuple[Any, Any]] = {
     "safe HTML": (mark_safe("<b>"), "<b>"),
     "a rendered template": (rendered(), "<b>a &amp; b</b>"),
@@ -80,7 +85,7 @@ DATA: dict[str, tuple[Any, Any]] = {
     "a lazy object": (SimpleLazyObject(lambda: {"a": YES}), {"a": "Yes"}),
     "a lazy lazy object": (SimpleLazyObject(lambda: SimpleLazyObject(lambda: "a")), "a"),
     "a dataclass": (Order(YES), {"title": "Yes"}),
-    "rows": (namedtuple("Row", "a b")(1, mark_safe("x")), [1, "x"]),
+    "rows": (Row(1, mark_safe("x")), [1, "x"]),
     "what is taken anyway": (
         [datetime(2026, 1, 2, tzinfo=UTC), UUID(int=7), Decimal("1.50"), b"a", {1}, (2,), None],
         [

@@ -34,7 +34,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
 from sockets.node.node import Node
 from sockets.types import Notification, Surface
-from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
+from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, on_surface, running_node
 
 KEY = "the backend's own key"
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
@@ -221,13 +221,16 @@ async def test_a_user_who_must_be_asked_for_is_asked_for_where_the_caller_is(nod
             return saved()
         raise SynchronousOnlyOperation("as the database has it")
 
-    await asyncio.to_thread(api.notify_user, SimpleLazyObject(user), "e")
+    def lazy() -> Any:
+        return SimpleLazyObject(user)
+
+    await asyncio.to_thread(api.notify_user, lazy(), "e")
     assert asked == [True]
     with pytest.raises(SynchronousOnlyOperation, match=r"request\.auser"):
-        await api.anotify_user(SimpleLazyObject(user), "e")
+        await api.anotify_user(lazy(), "e")
 
 
-async def test_tasks(node: Node) -> None:
+async def test_tasks(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     for assign in (api.aassign_task, partial(asyncio.to_thread, api.assign_task)):
         with pytest.raises(InvalidMessage, match=r"AUTH_USER_MODEL.*bool"):
             await assign("p", "e", user_id=True)
@@ -236,7 +239,7 @@ async def test_tasks(node: Node) -> None:
     async def note(*_: Any, user_id: Any, **__: Any) -> None:
         asked.append(user_id)
 
-    node.dispatcher.assign = note  # type: ignore[method-assign]
+    monkeypatch.setattr(node.dispatcher, "assign", note)
     for user in (None, *WHO.values()):
         await api.aassign_task("p", "e", user_id=user)
     assert asked == [None, *["42"] * len(WHO)]
@@ -268,11 +271,11 @@ def test_user_group() -> None:
 
 # --- HTTP
 
-JSON_NOBODY = [None, True, 4.5, 42.0, "", {}, ["42"], 10**1_024]
+JSON_NOBODY: list[Any] = [None, True, 4.5, 42.0, "", {}, ["42"], 10**1_024]
 
 
 async def post(path: str, **body: Any) -> tuple[int, Any]:
-    response = await AsyncClient(**{"gateway.surface": Surface.PRIVATE}).post(
+    response = await AsyncClient(**on_surface(Surface.PRIVATE)).post(
         f"/api/v1{path}",
         json.dumps(body),
         content_type="application/json",
@@ -370,7 +373,10 @@ async def test_a_token_with_a_number(node: Node) -> None:
 
 async def test_commands(node: Node) -> None:
     out = StringIO()
-    run = partial(asyncio.to_thread, call_command, stdout=out)
+
+    async def run(name: str, *args: Any, **options: Any) -> None:
+        await asyncio.to_thread(call_command, name, *args, stdout=out, **options)
+
     await run("notify", 42, "e")
     await run("notify", saved().pk, "e")
     assert (await node.streams.head("42")).offset == 2

@@ -141,7 +141,7 @@ def public_key_as_secret() -> tuple[str, str]:
 
 
 def unsigned() -> str:
-    return jwt.encode({"sub": "42"}, None, algorithm="none")
+    return jwt.encode({"sub": "42"}, "", algorithm="none")
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,12 @@ CONF = Conf(auth=("jwt",), jwt_jwks_url="http://127.0.0.1")
 
 
 def published(key: Any, kid: str | None, **more: Any) -> dict[str, Any]:
-    kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
-    maker = next((made for kind, made in kinds.items() if isinstance(key, kind)), OKPAlgorithm)
-    found = maker.to_jwk(key.public_key(), as_dict=True)
+    kinds: dict[type, Any] = {
+        rsa.RSAPrivateKey: RSAAlgorithm,
+        ec.EllipticCurvePrivateKey: ECAlgorithm,
+    }
+    maker: Any = next((made for kind, made in kinds.items() if isinstance(key, kind)), OKPAlgorithm)
+    found: dict[str, Any] = maker.to_jwk(key.public_key(), as_dict=True)
     found.pop("key_ops", None)
     return found | ({} if kid is None else {"kid": kid}) | more
 

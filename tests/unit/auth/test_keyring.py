@@ -61,13 +61,12 @@ class Database:
     def clock(self) -> float:
         return self.now
 
-    def ring(self, conf: Conf = CONF, **more: object) -> KeyRing:
+    def ring(self, conf: Conf = CONF) -> KeyRing:
         return KeyRing(
             conf,
             load=self.load,
             note_used=self.note_used,
             clock=self.clock,
-            **more,  # type: ignore[arg-type]
         )
 
 

@@ -29,7 +29,7 @@ CONF = Conf(worker_keys=KEYS, api_keys={"backend": hashed("secret-b")})
 
 def find_key(secret: str) -> str | None:
     key = environment_key(secret, Use.WORKER, CONF)
-    return key and key.name
+    return None if key is None else key.name
 
 
 @pytest.mark.parametrize(

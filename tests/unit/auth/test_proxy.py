@@ -40,7 +40,7 @@ def says(**told: Any) -> Answer:
 async def asked(
     server: ApiServer, clock: MovedClock | None = None, **conf: Any
 ) -> AsyncIterator[proxy.ApiServer]:
-    given = {
+    given: dict[str, Any] = {
         "auth": ("proxy",),
         "api_server_url": f"http://127.0.0.1:{server.port}",
         "auth_proxy_timeout": 1.0,

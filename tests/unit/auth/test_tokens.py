@@ -91,7 +91,7 @@ def test_a_public_key_is_never_a_secret() -> None:
 
 
 def test_an_unsigned_token_has_no_key() -> None:
-    token = jwt.encode({"sub": "42"}, None, algorithm="none")
+    token = jwt.encode({"sub": "42"}, "", algorithm="none")
     refused(token, Conf(jwt_public_keys=(("", pem(RSA)),), jwt_secret=SECRET))
 
 

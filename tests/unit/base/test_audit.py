@@ -31,7 +31,7 @@ def test_a_flood_is_cut_and_counted(
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.audit")
     now = [100.0]
-    monkeypatch.setattr(audit.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sockets.base.audit.time.monotonic", lambda: now[0])
     log = audit.AuditLog()
     before = metrics.dropped_audit._value.get()
     for _ in range(audit.LINES_AT_ONCE + 50):

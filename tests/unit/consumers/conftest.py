@@ -13,11 +13,11 @@ from channels.testing import WebsocketCommunicator
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node
-from tests.support.doubles import WORKER_KEY, running_node
+from tests.support.doubles import WORKER_KEY, MemoryNode, running_node
 
 
 @pytest.fixture
-async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[MemoryNode]:
     async with running_node(
         monkeypatch, tmp_path, close_timeout=0.2, max_attached=3, max_message_size=2_000
     ) as made:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jwt
@@ -323,7 +324,13 @@ async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> N
 async def test_a_token_says_more_than_who_it_is(
     node: Node, client: MakePeer, heard: list[dict[str, Any]], tell_in_place: None
 ) -> None:
-    more = {"sid": "s", "jti": "j", "info": {"name": "Kim"}, "meta": {"plan": "pro"}, "iat": 1}
+    more: dict[str, Any] = {
+        "sid": "s",
+        "jti": "j",
+        "info": {"name": "Kim"},
+        "meta": {"plan": "pro"},
+        "iat": 1,
+    }
     tab = client("", authorization=f"Bearer {token(**more)}")
     await tab.opened()
     (shown,) = await node.presence.sessions_of("42")
@@ -498,15 +505,16 @@ async def test_where_the_application_takes_no_more_the_client_is_told(
         begun.append(event)
         release.wait(20)
 
+    def waits(least: int) -> bool:
+        return len(begun) == 1 and node.receivers.messages._waiting >= least
+
     with receivers(client_message=hang):
         try:
             tabs = [client() for _ in range(3)]
             for n, tab in enumerate(tabs):
                 await tab.opened()
                 await tab.write(type="send", event=f"e{n}", ref="sent")
-                await until(
-                    lambda n=n: len(begun) == 1 and node.receivers.messages._waiting >= n % 2
-                )
+                await until(partial(waits, n % 2))
             refused = await tabs[1].frame()
             assert (refused["ok"], refused["error"]["code"]) == (False, "unavailable")
         finally:
@@ -524,6 +532,9 @@ async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
         begun.append(user)
         release.wait(20)
 
+    def have_come(count: int) -> bool:
+        return len(begun) + node.receivers.messages._waiting == count
+
     with receivers(client_message=hang):
         try:
             tabs = [client(f"user_id=u{n}") for n in range(5)]
@@ -531,7 +542,7 @@ async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
                 await tab.opened()
             for n, tab in enumerate(tabs):
                 await tab.write(type="send", event="e", ref="sent")
-                await until(lambda n=n: len(begun) + node.receivers.messages._waiting == n + 1)
+                await until(partial(have_come, n + 1))
             sessions = {session.info.user: session for session in node.hub}
             busy, waits = sessions[begun[0]], sessions["u4"]
             for session in (busy, waits):

@@ -13,7 +13,7 @@ from sockets.layers.groups import worker_group
 from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.types import Kind, Task, TaskState
-from tests.support.doubles import task_signals
+from tests.support.doubles import MemoryNode, task_signals
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -154,7 +154,7 @@ async def test_a_worker_is_attached_to_so_many_users_and_no_more(worker: MakePee
 
 
 async def test_an_attach_that_failed_can_be_repeated(
-    node: Node, worker: MakePeer, monkeypatch: pytest.MonkeyPatch
+    node: MemoryNode, worker: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the second one is answered `ok`, and nothing ever arrives."""
     one = worker()

@@ -108,7 +108,7 @@ async def test_a_full_outbox_is_read_for_from_the_stream_when_it_drains() -> Non
     await house.settle()
     await house.notifier.notify("42", "live again", None)
     assert outbox.events[6:] == ["full again", "live again"]
-    assert not one.blocked and not one.cursor.behind
+    assert (one.blocked, one.cursor.behind) == (False, False)
 
 
 async def test_a_slow_session_gets_the_newest_of_what_collapses() -> None:

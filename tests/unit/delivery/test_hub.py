@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from sockets.delivery.hub import Hub, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.protocol.codec import message_frame
-from sockets.protocol.outbox import Write
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Outbox, Write
 from sockets.types import Kind, Position
 from tests.support.doubles import FailingLayer, GatedLayer, local_session, outbox_of
 
@@ -203,7 +205,7 @@ async def test_the_reader_of_a_room_ends_with_it() -> None:
     room = await hub.join(one, "g", "u", nothing)
     room.reader = asyncio.get_running_loop().create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     await hub.leave(one)
-    await asyncio.wait({room.reader}, timeout=5)  # type: ignore[type-var]
+    await asyncio.wait({room.reader}, timeout=5)
     assert room.reader.cancelled()
 
 
@@ -242,14 +244,19 @@ def test_room_in_the_outbox_is_for_replies_first() -> None:
     assert order == ["reply"] * 2 + ["stream", "reply"]
 
 
+def write(outbox: Outbox, frame: Frame) -> None:
+    outbox.write(frame)
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_session_is_welcomed_when_it_gathers_no_more(kind: Kind) -> None:
-    session = local_session(kind=kind)
+    session, welcomed = local_session(kind=kind), []
     first, late = message_frame(b'{"n":1}'), message_frame(b'{"n":2}')
-    assert session.write(first) is Write.OK and not session.welcomed
+    assert session.write(first) is Write.OK
+    welcomed.append(session.welcomed)
     assert outbox_of(session).frames == []
-    session.welcome(message_frame(b'{"n":0}'), lambda: session.outbox.write(late))
-    assert session.welcomed
+    session.welcome(message_frame(b'{"n":0}'), partial(write, session.outbox, late))
+    assert [*welcomed, session.welcomed] == [False, True]
     assert [frame["n"] for frame in outbox_of(session).frames] == [0, 2, 1]
 
 

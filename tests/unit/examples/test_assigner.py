@@ -292,7 +292,8 @@ async def test_the_process_s_own(
     monkeypatch.setattr(module, "_task", None)
     monkeypatch.setattr(module, "desk", lambda: Desk(jobs))
     await module.start(object)
-    assert module._task is None, "a test client's request is no server's"
+    none = module._task
+    assert none is None, "a test client's request is no server's"
     add()
     gateway.free = 1
 

@@ -298,7 +298,9 @@ async def test_while_the_line_is_down_work_goes_on(
     gateway: ScriptedGateway, hands: Noting, link: WorkerLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await started(gateway, hands, "T1")
-    monkeypatch.setattr(link_module.random, "uniform", lambda low, high: 20)  # 0.2 s or more
+    monkeypatch.setattr(
+        "examples.image_converter.link.random.uniform", lambda low, high: 20
+    )  # 0.2 s or more
     gateway.held = ["T1"]
     await gateway.connections[0].close(1012)
     async with asyncio.timeout(10):
@@ -321,7 +323,7 @@ async def test_the_announced_pause_is_kept(
         pauses.append(seconds)
         await real_sleep(0)
 
-    monkeypatch.setattr(link_module.asyncio, "sleep", note)
+    monkeypatch.setattr("examples.image_converter.link.asyncio.sleep", note)
     await gateway.say(type="closing", code=4000, reconnect_after=3.25)
     await gateway.connections[0].close(4000)
     async with asyncio.timeout(10):

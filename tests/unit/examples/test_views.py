@@ -87,14 +87,13 @@ async def visit() -> AsyncClient:
 
 async def upload(
     client: AsyncClient, content: bytes = b"image", *, origin: str | None = ORIGIN, **query: str
-) -> HttpResponse:
+) -> Any:
     query = {"format": "webp", "name": "cat.png", **query}
     path = "/demo/jobs?" + "&".join(f"{name}={value}" for name, value in query.items())
     headers = {} if origin is None else {"origin": origin}
-    response: HttpResponse = await client.post(
+    return await client.post(
         path, data=content, content_type="application/octet-stream", headers=headers
     )
-    return response
 
 
 async def test_the_page(browser: AsyncClient) -> None:
@@ -390,7 +389,7 @@ async def test_the_list_shows_nothing_that_is_over(
 ) -> None:
     await converted(browser)
     later = time.time() + 3601
-    monkeypatch.setattr(views.time, "time", lambda: later)
+    monkeypatch.setattr("examples.image_converter.views.time.time", lambda: later)
     assert (await browser.get("/demo/jobs")).json()["jobs"] == []
 
 

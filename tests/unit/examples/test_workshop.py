@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from examples.image_converter import convert as convert_module
 from examples.image_converter import worker as worker_module
 from examples.image_converter import workshop as module
 from examples.image_converter.jobs import Jobs
@@ -85,10 +86,10 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(source: Path, result: Path, thumbnail: Path, wish: object, report: Any) -> None:
         result.write_bytes(b"half")
         while True:
-            report(module.convert.Progress("decode", 1))
+            report(convert_module.Progress("decode", 1))
             threading.Event().wait(0.01)
 
-    monkeypatch.setattr(module.convert, "convert", convert)
+    monkeypatch.setattr(convert_module, "convert", convert)
 
 
 async def test_it_converts_and_tells(
@@ -142,7 +143,7 @@ async def test_a_full_disk_is_not_the_visitor_s_fault(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.convert, "convert", full)
+    monkeypatch.setattr(convert_module, "convert", full)
     begin(shop, "T1", add().order())
     outcome, members = await link.outcome("T1")
     assert outcome == "release"
@@ -188,11 +189,11 @@ async def test_a_long_step_shows_signs_of_life(
     done = threading.Event()
 
     def silent(source: Path, result: Path, thumbnail: Path, wish: object, report: Any) -> None:
-        report(module.convert.Progress("encode", None, 7))
+        report(convert_module.Progress("encode", None, 7))
         done.wait(20)
-        raise module.convert.Unconvertible("enough")
+        raise convert_module.Unconvertible("enough")
 
-    monkeypatch.setattr(module.convert, "convert", silent)
+    monkeypatch.setattr(convert_module, "convert", silent)
     begin(shop, "T1", add().order())
     await link.until_told(3)
     done.set()

@@ -13,7 +13,7 @@ from sockets.types import Surface
 
 PAGE, OTHER = "https://office.example.com", "https://evil.test"
 PATH = "/api/v1/none"
-ASKED = {"access-control-request-method": "POST"}
+ASKED: dict[str, Any] = {"access-control-request-method": "POST"}
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ class _Client(AsyncClient):
         self._given = given
 
     def _base_scope(self, **request: Any) -> dict[str, Any]:
-        scope: dict[str, Any] = super()._base_scope(**request)
+        base: Any = super()  # a method that its stubs do not show
+        scope: dict[str, Any] = base._base_scope(**request)
         scope["headers"] = [*scope["headers"], *self._given]
         return scope
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.env import Env, Wrong
+from gateway.env import Env
+from gateway.faults import Wrong
 
 
 def env(**given: str) -> Env:

@@ -11,13 +11,14 @@ from django.test import AsyncClient, RequestFactory
 from gateway.headers import ADMIN, API_DOCS, NOTHING, HeadersMiddleware, hsts, policy
 from sockets.conf import Conf
 from sockets.types import Surface
+from tests.support.doubles import on_surface
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 YEAR = 31_536_000
 
 
 async def get(path: str, surface: Surface, **headers: str) -> Any:
-    return await AsyncClient(**{"gateway.surface": surface}).get(path, headers=headers)
+    return await AsyncClient(**on_surface(surface)).get(path, headers=headers)
 
 
 @pytest.mark.parametrize("surface", [PUBLIC, PRIVATE])

@@ -184,7 +184,7 @@ class TestAdmin:
     ) -> None:
         """As behind a proxy that ends TLS; in development the answer says it too."""
         monkeypatch.setattr("sockets.auth.origins._refusals", RefusalLog())
-        scope = {"gateway.surface": PRIVATE}
+        scope: dict[str, Any] = {"gateway.surface": PRIVATE}
         for environment in ("test", "development"):
             settings.GATEWAY = {**settings.GATEWAY, "environment": environment}
             client = async_to_sync(AsyncClient(enforce_csrf_checks=True, **scope).post)

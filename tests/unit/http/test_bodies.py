@@ -15,7 +15,7 @@ from django.test import AsyncClient
 from sockets.node.node import Node
 from sockets.streams.base import NewEntry
 from sockets.types import Surface
-from tests.support.doubles import running_node
+from tests.support.doubles import on_surface, running_node
 
 KEY = "the backend's own key"
 
@@ -44,7 +44,7 @@ async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
 
 
 async def call(method: str, path: str, body: str = "") -> tuple[int, Any]:
-    response = await AsyncClient(**{"gateway.surface": Surface.PRIVATE}).generic(
+    response = await AsyncClient(**on_surface(Surface.PRIVATE)).generic(
         method,
         f"/api/v1{path}",
         body,
@@ -100,7 +100,7 @@ async def test_a_whole_emoji_arrives(node: Node) -> None:
 async def test_what_an_older_version_has_stored_can_be_read(node: Node, data: str) -> None:
     body = b'{"id":"i","event":"e","data":%s,"time":1.5}' % data.encode()
     await node.streams.append("42", NewEntry("i", body, None, None, None, None, "e", None))
-    response = await AsyncClient(**{"gateway.surface": Surface.PRIVATE}).get(
+    response = await AsyncClient(**on_surface(Surface.PRIVATE)).get(
         "/api/v1/users/42/messages", headers={"Authorization": f"Bearer {KEY}"}
     )
     assert response.status_code == 200

@@ -17,7 +17,7 @@ from django.test import AsyncClient
 from sockets.http.api import api
 from sockets.node.node import Node
 from sockets.types import Surface
-from tests.support.doubles import running_node
+from tests.support.doubles import on_surface, running_node
 
 KEY = "the backend's own key"
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -38,7 +38,7 @@ async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
 
 
 async def call(method: str, path: str, body: Any, **headers: str) -> tuple[int, Any]:
-    response = await AsyncClient(**{"gateway.surface": Surface.PRIVATE}).generic(
+    response = await AsyncClient(**on_surface(Surface.PRIVATE)).generic(
         method,
         path,
         "" if body is None else json.dumps(body),

@@ -62,6 +62,6 @@ async def test_joined_left_and_joined_again_waits_for_the_last_confirmation(
 
 async def test_who_joins_meanwhile_waits_for_the_same_confirmation(listening: Subscriber) -> None:
     first, second = listening.subscribe("c"), listening.subscribe("c")
-    assert first is second is not None
+    assert first is second and first is not None
     confirm(listening)
     assert first.done()

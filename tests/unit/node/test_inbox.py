@@ -52,7 +52,12 @@ async def test_a_drain_that_is_asked_for_twice_is_not_hurried(asked: Asked) -> N
 async def test_what_is_closed_and_what_still_is_open_is_told_apart(asked: Asked) -> None:
     deaf, gone = await asked.node.open(), await asked.node.open()
     ids = [deaf.info.id, gone.info.id, "elsewhere"]
-    question = {"type": "node.end", "sessions": {"here": ids}, "code": 4504, "reason": "r"}
+    question: dict[str, Any] = {
+        "type": "node.end",
+        "sessions": {"here": ids},
+        "code": 4504,
+        "reason": "r",
+    }
     asking = asyncio.ensure_future(asked.ask(**question))
     await until(lambda: gone.close_code == 4504)
     await asked.node.sessions.close(gone, 4504, "r")
@@ -62,7 +67,11 @@ async def test_what_is_closed_and_what_still_is_open_is_told_apart(asked: Asked)
 
 async def test_what_is_asked_of_another_node_is_not_ours(asked: Asked) -> None:
     session = await asked.node.open()
-    question = {"sessions": {"there": [session.info.id]}, "code": 4504, "reason": "r"}
+    question: dict[str, Any] = {
+        "sessions": {"there": [session.info.id]},
+        "code": 4504,
+        "reason": "r",
+    }
     answer = (await asked.ask(type="node.end", **question))["here"]
     assert (answer["closed"], answer["open"]) == ([], []) and session.close_code is None
 

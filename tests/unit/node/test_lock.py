@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sockets.conf import Conf
-from sockets.node.lock import AlreadyRunning, NodeLock, place_among_workers
+from sockets.exceptions import AlreadyRunning
+from sockets.node.lock import NodeLock, place_among_workers
 
 HOLD = """
 import sys

@@ -85,10 +85,10 @@ async def test_leases_that_ran_out_unnoticed_are_renewed_before_anything_is_serv
     now = [0.0]
     rounds = Rounds()
     made = Renewal(Conf(lease_renew=10, lease_ttl=30), rounds, clock=lambda: now[0])
-    now[0] = 29.0
-    assert not made.overdue
-    now[0] = 31.0
-    assert made.overdue
+    overdue: list[bool] = []
+    for now[0] in (29.0, 31.0):
+        overdue.append(made.overdue)
+    assert overdue == [False, True]
     task = asyncio.ensure_future(made.run())
     try:
         async with asyncio.timeout(5):

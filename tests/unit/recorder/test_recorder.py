@@ -156,7 +156,12 @@ class TestFlush:
     def test_many_are_written_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes: list[int] = []
         save = rows.save
-        monkeypatch.setattr(rows, "save", lambda part: (sizes.append(len(part)), save(part)))
+
+        def note(part: Any) -> None:
+            sizes.append(len(part))
+            save(part)
+
+        monkeypatch.setattr(rows, "save", note)
         subject = recorder()
         for number in range(1_200):
             subject.session_opened(info(number))
@@ -567,9 +572,12 @@ class TestThread:
     ) -> None:
         used: list[Any] = []
         save = rows.save
-        monkeypatch.setattr(
-            rows, "save", lambda part: (used.append(connections["default"]), save(part))
-        )
+
+        def note(part: Any) -> None:
+            used.append(connections["default"])
+            save(part)
+
+        monkeypatch.setattr(rows, "save", note)
         running.session_opened(info())
         assert running.stop(10)
         assert used[0] is not connections["default"]

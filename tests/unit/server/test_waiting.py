@@ -45,15 +45,17 @@ def test_the_oldest_goes_for_the_newest() -> None:
 
 def test_a_crowd_that_has_just_come_is_not_cut() -> None:
     room, now = room_of("a", "b", "c", most=3)
-    assert room.full
+    full: list[bool] = [room.full]
     assert room.enter("d", 10) == [] and len(room) == 4
-    room.leave("b")
-    assert room.full
-    room.leave("c")
-    assert not room.full
-    assert room.enter("e", 10) == [] and room.full
+    for who in ("b", "c"):
+        room.leave(who)
+        full.append(room.full)
+    assert room.enter("e", 10) == []
+    full.append(room.full)
     now[0] = PATIENCE
-    assert not room.full and room.enter("f", 10) == ["a"]
+    full.append(room.full)
+    assert room.enter("f", 10) == ["a"]
+    assert full == [True, True, False, True, False]
     assert len(room) == 3
 
 

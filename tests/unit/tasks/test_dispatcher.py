@@ -572,9 +572,12 @@ async def test_records_that_stay_away_are_no_error_of_the_node(
         monkeypatch.setattr(one.tasks, name, away)
     spawned: list[asyncio.Task[None]] = []
     spawn = one.dispatcher._spawn
-    monkeypatch.setattr(
-        one.dispatcher, "_spawn", lambda work: spawned.append(spawn(work)) or spawned[-1]
-    )
+
+    def note(work: Any) -> asyncio.Task[None]:
+        spawned.append(spawn(work))
+        return spawned[-1]
+
+    monkeypatch.setattr(one.dispatcher, "_spawn", note)
     with pytest.raises(GatewayUnavailable):
         await one.dispatcher.assign("p", "e", None, id="T")
     await asyncio.wait(spawned)
