@@ -26,7 +26,7 @@ from sockets.streams.base import NewEntry
 from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import Kind, Position, PresenceState, TaskState
-from tests.support.doubles import begin_life, info, no_warmup, node_info, seat, task
+from tests.support.doubles import begin_life, info, no_warmup, node_info, seat, task, until_told
 from tests.support.gateway import wait_for
 from tests.support.valkey import Server
 
@@ -137,7 +137,11 @@ async def test_the_registry_of_nodes(url: str) -> None:
             await begin_life(nodes, node_info(name))
             await nodes.add_users(f"{name}:1", Kind.CLIENT, USERS)
         assert [info.name for info in await nodes.all()] == ["a", "b"]
-        await asyncio.sleep(0.4)
+
+        async def all_are_dead() -> bool:
+            return not await nodes.all()
+
+        await until_told(all_are_dead)
         claimed = {info.name for info in [await nodes.claim(), await nodes.claim()] if info}
         assert claimed == {"a", "b"}
         assert set(await nodes.users_of("a:1", Kind.CLIENT, 100)) == set(USERS)

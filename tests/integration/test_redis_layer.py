@@ -22,7 +22,7 @@ from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import SentinelGroup, close, connect, connect_sync
-from tests.support.doubles import until
+from tests.support.doubles import until, until_told
 from tests.support.gateway import wait_for
 from tests.support.proxy import proxy
 from tests.support.scale import scaled
@@ -56,6 +56,15 @@ async def make(prefix: str) -> AsyncIterator[Callable[..., Any]]:
         await one.close()
 
 
+async def subscribers(hosts: list[str], channel: str) -> int:
+    """How many connections listen to a channel, on all servers."""
+    count = 0
+    for url in hosts:
+        async with Redis.from_url(url) as redis:
+            count += dict(await redis.pubsub_numsub(channel))[channel.encode()]
+    return count
+
+
 # --- beside the stock layer
 
 
@@ -77,7 +86,12 @@ async def test_the_stock_layer_and_ours_reach_each_other(
     theirs, mine = await stock.new_channel(), await ours.new_channel()
     await stock.group_add("x", theirs)
     await ours.group_add("x", mine)
-    await asyncio.sleep(0.1)  # the stock layer does not wait for Redis' confirmation
+
+    async def both_listen() -> bool:
+        """The stock layer does not wait for Redis' confirmation."""
+        return await subscribers(hosts, f"{prefix}__group__x") == 2
+
+    await until_told(both_listen)
     await ours.group_send("x", {"type": "to both"})
     await ours.send(theirs, {"type": "to theirs"})
     await stock.send(mine, {"type": "to mine"})

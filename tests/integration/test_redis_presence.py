@@ -16,7 +16,7 @@ from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position, PresenceChange, SessionInfo
-from tests.support.doubles import info, no_warmup
+from tests.support.doubles import info, no_warmup, until_told
 from tests.support.valkey import answer, shared
 
 
@@ -72,8 +72,11 @@ async def test_a_lease_ends_by_itself(client: Redis, namespace: str) -> None:
     presence = RedisPresence(client, calls(namespace, lease=0.2), warm=no_warmup)
     await presence.register(info("42"))
     assert await presence.is_online("42")
-    await asyncio.sleep(0.3)
-    assert not await presence.is_online("42")
+
+    async def is_offline() -> bool:
+        return not await presence.is_online("42")
+
+    await until_told(is_offline)
     assert not await client.exists(f"{namespace}:{{42}}:sessions")
 
 
@@ -82,8 +85,11 @@ async def test_who_was_lost_is_known_when_the_key_has_ended(client: Redis, names
     one = info("42")
     seconds, micros = await client.time()
     await presence.register(one, "a:1")
-    await asyncio.sleep(0.5)
-    assert not await client.exists(f"{namespace}:{{42}}:sessions")
+
+    async def key_has_ended() -> bool:
+        return not await client.exists(f"{namespace}:{{42}}:sessions")
+
+    await until_told(key_has_ended)
     settled = (await presence.settle(["42"], "a:1"))["42"]
     assert settled.lost == (one,)
     assert [change.online for change in settled.changes] == [True, False]
@@ -195,8 +201,10 @@ async def test_no_generation_comes_twice(client: Redis, namespace: str) -> None:
 
     async def goes(one: SessionInfo) -> tuple[PresenceChange, ...]:
         await presence.release(one, "n")
-        await asyncio.sleep(0.1)
-        return (await presence.settle(["42"], "n"))["42"].changes
+        async with asyncio.timeout(5):
+            while (effects := (await presence.settle(["42"], "n"))["42"]).wait is not None:  # noqa: ASYNC110
+                await asyncio.sleep(effects.wait)
+        return effects.changes
 
     first, second = info("42"), info("42")
     told = list((await presence.register(first, "n")).effects.changes)

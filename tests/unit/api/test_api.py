@@ -50,6 +50,7 @@ from tests.support.doubles import (
     running_node,
     task_signals,
     until,
+    until_told,
 )
 
 LOCAL = {"client_socket_url", "worker_socket_url", "user_group", "notify_user_on_commit"}
@@ -535,10 +536,17 @@ async def test_a_timeout_that_is_none(node: Node, timeout: Any) -> None:
         await api.await_until_online("42", timeout)
 
 
-async def test_waiting_for_somebody(node: Node) -> None:
+async def test_waiting_for_somebody(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not await api.await_until_online("42", 0)
+    asked, is_online = list[str](), node.presence.is_online
+
+    async def noted(user: str) -> bool:
+        asked.append(user)
+        return await is_online(user)
+
+    monkeypatch.setattr(node.presence, "is_online", noted)
     waiting = asyncio.ensure_future(api.await_until_online("42", 5))
-    await asyncio.sleep(0.01)
+    await until(lambda: asked)
     await client(node)
     assert await waiting
 
@@ -564,8 +572,13 @@ async def test_who_is_blocked_stays_out_until_the_time_has_come(node: Node) -> N
     assert done.closed + done.unconfirmed == 1
     with pytest.raises(Blocked):
         await client(node)
-    await asyncio.sleep(0.25)
-    await client(node)
+
+    async def is_let_in() -> bool:
+        with suppress(Blocked):
+            return bool(await client(node))
+        return False
+
+    await until_told(is_let_in)
     assert not await api.aunblock_user("42")
     await api.ablock_user("42", timezone.now() + timedelta(hours=1))
     assert await api.aunblock_user("42")

@@ -21,7 +21,7 @@ from sockets.auth.handshake import Handshake, parse
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.places import Places
-from tests.support.doubles import scope_of
+from tests.support.doubles import scope_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OWN = "http://localhost:4000"
@@ -185,6 +185,4 @@ async def test_a_database_that_hangs_has_a_bound(
             await auth.ask(elsewhere)
         assert auth._waiting.taken == taken
     gate.set()
-    async with asyncio.timeout(10):
-        while auth._waiting.taken:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not auth._waiting.taken)

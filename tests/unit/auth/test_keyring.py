@@ -20,7 +20,7 @@ from sockets.base import audit
 from sockets.conf import Conf
 from sockets.exceptions import Forbidden, TryAgainLater, Unauthorized
 from sockets.types import Credentials
-from tests.support.doubles import scope_of
+from tests.support.doubles import scope_of, until
 
 CONF = Conf(
     worker_keys={"env": hash_of("secret-1")}, api_keys={"back": hash_of("b")}, keys_refresh=3_600
@@ -149,8 +149,7 @@ async def test_a_reading_that_began_before_is_not_the_last_word(
 
     ring._load = slow
     first = asyncio.ensure_future(find(ring, new_key()[1]))
-    while not read.is_set():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
+    await until(read.is_set)
     database.add(key)
     assert await find(ring, secret) == key
     assert await first is None
@@ -175,9 +174,7 @@ async def test_a_key_that_ended_is_gone_at_the_next_reading(database: Database) 
     assert await find(ring, secret) == key
     database.keys = {}
     ring.hurry()
-    async with asyncio.timeout(5):
-        while True not in seen or seen[-1]:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: True in seen and not seen[-1])
     assert await find(ring, secret) is None
     running.cancel()
     ring.close()
@@ -187,13 +184,10 @@ async def test_a_change_during_a_reading_is_read_again(database: Database) -> No
     database.gate.clear()
     ring = database.ring()
     running = asyncio.ensure_future(ring.run())
-    while not database.reads:  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
+    await until(lambda: database.reads)
     ring.hurry()
     database.gate.set()
-    async with asyncio.timeout(5):
-        while database.reads < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until(lambda: database.reads >= 2)
     running.cancel()
     ring.close()
 
