@@ -730,42 +730,5 @@ async def test_workers_have_no_state(presence: Presence, clock: MovedClock) -> N
     assert settled.changes == () and settled.lost == (worker,)
 
 
-async def test_many_who_came_and_went_leave_little(clock: MovedClock) -> None:
-    presence = MemoryPresence(lease=LEASE, grace=GRACE, max_users=10, clock=clock)
-    for n in range(50):
-        await presence.register(one := info(f"u{n}"))
-        await presence.release(one)
-        clock.advance(GRACE + 1)
-        await presence.settle([one.user])
-    assert len(presence._users) <= 11
-
-
-async def test_one_who_stays_keeps_nobody_else_in_memory(clock: MovedClock) -> None:
-    """Above all whoever's change cannot be told while the API server is away."""
-    presence = MemoryPresence(lease=LEASE, grace=GRACE, max_users=10, clock=clock)
-    for n in range(5):
-        await presence.register(one := info(f"untold{n}"), NODE)
-        await presence.release(one, NODE)
-    clock.advance(GRACE + 1)
-    await presence.settle([f"untold{n}" for n in range(5)], NODE)
-    for n in range(100):
-        await presence.register(one := info(f"u{n}"))
-        await presence.release(one)
-        clock.advance(GRACE + 1)
-        await presence.settle([one.user])
-    assert len(presence._users) <= 20
-    assert (await presence.settle(["untold0"], NODE))["untold0"].changes
-
-
-async def test_blocks_that_are_over_are_forgotten(clock: MovedClock) -> None:
-    presence = MemoryPresence(lease=LEASE, clock=clock)
-    await presence.block("for ever", None)
-    for n in range(5_000):
-        await presence.block(f"u{n}", clock() + 1.0)
-        clock.advance(0.01)
-    assert len(presence._blocked) <= 1_000
-    assert await presence.unblock("for ever") and await presence.unblock("u4999")
-
-
 def test_the_id_of_a_change_names_user_and_generation() -> None:
     assert PresenceChange("kim", True, 7, 1.0).id == "kim:7"

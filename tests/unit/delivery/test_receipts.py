@@ -11,14 +11,13 @@ from sockets import api
 from sockets.delivery.delivery_log import Journal
 from sockets.delivery.hub import LocalSession
 from sockets.node.node import Node
-from sockets.types import Outcome, Position, SessionDelivery
+from sockets.types import Outcome, Position
 from tests.support.doubles import (
     WELCOME,
     MovedClock,
     TricklingOutbox,
     local_session,
     running_node,
-    still_node,
 )
 
 
@@ -68,17 +67,3 @@ async def test_each_session_has_its_own_outcome(
         assert await api.adelivery_of("nobody", 1) == []
         for session in (author, slow, reader, late):
             await node.sessions.close(session, 1000, "")
-
-
-async def test_of_a_silent_node_the_lease_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sockets.sessions.control.ASK_TIMEOUT", 0.02)
-    house = await still_node()
-    await house.bus.stop()
-    session = await house.open("42")
-    session.info = replace(session.info, acked=Position("e", 3), acked_at=9.0)
-    await house.presence.renew([session.info])
-    info = session.info
-    for offset, acked_at in ((3, 9.0), (4, None)):
-        assert await house.control.delivery_of("42", "e", offset) == [
-            SessionDelivery(info.id, info.client_id, info.node, Outcome.UNKNOWN, None, acked_at)
-        ]

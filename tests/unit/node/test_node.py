@@ -18,7 +18,7 @@ from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
-from sockets.types import Kind, PresenceState
+from sockets.types import Kind
 from tests.support.doubles import (
     WELCOME,
     RecordingRecorder,
@@ -26,7 +26,6 @@ from tests.support.doubles import (
     local_session,
     outbox_of,
     running_node,
-    still_node,
     until_told,
     without_database,
 )
@@ -159,16 +158,6 @@ def _state_of(node: Node, state: str) -> Callable[[], Awaitable[object]]:
     return ask
 
 
-async def test_addresses_of_the_settings_go_before_ports(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    async with running_node(
-        monkeypatch, tmp_path, client_socket_url="wss://gw.example.com/"
-    ) as node:
-        assert node.addresses.client_socket_url == "wss://gw.example.com/"
-        assert node.addresses.worker_socket_url == "ws://localhost:4001"
-
-
 async def test_a_node_hears_what_is_asked_of_it(node: Node) -> None:
     session = local_session()
     node.hub.add(session)
@@ -177,45 +166,6 @@ async def test_a_node_hears_what_is_asked_of_it(node: Node) -> None:
         {"type": "node.close", "sessions": [session.info.id], "code": 4504, "reason": "r"},
     )
     assert outbox_of(session).closed == (4504, "r")
-
-
-# --- tasks
-
-
-async def test_a_task_that_fails_is_logged(node: Node, caplog: pytest.LogCaptureFixture) -> None:
-    async def fail() -> None:
-        raise RuntimeError("a bug in a task")
-
-    with caplog.at_level(logging.ERROR):
-        await asyncio.wait({node.spawn(fail())})
-        await asyncio.sleep(0)
-    assert "a bug in a task" in caplog.text
-
-
-async def test_tasks_end_with_the_node(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with running_node(monkeypatch, tmp_path) as node:
-        forever = node.spawn(asyncio.Event().wait())  # type: ignore[arg-type]
-    assert forever.cancelled()
-    assert not caplog.records
-
-
-# --- its parts
-
-
-async def test_all_parts_go_by_the_clock_that_a_node_is_given() -> None:
-    node = await still_node()
-    session = await node.open("42")
-    node.clock.advance(3)
-    assert node.store_time() == node.clock() == await node.presence.now()
-    await node.sessions.close(session, 1000, "")
-    assert (await node.presence.look("42")).last_seen == node.clock()
-    node.clock.advance(node.conf.presence_grace)
-    await node.registration.beat()
-    await node.tracker.tick()
-    assert (await node.presence.look("42")).state is PresenceState.OFFLINE
-    assert await node.nodes.count_users(node.registration.life, Kind.CLIENT) == 0
 
 
 # --- the end

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
 from typing import Any
 
 import pytest
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.node import readiness
-from sockets.node.files import any_spare
 from sockets.node.readiness import NO_FILES, NO_LAYER, RETURNING, SILENT, PromiseWatch, Readiness
 from sockets.types import Promises, Shards
 from tests.support.doubles import MovedClock
@@ -148,21 +145,6 @@ async def test_at_the_limit_of_open_files_it_takes_nobody(store: Store) -> None:
     assert node.because == NO_FILES
     room = True
     assert node.because is None
-
-
-def test_the_last_files_are_not_for_strangers() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    try:
-        for most, spare in (
-            (lowest + 1_000, True),
-            (lowest, False),
-        ):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            assert any_spare() is spare, most
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_asking_tries_nothing(node: Readiness, store: Store) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
-from sockets.delivery.hub import LocalSession
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
@@ -21,12 +19,11 @@ from sockets.sessions import lifecycle as sessions_module
 from sockets.sessions.lifecycle import CLAIM_EVERY
 from sockets.streams.base import NewEntry
 from sockets.streams.told import Told
-from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
+from sockets.types import Kind, Page, Position, SessionInfo
 from tests.support.doubles import (
     WELCOME,
     FailingLayer,
     GatedLayer,
-    StillNode,
     local_session,
     outbox_of,
     still_node,
@@ -424,58 +421,6 @@ async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online(
 
 
 # --- closing from elsewhere
-
-
-async def disconnect(one: StillNode, user: str, **given: Any) -> Disconnected:
-    chosen = {"client": None, "session": None, "keep": ()} | given
-    return await one.control.disconnect(user, code=4504, reason="because", **chosen)
-
-
-def answering(one: StillNode) -> None:
-    """Sockets that close as soon as they are asked to."""
-
-    def gone(session: LocalSession, code: int, reason: str) -> None:
-        one.spawn(one.sessions.close(session, code, reason))
-
-    for session in one.hub:
-        outbox_of(session).on_close = partial(gone, session)
-
-
-async def test_disconnect_closes_all_or_those_named_and_says_when() -> None:
-    one = await still_node()
-    first, second, third, fourth = [await one.open() for _ in range(4)]
-    other = await one.open("43")
-    answering(one)
-    assert await disconnect(one, "42", client="X") == Disconnected(0)
-    assert await disconnect(one, "42", client=first.info.client_id) == Disconnected(1)
-    assert first.closed and first.close_code == 4504 and second.close_code is None
-    assert await disconnect(one, "42", session=second.info.id) == Disconnected(1)
-    assert outbox_of(second).closed == (4504, "because") and third.close_code is None
-    assert await disconnect(one, "42", keep=[fourth.info.client_id]) == Disconnected(1)
-    assert third.closed and fourth.close_code is None
-    assert await disconnect(one, "42") == Disconnected(1)
-    assert fourth.closed and other.close_code is None
-    assert await disconnect(one, "nobody") == Disconnected(0)
-
-
-async def test_what_does_not_close_in_time_is_unconfirmed_and_offline() -> None:
-    one = await still_node(close_timeout=0.02)
-    await one.open()
-    assert await disconnect(one, "42") == Disconnected(0, 1)
-    assert not await one.presence.is_online("42")
-
-
-async def test_a_node_that_does_not_answer_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sockets.sessions.control.CLOSE_MARGIN", 0.02)
-    one = await still_node(close_timeout=0.01)
-    await one.bus.stop()  # nobody hears the node's group
-    session = await one.open()
-    assert await disconnect(one, "42") == Disconnected(0, 1)
-    assert session.close_code is None
-    await one.sessions.renew()
-    assert outbox_of(session).closed == (4504, "because"), "the renewal makes it sure"
 
 
 async def test_a_request_for_sessions_that_are_not_here_is_nothing() -> None:

@@ -1,0 +1,100 @@
+"""How the parts of a node are put together: one clock, one name, one answer to "is it ready"."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockets.auth.keyring import KeyRing
+from sockets.exceptions import GatewayUnavailable
+from sockets.types import Kind, PresenceState
+from tests.support.doubles import node_info, outbox_of, still_node
+
+
+async def test_all_parts_go_by_the_clock_that_a_node_is_given() -> None:
+    node = await still_node()
+    session = await node.open("42")
+    node.clock.advance(3)
+    assert node.store_time() == node.clock() == await node.presence.now()
+    await node.sessions.close(session, 1000, "")
+    assert (await node.presence.look("42")).last_seen == node.clock()
+    node.clock.advance(node.conf.presence_grace)
+    await node.registration.beat()
+    await node.tracker.tick()
+    assert (await node.presence.look("42")).state is PresenceState.OFFLINE
+    assert await node.nodes.count_users(node.registration.life, Kind.CLIENT) == 0
+
+
+async def test_all_parts_take_another_name() -> None:
+    node = await still_node()
+    session, worker = await node.open("42"), await node.open_worker("p")
+    await node.rename("here~1234")
+    await node._renew()
+    assert [one.node for one in await node.presence.sessions_of("42")] == ["here~1234"]
+    assert session.info.node == worker.info.node == "here~1234"
+    assert node.recorder.names == ["here~1234"]
+
+
+async def test_why_it_is_not_ready() -> None:
+    node = await still_node(ready_lag=0)
+    reasons = [node.unready_because]
+    node._started = True
+    reasons.append(node.unready_because)
+    await node.readiness.try_once()
+    await node._renew()
+    reasons.append(node.unready_because)
+    await node.lag()
+    assert [*reasons, node.unready_because] == [
+        "it is starting or stopping",
+        "it is starting or stopping",
+        None,
+        "draining",
+    ]
+    assert not node.ready
+
+
+async def test_workers_of_a_key_that_ended_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = {"new"}
+    monkeypatch.setattr(KeyRing, "is_live", lambda _, id: id in live)
+    node = await still_node()
+    old, new, of_settings = [
+        await node.open_worker("p", key=name, jti=jti)
+        for name, jti in (("a", "old"), ("b", "new"), ("c", ""))
+    ]
+    client = await node.open("42", jti="a token's")
+    node.keys._take({})
+    assert outbox_of(old).closed == (4508, "this key has ended")
+    assert [one.close_code for one in (new, of_settings, client)] == [None] * 3
+
+
+async def test_a_renewal_that_fails_is_noted_and_begins_the_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = await still_node()
+    session = await node.open("42")
+    await node._renew()
+
+    async def away(*_: object) -> None:
+        raise GatewayUnavailable("Redis is out of memory")
+
+    monkeypatch.setattr(node.presence, "renew", away)
+    seen = len(node.recorder.seen)
+    with pytest.raises(GatewayUnavailable):
+        await node._renew()
+    assert len(node.recorder.seen) == seen + 1, "the node lives"
+    assert node.doubt.active and node.doubt.here("42") == (session.info,)
+
+
+async def test_rows_of_a_dead_node_are_closed() -> None:
+    node = await still_node()
+    node._close_rows_of(node_info("there"), 7.0)
+    assert node.recorder.dead == ["there"]
+
+
+async def test_webhooks_are_sent_only_where_they_are_wanted() -> None:
+    plain = await still_node()
+    hooked = await still_node(
+        webhooks=("user_online",), api_server_url="http://127.0.0.1:1", webhook_secret="s" * 32
+    )
+    assert plain.webhooks is None and not plain.events.changes_wanted
+    assert hooked.webhooks is not None and hooked.events.wanted("user_online")
+    assert not hooked.events.wanted("user_offline")
