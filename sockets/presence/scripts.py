@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
-
-import msgspec
 
 from sockets.codes import CloseCode
 from sockets.exceptions import (
@@ -30,18 +26,16 @@ from sockets.presence.base import (
     Registered,
 )
 from sockets.presence.doubt import CATCH_UP
+from sockets.presence.infos import live, sessions, written
 from sockets.presence.revocation import DOUBTFUL, MAX_REVOKED, REVOKED
 from sockets.redis import Call, Keys, Script
 from sockets.types import (
     Kind,
-    Position,
     PresenceChange,
     PresenceState,
     SessionInfo,
     UserPresence,
 )
-
-logger = logging.getLogger(__name__)
 
 REGISTER = Script(__package__, "user", "register")
 RENEW = Script(__package__, "user", "renew")
@@ -64,22 +58,6 @@ _REFUSALS: dict[bytes, Refused] = {
     b"ended": TryAgainLater("closed while it opened"),
     b"overtaken": TryAgainLater(OVERTAKEN),
 }
-
-
-class _Info(msgspec.Struct, omit_defaults=True):
-    """The JSON of one session; its id is the field's name in the hash, its user in the key's."""
-
-    client_id: str
-    node: str
-    connected_at: float
-    address: str = ""
-    agent: str = ""
-    acked: Position | None = None
-    acked_at: float | None = None
-    sid: str = ""
-    jti: str = ""
-    issued_at: float | None = None
-    info: Any = None
 
 
 class PresenceCalls:
@@ -111,7 +89,7 @@ class PresenceCalls:
             by,
             info.id,
             info.client_id,
-            _written(info),
+            written(info),
             limit.count,
             "1" if limit.oldest_goes else "",
             limit.fresh,
@@ -123,7 +101,7 @@ class PresenceCalls:
         """Arguments of RENEW, one for each user."""
         grouped: dict[tuple[Kind, str], list[str | bytes]] = defaultdict(list)
         for info in infos:
-            grouped[info.kind, info.user] += (info.id, info.client_id, _written(info))
+            grouped[info.kind, info.user] += (info.id, info.client_id, written(info))
         return [
             (kind, user, self._call(kind, user, by, *self._reasons(kind), *args))
             for (kind, user), args in grouped.items()
@@ -221,8 +199,8 @@ class PresenceCalls:
         return Registered(
             self._effects(info.kind, info.user, effects),
             _REFUSALS.get(refused),
-            _sessions(info.kind, info.user, replaced),
-            _sessions(info.kind, info.user, evicted),
+            sessions(info.kind, info.user, replaced),
+            sessions(info.kind, info.user, evicted),
         )
 
     def renewed(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
@@ -236,7 +214,7 @@ class PresenceCalls:
     def ended(self, user: str, answer: list[Any]) -> Effects:
         """Read the answer of END and REVOKE."""
         effects, ended = answer
-        ended = _sessions(Kind.CLIENT, user, ended)
+        ended = sessions(Kind.CLIENT, user, ended)
         return self._effects(Kind.CLIENT, user, effects, ended=ended)
 
     def effects(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
@@ -251,10 +229,10 @@ class PresenceCalls:
     def presence(self, kind: Kind, user: str, answer: Any, warm: float) -> UserPresence:
         """Read the answer of LOOK."""
         state, grace, last_seen, *rows = answer
-        sessions = _live(kind, user, rows, self._lease)
-        if sessions:
-            newest = max(info.seen_at or 0.0 for info in sessions)
-            return UserPresence(user, PresenceState.CONNECTED, sessions, newest)
+        found = live(kind, user, rows, self._lease)
+        if found:
+            newest = max(info.seen_at or 0.0 for info in found)
+            return UserPresence(user, PresenceState.CONNECTED, found, newest)
         in_grace = (state == b"grace" and float(grace) > 0) or (state == b"online" and warm > 0)
         known = PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE
         return UserPresence(user, known, (), float(last_seen) if last_seen else None)
@@ -269,7 +247,7 @@ class PresenceCalls:
         )
         return Effects(
             changes=tuple(found),
-            lost=_sessions(kind, user, lost),
+            lost=sessions(kind, user, lost),
             wait=float(wait) if wait else None,
             dropped=dropped,
             **more,
@@ -296,71 +274,3 @@ def _change(user: str, generation: bytes, what: bytes) -> PresenceChange:
 def _fenced(session: bytes, why: bytes) -> Fenced:
     code, _, reason = why.decode().partition(" ")
     return Fenced(session.decode(), int(code), reason)
-
-
-def _sessions(kind: Kind, user: str, rows: list[bytes]) -> tuple[SessionInfo, ...]:
-    """From session, info, session, info …; oldest first."""
-    pairs = zip(rows[::2], rows[1::2], strict=True)
-    return _sorted(_read(kind, user, session.decode(), info) for session, info in pairs)
-
-
-def _live(kind: Kind, user: str, rows: list[bytes], lease: float) -> tuple[SessionInfo, ...]:
-    """From session, end of its lease, info, …; oldest first."""
-    return _sorted(
-        _seen(_read(kind, user, session.decode(), info), float(end) - lease)
-        for session, end, info in zip(rows[::3], rows[1::3], rows[2::3], strict=True)
-    )
-
-
-def _seen(info: SessionInfo | None, at: float) -> SessionInfo | None:
-    """Never before it came, though a node of another version dated that by a clock of its own, or
-    the store's was set back."""
-    return None if info is None else replace(info, seen_at=max(at, info.connected_at))
-
-
-def _sorted(found: Iterable[SessionInfo | None]) -> tuple[SessionInfo, ...]:
-    known = [info for info in found if info is not None]
-    return tuple(sorted(known, key=lambda info: (info.connected_at, info.id)))
-
-
-def _written(info: SessionInfo) -> bytes:
-    return msgspec.json.encode(
-        _Info(
-            info.client_id,
-            info.node,
-            info.connected_at,
-            info.address,
-            info.agent,
-            info.acked,
-            info.acked_at,
-            info.sid,
-            info.jti,
-            info.issued_at,
-            info.info,
-        )
-    )
-
-
-def _read(kind: Kind, user: str, session: str, info: bytes) -> SessionInfo | None:
-    """Read the JSON of a session; None for what another program wrote there."""
-    try:
-        known = msgspec.json.decode(info, type=_Info)
-    except msgspec.DecodeError as error:
-        logger.warning("the info of session %s cannot be read: %s", session, error)
-        return None
-    return SessionInfo(
-        id=session,
-        kind=kind,
-        user=user,
-        client_id=known.client_id,
-        node=known.node,
-        connected_at=known.connected_at,
-        address=known.address,
-        agent=known.agent,
-        acked=known.acked,
-        acked_at=known.acked_at,
-        sid=known.sid,
-        jti=known.jti,
-        issued_at=known.issued_at,
-        info=known.info,
-    )
