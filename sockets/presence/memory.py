@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 
 from sockets.base.clock import steady_time
 from sockets.codes import CloseCode
@@ -13,7 +12,6 @@ from sockets.presence.base import (
     BLOCKED,
     ENDED_TTL,
     MAX_OVERTAKEN,
-    MAX_UNANNOUNCED,
     OVER_LIMIT,
     OVERTAKEN,
     REPLACED,
@@ -24,6 +22,7 @@ from sockets.presence.base import (
     Registered,
 )
 from sockets.presence.doubt import Doubt
+from sockets.presence.memory_user import User, oldest_first
 from sockets.presence.revocation import REVOKED, Revocations, names_of
 from sockets.types import (
     Kind,
@@ -39,40 +38,6 @@ _MAX_ENDED = 100_000
 
 _MIN_SWEEP = 1_000
 """Blocks at which those that are over are first looked for; then at twice as many as are left."""
-
-_ONLINE, _GRACE, _OFFLINE = "online", "grace", "offline"
-
-
-@dataclass(slots=True)
-class _Lease:
-    info: SessionInfo
-    end: float
-
-
-@dataclass(slots=True)
-class _User:
-    """One user's sessions, or those of one worker key; the same as its keys in Redis."""
-
-    kind: Kind
-    name: str
-    leases: dict[str, _Lease] = field(default_factory=dict)
-    clients: dict[str, str] = field(default_factory=dict)
-    state: str | None = None
-    generation: int | None = None
-    grace_end: float = 0.0
-    last_seen: float | None = None
-    unannounced: dict[int, PresenceChange] = field(default_factory=dict)
-    lost: list[SessionInfo] = field(default_factory=list)
-    wait: float | None = None
-    dropped: int = 0
-
-    def effects(self, fenced: Sequence[Fenced] = (), ended: Sequence[SessionInfo] = ()) -> Effects:
-        """What the step that ends here brought about."""
-        lost, self.lost = tuple(_oldest_first(self.lost)), []
-        wait, self.wait = self.wait, None
-        dropped, self.dropped = self.dropped, 0
-        changes = tuple(self.unannounced.values())
-        return Effects(changes, lost, tuple(fenced), tuple(_oldest_first(ended)), wait, dropped)
 
 
 class MemoryPresence:
@@ -96,7 +61,7 @@ class MemoryPresence:
         self._limit = limit or Limit()
         self._max_users = max_users
         self._clock = clock
-        self._users: OrderedDict[tuple[Kind, str], _User] = OrderedDict()
+        self._users: OrderedDict[tuple[Kind, str], User] = OrderedDict()
         self._ended: OrderedDict[str, tuple[float, int, str]] = OrderedDict()  # by session
         self._blocked: dict[str, float | None] = {}
         self._sweep_at = _MIN_SWEEP
@@ -111,7 +76,7 @@ class MemoryPresence:
     async def register(self, info: SessionInfo, by: str = "") -> Registered:
         user = self._purged(info.kind, info.user)
         limit = self._limit if info.kind is Kind.CLIENT else Limit()
-        rival = self._rival(user, info)
+        rival = user.rival(info)
         spared = {info.id, rival.id if rival else info.id}
         others = [one for one in user.leases.values() if one.info.id not in spared]
         over = limit.count and len(others) >= limit.count
@@ -119,19 +84,19 @@ class MemoryPresence:
             return Registered(user.effects(), refused)
         evicted: list[SessionInfo] = []
         if over:
-            oldest = _oldest_first(one.info for one in others)
+            oldest = oldest_first(one.info for one in others)
             evicted = oldest[: len(others) - limit.count + 1]
         for one in evicted:
             self._end(user, one, CloseCode.SESSION_LIMIT, OVER_LIMIT)
         if rival is not None:
             self._end(user, rival, CloseCode.REPLACED, REPLACED)
-        self._write(user, info)
-        self._arrived(user, by, adopted=False)
+        user.write(info, self._clock() + self._lease)
+        user.arrived(self._clock(), by, adopted=False)
         replaced = () if rival is None else (rival,)
         return Registered(user.effects(), None, replaced, tuple(evicted))
 
     def _refusal(
-        self, user: _User, info: SessionInfo, rival: SessionInfo | None, over: bool, limit: Limit
+        self, user: User, info: SessionInfo, rival: SessionInfo | None, over: bool, limit: Limit
     ) -> Refused | None:
         if self._end_of(info.id) is not None:
             return TryAgainLater("closed while it opened")
@@ -163,22 +128,22 @@ class MemoryPresence:
                 if (why := self._fence(user, info)) is not None:
                     fenced.append(why)
                 else:
-                    self._write(user, info)
+                    user.write(info, self._clock() + self._lease)
                     kept = True
             if kept:
-                self._arrived(user, by, adopted=True)
+                user.arrived(self._clock(), by, adopted=True)
             effects = user.effects()
             changes += effects.changes
             lost += effects.lost
             dropped += effects.dropped
         return Effects(tuple(changes), tuple(lost), tuple(fenced), dropped=dropped)
 
-    def _fence(self, user: _User, info: SessionInfo) -> Fenced | None:
+    def _fence(self, user: User, info: SessionInfo) -> Fenced | None:
         """Why this session may not go on."""
         leased = info.id in user.leases
         if not leased and (end := self._end_of(info.id)) is not None:
             return Fenced(info.id, *end)
-        rival = None if leased else self._rival(user, info)
+        rival = None if leased else user.rival(info)
         if rival is not None and rival.connected_at >= info.connected_at:
             return Fenced(info.id, CloseCode.REPLACED, REPLACED)
         if rival is not None:
@@ -196,11 +161,11 @@ class MemoryPresence:
     async def release(self, info: SessionInfo, by: str = "") -> Effects:
         user = self._purged(info.kind, info.user)
         if info.id in user.leases:
-            self._forget(user, info)
+            user.forget(info)
         else:
             if self._end_of(info.id) is None:
                 self._ended[info.id] = (self._clock() + self._lease, CloseCode.NORMAL, "")
-        self._left(user)
+        user.left(self._clock(), self._grace)
         return user.effects()
 
     async def end(
@@ -224,7 +189,7 @@ class MemoryPresence:
         ]
         for info in ended:
             self._end(found, info, code, reason)
-        self._left(found)
+        found.left(self._clock(), self._grace)
         return found.effects(ended=ended)
 
     async def now(self) -> float:
@@ -259,7 +224,7 @@ class MemoryPresence:
         ]
         for info in ended:
             self._end(found, info, CloseCode.REVOKED, REVOKED)
-        self._left(found)
+        found.left(self._clock(), self._grace)
         return found.effects(ended=ended)
 
     async def settle(
@@ -274,20 +239,12 @@ class MemoryPresence:
     ) -> dict[str, Effects]:
         if until is not None and self._clock() > until:
             return {name: Effects(wait=self._lease) for name in users}
-        return {name: self._settle(self._purged(kind, name), by, warm, dead) for name in users}
-
-    def _settle(self, user: _User, by: str, warm: float, dead: str) -> Effects:
-        left = [one.end for one in user.leases.values() if one.info.node == dead]
-        if left:
-            user.wait = max(left) - self._clock()
-        if not user.leases and user.state in (_ONLINE, _GRACE):
-            due = user.grace_end - self._clock() if user.state == _GRACE else 0.0
-            due = max(due, warm)
-            if due > 0:
-                user.wait = due
-            else:
-                self._change(user, _OFFLINE, by)
-        return user.effects()
+        settled: dict[str, Effects] = {}
+        for name in users:
+            user = self._purged(kind, name)
+            user.settle(self._clock(), by, warm, dead)
+            settled[name] = user.effects()
+        return settled
 
     async def announced(self, changes: Iterable[PresenceChange]) -> None:
         for change in changes:
@@ -298,23 +255,7 @@ class MemoryPresence:
         found = self._users.get((kind, user))
         if found is None:
             return UserPresence(user, PresenceState.OFFLINE)
-        now = self._clock()
-        live = [
-            _seen(one.info, one.end - self._lease) for one in found.leases.values() if one.end > now
-        ]
-        if live:
-            newest = max(info.seen_at or 0.0 for info in live)
-            sessions = tuple(_oldest_first(live))
-            return UserPresence(user, PresenceState.CONNECTED, sessions, newest)
-        ends = [one.end - self._lease for one in found.leases.values()]
-        known = [at for at in (found.last_seen, *ends) if at is not None]
-        in_grace = found.state == _GRACE and found.grace_end > now
-        return UserPresence(
-            user,
-            PresenceState.IN_GRACE if in_grace else PresenceState.OFFLINE,
-            (),
-            max(known, default=None),
-        )
+        return found.presence(self._clock(), self._lease)
 
     async def look_at(self, users: Iterable[str], kind: Kind = Kind.CLIENT) -> PresenceAnswer:
         return PresenceAnswer({user: await self.look(user, kind) for user in users})
@@ -327,20 +268,16 @@ class MemoryPresence:
 
     # --- as in user.lua
 
-    def _purged(self, kind: Kind, name: str) -> _User:
+    def _purged(self, kind: Kind, name: str) -> User:
         """The user without leases that have run out; made if need be."""
         now = self._clock()
         self._forget_old(now)
         key = (kind, name)
         user = self._users.get(key)
         if user is None:
-            user = self._users[key] = _User(kind, name)
+            user = self._users[key] = User(kind, name)
         self._users.move_to_end(key)
-        late = [one for one in user.leases.values() if one.end <= now]
-        for one in late:
-            user.lost.append(one.info)
-            self._forget(user, one.info)
-            self._seen(user, one.end - self._lease)
+        user.purge(now, self._lease)
         return user
 
     def _forget_old(self, now: float) -> None:
@@ -353,7 +290,7 @@ class MemoryPresence:
         if not self._users:
             return
         key, user = next(iter(self._users.items()))  # the longest unused
-        if user.leases or user.unannounced or user.state in (_ONLINE, _GRACE):
+        if user.is_needed:
             self._users.move_to_end(key)  # it must not keep those after it
             return
         known = user.last_seen is not None and now - user.last_seen < STATE_TTL
@@ -378,66 +315,6 @@ class MemoryPresence:
         known = self._revoked.get(info.user) if info.kind is Kind.CLIENT else None
         return None if known is None else known.refusal(info, self._clock())
 
-    def _rival(self, user: _User, info: SessionInfo) -> SessionInfo | None:
-        """The other live session of the same client id, if there is one."""
-        other = user.clients.get(info.client_id)
-        if other is None or other == info.id or other not in user.leases:
-            return None
-        return user.leases[other].info
-
-    def _write(self, user: _User, info: SessionInfo) -> None:
-        user.leases[info.id] = _Lease(info, self._clock() + self._lease)
-        user.lost = [lost for lost in user.lost if lost.id != info.id]
-        user.clients[info.client_id] = info.id
-
-    def _forget(self, user: _User, info: SessionInfo) -> None:
-        user.leases.pop(info.id, None)
-        if user.clients.get(info.client_id) == info.id:
-            del user.clients[info.client_id]
-
-    def _end(self, user: _User, info: SessionInfo, code: int, reason: str) -> None:
+    def _end(self, user: User, info: SessionInfo, code: int, reason: str) -> None:
         self._ended[info.id] = (self._clock() + ENDED_TTL, code, reason)
-        self._forget(user, info)
-
-    def _arrived(self, user: _User, by: str, *, adopted: bool) -> None:
-        if user.kind is Kind.WORKER or user.state == _ONLINE:
-            return
-        if user.state == _GRACE:
-            user.state = _ONLINE
-        elif user.state is not None or not adopted:
-            self._change(user, _ONLINE, by)
-        else:
-            user.state, user.generation = _ONLINE, int(self._clock() * 1000)
-
-    def _left(self, user: _User) -> None:
-        if user.kind is Kind.WORKER or user.leases:
-            return
-        now = self._clock()
-        if user.state == _ONLINE:
-            user.state, user.grace_end = _GRACE, now + self._grace
-            self._seen(user, now)
-        if user.state == _GRACE:
-            user.wait = max(0.0, user.grace_end - now)
-
-    def _change(self, user: _User, state: str, by: str) -> None:
-        now = self._clock()
-        last = max(int(now * 1000), user.generation or 0)
-        user.state, user.generation = state, last + 1
-        if by:
-            change = PresenceChange(user.name, state == _ONLINE, last + 1, now)
-            user.unannounced[change.generation] = change
-            if len(user.unannounced) > MAX_UNANNOUNCED:
-                del user.unannounced[next(iter(user.unannounced))]
-                user.dropped += 1
-
-    def _seen(self, user: _User, at: float) -> None:
-        if user.kind is Kind.CLIENT:
-            user.last_seen = max(at, user.last_seen or at)
-
-
-def _seen(info: SessionInfo, at: float) -> SessionInfo:
-    return replace(info, seen_at=max(at, info.connected_at))
-
-
-def _oldest_first(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
-    return sorted(infos, key=lambda info: (info.connected_at, info.id))
+        user.forget(info)

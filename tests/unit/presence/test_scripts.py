@@ -74,20 +74,6 @@ def test_effects_are_in_order() -> None:
     assert (effects.wait, effects.dropped) == (2.5, 1)
 
 
-def test_what_another_program_wrote_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    answer = [b"online", b"0", b"", b"S1", b"100", b"no JSON", b"S2", b"100", row()]
-    found = CALLS.presence(Kind.CLIENT, "42", answer, 0.0)
-    assert [one.id for one in found.sessions] == ["S2"]
-    assert "the info of session S1 cannot be read" in caplog.text
-
-
-def test_nobody_was_seen_before_they_came() -> None:
-    """Another version's node dates that by a clock of its own, which may be ahead."""
-    answer = [b"online", b"0", b"", b"S", str(NOON + LEASE - 5).encode(), row()]
-    found = CALLS.presence(Kind.CLIENT, "42", answer, 0.0)
-    assert found.last_seen == found.sessions[0].seen_at == NOON
-
-
 @pytest.mark.parametrize(
     ("state", "grace", "warm", "expected"),
     [
