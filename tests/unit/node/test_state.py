@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from sockets.conf import Conf
-from sockets.layers.memory import MemoryChannelLayer
-from sockets.node.backends import backends, memory_backends
 from sockets.node.state import session_limit, task_options
 from sockets.tasks.memory import MemoryTaskRecords
-from sockets.types import Promises, Shards
-from tests.support.doubles import MovedClock
 
 
 def test_a_lease_is_fresh_while_its_node_may_have_missed_half_a_round() -> None:
@@ -20,19 +16,3 @@ def test_an_offer_outlives_the_time_to_accept_it() -> None:
     conf = Conf(task_accept_timeout=5, task_grace=7, task_keep=9, task_history=11)
     assert task_options(conf) == {"offer_ttl": 10, "grace": 7, "keep": 9, "history": 11}
     assert MemoryTaskRecords(**task_options(conf)) is not None
-
-
-async def test_memory_needs_nothing_that_could_be_away() -> None:
-    state = backends(Conf())
-    assert await state.shards() == Shards() and await state.promises() == Promises()
-    state.listen_to_failures(lambda: None)
-    await state.close()
-
-
-async def test_all_of_the_state_goes_by_one_clock() -> None:
-    clock = MovedClock()
-    state = memory_backends(Conf(), MemoryChannelLayer(), clock)
-    clock.advance(7)
-    assert await state.presence.now() == clock()
-    for part in (state.streams, state.presence, state.nodes, state.tasks):
-        assert vars(part)["_clock"] is clock

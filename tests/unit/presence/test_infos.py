@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -59,4 +58,5 @@ def test_nobody_was_seen_before_they_came(renewed: float, seen: float) -> None:
     """Another version's node dates that by a clock of its own, which may be ahead."""
     one = info("42")
     rows = [one.id.encode(), f"{renewed + LEASE:.6f}".encode(), written(one)]
-    assert live(Kind.CLIENT, "42", rows, LEASE) == (replace(one, seen_at=seen),)
+    (found,) = live(Kind.CLIENT, "42", rows, LEASE)
+    assert found == one and found.seen_at == seen
