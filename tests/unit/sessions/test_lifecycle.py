@@ -45,7 +45,7 @@ def live(kind: Kind) -> float:
 
 async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this order nothing falls between: after the join it is heard, before it is read."""
-    one, order = await still_node(), list[str]()
+    node, order = await still_node(), list[str]()
 
     def spy(owner: object, name: str) -> None:
         call = getattr(owner, name)
@@ -56,42 +56,42 @@ async def test_an_open_joins_then_registers_then_reads(monkeypatch: pytest.Monke
 
         monkeypatch.setattr(owner, name, spied)
 
-    spy(one.layer, "group_add_sink")
-    spy(one.presence, "register")
-    spy(one.streams, "follow")
+    spy(node.layer, "group_add_sink")
+    spy(node.presence, "register")
+    spy(node.streams, "follow")
     session = local_session()
-    await one.sessions.open_client(session, None)
+    await node.sessions.open_client(session, None)
     assert order == [
         f"group_add_sink {user_group('42')}",
         f"group_add_sink {CLIENTS}",
         "register",
         "follow",
     ]
-    assert one.hub.get(session.info.id) is session
-    assert one.recorder.opened == [session.info.id]
+    assert node.hub.get(session.info.id) is session
+    assert node.recorder.opened == [session.info.id]
 
 
 @pytest.mark.parametrize("when", ["joining", "opened"])
 async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None:
     layer = GatedLayer()
     layer.gate.set()
-    one = await still_node(layer)
+    node = await still_node(layer)
     layer.gate.clear()
     session = local_session()
-    opening = asyncio.ensure_future(one.sessions.open_client(session, None))
+    opening = asyncio.ensure_future(node.sessions.open_client(session, None))
     await turns()
     if when == "joining":
-        await one.notifier.notify("42", "durable", None)
+        await node.notifier.notify("42", "durable", None)
         layer.gate.set()
         opened = await opening
     else:
         layer.gate.set()
         opened = await opening
-        await one.notifier.notify("42", "durable", None)
-    await one.notifier.notify("42", "ephemeral", None, durable=False)
+        await node.notifier.notify("42", "durable", None)
+    await node.notifier.notify("42", "ephemeral", None, durable=False)
     assert outbox_of(session).raw == [], "the welcome goes first"
-    one.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
-    await one.settle()
+    node.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
+    await node.settle()
     told = outbox_of(session).events
     # Before the position that the welcome names: the page that connects loads it itself.
     expected = ["ephemeral"] if when == "joining" else ["ephemeral", "durable"]
@@ -106,105 +106,105 @@ async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None
 async def test_a_session_that_returns_gets_what_it_missed(
     offset: int, recovered: bool, events: list[str]
 ) -> None:
-    one = await still_node()
+    node = await still_node()
     for n in (1, 2, 3):
-        receipt = await one.notifier.notify("42", f"e{n}", None)
+        receipt = await node.notifier.notify("42", f"e{n}", None)
     session = local_session()
     given = Position(str(receipt.epoch), offset)
-    opened = await one.sessions.open_client(session, given)
+    opened = await node.sessions.open_client(session, given)
     assert opened.opening.recovered is recovered
-    one.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
+    node.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     assert outbox_of(session).events == events
 
 
 async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes a position up has not everybody who shares its user reload at each connect."""
-    one, told = await still_node(), list[Told | None]()
-    follow = one.streams.follow
+    node, told = await still_node(), list[Told | None]()
+    follow = node.streams.follow
 
     async def spied(*args: Any) -> Page:
         told.append(args[3])
         page = await follow(*args)
         return replace(page, epoch="new") if args[3] is not None else page
 
-    monkeypatch.setattr(one.streams, "follow", spied)
+    monkeypatch.setattr(node.streams, "follow", spied)
 
     async def come(user: str) -> bool:
         session = local_session(user)
-        await one.sessions.open_client(session, Position("old", 99))
-        await one.sessions.close(session, 1000, "")
+        await node.sessions.open_client(session, Position("old", 99))
+        await node.sessions.close(session, 1000, "")
         return told.pop() == Told(Position("old", 99))
 
     assert await come("42") is True
     assert await come("42") is False
     assert await come("another") is True
-    one.clock.advance(CLAIM_EVERY)
+    node.clock.advance(CLAIM_EVERY)
     assert await come("42") is True
 
 
 @pytest.mark.parametrize(("missing", "recovered"), [(3, True), (4, False)])
 async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None:
-    one = await still_node(recovery_limit=3)
-    head = await one.streams.head("42")
+    node = await still_node(recovery_limit=3)
+    head = await node.streams.head("42")
     for n in range(missing):
-        await one.notifier.notify("42", f"e{n}", None)
-    session = await one.open(position=head)
+        await node.notifier.notify("42", f"e{n}", None)
+    session = await node.open(position=head)
     assert len(outbox_of(session).events) == (missing if recovered else 0)
 
 
 async def test_a_full_node_takes_nobody() -> None:
-    one = await still_node(max_sessions=1)
-    first = await one.open()
+    node = await still_node(max_sessions=1)
+    first = await node.open()
     with pytest.raises(TryAgainLater, match="full"):
-        await one.open("43")
+        await node.open("43")
     worker = local_session(kind=Kind.WORKER)
     with pytest.raises(TryAgainLater):
-        await one.sessions.open_worker(worker, (), 1)
-    await one.sessions.close(worker, 1006, "")
-    assert list(one.hub) == [first] and len(one.recorder.opened) == 1
-    await one.sessions.close(first, 1000, "")
-    await one.open("43")
+        await node.sessions.open_worker(worker, (), 1)
+    await node.sessions.close(worker, 1006, "")
+    assert list(node.hub) == [first] and len(node.recorder.opened) == 1
+    await node.sessions.close(first, 1000, "")
+    await node.open("43")
 
 
 async def test_a_node_that_returns_its_clients_takes_nobody() -> None:
-    one = await still_node()
-    one.sessions.accepting = False
+    node = await still_node()
+    node.sessions.accepting = False
     with pytest.raises(ShuttingDown):
-        await one.open()
-    assert len(one.hub) == 0
+        await node.open()
+    assert len(node.hub) == 0
 
 
 # --- replaced
 
 
 async def test_a_client_that_comes_again_replaces_itself() -> None:
-    one, id = await still_node(), new_id()
-    old, other = await one.open(client_id=id), await one.open()
-    new = await one.open(client_id=id)
+    node, id = await still_node(), new_id()
+    old, other = await node.open(client_id=id), await node.open()
+    new = await node.open(client_id=id)
     assert outbox_of(old).closed == (4503, "replaced by a newer connection of this client")
     assert outbox_of(other).closed is None and outbox_of(new).closed is None
-    await one.sessions.close(old, 1006, "")
-    assert {info.id for info in await one.presence.sessions_of("42")} == {
+    await node.sessions.close(old, 1006, "")
+    assert {info.id for info in await node.presence.sessions_of("42")} == {
         other.info.id,
         new.info.id,
     }
 
 
 async def test_a_worker_that_comes_again_replaces_itself() -> None:
-    one, id = await still_node(), new_id()
+    node, id = await still_node(), new_id()
     old, new = (local_session("w", kind=Kind.WORKER, client_id=id) for _ in range(2))
     for session in (old, new):
-        await one.sessions.open_worker(session, (), 1)
+        await node.sessions.open_worker(session, (), 1)
     assert old.close_code == 4503 and new.close_code is None
 
 
 async def test_the_node_that_holds_the_old_one_is_told() -> None:
-    one, id = await still_node(), new_id()
+    node, id = await still_node(), new_id()
     asked: list[Any] = []
-    await one.layer.group_add_sink(node_group("elsewhere"), asked.append)
+    await node.layer.group_add_sink(node_group("elsewhere"), asked.append)
     far = local_session(client_id=id, node="elsewhere")
-    await one.presence.register(far.info)
-    await one.open(client_id=id)
+    await node.presence.register(far.info)
+    await node.open(client_id=id)
     assert asked == [
         {
             "type": "node.close",
@@ -219,20 +219,20 @@ async def test_the_node_that_holds_the_old_one_is_told() -> None:
 
 
 async def test_renewal_keeps_sessions_present() -> None:
-    one = await still_node()
-    session = await one.open()
+    node = await still_node()
+    session = await node.open()
     for _ in range(4):
-        one.clock.advance(one.conf.lease_ttl - 1)
-        await one.sessions.renew()
-    assert [info.id for info in await one.presence.sessions_of("42")] == [session.info.id]
+        node.clock.advance(node.conf.lease_ttl - 1)
+        await node.sessions.renew()
+    assert [info.id for info in await node.presence.sessions_of("42")] == [session.info.id]
 
 
 async def test_renewal_closes_what_was_replaced_while_the_message_was_lost() -> None:
-    one, id = await still_node(), new_id()
-    await one.bus.stop()  # nobody hears the node's group
-    old, new = await one.open(client_id=id), await one.open(client_id=id)
+    node, id = await still_node(), new_id()
+    await node.bus.stop()  # nobody hears the node's group
+    old, new = await node.open(client_id=id), await node.open(client_id=id)
     codes = [old.close_code]
-    await one.sessions.renew()
+    await node.sessions.renew()
     assert [*codes, old.close_code, new.close_code] == [None, CloseCode.REPLACED, None]
 
 
@@ -240,16 +240,16 @@ async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -
     """It is in the hub before it is registered; the older one's lease still runs then."""
     layer = GatedLayer()
     layer.gate.set()
-    one, id = await still_node(layer), new_id()
-    old = await one.open("42", client_id=id)
-    await one.sessions.close(await one.open("43"), 1000, "")
+    node, id = await still_node(layer), new_id()
+    old = await node.open("42", client_id=id)
+    await node.sessions.close(await node.open("43"), 1000, "")
     layer.gate.clear()
     new = local_session("43", client_id=id)
     rival = local_session("43", client_id=id, node="elsewhere")
-    await one.presence.register(rival.info)
-    opening = asyncio.ensure_future(one.sessions.open_client(new, None))
+    await node.presence.register(rival.info)
+    opening = asyncio.ensure_future(node.sessions.open_client(new, None))
     await turns()
-    await one.sessions.renew()
+    await node.sessions.renew()
     layer.gate.set()
     await opening
     assert new.close_code is None, "the newer one was closed, and 4503 means: do not come back"
@@ -258,13 +258,13 @@ async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -
 
 async def test_a_session_that_is_closing_is_not_renewed() -> None:
     """Else, after a freeze, the replaced one gets its lease back and fences its replacement."""
-    one, id = await still_node(), new_id()
-    old, new = await one.open(client_id=id), await one.open(client_id=id)
+    node, id = await still_node(), new_id()
+    old, new = await node.open(client_id=id), await node.open(client_id=id)
     assert old.close_code == CloseCode.REPLACED
-    one.clock.advance(one.conf.lease_ttl + 1)  # frozen, before the old socket was gone
-    await one.sessions.renew()
+    node.clock.advance(node.conf.lease_ttl + 1)  # frozen, before the old socket was gone
+    await node.sessions.renew()
     assert new.close_code is None
-    assert [info.id for info in await one.presence.sessions_of("42")] == [new.info.id]
+    assert [info.id for info in await node.presence.sessions_of("42")] == [new.info.id]
 
 
 async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
@@ -272,14 +272,14 @@ async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
 ) -> None:
     """A renewal takes turns with the rest of the loop, and sockets close meanwhile."""
     monkeypatch.setattr(sessions_module, "SLICE", 1)
-    one = await still_node()
-    first, second = await one.open("1"), await one.open("2")
-    renewal = asyncio.ensure_future(one.sessions.renew())
+    node = await still_node()
+    first, second = await node.open("1"), await node.open("2")
+    renewal = asyncio.ensure_future(node.sessions.renew())
     await asyncio.sleep(0)
-    await one.sessions.close(first, 1000, "")
-    await one.sessions.close(second, 1000, "")
+    await node.sessions.close(first, 1000, "")
+    await node.sessions.close(second, 1000, "")
     await renewal
-    answer = await one.presence.look_at(["1", "2"])
+    answer = await node.presence.look_at(["1", "2"])
     assert not any(user.online for user in answer.users.values())
 
 
@@ -287,52 +287,52 @@ async def test_a_lease_that_a_late_renewal_brought_back_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On Redis the two go over two connections: the renewal may come behind the release."""
-    one = await still_node()
-    session = await one.open("42")
-    renew = one.presence.renew
+    node = await still_node()
+    session = await node.open("42")
+    renew = node.presence.renew
 
     async def late(infos: Any, by: str = "") -> Any:
-        await one.sessions.close(session, 1000, "")
-        one.presence._ended.clear()
+        await node.sessions.close(session, 1000, "")
+        node.presence._ended.clear()
         return await renew(infos, by)
 
-    monkeypatch.setattr(one.presence, "renew", late)
-    await one.sessions.renew()
-    assert not await one.presence.is_online("42")
+    monkeypatch.setattr(node.presence, "renew", late)
+    await node.sessions.renew()
+    assert not await node.presence.is_online("42")
 
 
 async def test_whoever_came_back_elsewhere_in_a_drain_is_not_told_to_stay_away() -> None:
-    one = await still_node()
-    session, other = await one.open(), await one.open()
-    one.sessions.accepting = False
-    one.sessions.close_local([session.info.id], CloseCode.REPLACED, "replaced")
-    one.sessions.close_local([other.info.id], CloseCode.DISCONNECTED, "go")
+    node = await still_node()
+    session, other = await node.open(), await node.open()
+    node.sessions.accepting = False
+    node.sessions.close_local([session.info.id], CloseCode.REPLACED, "replaced")
+    node.sessions.close_local([other.info.id], CloseCode.DISCONNECTED, "go")
     assert outbox_of(session).closed == (CloseCode.DRAINING, "this node is draining")
     assert outbox_of(other).closed == (CloseCode.DISCONNECTED, "go")
 
 
 async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "SLICE", 2)
-    one = await still_node()
-    opened = [await one.open(f"u{n}") for n in range(5)]
+    node = await still_node()
+    opened = [await node.open(f"u{n}") for n in range(5)]
     for n in range(5):
-        await one.streams.append(f"u{n}", entry("e"))
-    one.clock.advance(one.conf.lease_ttl - 1)
-    await one.sessions.renew()
-    await one.settle()
-    one.clock.advance(one.conf.lease_ttl - 1)
-    answer = await one.presence.look_at([f"u{n}" for n in range(5)])
+        await node.streams.append(f"u{n}", entry("e"))
+    node.clock.advance(node.conf.lease_ttl - 1)
+    await node.sessions.renew()
+    await node.settle()
+    node.clock.advance(node.conf.lease_ttl - 1)
+    answer = await node.presence.look_at([f"u{n}" for n in range(5)])
     assert all(user.online for user in answer.users.values())
     assert [outbox_of(session).events for session in opened] == [["e"]] * 5
 
 
 async def test_renewal_finds_a_lost_last_message() -> None:
-    one = await still_node()
-    session = await one.open()
-    await one.streams.append("42", entry("e"))  # no signal at all
+    node = await still_node()
+    session = await node.open()
+    await node.streams.append("42", entry("e"))  # no signal at all
     assert outbox_of(session).events == []
-    await one.sessions.renew()
-    await one.settle()
+    await node.sessions.renew()
+    await node.settle()
     assert outbox_of(session).events == ["e"]
 
 
@@ -345,30 +345,30 @@ def entry(event: str) -> Any:
 
 
 async def test_close_undoes_open_and_is_done_once() -> None:
-    one = await still_node()
+    node = await still_node()
     before = live(Kind.CLIENT)
-    session = await one.open()
+    session = await node.open()
     assert live(Kind.CLIENT) == before + 1
     for code in (1001, 1006):
-        await one.sessions.close(session, code, f"reason {code}")
-    assert one.recorder.closed == [(session.info.id, 1001, "reason 1001")]
-    assert len(one.hub) == 0 and one.hub.rooms() == ()
-    assert not await one.presence.is_online("42")
+        await node.sessions.close(session, code, f"reason {code}")
+    assert node.recorder.closed == [(session.info.id, 1001, "reason 1001")]
+    assert len(node.hub) == 0 and node.hub.rooms() == ()
+    assert not await node.presence.is_online("42")
     assert live(Kind.CLIENT) == before
 
 
 async def test_what_this_side_decided_is_what_the_row_says() -> None:
-    one = await still_node()
-    session = await one.open()
+    node = await still_node()
+    session = await node.open()
     session.close(4002, "slow")
-    await one.sessions.close(session, 1006, "")
-    assert one.recorder.closed == [(session.info.id, 4002, "slow")]
+    await node.sessions.close(session, 1006, "")
+    assert node.recorder.closed == [(session.info.id, 4002, "slow")]
 
 
 async def test_a_session_that_never_opened_can_be_closed() -> None:
-    one = await still_node()
-    await one.sessions.close(local_session(), 1006, "")
-    assert one.recorder.closed == []
+    node = await still_node()
+    await node.sessions.close(local_session(), 1006, "")
+    assert node.recorder.closed == []
 
 
 @pytest.mark.parametrize("where", ["group_add_sink", "register", "follow"])
@@ -376,93 +376,93 @@ async def test_an_open_that_fails_leaves_nothing_after_close(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = FailingLayer()
-    one = await still_node(layer)
+    node = await still_node(layer)
     layer.failing.add(where)
 
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("away")
 
     if where != "group_add_sink":
-        monkeypatch.setattr(one.presence if where == "register" else one.streams, where, away)
+        monkeypatch.setattr(node.presence if where == "register" else node.streams, where, away)
     session = local_session()
     with pytest.raises(GatewayUnavailable):
-        await one.sessions.open_client(session, None)
-    await one.sessions.close(session, 1013, "away")
-    assert len(one.hub) == 0 and one.hub.rooms() == ()
-    assert not await one.presence.is_online("42")
-    assert [code for _, code, _ in one.recorder.closed] == [1013]
+        await node.sessions.open_client(session, None)
+    await node.sessions.close(session, 1013, "away")
+    assert len(node.hub) == 0 and node.hub.rooms() == ()
+    assert not await node.presence.is_online("42")
+    assert [code for _, code, _ in node.recorder.closed] == [1013]
 
 
 async def test_an_open_that_is_cancelled_leaves_nothing_after_close() -> None:
     layer = GatedLayer()
     layer.gate.set()
-    one = await still_node(layer)
+    node = await still_node(layer)
     layer.gate.clear()
     session = local_session()
-    opening = asyncio.ensure_future(one.sessions.open_client(session, None))
+    opening = asyncio.ensure_future(node.sessions.open_client(session, None))
     await turns()
     opening.cancel()
     await asyncio.wait({opening})
     layer.gate.set()
-    await one.sessions.close(session, 1006, "")
-    assert len(one.hub) == 0 and one.hub.rooms() == ()
-    assert not await one.presence.is_online("42")
+    await node.sessions.close(session, 1006, "")
+    assert len(node.hub) == 0 and node.hub.rooms() == ()
+    assert not await node.presence.is_online("42")
 
 
 async def test_a_layer_that_fails_at_close_does_not_keep_the_user_online(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     layer = FailingLayer("group_discard_sink")
-    one = await still_node(layer)
-    session = await one.open()
-    await one.sessions.close(session, 1000, "")
+    node = await still_node(layer)
+    session = await node.open()
+    await node.sessions.close(session, 1000, "")
     assert "its groups could not be given back" in caplog.text
-    assert not await one.presence.is_online("42")
+    assert not await node.presence.is_online("42")
 
 
 # --- closing from elsewhere
 
 
 async def test_a_request_for_sessions_that_are_not_here_is_nothing() -> None:
-    one = await still_node()
-    session = await one.open()
-    assert one.sessions.close_local([session.info.id, "gone"], 4504, "r") == [session.info.id]
+    node = await still_node()
+    session = await node.open()
+    assert node.sessions.close_local([session.info.id, "gone"], 4504, "r") == [session.info.id]
     assert outbox_of(session).closed == (4504, "r")
 
 
 async def test_count_by_kind() -> None:
-    one = await still_node()
-    await one.open()
-    await one.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
-    assert {kind: one.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}
+    node = await still_node()
+    await node.open()
+    await node.sessions.open_worker(local_session(kind=Kind.WORKER), (), 1)
+    assert {kind: node.hub.count(kind) for kind in Kind} == {Kind.CLIENT: 1, Kind.WORKER: 1}
 
 
 async def test_a_node_that_takes_another_name_tells_it_with_every_session() -> None:
-    house = await still_node()
-    early = await house.open("42")
-    helper = await house.open_worker("p")
-    house.sessions.rename("here~1234")
-    house.dispatcher.rename("here~1234")
-    late = await house.open("7")  # it was made with the former name
-    assert {one.info.node for one in (early, helper, late)} == {"here~1234"}
-    await house.sessions.renew()
+    node = await still_node()
+    early = await node.open("42")
+    helper = await node.open_worker("p")
+    node.sessions.rename("here~1234")
+    node.dispatcher.rename("here~1234")
+    late = await node.open("7")  # it was made with the former name
+    assert {each.info.node for each in (early, helper, late)} == {"here~1234"}
+    await node.sessions.renew()
     for user in ("42", "7"):
-        assert [one.node for one in await house.presence.sessions_of(user)] == ["here~1234"]
+        assert [info.node for info in await node.presence.sessions_of(user)] == ["here~1234"]
 
 
 async def test_a_shard_that_refuses_keeps_no_other_slice_from_renewing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sessions_module, "SLICE", 1)
-    house = await still_node()
-    opened = [await house.open(user) for user in ("refused", "1", "2")]
-    renew = house.presence.renew
+    node = await still_node()
+    opened = [await node.open(user) for user in ("refused", "1", "2")]
+    renew = node.presence.renew
     seats: list[int] = []
 
     async def renew_seats() -> None:
         seats.append(1)
 
-    monkeypatch.setattr(house.dispatcher, "renew", renew_seats)
+    monkeypatch.setattr(node.dispatcher, "renew", renew_seats)
 
     async def partly(infos: list[SessionInfo], by: str = "") -> Effects:
         if infos[0].user == "refused":
@@ -470,12 +470,12 @@ async def test_a_shard_that_refuses_keeps_no_other_slice_from_renewing(
             raise PartlyRenewed("a shard is full", Effects(fenced=(fenced,)))
         return await renew(infos, by)
 
-    monkeypatch.setattr(house.presence, "renew", partly)
-    house.clock.advance(house.conf.lease_ttl - 1)
+    monkeypatch.setattr(node.presence, "renew", partly)
+    node.clock.advance(node.conf.lease_ttl - 1)
     with pytest.raises(PartlyRenewed, match="full"):
-        await house.sessions.renew()
-    house.clock.advance(2)
-    assert [await house.presence.is_online(user) for user in ("refused", "1", "2")] == [
+        await node.sessions.renew()
+    node.clock.advance(2)
+    assert [await node.presence.is_online(user) for user in ("refused", "1", "2")] == [
         False,
         True,
         True,
