@@ -1,4 +1,4 @@
-"""The client socket: PROTOCOL section 2."""
+"""The client socket, as docs/reference/protocol.md has it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The outbox on any ASGI server: a bounded queue and one task, so that order holds.
 
-A task per message would break it: on uvicorn a reply overtook 101 messages (PHYSICS).
+A task per message would break it: on uvicorn a reply overtook 101 messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The outbox over ASGI `send`: bounded, in order, closed behind what is queued, never stuck."""
+"""The outbox over ASGI `send`: bounded, in order, closed after what is queued, never stuck."""
 
 from __future__ import annotations
 

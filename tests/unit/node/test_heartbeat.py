@@ -134,14 +134,14 @@ async def test_everybody_is_looked_at_in_slices(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_one_broken_session_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """Else nobody behind it is ever pinged, and no lease of the whole node is renewed."""
+    """Else nobody after it is ever pinged, and no lease of the whole node is renewed."""
     hub = Hub(MemoryChannelLayer())
-    behind = session_with(RecordingOutbox(), expires_at=1.0)
-    for session in (session_with(BrokenOutbox()), behind):
+    later = session_with(RecordingOutbox(), expires_at=1.0)
+    for session in (session_with(BrokenOutbox()), later):
         hub.add(session)
     with caplog.at_level(logging.ERROR):
         await look_at_all(hub)
-    assert behind.close_code == CloseCode.TOKEN_EXPIRED
+    assert later.close_code == CloseCode.TOKEN_EXPIRED
     assert "a bug in one session" in caplog.text
 
 

@@ -42,7 +42,7 @@ async def test_a_drain_is_confirmed_before_the_process_ends(asked: Asked) -> Non
 
 
 async def test_a_drain_that_is_asked_for_twice_is_not_hurried(asked: Asked) -> None:
-    """By an operator who tries again, or behind a SIGTERM: a second signal cuts everybody off."""
+    """By an operator who tries again, or after a SIGTERM: a second one cuts everybody off."""
     for _ in range(2):
         assert await asked.ask(type="node.drain")
     await asyncio.sleep(0.01)

@@ -154,7 +154,7 @@ async def test_whoever_was_taken_for_dead_begins_anew(subject: Subject) -> None:
 async def test_what_came_late_in_the_name_of_a_former_life_is_left_to_the_others(
     subject: Subject,
 ) -> None:
-    """They had cleared up behind it, and calls that were on their way arrived after that."""
+    """They had cleared up after it, and calls that were on their way arrived after that."""
     await subject.registration.begin()
     before = subject.registration.life
     subject.nodes.answers = [Beat(False), Beat(True)]
@@ -187,7 +187,7 @@ async def test_whose_name_is_taken_goes_on_under_another(
     assert subject.reborn == 1
     for _ in range(3):
         await subject.registration.beat()
-    assert caplog.text.count(name) == 1, "it is said once"
+    assert caplog.text.count(name) == 1, "it is logged once"
 
 
 async def test_a_name_that_is_taken_too_is_not_kept(subject: Subject) -> None:

@@ -43,7 +43,9 @@ class Asking:
 
     async def state(self, user: str) -> PresenceState:
         one = await self.presence.look(user)
-        assert (await self.presence.look_at([user])).users[user] == one, "the same at every door"
+        assert (await self.presence.look_at([user])).users[user] == one, (
+            "the same, whichever way it is asked"
+        )
         return one.state
 
 

@@ -30,17 +30,17 @@ async def test_one_who_stays_keeps_nobody_else_in_memory(clock: MovedClock) -> N
     """Above all whoever's change cannot be told while the API server is away."""
     presence = MemoryPresence(lease=LEASE, grace=GRACE, max_users=10, clock=clock)
     for n in range(5):
-        await presence.register(one := info(f"untold{n}"), NODE)
+        await presence.register(one := info(f"unannounced{n}"), NODE)
         await presence.release(one, NODE)
     clock.advance(GRACE + 1)
-    await presence.settle([f"untold{n}" for n in range(5)], NODE)
+    await presence.settle([f"unannounced{n}" for n in range(5)], NODE)
     for n in range(100):
         await presence.register(one := info(f"u{n}"))
         await presence.release(one)
         clock.advance(GRACE + 1)
         await presence.settle([one.user])
     assert len(presence._users) <= 20
-    assert (await presence.settle(["untold0"], NODE))["untold0"].changes
+    assert (await presence.settle(["unannounced0"], NODE))["unannounced0"].changes
 
 
 async def test_blocks_that_are_over_are_forgotten(clock: MovedClock) -> None:

@@ -286,7 +286,7 @@ async def test_a_session_that_goes_during_a_renewal_is_not_brought_back(
 async def test_a_lease_that_a_late_renewal_brought_back_is_given_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On Redis the two go over two connections: the renewal may come behind the release."""
+    """On Redis the two go over two connections: the renewal may come after the release."""
     node = await still_node()
     session = await node.open("42")
     renew = node.presence.renew
