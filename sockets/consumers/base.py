@@ -54,7 +54,7 @@ class PeerGone(Exception):
 class GatewayConsumer(AsyncConsumer):
     """One socket, from handshake to clean-up.
 
-    Channels' own loop is not used: it hops to a thread for every message (PHYSICS) and runs
+    Channels' own loop is not used: it hops to a thread for every message (why-our-own-server.md section 2) and runs
     `disconnect()` only on the sunny path. Here `finally` cleans up, whatever happens.
     """
 

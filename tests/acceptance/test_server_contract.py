@@ -1,4 +1,4 @@
-"""What the hardened server promises to any ASGI application (PHYSICS, "daphne", each turned)."""
+"""What the hardened server promises to any ASGI application (why-our-own-server.md section 3, each turned)."""
 
 from __future__ import annotations
 

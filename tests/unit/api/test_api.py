@@ -276,7 +276,7 @@ def test_a_gateway_that_does_not_answer_leaves_it_unknown(
         with pytest.raises(GatewayUnavailable) as caught:
             api.notify_user("42", "e")
         assert caught.value.outcome == "unknown"
-        assert caught.value.id, "PROTOCOL: repeating with that id as idempotency_key is safe"
+        assert caught.value.id, "protocol.md: repeating with that id as idempotency_key is safe"
     finally:
         loop.run_until_complete(node.__aexit__(None, None, None))
         loop.close()
