@@ -1,6 +1,7 @@
 """One WebSocket on daphne: bounded in both directions, any close code, never stuck.
 
-What stock daphne does instead is in docs/why-our-own-server.md section 3. Each override names the one it turns.
+What stock daphne does instead is in docs/why-our-own-server.md section 3. Each override names the
+one it turns.
 The buffer gauge reads Twisted's private buffers and assumes plain TCP: TLS ends at the proxy.
 """
 
@@ -406,7 +407,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
 
 class FrameOutbox:
-    """The outbox of the protocol's frames on a daphne socket: ready frames, no ASGI message, no task.
+    """The outbox of frames on a daphne socket: ready ones, no ASGI message, no task.
 
     Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
     """
