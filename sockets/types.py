@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 
 class Kind(StrEnum):
@@ -276,11 +276,29 @@ class Receipt:
     reach: int = 0
 
 
+class NotifyOptions(TypedDict, total=False):
+    """The options of `notify_user` and its like, as type checkers see them.
+
+    `durable` (True): kept in the user's stream, so that a session that is away, slow or
+    reconnecting gets it later; else only who is connected now gets it. `ttl`: seconds after which
+    it is not worth delivering. `collapse_key`: replaces the user's earlier message with the same
+    key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
+    receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    """
+
+    durable: bool
+    ttl: float | None
+    collapse_key: str | None
+    idempotency_key: str | None
+    exclude_client: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One of many that are sent together; the members are those of `notify_user`.
+    """What every way to notify somebody is put into. The options are those of `NotifyOptions`.
 
-    `user_id`: whatever a user id may be (`sockets.api.UserId`).
+    `user_id`: whatever a user id may be (`sockets.api.UserId`); None only where the call itself
+    says for whom it is (many users, a broadcast). `data`: whatever has a JSON form.
     """
 
     user_id: Any

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from django.db import transaction
 from msgspec import Raw
@@ -22,88 +22,62 @@ from sockets.exceptions import InvalidMessage
 from sockets.node.core import Core
 from sockets.node.node import current_node
 from sockets.node.state import SyncBackends
-from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
+from sockets.types import Notification, NotifyOptions, Page, Position, Receipt, SessionDelivery
 
 logger = logging.getLogger(__name__)
 
 
 @given(user_id=as_user, data=as_data)
 async def anotify_user(
-    user_id: UserId,
-    event: str,
-    data: object = None,
-    *,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
+    user_id: UserId, event: str, data: object = None, **options: Unpack[NotifyOptions]
 ) -> Receipt:
     """Notify every session of a user.
 
-    `durable`: kept in the user's stream, so that a session that is away, slow or reconnecting gets
-    it later; else only who is connected now gets it. `ttl`: seconds after which it is not worth
-    delivering. `collapse_key`: replaces the user's earlier message with the same key for whoever
-    has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
-    `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    `durable` (True): kept in the user's stream, so that a session that is away, slow or
+    reconnecting gets it later; else only who is connected now gets it. `ttl`: seconds after which
+    it is not worth delivering. `collapse_key`: replaces the user's earlier message with the same
+    key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
+    receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
-    user = str(user_id)
-    return await at_node(
-        lambda node: node.notifier.notify(
-            user,
-            event,
-            data,
-            durable=durable,
-            ttl=ttl,
-            collapse_key=collapse_key,
-            idempotency_key=idempotency_key,
-            exclude_client=exclude_client,
-            id=call_id.get(),
-        )
-    )
+    return await _send(Notification(user_id, event, data, **options))
+
+
+async def _send(notification: Notification) -> Receipt:
+    return await at_node(lambda node: node.notifier.send(notification, id=call_id.get()))
 
 
 @given(user_ids=as_users, data=as_data)
 async def anotify_users(
-    user_ids: Iterable[UserId],
-    event: str,
-    data: object = None,
-    *,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
+    user_ids: Iterable[UserId], event: str, data: object = None, **options: Unpack[NotifyOptions]
 ) -> list[Receipt]:
     """`notify_user` for many: one append each, receipts in the same order.
 
     A user named twice is notified once.
     """
     users = [str(user) for user in user_ids]
+    notification = Notification(None, event, data, **options)
     return await at_node(
-        lambda node: node.notifier.notify_many(
-            users,
-            event,
-            data,
-            durable=durable,
-            ttl=ttl,
-            collapse_key=collapse_key,
-            idempotency_key=idempotency_key,
-            exclude_client=exclude_client,
-            id=call_id.get(),
-        )
+        lambda node: node.notifier.send_many(users, notification, id=call_id.get())
     )
 
 
+def _plain(one: Notification) -> Notification:
+    return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
+
+
+anotify = given(notification=_plain)(_send)
+"""`anotify_user` for whoever has a whole Notification."""
+
+
 def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
-    return [_plain(index, one) for index, one in enumerate(notifications)]
+    return [_at_place(place, one) for place, one in enumerate(notifications)]
 
 
-def _plain(index: int, one: Notification) -> Notification:
+def _at_place(place: int, one: Notification) -> Notification:
     try:
-        return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
+        return _plain(one)
     except InvalidMessage as error:
-        raise type(error)(f"notification {index}: {error}") from None
+        raise type(error)(f"notification {place}: {error}") from None
 
 
 @given(notifications=_plain_batch)
@@ -117,14 +91,14 @@ async def anotify_batch(
     without one of their own, each by its place in the batch.
     """
     many = list(notifications)
-    return await at_node(lambda node: node.notifier.notify_batch(many, idempotency_key))
+    return await at_node(lambda node: node.notifier.send_batch(many, idempotency_key))
 
 
 @given(user_id=as_user)
 async def aread_stream(
     user_id: UserId, *, epoch: str | None = None, offset: int = 0, limit: int = 100
 ) -> Page:
-    """Durable messages of a user behind a position, oldest first, at most `limit`.
+    """Return durable messages of a user after a position, oldest first, at most `limit`.
 
     Without `epoch`: of the stream as it is now. `page.floor` above `offset`: older ones are gone.
     """
@@ -138,13 +112,20 @@ async def aread_stream(
 
 
 @given(data=as_data)
-async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
-    """Tell every connected client, now or never.
+async def abroadcast(
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = False,
+    exclude_client: str | None = None,
+) -> Receipt:
+    """Notify every connected client, now or never.
 
-    Durable to many is `notify_users`; `durable=True` here is a ValueError.
+    `exclude_client`: the client id (ULID) that caused this and needs no echo. Durable to many is
+    `notify_users`; `durable=True` here is a ValueError.
     """
-    _refuse_durable_broadcast(durable)
-    return await at_node(lambda node: node.notifier.broadcast(event, data))
+    notification = _to_everybody(event, data, durable, exclude_client)
+    return await at_node(lambda node: node.notifier.broadcast(notification))
 
 
 @given(user_id=as_user)
@@ -175,23 +156,25 @@ async def adelivery_of(
     return await at_node(ask)
 
 
-def _refuse_durable_broadcast(durable: bool) -> None:
+def _to_everybody(
+    event: str, data: object, durable: bool, exclude_client: str | None
+) -> Notification:
     """Raises ValueError."""
     if durable:
         raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
+    return Notification(None, event, data, durable=False, exclude_client=exclude_client)
 
 
-def _notify_user(redis: SyncBackends, user_id: str, **given: Any) -> Receipt:
-    return redis.notifier.notify(user_id, **given)
+def _notify_user(redis: SyncBackends, **given: Any) -> Receipt:
+    return redis.notifier.send(Notification(**given))
 
 
 def _notify_users(redis: SyncBackends, user_ids: Iterable[str], **given: Any) -> list[Receipt]:
-    return redis.notifier.notify_many(user_ids, **given)
+    return redis.notifier.send_many(user_ids, Notification(None, **given))
 
 
-def _broadcast(redis: SyncBackends, event: str, data: object, durable: bool) -> Receipt:
-    _refuse_durable_broadcast(durable)
-    return redis.notifier.broadcast(event, data)
+def _broadcast(redis: SyncBackends, **given: Any) -> Receipt:
+    return redis.notifier.broadcast(_to_everybody(**given))
 
 
 def _stream_position(redis: SyncBackends, user_id: str) -> Position:
@@ -213,7 +196,7 @@ def notify_user_on_commit(
     data: object = None,
     *,
     using: str | None = None,
-    **options: Any,
+    **options: Unpack[NotifyOptions],
 ) -> None:
     """`notify_user` when the database transaction around this call is committed; else never.
 
@@ -228,11 +211,11 @@ def notify_user_on_commit(
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.
     written = as_data(data)
-    compose(event, written, limit=limit, now=0, **options)
-    transaction.on_commit(partial(_send, user, event, written, options), using=using)
+    compose(Notification(user, event, written, **options), limit=limit, now=0)
+    transaction.on_commit(partial(_send_now, user, event, written, options), using=using)
 
 
-def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
+def _send_now(user_id: str, event: str, data: Raw, options: NotifyOptions) -> None:
     try:
         notify_user(user_id, event, data, **options)
     except Exception:

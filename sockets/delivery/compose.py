@@ -1,4 +1,4 @@
-"""What somebody wants to send, checked and put into its two forms: an entry and a signal.
+"""What somebody wants to send, checked and put into its form for a stream.
 
 Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent.
 """
@@ -6,7 +6,6 @@ Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
 
 from msgspec import Raw
 
@@ -15,48 +14,52 @@ from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.protocol.codec import to_json
 from sockets.protocol.messages import MAX_TTL, Body
 from sockets.protocol.values import write
-from sockets.streams.base import Appended, NewEntry
-from sockets.types import Position
+from sockets.streams.base import NewEntry
+from sockets.types import Notification
 
 MAX_KEY = 255
 """Characters of an idempotency or collapse key."""
 
 
 def compose(
-    event: str,
-    data: object,
+    notification: Notification,
     *,
     limit: int,
     now: float,
     id: str | None = None,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
     own_key: str | None = None,
 ) -> NewEntry:
-    """A notification, ready to be appended (`durable`) or to be published only.
+    """Return a notification as it is appended, or published only where it is not durable.
 
     `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome. `own_key`:
-    as of NewEntry, beside an `idempotency_key`.
+    as of NewEntry, beside an `idempotency_key`. Whom it is for is not looked at.
     """
-    event = require_event(event)
-    _check_options(durable, ttl, collapse_key, idempotency_key)
-    if collapse_key is not None:
-        collapse_key = require_key("collapse_key", collapse_key)
-    if idempotency_key is not None:
-        idempotency_key = require_key("idempotency_key", idempotency_key)
-    if exclude_client is not None:
-        exclude_client = _client_id(exclude_client)
+    given = notification
+    event = require_event(given.event)
+    _require_kept(given)
+    if given.ttl is not None and not _is_ttl(given.ttl):
+        raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
     id = id or new_id()
+    return NewEntry(
+        id=id,
+        collapse_key=_key("collapse_key", given.collapse_key),
+        ttl=given.ttl,
+        idempotency_key=_key("idempotency_key", given.idempotency_key),
+        exclude_client=_client_id(given.exclude_client),
+        event=event,
+        own_key=own_key,
+        body=_body(id, event, given.data, limit, now),
+    )
+
+
+def _body(id: str, event: str, data: object, limit: int, now: float) -> bytes:
     raw = data if isinstance(data, Raw) else Raw(encode_json(data, limit))
     try:
         body = to_json(Body(id, event, raw, round(now, 3)))
     except ValueError:  # it has no UTF-8
         raise InvalidMessage("event cannot be written as JSON: it is no text") from None
     _require_size(body, limit)
-    return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event, own_key)
+    return body
 
 
 def batch_keys(key: str, place: int) -> tuple[str, str]:
@@ -68,21 +71,6 @@ def batch_keys(key: str, place: int) -> tuple[str, str]:
     return f"{key}:{place}"[-MAX_KEY:], f"batch:{whole}:{place}"
 
 
-def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
-    """The message of the channel layer; with its position if the entry is in a stream."""
-    message: dict[str, Any] = {"type": "user.notify", "event": entry.event, "body": entry.body}
-    if entry.exclude_client is not None:
-        message["exclude_client"] = entry.exclude_client
-    if position is not None:
-        message.update(epoch=position.epoch, offset=position.offset)
-    return message
-
-
-def is_repeated(entry: NewEntry, done: Appended) -> bool:
-    """Whether an earlier call had sent it; with the same id, only our own answer was lost."""
-    return done.duplicate and done.id != entry.id
-
-
 def require_event(event: str) -> str:
     """Return it as a plain string. Raises InvalidMessage."""
     if not isinstance(event, str) or not 1 <= len(event) <= 255:
@@ -90,9 +78,11 @@ def require_event(event: str) -> str:
     return str.__str__(event)
 
 
-def _client_id(value: object) -> str:
-    """In its canonical form. Raises InvalidMessage: it is kept beside the message, so it has a
-    size, and what is no client id spares nobody."""
+def _client_id(value: object) -> str | None:
+    """Return a client id in its canonical form, or None. Raises InvalidMessage: it is kept beside
+    the message, so it has a size, and what is no client id spares nobody."""
+    if value is None:
+        return None
     found = parse_ulid(value) if isinstance(value, str) else None
     if found is None:
         raise InvalidMessage("exclude_client is a client id, a ULID of 26 characters")
@@ -100,7 +90,7 @@ def _client_id(value: object) -> str:
 
 
 def encode_json(value: object, limit: int) -> bytes:
-    """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
+    """Return what somebody wants to send as JSON. Raises InvalidMessage, MessageTooLarge."""
     try:
         encoded = bytes(value) if isinstance(value, Raw) else write(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -118,18 +108,17 @@ def _require_size(encoded: bytes, limit: int) -> None:
         )
 
 
-def _check_options(
-    durable: bool, ttl: float | None, collapse_key: str | None, idempotency_key: str | None
-) -> None:
-    """Options that mean nothing for an ephemeral message are a mistake of the caller's."""
-    given = {"ttl": ttl, "collapse_key": collapse_key, "idempotency_key": idempotency_key}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if not durable:
+def _require_kept(given: Notification) -> None:
+    """Raise for options that mean nothing for an ephemeral message: a mistake of the caller's."""
+    if given.durable:
+        return
+    for name in ("ttl", "collapse_key", "idempotency_key"):
+        if getattr(given, name) is not None:
             raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
-        if name == "ttl" and not _is_ttl(value):
-            raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
+
+
+def _key(name: str, value: object) -> str | None:
+    return None if value is None else require_key(name, value)
 
 
 def require_key(name: str, value: object) -> str:

@@ -20,6 +20,7 @@ from sockets.delivery.delivery_log import Journal
 from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
+from sockets.layers.notification import TYPE
 from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import PositionMoved, Reset
@@ -27,7 +28,7 @@ from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
 from sockets.streams.base import Streams
 from sockets.streams.told import Told
-from sockets.types import Outcome, Page, Position
+from sockets.types import Notification, Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
 
@@ -86,30 +87,31 @@ class Delivery:
 
     def _body_of(self, message: Message) -> bytes:
         """The ready JSON of our own messages, or that of what plain Channels code sent."""
-        if message.get("type") != "user.notify":
+        if message.get("type") != TYPE:
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
         if body is None:
             limit = self._conf.max_message_size
-            body = compose(
-                message["event"], message.get("data"), limit=limit, now=self._clock()
-            ).body
+            given = Notification(None, message["event"], message.get("data"))
+            body = compose(given, limit=limit, now=self._clock()).body
         if not isinstance(body, bytes):
             raise ValueError("body must be bytes")
         return body
 
     def on_broadcast(self, room: Room, message: Message) -> None:
         """A message for every client: in slices, so that one broadcast does not hold the loop."""
-        body = self._body_of(message)
+        body, exclude = self._body_of(message), message.get("exclude_client")
         members = tuple(room.members)
-        self._write_ephemeral(members[:SLICE], body, None)
+        self._write_ephemeral(members[:SLICE], body, exclude)
         if len(members) > SLICE:
-            self._spawn(self._broadcast_rest(members[SLICE:], body))
+            self._spawn(self._broadcast_rest(members[SLICE:], body, exclude))
 
-    async def _broadcast_rest(self, members: Sequence[LocalSession], body: bytes) -> None:
+    async def _broadcast_rest(
+        self, members: Sequence[LocalSession], body: bytes, exclude: str | None
+    ) -> None:
         for start in range(0, len(members), SLICE):
             await asyncio.sleep(0)
-            self._write_ephemeral(members[start : start + SLICE], body, None)
+            self._write_ephemeral(members[start : start + SLICE], body, exclude)
 
     def _write_ephemeral(
         self, members: Iterable[LocalSession], body: bytes, exclude: str | None

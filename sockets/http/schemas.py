@@ -14,6 +14,7 @@ from sockets.types import (
     Disconnected,
     Kind,
     NodeInfo,
+    Notification,
     PresenceState,
     Receipt,
     SessionInfo,
@@ -86,6 +87,12 @@ class MessageIn(In):
         None, description="As the header Idempotency-Key: a repetition gets the first receipt."
     )
 
+    def notification(self, user: str) -> Notification:
+        """Return what this asks for: to notify `user`."""
+        given = dict(self)
+        given.pop("user", None)
+        return Notification(user, **given)
+
 
 class BatchMessageIn(MessageIn):
     """One of many."""
@@ -104,6 +111,7 @@ class BroadcastIn(In):
 
     event: Event = Field(..., examples=["maintenance"])
     data: Any = None
+    exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
 
 
 class ReceiptOut(Schema):

@@ -8,11 +8,9 @@ from typing import Any, Protocol
 from channels_redis.utils import _consistent_hash
 from msgpack import packb, unpackb  # type: ignore[attr-defined]  # an alias in its module
 
-from sockets.exceptions import InvalidMessage
-from sockets.protocol.values import write
+from sockets.layers.notification import require_form
 
 _FLAT = frozenset({str, bytes, int, float, bool, type(None)})
-_BODY = b'{"id":'  # how the JSON of a notification begins
 _FIXMAP, _MAP16 = 0x80, 0xDE
 
 
@@ -28,16 +26,7 @@ def require_deliverable(message: Mapping[str, Any]) -> None:
 
     Raises as `copy_of`, and InvalidMessage for a notification whose data has no JSON form.
     """
-    if message.get("type") == "user.notify" and (body := message.get("body")) is not None:
-        if isinstance(body, bytes) and not body.startswith(_BODY):
-            raise InvalidMessage(
-                "`body` of a user.notify is what the gateway itself wrote: send `event` and `data`"
-            )
-    elif message.get("type") == "user.notify":
-        try:
-            write(message.get("data"))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    require_form(message)
     if not all(_is_flat(key, value) for key, value in message.items()):
         copy_of(message)
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec.structs import asdict
+
+from sockets.types import Notification
 
 _MAX_INT = 2**63 - 1
 Ref = Annotated[str, Meta(max_length=128)] | Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
@@ -90,6 +93,12 @@ class Notify(Struct, tag="notify"):
     idempotency_key: Key | None = None
     exclude_client: Id | None = None
     ref: Ref | UnsetType = UNSET
+
+    def notification(self) -> Notification:
+        """Return what this asks for."""
+        given = asdict(self)
+        del given["ref"]
+        return Notification(given.pop("user"), **given)
 
 
 class Attach(Struct, tag="attach"):

@@ -46,14 +46,14 @@ class NewEntry:
 class Appended:
     """Where a message went.
 
-    `signalled`: the backend has published it to the layer itself. `reach`: the user's live sessions
-    just then, where the backend sees them too; None: presence has to be asked.
+    `published`: the backend has published the layer message itself. `reach`: the user's live
+    sessions just then, where the backend sees them too; None: presence has to be asked.
     """
 
     id: str
     position: Position
     duplicate: bool = False
-    signalled: bool = False
+    published: bool = False
     reach: int | None = None
 
 

@@ -15,14 +15,13 @@ import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from sockets.layers.groups import user_group
+from sockets.layers.notification import layer_message
+from sockets.layers.wire import Wire
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
 from sockets.streams.told import Told, ToldPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
-
-Publish = Callable[[str, NewEntry], tuple[str, bytes]]
-"""For a user's new entry: the channel to publish to, and the start of the message in MessagePack;
-the script adds the members `epoch` and `offset`, which the map's header must announce."""
 
 _APPEND = Script(__package__, "record", "append")
 _LOOK = Script(__package__, "record", "page", "look", asks=True)
@@ -37,7 +36,8 @@ class StreamCalls:
 
     `durable`: the server never loses what it has acknowledged (REDIS_DURABILITY=always); else a
     server with another run id has forgotten something, and every stream begins a new epoch there.
-    `publish`: where layer and streams share a server, None elsewhere. `clock`: for tests; None:
+    `wire`: of the layer where it shares its server with the streams, so that one script appends and
+    publishes; None elsewhere. `clock`: for tests; None:
     Redis' own. `told`: what this process has been told, and tells each script.
     """
 
@@ -50,12 +50,12 @@ class StreamCalls:
         record_ttl: float,
         idempotency_ttl: float,
         durable: bool = False,
-        publish: Publish | None = None,
+        wire: Wire | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._keys = keys
         self._idempotency_ttl = idempotency_ttl
-        self._publish = publish
+        self._wire = wire
         self._clock = clock
         self._settings = ("0" if durable else "1", record_ttl, size, ttl)
         self.told = ToldPositions()
@@ -79,16 +79,26 @@ class StreamCalls:
             entry.collapse_key or "",
             "" if entry.ttl is None else entry.ttl,
             self._idempotency_ttl,
-            *(self._publish(user, entry) if self._publish else ("", "")),
+            *self._publication(user, entry),
         ]
+
+    def _publication(self, user: str, entry: NewEntry) -> tuple[str, bytes]:
+        """Return the channel to publish to ("": none), and the start of the layer message.
+
+        The script adds the members `epoch` and `offset`, as the map's header announces.
+        """
+        if self._wire is None:
+            return "", b""
+        message = layer_message(entry.event, entry.body, exclude_client=entry.exclude_client)
+        return self._wire.group_channel(user_group(user)), self._wire.encode_head(message)
 
     def appended(self, user: str, entry: NewEntry, answer: list[Any]) -> Appended:
         """What append.lua answered."""
         id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
         self.told.note(user, Told(position, b"" if duplicate else mark_of(entry.body)))
-        signalled = bool(self._publish and published)
-        return Appended(id.decode(), position, bool(duplicate), signalled, reach)
+        sent = bool(self._wire and published)
+        return Appended(id.decode(), position, bool(duplicate), sent, reach)
 
     def look(self, user: str, after: Position | None, limit: int) -> Call:
         """A call of look.lua."""
@@ -148,6 +158,8 @@ class RedisStreams:
         return self._calls.appended(user, entry, answer)
 
     async def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
+        if len(entries) == 1:
+            return [await self.append(*entries[0])]
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
@@ -213,6 +225,8 @@ class SyncRedisStreams:
 
     def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
         """As of RedisStreams."""
+        if len(entries) == 1:
+            return [self.append(*entries[0])]
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]

@@ -15,7 +15,7 @@ from sockets.delivery import Notifier
 from sockets.events.receivers import ReceiverPool
 from sockets.exceptions import GatewayUnavailable
 from sockets.tasks.base import TaskRecords
-from sockets.types import Task, TaskState
+from sockets.types import Notification, Task, TaskState
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ class Announcer:
         """Durable; each message of a task replaces the one before. `once`: a name that this message
         has, so that it is sent once; no caller's idempotency key can be the same."""
         if task.user is not None:
-            await self._notifier.notify(
+            notification = Notification(
                 task.user,
                 event,
                 {"task": task.id, **members},
                 collapse_key=f"task:{task.id}",
                 idempotency_key=once,
-                own_key=once,
             )
+            await self._notifier.send(notification, own_key=once)
 
     def ended(self, task: Task) -> None:
         """A task has just ended, here and only here: who must hear of it is told from now on."""

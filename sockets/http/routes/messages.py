@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from msgspec import Raw
 from ninja import Router
 from ninja.params.functions import Header, Query
 
-from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
+from sockets.api import abroadcast, anotify_batch, aread_stream
+from sockets.api.messages import anotify
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
-    BatchMessageIn,
     BroadcastIn,
     Key,
     MessageIn,
@@ -21,7 +23,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
 )
 from sockets.http.security import ApiKey, holds
-from sockets.types import Entry, Notification, Page
+from sockets.types import Entry, Page
 
 router = Router(tags=["Messages"])
 
@@ -45,16 +47,10 @@ async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
 ) -> ReceiptOut:
     """Durable unless it says otherwise: in the user's stream when this returns."""
-    receipt = await anotify_user(
-        user,
-        message.event,
-        message.data,
-        durable=message.durable,
-        ttl=message.ttl,
-        collapse_key=message.collapse_key,
-        idempotency_key=_key_of(message, key),
-        exclude_client=message.exclude_client,
-    )
+    notification = message.notification(user)
+    if notification.durable and notification.idempotency_key is None:
+        notification = replace(notification, idempotency_key=key)
+    receipt = await anotify(notification)
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -70,7 +66,7 @@ async def notify_batch(
 ) -> ReceiptsOut:
     """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
     repeated."""
-    many = [_notification(one) for one in batch.messages]
+    many = [one.notification(one.user) for one in batch.messages]
     receipts = await anotify_batch(many, idempotency_key=key)
     seen = holds(request, PRESENCE)
     return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
@@ -85,7 +81,7 @@ async def notify_batch(
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
-    receipt = await abroadcast(message.event, message.data)
+    receipt = await abroadcast(**dict(message))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -127,23 +123,3 @@ def _page(page: Page, *, complete: bool) -> bytes:
 
 def _stored(entry: Entry) -> Raw:
     return Raw(b'{"offset":%d,' % entry.offset + entry.body[1:])
-
-
-def _notification(message: BatchMessageIn) -> Notification:
-    return Notification(
-        message.user,
-        message.event,
-        message.data,
-        message.durable,
-        message.ttl,
-        message.collapse_key,
-        message.idempotency_key,
-        message.exclude_client,
-    )
-
-
-def _key_of(message: MessageIn, header: str | None) -> str | None:
-    """The message's own goes before the header's."""
-    if message.idempotency_key is not None or not message.durable:
-        return message.idempotency_key
-    return header

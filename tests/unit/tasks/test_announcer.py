@@ -16,7 +16,7 @@ from sockets import signals
 from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.tasks import announcer as announcer_module
-from sockets.types import Task, TaskState
+from sockets.types import Notification, Task, TaskState
 from tests.support.doubles import (
     TASK_SIGNALS,
     ImmediateExecutor,
@@ -127,7 +127,7 @@ async def test_no_key_of_a_caller_keeps_an_end_from_the_user() -> None:
     tab = await one.open("42")
     end = ended(TaskState.DONE)
     for key in (f"task:{end.id}:done", f"own:task:{end.id}:done"):
-        await one.notifier.notify("42", "e", None, idempotency_key=key)
+        await one.notifier.send(Notification("42", "e", None, idempotency_key=key))
     one.announcer.ended(end)
     one.announcer.ended(end)
     await one.announcer.finish(5)
