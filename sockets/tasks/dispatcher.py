@@ -142,16 +142,17 @@ class Dispatcher:
                 break
             asked.add(offer.seat.worker)
             if await self._lay_before(offer, data):
+                if (taken := await self._known(task)) is not None:
+                    return taken
                 break
-        dropped = await self._records.drop(task)
-        # Not dropped: it is taken, or has ended, or only the answer was lost.
-        if not dropped and (known := await self._known(task)) is not None:
+        # Not dropped: it has ended meanwhile, or only the answer was lost.
+        if not await self._records.drop(task) and (known := await self._known(task)) is not None:
             return known
         metrics.offers["unassigned"].inc()
         raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
 
     async def _lay_before(self, offer: Offer, data: bytes) -> bool:
-        """Offer the task to one worker; False: the next one may be asked."""
+        """Offer the task to one worker. Returns whether it is taken; else the next may be asked."""
         task = offer.task
         frame = OfferedTask(
             task.id, offer.id, task.pool, task.user, task.event, Raw(data), task.timeout

@@ -108,6 +108,23 @@ async def test_the_caller_gets_the_task_as_it_runs() -> None:
     assert one.dispatcher._verdicts == {}
 
 
+async def test_a_task_that_is_taken_is_read_once_and_never_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = await house()
+    await Crew(one).hire("a")
+    asked: list[str] = []
+    for name in ("get", "drop", "withdraw"):
+
+        def noted(*given: Any, name: str = name, call: Any = getattr(one.records, name)) -> Any:
+            asked.append(name)
+            return call(*given)
+
+        monkeypatch.setattr(one.records, name, noted)
+    assert (await one.dispatcher.assign("p", "e", None)).state is TaskState.RUNNING
+    assert asked == ["get"]
+
+
 async def test_a_task_of_nobody_says_so() -> None:
     one = await house()
     crew = Crew(one)
@@ -537,15 +554,16 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
 
     monkeypatch.setattr(one.records, "offer", away)
     if moment == "the last word":
-        drop = one.records.drop
-        results = iter([GatewayUnavailable("the store is away")])
+        get = one.records.get
+        # The first is before anything is offered: whether it is a repetition.
+        results = iter([None, GatewayUnavailable("the store is away")])
 
-        async def fails_once(task: Task) -> bool:
-            for error in results:
+        async def fails_once(task_id: str) -> Task | None:
+            if (error := next(results, None)) is not None:
                 raise error
-            return await drop(task)
+            return await get(task_id)
 
-        monkeypatch.setattr(one.records, "drop", fails_once)
+        monkeypatch.setattr(one.records, "get", fails_once)
     with pytest.raises(GatewayUnavailable):
         await one.dispatcher.assign("p", "e", None, id="T")
     await one.settle()
@@ -603,13 +621,16 @@ async def test_a_caller_that_goes_takes_its_task_with_it(
     await crew.hire("a", conduct)
     if conduct == "accepts":
         never = asyncio.Event()
+        get = one.records.get
 
-        async def gated(task: Task) -> bool:
+        async def gated(task_id: str) -> Task | None:
+            if not crew.answers:  # before anything is offered: whether it is a repetition
+                return await get(task_id)
             monkeypatch.undo()
             await never.wait()
             raise AssertionError
 
-        monkeypatch.setattr(one.records, "drop", gated)
+        monkeypatch.setattr(one.records, "get", gated)
     assigning = asyncio.ensure_future(one.dispatcher.assign("p", "e", None, id="T"))
     await until(lambda: crew.asked and (conduct == "is silent" or crew.answers))
     for _ in range(5):
