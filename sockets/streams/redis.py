@@ -19,7 +19,7 @@ from sockets.layers.groups import user_group
 from sockets.layers.notification import layer_message
 from sockets.layers.wire import Wire
 from sockets.redis import Call, Keys, Script, batches, translated
-from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
+from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
 from sockets.streams.told import Told, ToldPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
 
@@ -142,7 +142,7 @@ class StreamCalls:
         epoch, offset, mark = (
             ("", 0, b"") if told is None else (told.position.epoch, told.position.offset, told.mark)
         )
-        return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark]
+        return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark, ASKED_TTL]
 
 
 class RedisStreams:

@@ -4,4 +4,4 @@
 open()
 trim()
 keep()
-return page(ARGV[10], ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]))
+return page(ARGV[11], ARGV[12], tonumber(ARGV[13]), tonumber(ARGV[14]))

@@ -9,9 +9,10 @@
 --       5 messages kept   6 seconds that they are kept
 --       7 the epoch that the caller had been told, or ""   8 the highest offset of it
 --       9 how the entry at that offset begins, or "": not known
+--       10 seconds that a record lasts which only a position was asked of
 local META, STREAM, COLLAPSE, EXPIRING = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local RECORD_TTL, SIZE, TTL = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local ASKED_TTL = 600 -- seconds that a record lasts which only a position was asked of
+local ASKED_TTL = tonumber(ARGV[10])
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end

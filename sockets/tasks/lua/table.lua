@@ -10,6 +10,7 @@
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that an offer stands
 --       3 that a worker may be away   4 that an ended task is remembered   5 how many of them
 --       6 seconds that a seat's lease lasts   7 that an announcement may take
+--       8 how many ended tasks wait to be announced, for each of those that are remembered
 -- A task's hash: spec (JSON: what never changes), state, worker, started, ended, result (JSON),
 -- error; offer, seat (JSON) while one stands; accepted, deadline, away_until, call.
 local WORKERS, SEATS, IDLE, DEADLINES, ENDED, UNSAID = unpack(KEYS, 1, 6)
@@ -17,7 +18,7 @@ local UNANNOUNCED = KEYS[10]
 local OFFER_TTL, GRACE, KEEP = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local HISTORY, SEAT_TTL, SAY = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local MANY = 100 -- of what a sweep ends; the rest is the next one's
-local UNANNOUNCED_FOR_EACH = 10 -- of the ended tasks that are remembered: as in base.py
+local UNANNOUNCED_FOR_EACH = tonumber(ARGV[8])
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end

@@ -114,13 +114,12 @@ async def test_a_task_that_is_taken_is_read_once_and_never_dropped(
     one = await house()
     await Crew(one).hire("a")
     asked: list[str] = []
+
+    def noted(name: str, call: Any) -> Any:
+        return lambda *given: asked.append(name) or call(*given)
+
     for name in ("get", "drop", "withdraw"):
-
-        def noted(*given: Any, name: str = name, call: Any = getattr(one.records, name)) -> Any:
-            asked.append(name)
-            return call(*given)
-
-        monkeypatch.setattr(one.records, name, noted)
+        monkeypatch.setattr(one.records, name, noted(name, getattr(one.records, name)))
     assert (await one.dispatcher.assign("p", "e", None)).state is TaskState.RUNNING
     assert asked == ["get"]
 
