@@ -27,7 +27,7 @@ from sockets.protocol.messages import PositionMoved, Reset
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
 from sockets.streams.base import Streams
-from sockets.streams.told import Told
+from sockets.streams.known import Known
 from sockets.types import Notification, Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class Delivery:
                 cursors = [s.cursor for s in lagging if s.cursor and s.cursor.epoch == epoch]
                 start = Position(epoch, min(cursor.offset for cursor in cursors))
                 seen = room.seen
-                page = await self._streams.follow(room.user, start, PAGE, room.told)
+                page = await self._streams.follow(room.user, start, PAGE, room.known)
                 room.learn(page)
                 if seen is not None and seen is room.seen and seen.epoch == page.epoch:
                     # The append comes before its signal: what the stream does not have by now
@@ -226,7 +226,7 @@ class Delivery:
         while (doubt := room.doubt) is not None:
             heads = await self._streams.heads([room.user], {room.user: doubt})
             head = heads[room.user]
-            room.latest.take(Told(head))
+            room.latest.take(Known(head))
             if room.doubt is doubt:
                 room.doubt = None
             _mark_lagging(room, head)
@@ -253,9 +253,9 @@ class Delivery:
                     cursor.moved(page.epoch, offset)
                 case Lost(position):
                     cursor.moved(position.epoch, position.offset)
-        told = Position(cursor.epoch, cursor.offset)
-        if told.epoch == page.epoch and told.offset >= page.head:
-            cursor.behind = room.is_ahead_of(told)
+        at = Position(cursor.epoch, cursor.offset)
+        if at.epoch == page.epoch and at.offset >= page.head:
+            cursor.behind = room.is_ahead_of(at)
 
 
 def _mark_lagging(room: Room, head: Position) -> None:

@@ -20,7 +20,7 @@ from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
 from sockets.protocol.recovery import Cursor
-from sockets.streams.told import Latest, Told, mark_of
+from sockets.streams.known import Known, Latest, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
 
 MAX_EARLY = 64
@@ -151,7 +151,7 @@ class Room:
 
     `user`: whose stream these sessions read, or "" for a group that has none (broadcasts, workers).
     `seen`: the newest durable position that the layer brought. `latest`: the newest position that
-    anything told, the stream itself too. `doubt`: what that was when the layer brought a message
+    is known, from the layer or the stream. `doubt`: what that was when the layer brought a message
     that should have been known; the store may have gone back in time, and has to be asked.
     `reader`: the task that reads the stream for those who are behind, if one runs.
     """
@@ -166,13 +166,13 @@ class Room:
         self.joined: asyncio.Future[None] | None = None
         self.seen: Position | None = None
         self.latest = Latest()
-        self.doubt: Told | None = None
+        self.doubt: Known | None = None
         self.reader: asyncio.Task[None] | None = None
 
     @property
-    def told(self) -> Told | None:
-        """The newest position of this user's stream that anything told."""
-        return self.latest.told
+    def known(self) -> Known | None:
+        """The newest known position of this user's stream."""
+        return self.latest.known
 
     @property
     def reads_stream(self) -> bool:
@@ -180,20 +180,20 @@ class Room:
         return self.user != ""
 
     def saw(self, epoch: str, offset: int, body: bytes) -> None:
-        """The layer brought this message; a late one does not hide a newer one."""
+        """Note a message that the layer brought; a late one does not hide a newer one."""
         seen = self.seen
         if seen is None or seen.epoch != epoch or seen.offset < offset:
             self.seen = Position(epoch, offset)
-        told, new = self.told, Told(Position(epoch, offset), mark_of(body))
-        if told is None or told.position.epoch != epoch or told.position.offset < offset:
+        known, new = self.known, Known(Position(epoch, offset), mark_of(body))
+        if known is None or known.position.epoch != epoch or known.position.offset < offset:
             self.latest.take(new)
-        elif self.doubt is None and (told.position.offset > offset or told.mark != new.mark):
-            # Late, most often; or another message has the offset of one that was told before.
-            self.doubt = told
+        elif self.doubt is None and (known.position.offset > offset or known.mark != new.mark):
+            # Late, most often; or another message has the offset of one that was known.
+            self.doubt = known
 
     def learn(self, page: Page) -> None:
-        """The stream told this."""
-        self.latest.take(Told.by(page))
+        """Take in the head of the stream, as a page has it."""
+        self.latest.take(Known.by(page))
 
     def is_ahead_of(self, position: Position) -> bool:
         """Whether the layer brought something newer than `position` of the same epoch."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
-from sockets.streams.told import Told
+from sockets.streams.known import Known
 from sockets.types import Entry, Page, Position
 
 _ReceiptKey = str | tuple[str, str]
@@ -119,16 +119,16 @@ class MemoryStreams:
         return Page("", 0, 0, (), 0) if record is None else self._page(record, after, limit, now)
 
     async def follow(
-        self, user: str, after: Position | None, limit: int, told: Told | None = None
+        self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
-        """`told` is of no use: nothing in this process goes back in time."""
+        """`known` is of no use: nothing in this process goes back in time."""
         now = self._clock()
         record = self._used(user, now, here=True)
         self._trim(record, now)
         return self._page(record, after, limit, now)
 
     async def heads(
-        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+        self, users: Iterable[str], known: Mapping[str, Known] | None = None
     ) -> dict[str, Position]:
         heads = {}
         for user in users:
@@ -136,7 +136,7 @@ class MemoryStreams:
             heads[user] = Position(record.epoch, record.head)
         return heads
 
-    def left(self, user: str, told: Told | None) -> None:
+    def left(self, user: str, known: Known | None) -> None:
         if (record := self._here.pop(user, None)) is not None:
             record.used_at = self._clock()
             self._away[user] = record

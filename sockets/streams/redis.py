@@ -20,7 +20,7 @@ from sockets.layers.notification import layer_message
 from sockets.layers.wire import Wire
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
-from sockets.streams.told import Told, ToldPositions, mark_of, newest
+from sockets.streams.known import Known, KnownPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
 
 _APPEND = Script(__package__, "record", "append")
@@ -38,7 +38,7 @@ class StreamCalls:
     server with another run id has forgotten something, and every stream begins a new epoch there.
     `wire`: of the layer where it shares its server with the streams, so that one script appends and
     publishes; None elsewhere. `clock`: for tests; None:
-    Redis' own. `told`: what this process has been told, and tells each script.
+    Redis' own. `known`: what this process has been known, and tells each script.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class StreamCalls:
         self._wire = wire
         self._clock = clock
         self._settings = ("0" if durable else "1", record_ttl, size, ttl)
-        self.told = ToldPositions()
+        self.known = KnownPositions()
 
     def append(self, user: str, entry: NewEntry) -> Call:
         """A call of append.lua."""
@@ -72,7 +72,7 @@ class StreamCalls:
         extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
         given = {name: value for name, value in extra.items() if value is not None}
         return keys, [
-            *self._record_args(self.told.get(user)),
+            *self._record_args(self.known.get(user)),
             entry.id,
             entry.body,
             b"," + msgspec.json.encode(given)[1:-1] if given else b"",
@@ -96,7 +96,7 @@ class StreamCalls:
         """What append.lua answered."""
         id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position, b"" if duplicate else mark_of(entry.body)))
+        self.known.note(user, Known(position, b"" if duplicate else mark_of(entry.body)))
         sent = bool(self._wire and published)
         return Appended(id.decode(), position, bool(duplicate), sent, reach)
 
@@ -105,14 +105,16 @@ class StreamCalls:
         return self._page_call(user, after, limit, None)
 
     def follow(
-        self, user: str, after: Position | None = None, limit: int = 0, told: Told | None = None
+        self, user: str, after: Position | None = None, limit: int = 0, known: Known | None = None
     ) -> Call:
         """A call of follow.lua."""
-        return self._page_call(user, after, limit, newest(told, self.told.get(user)))
+        return self._page_call(user, after, limit, newest(known, self.known.get(user)))
 
-    def _page_call(self, user: str, after: Position | None, limit: int, told: Told | None) -> Call:
+    def _page_call(
+        self, user: str, after: Position | None, limit: int, known: Known | None
+    ) -> Call:
         epoch, offset = (after.epoch, after.offset) if after else ("", 0)
-        args = [*self._record_args(told), epoch, offset, limit, PAGE_BYTES]
+        args = [*self._record_args(known), epoch, offset, limit, PAGE_BYTES]
         return self._record_keys(user), args
 
     @staticmethod
@@ -125,22 +127,24 @@ class StreamCalls:
 
     def head(self, user: str) -> Call:
         """A call of head.lua."""
-        return self._record_keys(user), self._record_args(self.told.get(user))
+        return self._record_keys(user), self._record_args(self.known.get(user))
 
     def position(self, user: str, answer: list[Any]) -> Position:
         """What head.lua answered."""
         epoch, offset, newest = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position, newest))
+        self.known.note(user, Known(position, newest))
         return position
 
     def _record_keys(self, user: str) -> list[str]:
         return [self._keys.user(user, n) for n in ("meta", "stream", "collapse", "expiring")]
 
-    def _record_args(self, told: Told | None) -> list[Any]:
+    def _record_args(self, known: Known | None) -> list[Any]:
         now = "" if self._clock is None else repr(self._clock())
         epoch, offset, mark = (
-            ("", 0, b"") if told is None else (told.position.epoch, told.position.offset, told.mark)
+            ("", 0, b"")
+            if known is None
+            else (known.position.epoch, known.position.offset, known.mark)
         )
         return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark, ASKED_TTL]
 
@@ -179,21 +183,21 @@ class RedisStreams:
         return self._calls.page(answer)
 
     async def follow(
-        self, user: str, after: Position | None, limit: int, told: Told | None = None
+        self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
         with translated():
-            call = self._calls.follow(user, after, limit, told)
+            call = self._calls.follow(user, after, limit, known)
             answer = await _FOLLOW.run(self._client, call)
         return self._calls.page(answer)
 
     async def heads(
-        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+        self, users: Iterable[str], known: Mapping[str, Known] | None = None
     ) -> dict[str, Position]:
-        told = told or {}
+        known = known or {}
         heads: dict[str, Position] = {}
         failed: Exception | None = None
         for some in batches(list(dict.fromkeys(users))):
-            calls = [self._calls.follow(user, told=told.get(user)) for user in some]
+            calls = [self._calls.follow(user, known=known.get(user)) for user in some]
             answers = await _FOLLOW.run_each(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
                 if isinstance(answer, Exception):
@@ -205,9 +209,9 @@ class RedisStreams:
                 raise failed
         return heads
 
-    def left(self, user: str, told: Told | None) -> None:
-        if told is not None:
-            self._calls.told.note(user, told)
+    def left(self, user: str, known: Known | None) -> None:
+        if known is not None:
+            self._calls.known.note(user, known)
 
 
 class SyncRedisStreams:

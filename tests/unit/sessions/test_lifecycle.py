@@ -20,7 +20,7 @@ from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import lifecycle as sessions_module
 from sockets.sessions.lifecycle import CLAIM_EVERY, _Claims
 from sockets.streams.base import NewEntry
-from sockets.streams.told import Told
+from sockets.streams.known import Known
 from sockets.types import Disconnected, Kind, Notification, Page, Position, SessionInfo
 from tests.support.doubles import (
     WELCOME,
@@ -127,7 +127,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 
 async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes a position up has not everybody who shares its user reload at each connect."""
-    one, told = House(), list[Told | None]()
+    one, told = House(), list[Known | None]()
     clock = MovedClock()
     one.sessions._claims = _Claims(clock)
     follow = one.streams.follow
@@ -143,7 +143,7 @@ async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPat
         session = local_session(user)
         await one.sessions.open_client(session, Position("old", 99))
         await one.sessions.close(session, 1000, "")
-        return told.pop() == Told(Position("old", 99))
+        return told.pop() == Known(Position("old", 99))
 
     assert await come("42") is True
     assert await come("42") is False
