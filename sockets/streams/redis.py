@@ -30,7 +30,7 @@ _HEAD = Script(__package__, "record", "head", asks=True)
 
 
 class StreamCalls:
-    """The calls of the scripts, and what their answers mean.
+    """Makes the calls of the scripts, and reads their answers.
 
     `size`, `ttl`, `record_ttl`, `idempotency_ttl`: as of MemoryStreams.
 
@@ -38,7 +38,7 @@ class StreamCalls:
     server with another run id has forgotten something, and every stream begins a new epoch there.
     `wire`: of the layer where it shares its server with the streams, so that one script appends and
     publishes; None elsewhere. `clock`: for tests; None:
-    Redis' own. `known`: what this process has been known, and tells each script.
+    Redis' own. `known`: the newest positions that this process knows; each script is given them.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StreamCalls:
         self.known = KnownPositions()
 
     def append(self, user: str, entry: NewEntry) -> Call:
-        """A call of append.lua."""
+        """Return a call of append.lua."""
         keys = [*self._record_keys(user), self._keys.user(user, "sessions")]
         keys.append(self._keys.receipt(user, entry.id))
         if entry.own_key is not None:
@@ -93,7 +93,7 @@ class StreamCalls:
         return self._wire.group_channel(user_group(user)), self._wire.encode_head(message)
 
     def appended(self, user: str, entry: NewEntry, answer: list[Any]) -> Appended:
-        """What append.lua answered."""
+        """Return what an answer of append.lua means; what it tells of the stream is remembered."""
         id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
         self.known.note(user, Known(position, b"" if duplicate else mark_of(entry.body)))
@@ -101,13 +101,13 @@ class StreamCalls:
         return Appended(id.decode(), position, bool(duplicate), sent, reach)
 
     def look(self, user: str, after: Position | None, limit: int) -> Call:
-        """A call of look.lua."""
+        """Return a call of look.lua."""
         return self._page_call(user, after, limit, None)
 
     def follow(
         self, user: str, after: Position | None = None, limit: int = 0, known: Known | None = None
     ) -> Call:
-        """A call of follow.lua."""
+        """Return a call of follow.lua."""
         return self._page_call(user, after, limit, newest(known, self.known.get(user)))
 
     def _page_call(
@@ -119,18 +119,18 @@ class StreamCalls:
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
-        """What look.lua and follow.lua answered. Whoever follows remembers it: `left` brings it."""
+        """Return the page in an answer of look.lua or follow.lua. It is not remembered: `left` is."""
         epoch, head, floor, missing, newest, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
         return Page(epoch.decode(), head, floor, entries, missing, newest)
 
     def head(self, user: str) -> Call:
-        """A call of head.lua."""
+        """Return a call of head.lua."""
         return self._record_keys(user), self._record_args(self.known.get(user))
 
     def position(self, user: str, answer: list[Any]) -> Position:
-        """What head.lua answered."""
+        """Return the position in an answer of head.lua, which is remembered."""
         epoch, offset, newest = answer
         position = Position(epoch.decode(), offset)
         self.known.note(user, Known(position, newest))
@@ -141,12 +141,12 @@ class StreamCalls:
 
     def _record_args(self, known: Known | None) -> list[Any]:
         now = "" if self._clock is None else repr(self._clock())
-        epoch, offset, mark = (
-            ("", 0, b"")
-            if known is None
-            else (known.position.epoch, known.position.offset, known.mark)
-        )
-        return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark, ASKED_TTL]
+        at = Position("", 0) if known is None else known.position
+        mark = b"" if known is None else known.mark
+        return [
+            *(now, secrets.token_hex(8), *self._settings),
+            *(at.epoch, at.offset, mark, ASKED_TTL),
+        ]
 
 
 class RedisStreams:
@@ -222,13 +222,13 @@ class SyncRedisStreams:
         self._calls = calls
 
     def append(self, user: str, entry: NewEntry) -> Appended:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.append` does."""
         with translated(entry.id, writes=True):
             answer = _APPEND.run_sync(self._client, self._calls.append(user, entry))
         return self._calls.appended(user, entry, answer)
 
     def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.append_many` does."""
         if len(entries) == 1:
             return [self.append(*entries[0])]
         done: list[Appended] = []
@@ -240,7 +240,7 @@ class SyncRedisStreams:
         return done
 
     def head(self, user: str) -> Position:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.head` does."""
         with translated():
             answer = _HEAD.run_sync(self._client, self._calls.head(user))
         return self._calls.position(user, answer)
@@ -256,7 +256,7 @@ def _all_appended(
 
 
 def _entry(offset: int, member: bytes) -> Entry:
-    """The body is the first `size` bytes of the stored object, with a closing brace."""
+    """Read a stored object: the body is its first `size` bytes, with a closing brace."""
     size = int(member[member.rindex(b":") + 1 : -1])
     body, rest = member[: size - 1] + b"}", member[size:]
     exclude = None

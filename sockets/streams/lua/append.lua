@@ -1,4 +1,4 @@
--- Add one message at the head of a user's stream, and publish it. Behind record.lua.
+-- Add one message at the head of a user's stream, and publish it. Put after record.lua.
 --
 -- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
 --       7 (or none) that of the caller's idempotency key, or of the gateway's own

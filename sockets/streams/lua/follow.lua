@@ -1,4 +1,4 @@
--- `look.lua` for a session: the record is made if need be, and lasts. Behind record.lua and page.lua.
+-- `look.lua` for a session: the record is made if need be, and lasts. Put after record.lua and page.lua.
 --
 -- ARGV, Returns: as of look.lua
 open()
