@@ -28,7 +28,7 @@ class Surface(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in one user's stream: everything up to and including `offset` is behind it.
+    """A place in one user's stream, after the message at `offset`.
 
     `offset` 0 is the very beginning. Positions of different epochs cannot be compared.
     """
@@ -105,7 +105,7 @@ def newest(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
 
 @dataclass(frozen=True, slots=True)
 class SessionPlace:
-    """Where a walk over all sessions stands: at a kind of a node's life, behind `place`."""
+    """A place in a walk over all sessions: in a kind of a node's life, after `place`."""
 
     node: str = ""
     kind: str = ""
@@ -237,8 +237,8 @@ class Page:
     """What a read of a stream found after a position.
 
     `floor`: the highest offset that retention removed. `entries`: ascending, without what has
-    collapsed or expired. `missing`: how many there are behind the position, with or without those
-    that this page had no room for. `newest`: how the message at `head` begins, b"" if not known.
+    collapsed or expired. `missing`: how many there are after the position, with or without those
+    that this page had no space for. `newest`: how the message at `head` begins, b"" if not known.
     """
 
     epoch: str
@@ -255,7 +255,7 @@ class Page:
 
     @property
     def end(self) -> int:
-        """The offset up to which this page tells everything."""
+        """The offset up to which this page is complete."""
         if self.complete or not self.entries:
             return self.head
         return self.entries[-1].offset

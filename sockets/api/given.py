@@ -50,7 +50,7 @@ class Twin(Generic[P, T]):
         return found.arguments | rest
 
     def __getattr__(self, name: str) -> Any:
-        """What tells `inspect` that this is an async function (`__code__` and its like)."""
+        """Show `inspect` that this is an async function (`__code__` and its like)."""
         if name in ("__code__", "__defaults__", "__kwdefaults__"):
             return getattr(self.plain, name)
         raise AttributeError(name)

@@ -50,9 +50,9 @@ async def _send(notification: Notification) -> Receipt:
 async def anotify_users(
     user_ids: Iterable[UserId], event: str, data: object = None, **options: Unpack[NotifyOptions]
 ) -> list[Receipt]:
-    """`notify_user` for many: one append each, receipts in the same order.
+    """Notify many users of the same; receipts come in the same order.
 
-    A user named twice is notified once.
+    Options are those of `notify_user`. A user named twice is notified once.
     """
     users = [str(user) for user in user_ids]
     notification = Notification(None, event, data, **options)
@@ -84,7 +84,7 @@ def _at_place(place: int, one: Notification) -> Notification:
 async def anotify_batch(
     notifications: Iterable[Notification], *, idempotency_key: str | None = None
 ) -> list[Receipt]:
-    """Each to its user, with its own event, data and options, in one round trip to the store.
+    """Send many notifications, each to its user, in one round trip to the store.
 
     Nothing is sent if one of them is wrong. Where the outcome is unknown, repeating the call is
     safe only for those that have an `idempotency_key`; that of the call stands for all durable ones
@@ -130,7 +130,7 @@ async def abroadcast(
 
 @given(user_id=as_user)
 async def astream_position(user_id: UserId) -> Position:
-    """Where the user's stream stands now.
+    """Return the position of a user's stream as it is now.
 
     Take it before you load the data of a page and connect from it: nothing falls between.
     """
@@ -142,7 +142,7 @@ async def astream_position(user_id: UserId) -> Position:
 async def adelivery_of(
     user_id: UserId, offset: int, *, epoch: str | None = None
 ) -> list[SessionDelivery]:
-    """What became of one durable message, for each live session of its user, oldest first.
+    """Return what became of a durable message, for each live session of its user, oldest first.
 
     `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
     node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
@@ -198,7 +198,7 @@ def notify_user_on_commit(
     using: str | None = None,
     **options: Unpack[NotifyOptions],
 ) -> None:
-    """`notify_user` when the database transaction around this call is committed; else never.
+    """Do as `notify_user` when the database transaction around this call is committed; else never.
 
     For code in `transaction.atomic()`: nobody hears of a row that was rolled back, or asks for one
     that is not there yet. Without a transaction it is sent at once. Wrong arguments raise here;

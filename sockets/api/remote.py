@@ -115,7 +115,7 @@ class Remote:
 
 _remote: Remote | None = None
 _of_parents: list[Remote] = []
-"""Those that a fork left behind: kept, because their connections are still the parent's."""
+"""Those of before a fork: kept, because their connections are still the parent's."""
 
 
 def remote_core() -> Core | None:

@@ -30,7 +30,7 @@ async def aassign_task(
     """Give work to one live worker of `pool`; returns when one has accepted.
 
     The gateway is no job queue: raises NoWorkerAvailable if nobody is free, and a task whose worker
-    vanishes is `lost`, not repeated. The job stays yours; `sockets.signals.task_…` tell its end.
+    vanishes is `lost`, not repeated. The job stays yours; signals (`task_…`) announce the end.
     `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
     `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
     be silent before it is lost (default: TASK_TIMEOUT). `task_id`: a ULID of yours, so that you can
@@ -55,17 +55,17 @@ async def aassign_task(
 
 
 async def acancel_task(task_id: str) -> bool:
-    """Cancel a live task; its worker is told to stop. False: it had ended, or never was."""
+    """Cancel a live task; its worker is asked to stop. False: it had ended, or never was."""
     return await at_node(lambda node: node.dispatcher.cancel(task_id))
 
 
 async def atask(task_id: str) -> Task | None:
-    """A task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
+    """Return a task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
     return await at_node(lambda node: node.dispatcher.get(task_id))
 
 
 async def aworker_pools() -> list[PoolLoad]:
-    """The pools that have live workers, and how full they are."""
+    """Return the pools that have live workers, and how full they are."""
     return await at_node(lambda node: node.dispatcher.pools())
 
 

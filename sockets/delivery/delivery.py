@@ -1,4 +1,4 @@
-"""From a signal to the frames of sessions: sinks that the channel layer calls, once for each room.
+"""From a layer message to the frames of sessions: sinks that the layer calls, once for each room.
 
 What a session cannot take now, or what the layer lost, is read from the stream later: once for a
 room, however many of its sessions are behind.
@@ -16,7 +16,7 @@ from typing import Any
 from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose
-from sockets.delivery.delivery_log import Journal
+from sockets.delivery.delivery_log import DeliveryLog
 from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
@@ -57,13 +57,13 @@ class Delivery:
         self._streams = streams
         self._spawn = spawn
         self._clock = clock
-        self._journal = Journal(clock=clock)
+        self._log = DeliveryLog(clock=clock)
 
     def outcome(
         self, session: LocalSession, epoch: str, offset: int
     ) -> tuple[Outcome, float | None]:
-        """What became of a message for this session, and when it was sent."""
-        if (noted := self._journal.find(session.info.id, epoch, offset)) is not None:
+        """Return what became of a message for this session, and when it was sent."""
+        if (noted := self._log.find(session.info.id, epoch, offset)) is not None:
             at, excluded = noted
             return (Outcome.EXCLUDED, None) if excluded else (Outcome.SENT, at)
         cursor = session.cursor
@@ -74,7 +74,7 @@ class Delivery:
     # --- sinks, called by the layer, one call a room
 
     def on_user_message(self, room: Room, message: Message) -> None:
-        """A message for a user: ours (`body`), or of plain Channels code (`event`, `data`)."""
+        """Take in a message for a user: ours (`body`), or Channels code's (`event`, `data`)."""
         body = self._body_of(message)
         exclude = message.get("exclude_client")
         epoch, offset = message.get("epoch"), message.get("offset")
@@ -86,7 +86,7 @@ class Delivery:
             raise ValueError("a durable message has an epoch (str) and an offset (int)")
 
     def _body_of(self, message: Message) -> bytes:
-        """The ready JSON of our own messages, or that of what plain Channels code sent."""
+        """Return the ready JSON of our own messages, or that of what plain Channels code sent."""
         if message.get("type") != TYPE:
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
@@ -99,7 +99,7 @@ class Delivery:
         return body
 
     def on_broadcast(self, room: Room, message: Message) -> None:
-        """A message for every client: in slices, so that one broadcast does not hold the loop."""
+        """Take in a message for every client: in slices, so that it does not hold the loop."""
         body, exclude = self._body_of(message), message.get("exclude_client")
         members = tuple(room.members)
         self._write_ephemeral(members[:SLICE], body, exclude)
@@ -148,7 +148,7 @@ class Delivery:
                     result = self._write(session, body, frame, offset=offset)
                 if result is Write.OK:
                     cursor.moved(epoch, offset)
-                    self._journal.note(session.info.id, epoch, offset, excluded=excluded)
+                    self._log.note(session.info.id, epoch, offset, excluded=excluded)
                     written += 1
                 else:
                     cursor.behind = session.blocked = True
@@ -162,7 +162,7 @@ class Delivery:
     def _write(
         session: LocalSession, body: bytes, frame: Frame, *, offset: int | None = None
     ) -> Write:
-        """Write the shared frame, or one of its own for a session that has to be told a loss."""
+        """Write the shared frame, or one of its own for a session that has lost some."""
         if not session.missed or not session.welcomed:
             return session.write(frame)
         result = session.write(message_frame(body, offset=offset, missed=session.missed))
@@ -185,7 +185,7 @@ class Delivery:
             self.wake(room)
 
     def compare(self, room: Room, head: Position) -> None:
-        """A renewal brought the head of the stream: whoever is not there reads what is missing."""
+        """Compare sessions with the head of their stream; those that lag read what is missing."""
         _mark_lagging(room, head)
         if any(map(_can_read, room.members)) or room.doubt is not None:
             self.wake(room)
@@ -206,7 +206,7 @@ class Delivery:
                 page = await self._streams.follow(room.user, start, PAGE, room.known)
                 room.learn(page)
                 if seen is not None and seen is room.seen and seen.epoch == page.epoch:
-                    # The append comes before its signal: what the stream does not have by now
+                    # The append comes before its message: what the stream does not have by now
                     # was never in it, and would be waited for in vain.
                     room.seen = Position(page.epoch, min(seen.offset, page.head))
                 frames: dict[int, Frame] = {}
@@ -222,7 +222,7 @@ class Delivery:
             room.reader = None
 
     async def _dispel(self, room: Room) -> None:
-        """Ask the stream whether it still has what was told before."""
+        """Ask the stream whether it still has what was known of it."""
         while (doubt := room.doubt) is not None:
             heads = await self._streams.heads([room.user], {room.user: doubt})
             head = heads[room.user]
@@ -234,7 +234,7 @@ class Delivery:
     def _feed(
         self, room: Room, session: LocalSession, page: Page, frames: dict[int, Frame]
     ) -> None:
-        """Tell a session what the page says, as far as its outbox takes it.
+        """Write a page to a session, as far as its outbox takes it.
 
         `frames` by offset: shared by the sessions that are fed from the same page.
         """
@@ -247,7 +247,7 @@ class Delivery:
             match step:
                 case Deliver(entry, _):
                     cursor.moved(page.epoch, entry.offset)
-                    self._journal.note(session.info.id, page.epoch, entry.offset)
+                    self._log.note(session.info.id, page.epoch, entry.offset)
                     metrics.delivered_recovered.inc()
                 case Moved(offset):
                     cursor.moved(page.epoch, offset)

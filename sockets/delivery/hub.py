@@ -42,7 +42,7 @@ class LocalSession:
 
     `cursor` None: not reading a stream (a worker, or a client that is still opening).
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
-    `missed`: ephemeral messages dropped since the last frame that said so.
+    `missed`: ephemeral messages dropped since the last frame that counted them.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for.
     """
 
@@ -58,7 +58,7 @@ class LocalSession:
         "info",
         "missed",
         "on_readable",
-        "on_room",
+        "on_space",
         "outbox",
         "rooms",
         "stage",
@@ -72,7 +72,7 @@ class LocalSession:
         self.stage = Stage.NEW
         self._early: list[Frame] | None = []  # None once it is welcomed
         self.blocked = False
-        self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
+        self.on_space: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
         self.attached: set[str] = set()
@@ -126,14 +126,14 @@ class LocalSession:
                 self.dropped()
 
     def dropped(self) -> None:
-        """An ephemeral frame found no space; the next one that does says so."""
+        """Count an ephemeral frame that found no space; the next one that does has the count."""
         self.missed += 1
         metrics.dropped_ephemeral.inc()
 
     def drained(self) -> None:
-        """From the outbox: there is room again, or the socket is gone. Replies go first."""
-        if self.on_room is not None:
-            self.on_room()
+        """Go on writing: the outbox has space again, or the socket is gone. Replies go first."""
+        if self.on_space is not None:
+            self.on_space()
         if self.blocked:
             self.blocked = False
             if self.on_readable is not None:
@@ -266,11 +266,11 @@ class Hub:
         return [id for id in ids if id in self._sessions]
 
     def room(self, group: str) -> Room | None:
-        """The room of a group, if anybody is in it."""
+        """Return the room of a group, if anybody is in it."""
         return self._rooms.get(group)
 
     def rooms(self) -> tuple[Room, ...]:
-        """All rooms, as a snapshot."""
+        """Return all rooms as they are now."""
         return tuple(self._rooms.values())
 
     async def join(
@@ -307,11 +307,11 @@ class Hub:
                 if room.reader is not None:
                     room.reader.cancel()
                 empty.append(room)
-        # The session is in no room any more, whatever the layer says to the rest.
+        # The session is in no room any more, whatever becomes of the rest at the layer.
         failure: Exception | None = None
         for room in empty:
             if room.joined is not None and not room.joined.done():
-                # The confirmation would come after us and leave a sink behind; nor is it waited
+                # The confirmation would come after us, and the sink would stay; nor is it waited
                 # for: whoever leaves may have been cancelled because it never comes.
                 room.joined.add_done_callback(partial(self._discard_later, room))
             else:

@@ -63,7 +63,7 @@ class Composer:
     def batch(
         self, notifications: Sequence[Notification], idempotency_key: str | None = None
     ) -> list[Outgoing]:
-        """Write many notifications, each to its user. The error of one says which it is.
+        """Write many notifications, each to its user. The error of one names its place.
 
         `idempotency_key` stands for all durable ones without one of their own, each by its place.
         """
@@ -113,7 +113,7 @@ def unpublished(sent: Sequence[Outgoing], done: Sequence[Appended]) -> list[Grou
 
 
 def receipt(one: Outgoing, done: Appended | None, reach: int) -> Receipt:
-    """Return what the sender is told; `done` None: it was ephemeral."""
+    """Return the receipt of what was sent; `done` None: it was ephemeral."""
     if done is None:
         return Receipt(one.entry.id, None, None, reach=reach)
     return Receipt(

@@ -2,7 +2,7 @@
 
 What goes over the wire is the stock layer's, both ways: a project that has only that one configured
 reaches our users, and we reach its consumers. What is new: sinks and one decoding a process, queues
-with a bound, joins that Redis has confirmed, a signal after a gap, publishing in batches.
+with a bound, joins that Redis has confirmed, a call after a gap, publishing in batches.
 """
 
 from __future__ import annotations

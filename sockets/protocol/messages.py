@@ -264,7 +264,7 @@ class Reset(Struct, tag="reset"):
 
 
 class Ping(Struct, tag="ping", omit_defaults=True):
-    """Answer with `pong`. `missed`: ephemeral messages dropped since the last frame said so."""
+    """Answer with `pong`. `missed`: ephemeral messages dropped since the last such count."""
 
     missed: int = 0
 

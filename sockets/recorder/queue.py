@@ -96,7 +96,7 @@ class Queue:
             self._count_dropped()
 
     def overflown(self) -> int:
-        """Entries dropped for lack of room since the last call."""
+        """Return how many entries were dropped for lack of space since the last call."""
         with self._lock:
             count, self._overflown = self._overflown, 0
             return count

@@ -119,7 +119,7 @@ class StreamCalls:
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
-        """Return the page in an answer of look.lua or follow.lua. It is not remembered: `left` is."""
+        """Return the page in an answer of look.lua or follow.lua; `left` remembers the last."""
         epoch, head, floor, missing, newest, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)

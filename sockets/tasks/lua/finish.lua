@@ -3,7 +3,7 @@
 local id = ARGV[9]
 local found = redis.call('HMGET', task_key(id), 'state', 'worker', 'call')
 if not found[1] then return false end
-if found[3] == ARGV[14] then -- said again
+if found[3] == ARGV[14] then -- repeated
   if redis.call('ZSCORE', DEADLINES, id) then complete(id) end -- and was only half done
   return { 0, task(id) }
 end

@@ -139,7 +139,7 @@ async def test_the_end_replaces_the_progress() -> None:
     end = ended(TaskState.DONE)
     other = ended(TaskState.DONE)
     for some in (end, other, end):
-        await one.announcer.tell_user(some, "task.progress", data=1)
+        await one.announcer.notify_user(some, "task.progress", data=1)
     one.announcer.ended(end)
     await one.announcer.finish(5)
     head = await one.streams.head("42")
@@ -296,12 +296,12 @@ async def test_above_the_bound_the_workers_wait() -> None:
     with receiver(TaskState.DONE, gate):
         for expected in (True, True, False):
             one.announcer.ended(ended(TaskState.DONE))
-            room = asyncio.create_task(one.announcer.room())
+            space = asyncio.create_task(one.announcer.space())
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert room.done() is expected
+            assert space.done() is expected
         gate.open.set()
-        await asyncio.wait_for(room, 5)
+        await asyncio.wait_for(space, 5)
         await one.announcer.finish(5)
     assert len(gate.heard) == 3
 

@@ -396,15 +396,15 @@ async def test_a_lost_verdict_is_found_in_the_records() -> None:
     one = await house(task_accept_timeout=0.02)
     crew = Crew(one)
     lost = asyncio.Event()
-    signal = one.dispatcher._signal
+    tell_node = one.dispatcher._tell_node
 
     async def lossy(node: str, /, **message: Any) -> None:
         if message["type"] == "task.verdict":
             lost.set()
         else:
-            await signal(node, **message)
+            await tell_node(node, **message)
 
-    one.dispatcher._signal = lossy
+    one.dispatcher._tell_node = lossy
     await crew.hire("a")
     await crew.hire("b")
     task = await one.dispatcher.assign("p", "e", None)
@@ -420,7 +420,7 @@ async def test_a_lost_no_is_found_in_the_records() -> None:
         if message["type"] != "task.verdict":
             await one.bus.tell(node, **message)
 
-    one.dispatcher._signal = lossy
+    one.dispatcher._tell_node = lossy
     await crew.hire("a", "rejects")
     await crew.hire("b", "leaves")
     with pytest.raises(NoWorkerAvailable, match="none of 2 workers"):
@@ -451,15 +451,15 @@ async def test_an_accept_in_the_moment_of_the_time_out_counts(
 async def test_a_task_that_ended_before_the_verdict_came_is_returned_so() -> None:
     one = await house(task_accept_timeout=LONG)
     crew = Crew(one)
-    signal = one.dispatcher._signal
+    tell_node = one.dispatcher._tell_node
 
     async def slow(node: str, /, **message: Any) -> None:
         if message["type"] == "task.verdict":
             (offered,) = crew.offers("a")
             await one.dispatcher.end("w/a", offered["task"], TaskState.DONE, result=Raw(b"7"))
-        await signal(node, **message)
+        await tell_node(node, **message)
 
-    one.dispatcher._signal = slow
+    one.dispatcher._tell_node = slow
     await crew.hire("a")
     task = await one.dispatcher.assign("p", "e", None)
     assert (task.state, task.result) == (TaskState.DONE, 7)
@@ -481,7 +481,7 @@ async def test_a_verdict_that_comes_twice_is_taken_once() -> None:
         for _ in range(2 if message["type"] == "task.verdict" else 1):
             one.bus.receive(message)
 
-    one.dispatcher._signal = twice
+    one.dispatcher._tell_node = twice
     await crew.hire("a", "rejects")
     await crew.hire("b", "accepts")
     task = await one.dispatcher.assign("p", "e", None)
