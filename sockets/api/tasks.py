@@ -70,7 +70,7 @@ async def aworker_pools() -> list[PoolLoad]:
 
 
 def _require_ulid(id: str) -> str:
-    """In its canonical form. Raises InvalidMessage."""
+    """Return a task id in its canonical form. Raises InvalidMessage."""
     ulid = parse_ulid(id) if isinstance(id, str) else None
     if ulid is None:
         raise InvalidMessage("a task id is a ULID: 26 characters, such as str(ulid.ULID())")
@@ -78,7 +78,7 @@ def _require_ulid(id: str) -> str:
 
 
 def _assign_patience(*_: object, **__: object) -> float:
-    """The last worker may be asked just before the limit for all of them."""
+    """Return how long to wait: the last worker may be asked just before the end."""
     conf = get_conf()
     return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
 

@@ -196,7 +196,7 @@ class Room:
         self.latest.take(Known.by(page))
 
     def is_ahead_of(self, position: Position) -> bool:
-        """Whether the layer brought something newer than `position` of the same epoch."""
+        """Return whether the layer brought something newer than `position` of the same epoch."""
         seen = self.seen
         return seen is not None and seen.epoch == position.epoch and seen.offset > position.offset
 
@@ -217,23 +217,23 @@ class Hub:
         return len(self._sessions)
 
     def __iter__(self) -> Iterator[LocalSession]:
-        """A snapshot: sessions may come and go while the caller awaits."""
+        """Iterate over a snapshot: sessions may come and go while the caller awaits."""
         return iter(tuple(self._sessions.values()))
 
     def ids(self) -> tuple[str, ...]:
-        """Of all sessions; for any thread."""
+        """Return the ids of all sessions; for any thread."""
         return tuple(self._sessions)
 
     def count(self, kind: Kind) -> int:
-        """How many sessions of a kind."""
+        """Return how many sessions of a kind there are."""
         return self._count[kind]
 
     def neighbours(self, session: LocalSession) -> int:
-        """How many clients there are of this one's address."""
+        """Return how many clients there are of this one's address."""
         return self._neighbours[session.neighbourhood] if session.neighbourhood else 0
 
     def get(self, session_id: str) -> LocalSession | None:
-        """The session, if it is here."""
+        """Return a session, if it is here."""
         return self._sessions.get(session_id)
 
     def add(self, session: LocalSession) -> None:
@@ -329,6 +329,6 @@ class Hub:
 
 
 def _seen(joined: asyncio.Future[None]) -> None:
-    """All who waited for it may have gone: then nobody else asks how it ended."""
+    """Ask how a join ended: all who waited for it may have gone."""
     if not joined.cancelled():
         joined.exception()

@@ -51,7 +51,7 @@ class Notifier:
     async def send_many(
         self, users: Iterable[str], notification: Notification, *, id: str | None = None
     ) -> list[Receipt]:
-        """The same message for each user, written once; nothing is sent if an argument is wrong."""
+        """Notify many users of the same, written once; nothing is sent if an argument is wrong."""
         named = require_user_ids(users)
         many = self._composer.many(named, notification, id=id)
         return for_each(named, many, await self._send(many))
@@ -59,14 +59,14 @@ class Notifier:
     async def send_batch(
         self, notifications: Sequence[Notification], idempotency_key: str | None = None
     ) -> list[Receipt]:
-        """Each to its user, in order; nothing is sent if one of them is wrong.
+        """Notify many users, each of its own; nothing is sent if one of them is wrong.
 
         `idempotency_key` stands for all durable ones without one of their own, each by its place.
         """
         return await self._send(self._composer.batch(notifications, idempotency_key))
 
     async def broadcast(self, notification: Notification) -> Receipt:
-        """To every client of every node, now or never: it is not kept for anybody."""
+        """Notify every client of every node, now or never: it is not kept for anybody."""
         id, (group, message) = self._composer.broadcast(notification)
         await self._publish(group, message)
         metrics.notifications[False].inc()
@@ -97,7 +97,10 @@ class Notifier:
         return receipt(one, None, await self._reach(one.user) if everywhere else 0)
 
     async def _publish(self, group: str, message: dict[str, Any]) -> bool:
-        """An ephemeral message; while the bus is away, only to the sessions of this process."""
+        """Publish an ephemeral message; while the bus is away, only to sessions of this process.
+
+        Returns whether it went to all processes.
+        """
         try:
             await self._layer.group_send(group, message)
         except GatewayUnavailable as error:

@@ -99,7 +99,7 @@ def _layer_message(entry: NewEntry, position: Position | None = None) -> dict[st
 
 
 def is_repeated(entry: NewEntry, done: Appended) -> bool:
-    """Whether an earlier call had sent it; with the same id, only our own answer was lost."""
+    """Return whether an earlier call had sent it; with its own id, only an answer was lost."""
     return done.duplicate and done.id != entry.id
 
 

@@ -101,7 +101,7 @@ class Events:
         self._idle.set()
 
     def wanted(self, *names: str) -> bool:
-        """Whether anybody listens to one of these events."""
+        """Return whether anybody listens to one of these events."""
         return any(name in self._hooked or _SIGNALS[name].has_listeners() for name in names)
 
     @property
@@ -199,7 +199,7 @@ class Events:
         event.done(False)
 
     def _was_heard(self, event: _Event) -> bool:
-        """Whether receivers have heard this before; from now on they have.
+        """Return whether receivers have heard this before; from now on they have.
 
         While the API server is away, what its queue has no space for comes again and again.
         """

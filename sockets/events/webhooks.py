@@ -214,7 +214,7 @@ class Webhooks:
         return True
 
     async def _wait(self, seconds: float) -> bool:
-        """Cut short, or skipped, when the node stops; whether it was."""
+        """Wait; cut short, or skipped, when the node stops. Returns whether it was."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -275,12 +275,12 @@ class Webhooks:
                 self._step_back()
 
     def _step_back(self) -> None:
-        """In their order, before all others."""
+        """Put what stepped aside before all others, in its order."""
         self._batches.extendleft(reversed(self._aside))
         self._aside.clear()
 
     async def _post(self, batch: _Batch) -> tuple[int, str]:
-        """The status and `Retry-After` of the answer."""
+        """Send a batch; return the status and `Retry-After` of the answer."""
         body = batch.body
         headers = {
             "Gateway-Delivery": batch.id,
@@ -349,7 +349,7 @@ class Webhooks:
         self._drop(event, for_good=True)
 
     def _drop(self, event: _Event, *, for_good: bool = False) -> None:
-        """`for_good`: whoever put it must not try again, or it would never end."""
+        """Give an event up. `for_good`: whoever put it must not try again, for ever."""
         self.dropped += 1
         metrics.dropped_webhook.inc()
         _settle(event, for_good)
@@ -359,7 +359,7 @@ class Webhooks:
 
 
 def _failure(status: int, retry_after: str) -> _Failure | None:
-    """Why this answer settles nothing. None: it does, below 300 taken, else refused."""
+    """Return why this answer settles nothing. None: it does, below 300 taken, else refused."""
     if 200 <= status < 300:
         return None
     if 400 <= status < 500 and status not in _BUSY and status not in _CHECK:
@@ -371,7 +371,7 @@ def _failure(status: int, retry_after: str) -> _Failure | None:
 
 
 async def _read(response: httpx.Response) -> None:
-    """Up to MAX_ANSWER; a longer answer costs its connection."""
+    """Read up to MAX_ANSWER; a longer answer costs its connection."""
     size = 0
     async for part in response.aiter_raw():
         size += len(part)

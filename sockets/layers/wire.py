@@ -15,8 +15,8 @@ _FIXMAP, _MAP16 = 0x80, 0xDE
 
 
 def copy_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What a receiver in another process gets of this message: that is what one in this process
-    gets too. Raises TypeError, ValueError or OverflowError for what MessagePack has no form for."""
+    """Return what a receiver in another process gets of a message: one in this process gets that
+    too. Raises TypeError, ValueError or OverflowError for what MessagePack has no form for."""
     copy: dict[str, Any] = unpackb(packb(message))
     return copy
 
@@ -32,7 +32,7 @@ def require_deliverable(message: Mapping[str, Any]) -> None:
 
 
 def _is_flat(key: object, value: object) -> bool:
-    """Whether a member surely comes out as it went in, as all of our own messages do."""
+    """Return whether a member surely comes out as it went in, as all of our own messages do."""
     return type(key) is str and type(value) in _FLAT
 
 
@@ -55,24 +55,24 @@ class Wire:
         self._serializer = serializer
 
     def group_channel(self, group: str) -> str:
-        """The Redis channel of a group."""
+        """Return the Redis channel of a group."""
         return f"{self.prefix}__group__{group}"
 
     def shard(self, channel: str) -> int:
-        """Which of the hosts a Redis channel lives on."""
+        """Return which of the hosts a Redis channel lives on."""
         return int(_consistent_hash(channel, self._shards))
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
-        """A message as it is published."""
+        """Return a message as it is published."""
         return self._serializer.serialize(message)
 
     def encode_checked(self, message: Mapping[str, Any]) -> bytes:
-        """A message of anybody. Raises what `require_deliverable` does."""
+        """Return anybody's message as it is published. Raises what `require_deliverable` does."""
         require_deliverable(message)
         return self.encode(message)
 
     def decode(self, data: bytes) -> dict[str, Any]:
-        """The opposite. Raises whatever the serializer does, and ValueError for no dictionary."""
+        """Return a published message. Raises what the serializer does, and ValueError."""
         message = self._serializer.deserialize(data)
         if not isinstance(message, dict):
             raise ValueError(f"a channel layer message is a dict, not {type(message).__name__}")
@@ -85,7 +85,7 @@ class Wire:
         return s.crypter is None and type(s).__name__ == "MsgPackSerializer"
 
     def encode_head(self, message: Mapping[str, Any], extra: int = 2) -> bytes:
-        """The start of a MessagePack map that announces `extra` members more than it has."""
+        """Return the start of a MessagePack map that announces `extra` members more than it has."""
         packed: bytes = packb(message)
         count = len(message)
         rest = packed[1 if count < 16 else 3 :]

@@ -28,7 +28,7 @@ Reason = Annotated[str, Meta(max_length=1_000)]
 
 
 def _null() -> Raw:
-    """A factory: as a plain default it could not be written into the JSON Schema."""
+    """Make a default: as a plain default it could not be written into the JSON Schema."""
     return Raw(b"null")
 
 

@@ -80,7 +80,7 @@ def plan_opening(position: Position | None, page: Page, limit: int) -> Opening:
 
 
 def recoverable(position: Position, page: Page) -> bool:
-    """Whether the stream still holds everything after `position`."""
+    """Return whether the stream still holds everything after `position`."""
     return position.epoch == page.epoch and page.floor <= position.offset <= page.head
 
 

@@ -121,7 +121,7 @@ class MemoryStreams:
     async def follow(
         self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
-        """`known` is of no use: nothing in this process goes back in time."""
+        """Ignore `known`: nothing in this process goes back in time."""
         now = self._clock()
         record = self._used(user, now, here=True)
         self._trim(record, now)
@@ -142,7 +142,7 @@ class MemoryStreams:
             self._away[user] = record
 
     def _find(self, user: str, now: float) -> _Record | None:
-        """The record, if there is one that is not over."""
+        """Return the record, if there is one that is not over."""
         if user in self._here:
             return self._here[user]
         for records, ttl in ((self._away, self._record_ttl), (self._asked, ASKED_TTL)):
@@ -152,7 +152,7 @@ class MemoryStreams:
         return None
 
     def _used(self, user: str, now: float, *, here: bool = False) -> _Record:
-        """The record of a user whom a message or a session concerns; made if need be."""
+        """Return the record of a user whom a message or a session concerns; made if need be."""
         record = self._find(user, now) or self._new(now)
         records = self._here if here or user in self._here else self._away
         self._away.pop(user, None)
@@ -177,7 +177,7 @@ class MemoryStreams:
                 records.popitem(last=False)
 
     def _page(self, record: _Record, after: Position | None, limit: int, now: float) -> Page:
-        """What of the record is over is passed over here, and removed by `_trim`."""
+        """Return a page; what of the record is over is passed over here, and removed by `_trim`."""
         kept = [(offset, one) for offset, one in record.kept.items() if now < one.expires_at]
         floor, first = record.floor, 0
         while first < len(kept) and (
@@ -224,7 +224,7 @@ class MemoryStreams:
 
 
 def _receipt_keys(entry: NewEntry) -> tuple[_ReceiptKey, ...]:
-    """A message's own id guards its retries, the caller's key the caller's.
+    """Return the keys of a message: its own id guards its retries, the caller's key the caller's.
 
     One space for both: after an unknown outcome the id may come back as the key. What the gateway
     makes has another one: a tuple is no string.

@@ -164,7 +164,7 @@ class Announcer:
 
 
 def _run_receivers(task: Task) -> None:
-    """In a thread; database connections are not kept."""
+    """Call the receivers, in a thread; database connections are not kept."""
     close_old_connections()
     try:
         for receiver, outcome in _SIGNALS[task.state].send_robust(Task, task=task):

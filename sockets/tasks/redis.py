@@ -205,7 +205,7 @@ def _tasks(rows: list[Any]) -> list[Task]:
 
 
 def _task(row: list[bytes] | None) -> Task | None:
-    """From what table.lua makes of a task."""
+    """Return a task from what table.lua makes of it."""
     if not row:
         return None
     id, written, state, worker, started, ended, result, error = row

@@ -176,7 +176,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         data=st.data(), fate=st.sampled_from(["once", "once", "once", "lost", "twice", "and later"])
     )
-    def signal(self, data: st.DataObject, fate: str) -> None:
+    def message(self, data: st.DataObject, fate: str) -> None:
         held = self.layer.held
         index = data.draw(st.integers(0, min(3, len(held) - 1)))
         message = held[index] if fate == "and later" else held.pop(index)

@@ -135,10 +135,10 @@ async def test_a_batch_with_a_key_that_is_none_sends_nothing(key: Any) -> None:
     assert (await house.streams.head("42")).offset == 0
 
 
-async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails() -> None:
-    """State first, signal second: a lost signal is repaired by the next renewal (rules 1 and 9).
+async def test_a_message_that_is_in_the_stream_was_sent_even_if_its_layer_message_fails() -> None:
+    """State first, message second: a lost one is repaired by the next renewal.
 
-    Told an error, the caller would send it again.
+    With an error, the caller would send it again.
     """
     layer = FailingLayer()
     house = House(layer)

@@ -18,7 +18,7 @@ from tests.support.doubles import (
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
-def signal(epoch: str, offset: int, event: str) -> dict[str, Any]:
+def message(epoch: str, offset: int, event: str) -> dict[str, Any]:
     body = json.dumps({"id": "i", "event": event, "data": None, "time": 0}).encode()
     return {"type": "user.notify", "event": event, "body": body, "epoch": epoch, "offset": offset}
 
@@ -113,7 +113,7 @@ async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
         return await read(*args)
 
     monkeypatch.setattr(house.streams, "follow", counting)
-    await house.layer.group_send(user_group("42"), signal(epoch, 999, "from nowhere"))
+    await house.layer.group_send(user_group("42"), message(epoch, 999, "from nowhere"))
     await house.settle()
     await house.notifier.send(Notification("42", "next", None))
     await house.settle()

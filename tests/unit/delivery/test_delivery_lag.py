@@ -1,4 +1,4 @@
-"""Slow sessions, lost signals, sessions that open: nothing durable is lost, nothing told twice."""
+"""Slow sessions, lost layer messages, sessions that open: nothing durable is lost."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ async def trickling(house: House, room: int) -> tuple[LocalSession, TricklingOut
 
 
 async def append_unheard(house: House, *events: str, user: str = "42") -> Position:
-    """Durable messages whose signals the layer loses."""
+    """Durable messages whose layer messages are lost."""
     for event in events:
         body = json.dumps({"id": "i", "event": event, "data": None, "time": 0}).encode()
         done = await house.streams.append(user, NewEntry(f"{event}-{house.clock()}", body))
     return done.position
 
 
-def signal(epoch: str, offset: int, event: str) -> dict[str, Any]:
+def message(epoch: str, offset: int, event: str) -> dict[str, Any]:
     body = json.dumps({"id": "i", "event": event, "data": None, "time": 0}).encode()
     return {"type": "user.notify", "event": event, "body": body, "epoch": epoch, "offset": offset}
 
@@ -201,7 +201,7 @@ async def test_a_doubled_signal_is_told_once() -> None:
     one = await house.open()
     receipt = await house.notifier.send(Notification("42", "a", None))
     for _ in range(2):
-        await house.layer.group_send(user_group("42"), signal(str(receipt.epoch), 1, "a"))
+        await house.layer.group_send(user_group("42"), message(str(receipt.epoch), 1, "a"))
     await house.settle()
     assert outbox_of(one).events == ["a"]
 
@@ -211,7 +211,7 @@ async def test_signals_the_wrong_way_round_are_told_in_order() -> None:
     one = await house.open()
     at = await append_unheard(house, "a", "b", "c")
     for offset, event in ((3, "c"), (1, "a"), (2, "b")):
-        await house.layer.group_send(user_group("42"), signal(at.epoch, offset, event))
+        await house.layer.group_send(user_group("42"), message(at.epoch, offset, event))
     await house.settle()
     assert outbox_of(one).events == ["a", "b", "c"]
 
@@ -232,11 +232,11 @@ async def test_a_late_signal_does_not_hide_a_newer_one(monkeypatch: pytest.Monke
             first = False
             await append_unheard(house, "c")
             for offset, event in ((3, "c"), (1, "a")):
-                await house.layer.group_send(user_group("42"), signal(at.epoch, offset, event))
+                await house.layer.group_send(user_group("42"), message(at.epoch, offset, event))
         return page
 
     monkeypatch.setattr(house.streams, "follow", slow)
-    await house.layer.group_send(user_group("42"), signal(at.epoch, 2, "b"))
+    await house.layer.group_send(user_group("42"), message(at.epoch, 2, "b"))
     await house.settle()
     assert outbox_of(one).events == ["a", "b", "c"]
 
