@@ -27,8 +27,12 @@ from sockets.types import Entry, Page
 
 router = Router(tags=["Messages"])
 
-EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
-OFFSET = Query(0, ge=0, le=2**53, description="Those after it; 0: from the oldest that is kept.")
+EPOCH = Query(
+    None, max_length=64, description="Epoch of the position; absent: that of the stream as it is."
+)
+OFFSET = Query(
+    0, ge=0, le=2**53, description="Messages after this offset; 0: everything that is kept."
+)
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -58,7 +62,7 @@ async def notify(
     "/messages/batch",
     response=ReceiptsOut,
     auth=ApiKey(NOTIFY),
-    summary="Notify many, each with its message",
+    summary="Notify many users, each of its own",
     operation_id="notify_batch",
 )
 async def notify_batch(
@@ -76,7 +80,7 @@ async def notify_batch(
     "/broadcast",
     response=ReceiptOut,
     auth=ApiKey(NOTIFY),
-    summary="Tell every connected client",
+    summary="Notify every connected client",
     operation_id="broadcast",
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
