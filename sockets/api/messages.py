@@ -39,10 +39,11 @@ async def anotify_user(
     key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
     receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
-    return await _send(Notification(user_id, event, data, **options))
+    return await send(Notification(user_id, event, data, **options))
 
 
-async def _send(notification: Notification) -> Receipt:
+async def send(notification: Notification) -> Receipt:
+    """Notify the user that a notification of plain values names, such as those of a request."""
     return await at_node(lambda node: node.notifier.send(notification, id=call_id.get()))
 
 
@@ -61,21 +62,13 @@ async def anotify_users(
     )
 
 
-def _plain(one: Notification) -> Notification:
-    return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
-
-
-anotify = given(notification=_plain)(_send)
-"""`anotify_user` for whoever has a whole Notification."""
-
-
 def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
-    return [_at_place(place, one) for place, one in enumerate(notifications)]
+    return [_plain(place, one) for place, one in enumerate(notifications)]
 
 
-def _at_place(place: int, one: Notification) -> Notification:
+def _plain(place: int, one: Notification) -> Notification:
     try:
-        return _plain(one)
+        return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
     except InvalidMessage as error:
         raise type(error)(f"notification {place}: {error}") from None
 

@@ -20,7 +20,7 @@ from sockets.delivery.delivery_log import DeliveryLog
 from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
-from sockets.layers.notification import TYPE
+from sockets.layers.wire import NOTIFY
 from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import PositionMoved, Reset
@@ -87,7 +87,7 @@ class Delivery:
 
     def _body_of(self, message: Message) -> bytes:
         """Return the ready JSON of our own messages, or that of what plain Channels code sent."""
-        if message.get("type") != TYPE:
+        if message.get("type") != NOTIFY:
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
         if body is None:

@@ -10,7 +10,7 @@ from typing import Any
 from sockets.base import metrics
 from sockets.base.arguments import require_user_ids
 from sockets.conf import Conf
-from sockets.delivery.outgoing import Composer, Outgoing, for_each, in_order, receipt, unpublished
+from sockets.delivery.compose import Composer, Outgoing, for_each, in_order, receipt, unpublished
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.base import Layer
 from sockets.presence.base import Presence

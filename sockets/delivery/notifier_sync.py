@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sockets.base import metrics
 from sockets.base.arguments import require_user_ids
 from sockets.conf import Conf
-from sockets.delivery.outgoing import Composer, Outgoing, for_each, in_order, receipt, unpublished
+from sockets.delivery.compose import Composer, Outgoing, for_each, in_order, receipt, unpublished
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.publisher_sync import SyncPublisher
 from sockets.presence.base import SyncPresence

@@ -14,7 +14,6 @@ from sockets.types import (
     Disconnected,
     Kind,
     NodeInfo,
-    Notification,
     PresenceState,
     Receipt,
     SessionInfo,
@@ -88,12 +87,6 @@ class MessageIn(In):
     idempotency_key: Key | None = Field(
         None, description="As the header Idempotency-Key: a repetition gets the first receipt."
     )
-
-    def notification(self, user: str) -> Notification:
-        """Return what this asks for: to notify `user`."""
-        given = dict(self)
-        given.pop("user", None)
-        return Notification(user, **given)
 
 
 class BatchMessageIn(MessageIn):

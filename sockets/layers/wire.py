@@ -1,4 +1,4 @@
-"""How messages of the channel layer look in Redis: as the stock pub/sub layer writes and reads."""
+"""How messages look on the layer, and in Redis: as the stock pub/sub layer writes and reads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,35 @@ from typing import Any, Protocol
 from channels_redis.utils import _consistent_hash
 from msgpack import packb, unpackb  # type: ignore[attr-defined]  # an alias in its module
 
-from sockets.layers.notification import require_form
+from sockets.exceptions import InvalidMessage
+from sockets.protocol.values import write
+from sockets.types import Position
+
+NOTIFY = "user.notify"
+"""Also the type that plain Channels code sends, with `event` and `data` in the place of `body`."""
 
 _FLAT = frozenset({str, bytes, int, float, bool, type(None)})
+_BODY = b'{"id":'  # how the JSON of a notification begins
 _FIXMAP, _MAP16 = 0x80, 0xDE
+
+
+def layer_message(
+    event: str,
+    body: bytes,
+    *,
+    exclude_client: str | None = None,
+    position: Position | None = None,
+) -> dict[str, Any]:
+    """Return the layer message of a notification; a durable one has its position in the stream.
+
+    `body`: the JSON object {"id", "event", "data", "time"}.
+    """
+    message: dict[str, Any] = {"type": NOTIFY, "event": event, "body": body}
+    if exclude_client is not None:
+        message["exclude_client"] = exclude_client
+    if position is not None:
+        message.update(epoch=position.epoch, offset=position.offset)
+    return message
 
 
 def copy_of(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,9 +51,25 @@ def require_deliverable(message: Mapping[str, Any]) -> None:
 
     Raises as `copy_of`, and InvalidMessage for a notification whose data has no JSON form.
     """
-    require_form(message)
+    _require_form(message)
     if not all(_is_flat(key, value) for key, value in message.items()):
         copy_of(message)
+
+
+def _require_form(message: Mapping[str, Any]) -> None:
+    """Raise InvalidMessage for a notification of plain Channels code that no client could get."""
+    if message.get("type") != NOTIFY:
+        return
+    body = message.get("body")
+    if body is None:
+        try:
+            write(message.get("data"))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    elif isinstance(body, bytes) and not body.startswith(_BODY):
+        raise InvalidMessage(
+            "`body` of a user.notify is what the gateway itself wrote: send `event` and `data`"
+        )
 
 
 def _is_flat(key: object, value: object) -> bool:

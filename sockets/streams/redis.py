@@ -16,8 +16,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from sockets.layers.groups import user_group
-from sockets.layers.notification import layer_message
-from sockets.layers.wire import Wire
+from sockets.layers.wire import Wire, layer_message
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
 from sockets.streams.known import Known, KnownPositions, mark_of, newest

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from msgspec import Raw
@@ -11,7 +9,7 @@ from ninja import Router
 from ninja.params.functions import Header, Query
 
 from sockets.api import abroadcast, anotify_batch, aread_stream
-from sockets.api.messages import anotify
+from sockets.api.messages import send
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
@@ -23,7 +21,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
 )
 from sockets.http.security import ApiKey, holds
-from sockets.types import Entry, Page
+from sockets.types import Entry, Notification, Page
 
 router = Router(tags=["Messages"])
 
@@ -51,10 +49,7 @@ async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
 ) -> ReceiptOut:
     """Durable unless it says otherwise: in the user's stream when this returns."""
-    notification = message.notification(user)
-    if notification.durable and notification.idempotency_key is None:
-        notification = replace(notification, idempotency_key=key)
-    receipt = await anotify(notification)
+    receipt = await send(_notification(user, message, key))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -70,7 +65,7 @@ async def notify_batch(
 ) -> ReceiptsOut:
     """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
     repeated."""
-    many = [one.notification(one.user) for one in batch.messages]
+    many = [_notification(one.user, one) for one in batch.messages]
     receipts = await anotify_batch(many, idempotency_key=key)
     seen = holds(request, PRESENCE)
     return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
@@ -127,3 +122,12 @@ def _page(page: Page, *, complete: bool) -> bytes:
 
 def _stored(entry: Entry) -> Raw:
     return Raw(b'{"offset":%d,' % entry.offset + entry.body[1:])
+
+
+def _notification(user: str, message: MessageIn, key: str | None = None) -> Notification:
+    """Return what a body asks for. `key`: the header's; the message's own goes before it."""
+    given = dict(message)
+    given.pop("user", None)
+    if message.durable and message.idempotency_key is None:
+        given["idempotency_key"] = key
+    return Notification(user, **given)

@@ -1,4 +1,4 @@
-"""How a notification looks on the layer."""
+"""How a notification looks on the layer, and what is refused to its sender."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sockets.exceptions import InvalidMessage
-from sockets.layers.notification import layer_message, require_form
+from sockets.layers.wire import layer_message, require_deliverable
 from sockets.types import Position
 
 BODY = b'{"id":"i","event":"e","data":null,"time":1.0}'
@@ -25,16 +25,16 @@ def test_a_durable_one_has_its_position() -> None:
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        ({"event": "e", "data": object()}, "no JSON|cannot be written as JSON"),
+        ({"event": "e", "data": [float("nan")]}, "cannot be written as JSON"),
         ({"event": "e", "body": b"{}"}, "send `event` and `data`"),
     ],
 )
 def test_what_no_client_could_get_is_refused(message: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidMessage, match=says):
-        require_form({"type": "user.notify"} | message)
-    require_form({"type": "another"} | message)
+        require_deliverable({"type": "user.notify"} | message)
+    require_deliverable({"type": "another"} | message)
 
 
 def test_what_clients_can_get() -> None:
-    require_form(layer_message("e", BODY))
-    require_form({"type": "user.notify", "event": "e", "data": {"n": 1}})
+    require_deliverable(layer_message("e", BODY))
+    require_deliverable({"type": "user.notify", "event": "e", "data": {"n": 1}})

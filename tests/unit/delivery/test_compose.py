@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from sockets.delivery.outgoing import Composer, for_each, in_order, receipt, unpublished
+from sockets.delivery.compose import Composer, for_each, in_order, receipt, unpublished
 from sockets.exceptions import InvalidMessage
 from sockets.streams.base import Appended
 from sockets.types import Notification, Position, Receipt
