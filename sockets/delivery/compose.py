@@ -61,14 +61,14 @@ class Composer:
     ) -> Outgoing:
         """Write one notification to the user that it names. Keys are those of `compose`."""
         user = require_user_id(notification.user_id)
-        entry = self._entry(notification, id=id, own_key=own_key)
+        entry = compose(notification, limit=self._limit, now=self._clock(), id=id, own_key=own_key)
         return Outgoing(user, entry, bool(notification.durable))
 
     def many(
         self, users: Iterable[str], notification: Notification, *, id: str | None = None
     ) -> list[Outgoing]:
         """Write one notification for many users, with one id; once for a user named twice."""
-        entry = self._entry(notification, id=id)
+        entry = compose(notification, limit=self._limit, now=self._clock(), id=id)
         durable = bool(notification.durable)
         return [Outgoing(user, entry, durable) for user in dict.fromkeys(users)]
 
@@ -97,11 +97,8 @@ class Composer:
 
     def broadcast(self, notification: Notification) -> tuple[str, GroupMessage]:
         """Write a notification to every client; return its id, and what goes over the layer."""
-        entry = self._entry(notification)
+        entry = compose(notification, limit=self._limit, now=self._clock())
         return entry.id, (CLIENTS, _layer_message(entry))
-
-    def _entry(self, notification: Notification, **ids: str | None) -> NewEntry:
-        return compose(notification, limit=self._limit, now=self._clock(), **ids)
 
 
 def _layer_message(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
@@ -115,13 +112,11 @@ def is_repeated(entry: NewEntry, done: Appended) -> bool:
     return done.duplicate and done.id != entry.id
 
 
-def unpublished(sent: Sequence[Outgoing], done: Sequence[Appended]) -> list[GroupMessage]:
-    """Return the layer messages of what was appended now, and not published by the store itself."""
-    return [
-        one.published(appended.position)
-        for one, appended in zip(sent, done, strict=True)
-        if not appended.published and not is_repeated(one.entry, appended)
-    ]
+def unpublished(one: Outgoing, done: Appended) -> GroupMessage | None:
+    """Return what goes over the layer of what was appended; None where that has been done."""
+    if done.published or is_repeated(one.entry, done):
+        return None
+    return one.published(done.position)
 
 
 def receipt(one: Outgoing, done: Appended | None, reach: int) -> Receipt:

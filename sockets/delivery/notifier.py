@@ -45,8 +45,10 @@ class Notifier:
         self, notification: Notification, *, id: str | None = None, own_key: str | None = None
     ) -> Receipt:
         """Notify the user that it names. `own_key`: as of `NewEntry`."""
-        sent = await self._send([self._composer.one(notification, id=id, own_key=own_key)])
-        return sent[0]
+        one = self._composer.one(notification, id=id, own_key=own_key)
+        if not one.durable:
+            return await self._passing(one)
+        return await self._kept(one, await self._streams.append(one.user, one.entry))
 
     async def send_many(
         self, users: Iterable[str], notification: Notification, *, id: str | None = None
@@ -75,16 +77,16 @@ class Notifier:
     async def _send(self, many: Sequence[Outgoing]) -> list[Receipt]:
         durable = [one for one in many if one.durable]
         done = await self._streams.append_many([(one.user, one.entry) for one in durable])
-        for group, message in unpublished(durable, done):
-            try:
-                await self._layer.group_send(group, message)
-            except GatewayUnavailable as error:
-                # It is in the stream, so it is sent.
-                logger.warning("a layer message was lost, the next renewal finds it: %s", error)
         kept = [await self._kept(*pair) for pair in zip(durable, done, strict=True)]
         return in_order(many, kept, [await self._passing(one) for one in many if not one.durable])
 
     async def _kept(self, one: Outgoing, done: Appended) -> Receipt:
+        """Publish what was appended. It is in the stream, and so it counts as sent already."""
+        if (message := unpublished(one, done)) is not None:
+            try:
+                await self._layer.group_send(*message)
+            except GatewayUnavailable as error:
+                logger.warning("a layer message was lost, the next renewal finds it: %s", error)
         reach = await self._reach(one.user) if done.reach is None else done.reach
         made = receipt(one, done, reach)
         if not made.duplicate:

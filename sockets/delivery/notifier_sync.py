@@ -55,14 +55,15 @@ class SyncNotifier:
     def _send(self, many: Sequence[Outgoing]) -> list[Receipt]:
         durable = [one for one in many if one.durable]
         done = self._streams.append_many([(one.user, one.entry) for one in durable])
-        if messages := unpublished(durable, done):
+        pairs = list(zip(durable, done, strict=True))
+        if messages := [found for pair in pairs if (found := unpublished(*pair)) is not None]:
             try:
                 self._publisher.publish(messages)
             except GatewayUnavailable as error:
                 # They are in the streams, so they are sent.
                 metrics.LAYER_UNSENT.inc(len(messages))
                 logger.warning("layer messages were lost, the next renewal finds them: %s", error)
-        kept = [receipt(one, put, put.reach or 0) for one, put in zip(durable, done, strict=True)]
+        kept = [receipt(one, appended, appended.reach or 0) for one, appended in pairs]
         return in_order(many, kept, self._passing([one for one in many if not one.durable]))
 
     def _passing(self, many: Sequence[Outgoing]) -> list[Receipt]:
