@@ -34,7 +34,8 @@ Door = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 
 
 async def post(path: str, body: dict[str, Any]) -> None:
-    response = await AsyncClient(**{"gateway.surface": Surface.PRIVATE}).generic(
+    scope: Any = {"gateway.surface": Surface.PRIVATE}
+    response = await AsyncClient(**scope).generic(
         "POST",
         f"/api/v1{path}",
         json.dumps(body),

@@ -101,4 +101,4 @@ def test_nothing_is_sent_if_one_of_many_is_wrong() -> None:
     store = Store()
     with pytest.raises(InvalidMessage):
         notifier(store).send_many(["1", ""], Notification(None, "e"))
-    assert store.entries == store.messages == []
+    assert store.entries == [] and store.messages == []

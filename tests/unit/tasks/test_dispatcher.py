@@ -116,7 +116,11 @@ async def test_a_task_that_is_taken_is_read_once_and_never_dropped(
     asked: list[str] = []
 
     def noted(name: str, call: Any) -> Any:
-        return lambda *given: asked.append(name) or call(*given)
+        def noting(*given: Any) -> Any:
+            asked.append(name)
+            return call(*given)
+
+        return noting
 
     for name in ("get", "drop", "withdraw"):
         monkeypatch.setattr(one.records, name, noted(name, getattr(one.records, name)))
