@@ -86,7 +86,7 @@ class GatewayConsumer(AsyncConsumer):
             try:
                 session = self.session = await self._authenticate()
                 self.outbox.on_drain = session.drained
-                session.on_room = self._have_room
+                session.on_space = self._have_room
                 await self.open()
                 metrics.connects[self.kind].inc()
                 code, reason = await self._listen()

@@ -78,9 +78,11 @@ class MessageIn(In):
     data: Any = Field(None, examples=[{"order": 7}])
     durable: Flag = Field(True, description="Kept in the stream; false: now or never.")
     ttl: Seconds | None = Field(
-        None, gt=0, le=MAX_TTL, description="Seconds that it is worth delivering."
+        None, gt=0, le=MAX_TTL, description="Seconds after which it is not worth delivering."
     )
-    collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
+    collapse_key: Key | None = Field(
+        None, description="Replaces the user's earlier message with this key."
+    )
     exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
     idempotency_key: Key | None = Field(
         None, description="As the header Idempotency-Key: a repetition gets the first receipt."
@@ -94,7 +96,7 @@ class BatchMessageIn(MessageIn):
 
 
 class BatchIn(In):
-    """Written and sent in one round trip to the store; nothing is sent if one of them is wrong."""
+    """Many notifications. Nothing is sent if one of them is wrong."""
 
     messages: list[BatchMessageIn] = Field(..., min_length=1, max_length=MAX_BATCH)
 
@@ -104,6 +106,7 @@ class BroadcastIn(In):
 
     event: Event = Field(..., examples=["maintenance"])
     data: Any = None
+    exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
 
 
 class ReceiptOut(Schema):
@@ -232,7 +235,7 @@ class StoredMessage(Schema):
 
 
 class MessagesOut(Schema):
-    """A page of a stream, behind a position."""
+    """A page of a stream, after a position."""
 
     epoch: str
     head: int = Field(description="The offset of the newest message.")

@@ -23,7 +23,7 @@ from sockets.recorder import Recorder
 from sockets.sessions.control import Control
 from sockets.sessions.tracker import Attendance
 from sockets.streams.base import Streams
-from sockets.streams.told import Told, newest
+from sockets.streams.known import Known, newest
 from sockets.tasks.base import Seat
 from sockets.tasks.dispatcher import Dispatcher
 from sockets.types import Kind, Page, Position, SessionInfo, Task
@@ -116,8 +116,8 @@ class Sessions:
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
-        claim = None if position is None or not self._claims.counts(user) else Told(position)
-        page = await self._streams.follow(user, position, PAGE, newest(claim, room.told))
+        claim = None if position is None or not self._claims.counts(user) else Known(position)
+        page = await self._streams.follow(user, position, PAGE, newest(claim, room.known))
         if claim is not None and page.epoch != claim.position.epoch:
             self._claims.note(user)
         self._announce(session)
@@ -202,7 +202,7 @@ class Sessions:
         finally:
             for room in mine:
                 if self._hub.room(room.group) is None:
-                    self._streams.left(room.user, room.doubt or room.told)
+                    self._streams.left(room.user, room.doubt or room.known)
 
     async def _undo(self, what: str, step: Awaitable[None]) -> None:
         """A step of a clean-up: what cannot be undone now ends by itself, and stops no other."""
@@ -245,8 +245,8 @@ class Sessions:
         for start in range(0, len(rooms), SLICE):
             # Asked anew for each slice, as above: whoever has left is none of ours any more.
             by_user = {room.user: room for room in rooms[start : start + SLICE] if room.members}
-            told = {user: room.told for user, room in by_user.items() if room.told is not None}
-            for user, head in (await self._streams.heads(by_user, told)).items():
+            known = {user: room.known for user, room in by_user.items() if room.known is not None}
+            for user, head in (await self._streams.heads(by_user, known)).items():
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
         if partly is not None:

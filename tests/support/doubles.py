@@ -292,14 +292,14 @@ class House:
             records=self.records,
             notifier=self.notifier,
             receivers=ReceiverPool("tasks", 4, executor, at_once=3),
-            signal=self.bus.tell,
+            tell_node=self.bus.tell,
         )
         self.dispatcher = Dispatcher(
             conf=self.conf,
             records=self.records,
             hub=self.hub,
             announcer=self.announcer,
-            signal=self.bus.tell,
+            tell_node=self.bus.tell,
             spawn=self.spawn,
             clock=self.clock,
         )

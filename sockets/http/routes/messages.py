@@ -8,11 +8,11 @@ from msgspec import Raw
 from ninja import Router
 from ninja.params.functions import Header, Query
 
-from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
+from sockets.api import abroadcast, anotify_batch, aread_stream
+from sockets.api.messages import send
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
-    BatchMessageIn,
     BroadcastIn,
     Key,
     MessageIn,
@@ -25,8 +25,12 @@ from sockets.types import Entry, Notification, Page
 
 router = Router(tags=["Messages"])
 
-EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
-OFFSET = Query(0, ge=0, le=2**53, description="Those after it; 0: from the oldest that is kept.")
+EPOCH = Query(
+    None, max_length=64, description="Epoch of the position; absent: that of the stream as it is."
+)
+OFFSET = Query(
+    0, ge=0, le=2**53, description="Messages after this offset; 0: everything that is kept."
+)
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -45,16 +49,7 @@ async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
 ) -> ReceiptOut:
     """Durable unless it says otherwise: in the user's stream when this returns."""
-    receipt = await anotify_user(
-        user,
-        message.event,
-        message.data,
-        durable=message.durable,
-        ttl=message.ttl,
-        collapse_key=message.collapse_key,
-        idempotency_key=_key_of(message, key),
-        exclude_client=message.exclude_client,
-    )
+    receipt = await send(_notification(user, message, key))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -62,7 +57,7 @@ async def notify(
     "/messages/batch",
     response=ReceiptsOut,
     auth=ApiKey(NOTIFY),
-    summary="Notify many, each with its message",
+    summary="Notify many users, each of its own",
     operation_id="notify_batch",
 )
 async def notify_batch(
@@ -70,7 +65,7 @@ async def notify_batch(
 ) -> ReceiptsOut:
     """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
     repeated."""
-    many = [_notification(one) for one in batch.messages]
+    many = [_notification(one.user, one) for one in batch.messages]
     receipts = await anotify_batch(many, idempotency_key=key)
     seen = holds(request, PRESENCE)
     return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
@@ -80,12 +75,12 @@ async def notify_batch(
     "/broadcast",
     response=ReceiptOut,
     auth=ApiKey(NOTIFY),
-    summary="Tell every connected client",
+    summary="Notify every connected client",
     operation_id="broadcast",
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
     """Now or never. Durable to many is a batch."""
-    receipt = await abroadcast(message.event, message.data)
+    receipt = await abroadcast(**dict(message))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -129,21 +124,10 @@ def _stored(entry: Entry) -> Raw:
     return Raw(b'{"offset":%d,' % entry.offset + entry.body[1:])
 
 
-def _notification(message: BatchMessageIn) -> Notification:
-    return Notification(
-        message.user,
-        message.event,
-        message.data,
-        message.durable,
-        message.ttl,
-        message.collapse_key,
-        message.idempotency_key,
-        message.exclude_client,
-    )
-
-
-def _key_of(message: MessageIn, header: str | None) -> str | None:
-    """The message's own goes before the header's."""
-    if message.idempotency_key is not None or not message.durable:
-        return message.idempotency_key
-    return header
+def _notification(user: str, message: MessageIn, key: str | None = None) -> Notification:
+    """Return what a body asks for. `key`: the header's; the message's own goes before it."""
+    given = dict(message)
+    given.pop("user", None)
+    if message.durable and message.idempotency_key is None:
+        given["idempotency_key"] = key
+    return Notification(user, **given)

@@ -11,6 +11,7 @@ from sockets.api import notify_user
 from sockets.exceptions import BadFrame, GatewayError, GatewayUnavailable
 from sockets.management.output import GatewayCommand
 from sockets.protocol.codec import from_json
+from sockets.types import NotifyOptions
 
 
 class Command(GatewayCommand):
@@ -44,17 +45,11 @@ class Command(GatewayCommand):
             from_json(Raw(written))
         except (BadFrame, UnicodeEncodeError) as error:
             raise CommandError(f"DATA is no JSON ({error}): quote it, '{{\"n\": 1}}'") from None
+        known = NotifyOptions.__annotations__
+        chosen: Any = {name: value for name, value in options.items() if name in known}
+        chosen["durable"] = not options["ephemeral"]
         try:
-            receipt = notify_user(
-                options["user"],
-                options["event"],
-                Raw(written),
-                durable=not options["ephemeral"],
-                ttl=options["ttl"],
-                collapse_key=options["collapse_key"],
-                idempotency_key=options["idempotency_key"],
-                exclude_client=options["exclude_client"],
-            )
+            receipt = notify_user(options["user"], options["event"], Raw(written), **chosen)
         except GatewayUnavailable as error:
             if error.outcome == "nothing":
                 raise CommandError(f"{error}: nothing was sent, repeat it") from None

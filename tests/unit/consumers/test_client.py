@@ -24,7 +24,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.places import Places
 from sockets.signals import client_message
-from sockets.types import MAX_SHOWN, Position, PresenceChange, Task
+from sockets.types import MAX_SHOWN, Notification, Position, PresenceChange, Task
 from tests.support.doubles import JWT_SECRET, info, until
 from tests.unit.consumers.conftest import Peer
 
@@ -106,7 +106,7 @@ async def test_acks_move_forward_and_never_beyond_what_was_sent(
     epoch = (await tab.opened())["epoch"]
     (session,) = node.hub
     for n in range(3):
-        await node.notifier.notify("42", f"e{n}", None)
+        await node.notifier.send(Notification("42", f"e{n}", None))
         await tab.frame()
     for offset, given, acked in [
         (2, epoch, 2),

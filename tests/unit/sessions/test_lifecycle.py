@@ -20,8 +20,8 @@ from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import lifecycle as sessions_module
 from sockets.sessions.lifecycle import CLAIM_EVERY, _Claims
 from sockets.streams.base import NewEntry
-from sockets.streams.told import Told
-from sockets.types import Disconnected, Kind, Page, Position, SessionInfo
+from sockets.streams.known import Known
+from sockets.types import Disconnected, Kind, Notification, Page, Position, SessionInfo
 from tests.support.doubles import (
     WELCOME,
     FailingLayer,
@@ -89,14 +89,14 @@ async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None
     opening = asyncio.ensure_future(one.sessions.open_client(session, None))
     await turns()
     if when == "joining":
-        await one.notifier.notify("42", "durable", None)
+        await one.notifier.send(Notification("42", "durable", None))
         layer.gate.set()
         opened = await opening
     else:
         layer.gate.set()
         opened = await opening
-        await one.notifier.notify("42", "durable", None)
-    await one.notifier.notify("42", "ephemeral", None, durable=False)
+        await one.notifier.send(Notification("42", "durable", None))
+    await one.notifier.send(Notification("42", "ephemeral", None, durable=False))
     assert outbox_of(session).raw == [], "the welcome goes first"
     one.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     await one.settle()
@@ -116,7 +116,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 ) -> None:
     one = House()
     for n in (1, 2, 3):
-        receipt = await one.notifier.notify("42", f"e{n}", None)
+        receipt = await one.notifier.send(Notification("42", f"e{n}", None))
     session = local_session()
     given = Position(str(receipt.epoch), offset)
     opened = await one.sessions.open_client(session, given)
@@ -127,7 +127,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 
 async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes a position up has not everybody who shares its user reload at each connect."""
-    one, told = House(), list[Told | None]()
+    one, told = House(), list[Known | None]()
     clock = MovedClock()
     one.sessions._claims = _Claims(clock)
     follow = one.streams.follow
@@ -143,7 +143,7 @@ async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPat
         session = local_session(user)
         await one.sessions.open_client(session, Position("old", 99))
         await one.sessions.close(session, 1000, "")
-        return told.pop() == Told(Position("old", 99))
+        return told.pop() == Known(Position("old", 99))
 
     assert await come("42") is True
     assert await come("42") is False
@@ -157,7 +157,7 @@ async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None
     one = House(recovery_limit=3)
     head = await one.streams.head("42")
     for n in range(missing):
-        await one.notifier.notify("42", f"e{n}", None)
+        await one.notifier.send(Notification("42", f"e{n}", None))
     session = await one.open(position=head)
     assert len(outbox_of(session).events) == (missing if recovered else 0)
 
