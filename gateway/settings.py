@@ -13,12 +13,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from gateway import secrets
-from gateway.env import CLUSTER, Env, hosts_of, redis_database
-from gateway.faults import Wrong, unusable_keys
 from gateway.logs import LEVELS, logging_config
 from sockets.conf import WEBHOOK_EVENTS, Conf, WrongSettings
 from sockets.types import Surface
+from sockets.variables import secrets
+from sockets.variables.env import CLUSTER, Env, hosts_of, redis_database
+from sockets.variables.faults import Wrong, unusable_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

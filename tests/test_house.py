@@ -25,6 +25,7 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
+    "variables",
 }
 
 

@@ -248,7 +248,7 @@ def origins_of(scope: Mapping[str, Any]) -> list[str]:
 
 @lru_cache(maxsize=8)
 def rules_of(texts: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The rules of a setting. What is none allows nothing; `gateway.env` has refused it."""
+    """The rules of a setting. What is none allows nothing; its reader has refused it by then."""
     found = []
     for text in texts:
         try:

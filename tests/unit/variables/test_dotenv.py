@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dotenv import Line, WrongLine, lines
-from gateway.env import Env
-from gateway.faults import Wrong
+from sockets.variables.dotenv import Line, WrongLine, lines
+from sockets.variables.env import Env
+from sockets.variables.faults import Wrong
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_the_settings_read_it(tmp_path: Path) -> None:
 def test_the_scripts_read_the_same(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("A = 4000 # browsers\nB='x=y'\nbroken\n")
-    command = [sys.executable, "-m", "gateway.dotenv"]
+    command = [sys.executable, "-m", "sockets.variables.dotenv"]
     assert subprocess.check_output([*command, f"{file}"]) == b"A=4000\0B=x=y\0"
     assert subprocess.check_output([*command, f"{tmp_path / 'none'}"]) == b""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.env import Env, Wrong
+from sockets.variables.env import Env, Wrong
 
 
 def env(**given: str) -> Env:

@@ -1,8 +1,8 @@
 """The lines of a `.env` file, as Node's dotenv takes them: a service's file goes on working. Only a
 `#` that no space stands before is a part of the value here, for secrets have one.
 
-`python -m gateway.dotenv FILE` writes what the file sets, each NAME=value ended by a zero byte, for
-scripts/run; a file that is not there sets nothing.
+`python -m sockets.variables.dotenv FILE` writes what the file sets, each NAME=value ended by a zero
+byte, for scripts/run; a file that is not there sets nothing.
 """
 
 from __future__ import annotations

@@ -24,12 +24,12 @@ from zoneinfo import available_timezones
 
 import environ
 
-from gateway import dotenv
-from gateway.faults import LABEL, LABEL_RULE, Items, Wrong, key, labelled_secret
 from sockets.auth.origins import is_nowhere, parse_rule
 from sockets.base.client_address import Trusted, parse_trusted
 from sockets.conf import Fault, WrongSettings
 from sockets.redis import SentinelGroup
+from sockets.variables import dotenv
+from sockets.variables.faults import LABEL, LABEL_RULE, Items, Wrong, key, labelled_secret
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

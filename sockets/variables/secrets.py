@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.env import Env
-from gateway.faults import Wrong
 from sockets.conf import Fault
 from sockets.types import Surface
+from sockets.variables.env import Env
+from sockets.variables.faults import Wrong
 
 _AT_LEAST = 32  # bytes
 _DIFFERENT = 8  # characters; 32 random hexadecimal digits have more
