@@ -1,8 +1,8 @@
 """The settings of the gateway, typed: one frozen value, read once from Django's `GATEWAY`.
 
-Durations are seconds, sizes are bytes. `gateway/settings.py` fills the dictionary from the
-environment; a project that installs `sockets` as a plain Django app may write it by hand, and
-what it leaves out has the default below.
+Durations are seconds, sizes are bytes. `sockets.environment.read()` makes the dictionary from
+environment variables; a project may also write it by hand, and what it leaves out has the default
+below.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sockets.variables.dotenv import Line, WrongLine, lines
-from sockets.variables.env import Env
 from sockets.variables.faults import Wrong
+from sockets.variables.reader import Variables
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_the_settings_read_it(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("A = 4000 # browsers\nB=\"two\\nlines\"\nC=`'c'`\nno line\n")
     with pytest.raises(Wrong, match=r".env, line 4: it is neither NAME=value nor a comment"):
-        Env({}, file)
-    source = Env({"B": "given"}, file, patient=True)
+        Variables({}, file)
+    source = Variables({"B": "given"}, file, patient=True)
     assert [source.raw(name) for name in "ABC"] == ["4000", "given", "'c'"]
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sockets.variables.env import Env, Wrong
+from sockets.conf import WrongSettings
+from sockets.variables.faults import Wrong
+from sockets.variables.reader import Variables
 
 
-def env(**given: str) -> Env:
-    return Env(given)
+def env(**given: str) -> Variables:
+    return Variables(given)
 
 
 def fault(error: pytest.ExceptionInfo[Wrong]) -> str:
@@ -37,6 +39,33 @@ class TestRaw:
         source.integer("A", 0)
         source.flag("B", False)
         assert source.names == {"A", "B"}
+
+
+class TestPatience:
+    def test_faults_are_noted_and_raised_together(self) -> None:
+        source = Variables({"A": "x", "B": "y"}, patient=True)
+        assert (source.integer("A", 7), source.flag("B", True)) == (7, True)
+        assert source.raw("A") is None and source.given("A") == "x"
+        with pytest.raises(WrongSettings) as error:
+            source.refuse()
+        assert [fault.names for fault in error.value.faults] == [("A",), ("B",)]
+
+    def test_what_follows_from_a_wrong_variable_is_not_told(self) -> None:
+        source = Variables({"A": "x"}, patient=True)
+        source.integer("A", 7)
+        source.note(Wrong("B", "it is less than A", "choose more", also=["A"]))
+        with pytest.raises(WrongSettings) as error:
+            source.refuse()
+        assert [fault.names for fault in error.value.faults] == [("A",)]
+
+    def test_a_default_may_be_wrong_too(self) -> None:
+        source = Variables({}, patient=True)
+        assert source.label("A", "no label") == "no label"
+        with pytest.raises(WrongSettings, match="no proper name"):
+            source.refuse()
+
+    def test_nothing_wrong_nothing_raised(self) -> None:
+        Variables({}, patient=True).refuse()
 
 
 class TestFlag:
@@ -87,6 +116,24 @@ class TestNumbers:
     def test_no_seconds(self, text: str) -> None:
         with pytest.raises(Wrong):
             env(A=text).seconds("A", 1)
+
+    @pytest.mark.parametrize(("text", "value"), [("50", 50.0), ("0.5", 0.5), ("0", 0.0)])
+    def test_rate(self, text: str, value: float) -> None:
+        assert env(A=text).rate("A", 1, "frames") == value
+
+    @pytest.mark.parametrize("text", ["nan", "-1", "50/s", "1e3"])
+    def test_no_rate(self, text: str) -> None:
+        with pytest.raises(Wrong) as error:
+            env(A=text).rate("A", 1, "frames")
+        assert fault(error) == (
+            f"A: {text!r} is not a number of frames a second; "
+            "write a number such as 50 or 0.5, or 0 for any number"
+        )
+
+    def test_a_rate_out_of_range(self) -> None:
+        with pytest.raises(Wrong, match="frames a second is out of range") as error:
+            env(A="9" * 12).rate("A", 1, "frames")
+        assert "ten years" not in fault(error)
 
 
 class TestLists:
@@ -332,7 +379,7 @@ class TestFile:
     def test_the_environment_wins(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_text("# a comment\n\nexport A=file\nB='quoted # value'\nC=x\n")
-        source = Env({"A": "given", "C": ""}, file)
+        source = Variables({"A": "given", "C": ""}, file)
         assert source.raw("A") == "given"
         assert source.raw("B") == "quoted # value"
         assert source.raw("C") is None  # set but empty: hides the file's
@@ -340,7 +387,7 @@ class TestFile:
     def test_a_hash_in_a_secret_stays(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_text("A=abc#def\n")
-        assert Env({}, file).raw("A") == "abc#def"
+        assert Variables({}, file).raw("A") == "abc#def"
 
     def test_the_process_is_not_changed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -350,7 +397,7 @@ class TestFile:
         monkeypatch.delenv("ONLY_IN_FILE", raising=False)
         file = tmp_path / ".env"
         file.write_text("ONLY_IN_FILE=1\n")
-        assert Env(os.environ, file).raw("ONLY_IN_FILE") == "1"
+        assert Variables(os.environ, file).raw("ONLY_IN_FILE") == "1"
         assert "ONLY_IN_FILE" not in os.environ
 
     @pytest.mark.parametrize("line", ["A - hunter2", "hunter2", "  A hunter2"])
@@ -358,5 +405,5 @@ class TestFile:
         file = tmp_path / ".env"
         file.write_text(f"B=1\n{line}\n")
         with pytest.raises(Wrong, match=r"\.env, line 2") as error:
-            Env({}, file)
+            Variables({}, file)
         assert "hunter2" not in fault(error)
