@@ -73,11 +73,11 @@ INSTALLED_APPS = [
     *(["examples.image_converter"] if GATEWAY["demo"] else []),
 ]
 MIDDLEWARE = [
-    "gateway.headers.HeadersMiddleware",
+    "sockets.http.middleware.headers.HeadersMiddleware",
     "gateway.middleware.SurfaceMiddleware",
-    "gateway.cors.CorsMiddleware",
-    "gateway.middleware.ProblemMiddleware",
-    "gateway.middleware.StaticMiddleware",
+    "sockets.http.middleware.cors.CorsMiddleware",
+    "sockets.http.middleware.problems.ProblemMiddleware",
+    "sockets.http.middleware.static.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",
     "gateway.middleware.AdminAuthenticationMiddleware",
     "gateway.middleware.AdminMessageMiddleware",
@@ -138,7 +138,7 @@ CSRF_COOKIE_PATH = "/admin/"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = _SECURE_COOKIES
-CSRF_FAILURE_VIEW = "gateway.views.csrf_failure"
+CSRF_FAILURE_VIEW = "sockets.http.pages.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_env.origins("CSRF_TRUSTED_ORIGINS"))
 if "*" in CSRF_TRUSTED_ORIGINS:
     _env.note(Wrong("CSRF_TRUSTED_ORIGINS", "* would trust every page", "list the admin's origins"))

@@ -50,7 +50,7 @@ def test_production_without_collected_files_says_so(tmp_path: Path) -> None:
     script = (
         "import pathlib, django; from django.conf import settings; django.setup();"
         f"settings.STATIC_ROOT = pathlib.Path({str(tmp_path / 'none')!r});"
-        "from gateway.middleware import StaticMiddleware;"
+        "from sockets.http.middleware.static import StaticMiddleware;"
         "StaticMiddleware(lambda request: None)"
     )
     done = subprocess.run(

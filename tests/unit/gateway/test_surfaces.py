@@ -152,7 +152,8 @@ class TestAdmin:
     @pytest.fixture
     def client(self, monkeypatch: pytest.MonkeyPatch) -> Client:
         # The sync client has no scope: the surface is given in its place.
-        monkeypatch.setattr("gateway.middleware.surface_of", lambda _request: PRIVATE)
+        scope = {"gateway.surface": PRIVATE}
+        monkeypatch.setattr("sockets.http.middleware.base.scope_of", lambda _request: scope)
         return Client(enforce_csrf_checks=True)
 
     def test_log_in_needs_the_csrf_token(self, client: Client, staff: User) -> None:

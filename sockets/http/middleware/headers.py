@@ -13,8 +13,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from gateway.middleware import Answer, Middleware, Next, surface_of
 from sockets.conf import Conf, get_conf
+from sockets.http.middleware.base import Answer, Middleware, Next, surface_of
 from sockets.types import Surface
 
 _ALWAYS = {
