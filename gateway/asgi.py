@@ -76,7 +76,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     if serve is _CLIENT:
         _warn_of_proxy(scope, node)
-        if node.door.refuses_handshake(_host(scope)):
+        if node.admission.refuses_handshake(_host(scope)):
             await receive()
             await _refuse(scope, send, 503, _LATER)
             return
@@ -102,11 +102,11 @@ async def _http(scope: Any, receive: Any, send: Any, node: Node) -> None:
         await django_application(scope, receive, send)
         return
     surface, host = scope["gateway.surface"], _host(scope)
-    if node.door.begin_request(surface, host):
+    if node.admission.begin_request(surface, host):
         try:
             await django_application(scope, receive, send)
         finally:
-            node.door.end_request(surface, host)
+            node.admission.end_request(surface, host)
     else:
         headers, body = _LATER, b"Too many requests at once.\n"
         if surface is not Surface.PUBLIC and scope["path"].startswith("/api/"):

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from sockets.codes import ABNORMAL, CloseCode
-from sockets.types import AtDoor, Audit, Kind, TaskState
+from sockets.types import Audit, Kind, Refusal, TaskState
 
 # 403: refused before the handshake was done, by its Origin.
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
@@ -190,7 +190,7 @@ def count_api_request(status: int) -> None:
 TURNED_AWAY: Final = Counter(
     "gateway_turned_away", "Connections and requests refused before they were served.", ["why"]
 )
-turned_away: Final = {why: TURNED_AWAY.labels(why.value) for why in AtDoor}
+refused: Final = {why: TURNED_AWAY.labels(why.value) for why in Refusal}
 
 PAUSED: Final = Gauge(
     "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."

@@ -38,7 +38,7 @@ from sockets.server.http import BodyLimit, GatewayRequest
 from sockets.server.idle import IdleRoom
 from sockets.server.waiting import SILENCE, GatewayChannel, WaitingRoom
 from sockets.server.websocket import GatewayWebSocket, InboundQueue
-from sockets.types import AtDoor, Surface
+from sockets.types import Refusal, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ class GatewayServer(Server):
                 logger.exception("checking the time-outs of %r failed", protocol)
         for room in self.waiting.values():
             for channel in room.overdue():
-                channel.cut(AtDoor.SLOW)
+                channel.cut(Refusal.SLOW)
         reactor.drop_dead()
         reactor.callLater(2, self.timeout_checker)
 

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
 
-from sockets.auth.admission import turned_away
+from sockets.auth.admission import record_refusal
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
 from sockets.server.idle import IdleRoom
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
-from sockets.types import AtDoor, Surface
+from sockets.types import Refusal, Surface
 
 SLOWEST_BODY: Final = 10_000
 """Bytes a second that a body must come at, on average."""
@@ -137,14 +137,14 @@ class GatewayChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         if (wrong := self._ambiguity()) is not None:
-            self.refuse(400, wrong, AtDoor.MALFORMED)
+            self.refuse(400, wrong, Refusal.MALFORMED)
             return
         if not self._read_target():
             return
         path: Any = self._path  # Twisted's annotation is of something else
         if self._is_handshake() and b";" in path.partition(b"?")[0]:
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
-            self.refuse(404, "Paths have no parameters (;) here.", AtDoor.MALFORMED)
+            self.refuse(404, "Paths have no parameters (;) here.", Refusal.MALFORMED)
             return
         super().allHeadersReceived()
         if self.length != 0 and not self.refused:
@@ -174,20 +174,20 @@ class GatewayChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:
         self._refuse_head()
 
-    def cut(self, why: AtDoor) -> None:
+    def cut(self, why: Refusal) -> None:
         """Its request has not come."""
         if not self.refused:
-            turned_away(why, self._surface, self._host)
+            record_refusal(why, self._surface, self._host)
         self.transport.abortConnection()
 
-    def refuse(self, status: int, text: str, why: AtDoor) -> None:
+    def refuse(self, status: int, text: str, why: Refusal) -> None:
         """Answer now, and stop caring: what still comes is read for LINGER seconds, so that its
         sender sees the answer and no reset."""
         if self.refused:
             return
         self.refused = True
         self._waiting.enter(self, LINGER)  # or any number of them would cost nothing
-        turned_away(why, self._surface, self._host, status)
+        record_refusal(why, self._surface, self._host, status)
         self._answer(status, text)
         self.transport.loseWriteConnection()
         reactor.callLater(LINGER, self.transport.abortConnection)
@@ -195,7 +195,7 @@ class GatewayChannel(HTTPChannel):
     def _refuse_at_once(self) -> None:
         """Every moment of it costs a descriptor that others need."""
         self.refused = True
-        turned_away(AtDoor.FILES, self._surface, self._host, 503)
+        record_refusal(Refusal.FILES, self._surface, self._host, 503)
         self._answer(503, "This node has no more open files: come back later.")
         self.transport.loseConnection()
         self.server.pause_accepting(self._surface)
@@ -226,17 +226,17 @@ class GatewayChannel(HTTPChannel):
         if size > self.totalHeadersSize or count > self.maxHeaders:
             self._refuse_head()
         else:
-            self.refuse(400, "The request cannot be read.", AtDoor.MALFORMED)
+            self.refuse(400, "The request cannot be read.", Refusal.MALFORMED)
 
     def _refuse_head(self) -> None:
-        self.refuse(431, "The request's head is too large.", AtDoor.HEADER)
+        self.refuse(431, "The request's head is too large.", Refusal.HEADER)
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Content-Length" and len(data) > MAX_DIGITS:
-            self.refuse(400, "Content-Length is no length that a body can have.", AtDoor.MALFORMED)
+            self.refuse(400, "Content-Length is no length that a body can have.", Refusal.MALFORMED)
             return False
         if header == b"Transfer-Encoding" and data.lower() != b"chunked":
-            self.refuse(400, "Transfer-Encoding can only be chunked.", AtDoor.MALFORMED)
+            self.refuse(400, "Transfer-Encoding can only be chunked.", Refusal.MALFORMED)
             return False
         return bool(super()._maybeChooseTransferDecoder(header, data))
 
@@ -266,7 +266,7 @@ class GatewayChannel(HTTPChannel):
         try:
             path, host = split_target(target, given[0] if given else None)
         except ValueError as error:
-            self.refuse(400, str(error), AtDoor.MALFORMED)
+            self.refuse(400, str(error), Refusal.MALFORMED)
             return False
         self._path = path  # type: ignore[assignment]
         if host is not None and not given:
@@ -282,7 +282,7 @@ class GatewayChannel(HTTPChannel):
     def _enter(self, more: float = 0) -> None:
         waiting = self._waiting
         for oldest in waiting.enter(self, self.server.conf.handshake_timeout + more):
-            oldest.cut(AtDoor.CROWDED)
+            oldest.cut(Refusal.CROWDED)
         if waiting.full:
             self.server.pause_accepting(self._surface)
 
@@ -296,7 +296,7 @@ class GatewayChannel(HTTPChannel):
             address = neighbourhood(self._host)
         oldest = self._idle.enter(self, address)
         if oldest is not None:
-            turned_away(AtDoor.IDLE, self._surface, oldest._host)
+            record_refusal(Refusal.IDLE, self._surface, oldest._host)
             oldest.loseConnection()
 
     @property
