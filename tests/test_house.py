@@ -15,17 +15,8 @@ from tests.support.gateway import ROOT
 SOCKETS = ROOT / "sockets"
 
 USED_FROM_OUTSIDE = {
-    *(
-        "api",
-        "auth",
-        "codes",
-        "conf",
-        "environment",
-        "exceptions",
-        "signals",
-        "signatures",
-        "types",
-    ),
+    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
+    *("signals", "signatures", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {

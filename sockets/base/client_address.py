@@ -7,10 +7,10 @@ the right, and believed only as far as those who wrote it are trusted. By defaul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
 Address = tuple[str, int]
 """Host and port; port 0 is not known."""
@@ -51,6 +51,12 @@ def parse_trusted(words: Sequence[str]) -> Trusted:
             raise ValueError(f"at most {MAX_HOPS} proxies")
         return Trusted(count=count)
     return Trusted(networks=tuple(ip_network(word) for word in words))
+
+
+def peer_host(scope: Mapping[str, Any]) -> str:
+    """The host of the peer that an ASGI scope names; "" on a Unix socket, which has none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def client_of(
