@@ -8,6 +8,7 @@ stock daphne does instead is in PHYSICS, "daphne".
 from __future__ import annotations
 
 # isort: off
+from sockets.server.inbound import InboundQueue
 from sockets.server.reactor import loop, reactor
 # isort: on
 
@@ -37,7 +38,7 @@ from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
 from sockets.server.idle import IdleRoom
 from sockets.server.waiting import SILENCE, GatewayChannel, WaitingRoom
-from sockets.server.websocket import GatewayWebSocket, InboundQueue
+from sockets.server.websocket import GatewayWebSocket
 from sockets.types import Refusal, Surface
 
 logger = logging.getLogger(__name__)
@@ -257,7 +258,7 @@ class GatewayServer(Server):
         """Start the application for one connection; returns the queue that feeds it."""
         queue: asyncio.Queue[dict[str, Any]]
         if isinstance(protocol, GatewayWebSocket):
-            queue = InboundQueue(protocol, self.conf.inbound_high, self.conf.inbound_low)
+            queue = InboundQueue(protocol.inbound, self.conf.inbound_high, self.conf.inbound_low)
             scope["extensions"] = {
                 "gateway.frames": protocol.outbox,
                 "websocket.http.response": {},
