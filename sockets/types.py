@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 class Surface(StrEnum):
-    """Which side of the house a connection entered by (PROTOCOL section 1)."""
+    """Which side of the house a connection entered by (protocol.md section 1)."""
 
     PUBLIC = "public"
     PRIVATE = "private"

@@ -230,7 +230,8 @@ async def authenticate_worker(handshake: Handshake, ring: KeyRing) -> Credential
     """Which worker's key this is. Raises Unauthorized or Forbidden.
 
     A worker is a program: a request with an Origin comes from a browser and is refused, so that
-    no page can use what a browser happens to know (architecture rule 9). Never a key in a query.
+    no page can use what a browser happens to know (architecture.md, rule 9). Never a key in a
+    query.
     """
     if "origin" in handshake.headers:
         raise Forbidden("the worker socket is not for browsers")

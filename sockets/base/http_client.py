@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
@@ -65,9 +66,14 @@ def make_client(
         limits=httpx.Limits(max_connections=connections),
         timeout=None,  # httpx has none for a whole request
         trust_env=False,
-        # The system's authorities, where a house adds its own; httpx would take certifi's.
-        verify=ssl.create_default_context(),
+        verify=_authorities(),
     )
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """The system's, where an operator adds their own; httpx would take certifi's."""
+    return ssl.create_default_context()
 
 
 async def fetch(

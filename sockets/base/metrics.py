@@ -163,7 +163,7 @@ def name_node(name: str) -> None:
 
 
 NODES_REAPED: Final = Counter(
-    "gateway_nodes_reaped", "Dead nodes behind which this one has cleared up."
+    "gateway_nodes_reaped", "Dead nodes that this one has cleared up after."
 )
 
 # Limits and back-pressure.

@@ -54,8 +54,9 @@ class PeerGone(Exception):
 class GatewayConsumer(AsyncConsumer):
     """One socket, from handshake to clean-up.
 
-    Channels' own loop is not used: it hops to a thread for every message (PHYSICS) and runs
-    `disconnect()` only on the sunny path. Here `finally` cleans up, whatever happens.
+    Channels' own loop is not used: it hops to a thread for every message, and runs `disconnect()`
+    only on the sunny path (why-our-own-server.md section 2). Here `finally` cleans up, whatever
+    happens.
     """
 
     scope: Any

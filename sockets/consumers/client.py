@@ -1,4 +1,4 @@
-"""The client socket: PROTOCOL section 2."""
+"""The client socket: protocol.md section 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker socket: PROTOCOL section 4. One socket serves many users."""
+"""The worker socket: protocol.md section 4. One socket serves many users."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Notifier:
             raise type(error)(f"notification {index}: {error}") from None
 
     async def broadcast(self, event: str, data: object) -> Receipt:
-        """To every client of every node, now or never (PROTOCOL: a broadcast is ephemeral)."""
+        """To every client of every node, now or never (a broadcast is ephemeral)."""
         entry = self._compose(event, data)
         await self._send(CLIENTS, signal(entry))
         metrics.notifications[False].inc()

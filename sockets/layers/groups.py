@@ -17,8 +17,8 @@ CLIENTS = "gateway.clients"
 def user_group(user_id: str | int | UUID) -> str:
     """The group of a user's client sessions: `u.<id>`, or `x.<sha256>` if the id is no plain name.
 
-    Public contract (PROTOCOL section 5): `group_send(user_group(id), {"type": "user.notify", …})`.
-    Raises InvalidMessage.
+    Public contract (protocol.md section 5): `group_send(user_group(id), {"type": "user.notify",
+    …})`. Raises InvalidMessage.
     """
     return _named(require_user_id(user_id), plain="u", hashed="x")
 

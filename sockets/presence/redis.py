@@ -1,6 +1,6 @@
-"""Presence in Redis, as PROTOCOL section 7 documents it for services in any language.
+"""Presence in Redis, as redis-keys.md section 1 documents it for services in any language.
 
-`PresenceCalls` (calls.py) knows the scripts and their answers; the two classes below carry them
+`PresenceCalls` (scripts.py) knows the scripts and their answers; the two classes below carry them
 out, one on an event loop, one for threads. A call that was cut off is repeated: a registration
 whose first answer was lost replaces nobody any more, and the renewal of the session that it had
 replaced is fenced.

@@ -1,4 +1,4 @@
-"""Every frame of `gateway.v1` as a msgspec struct; PROTOCOL sections 2 and 4 are these classes.
+"""Every frame of `gateway.v1` as a msgspec struct; protocol.md sections 2 and 4 are these classes.
 
 `type` is the tag. Unknown members are ignored. `data` stays raw JSON: the gateway passes it on
 byte for byte and never looks inside.

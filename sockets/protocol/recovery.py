@@ -1,6 +1,7 @@
 """What one session still has to hear of its user's stream.
 
-The rule (PROTOCOL section 2): durable messages once, in order, without a gap, or else a `reset`.
+The rule (protocol.md section 2.4): durable messages once, in order, without a gap, or else a
+`reset`.
 A Cursor is one session's place; `plan_opening` decides what a new session gets; `on_live` judges a
 message that the channel layer brought; `steps` walks a page that was read from the stream.
 The driver writes frames and calls `Cursor.moved` after each that the outbox took: a cursor never

@@ -26,7 +26,7 @@ from sockets.recorder.queue import Close, Entry
 from sockets.types import SessionInfo
 
 LOST_REASON: Final = "the gateway process died"
-USER_BYTES: Final = 1024  # PROTOCOL section 2; PostgreSQL can index up to 2,704
+USER_BYTES: Final = 1024  # protocol.md section 2; PostgreSQL can index up to 2,704
 
 CHUNK: Final = 500
 SAME_START: Final = timedelta(seconds=1)  # between two notes of when one process began

@@ -10,7 +10,7 @@ class Keys:
 
     Two ids never share a key, nor an id one of the gateway's own, under any namespace that `Conf`
     takes. A user may be called `tasks`: their keys and those of `tasks` have different last parts,
-    which `tests/unit/test_redis_keys.py` holds them to.
+    which `tests/unit/redis/test_keys.py` holds them to.
     """
 
     def __init__(self, namespace: str) -> None:

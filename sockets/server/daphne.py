@@ -2,7 +2,7 @@
 
 `GatewayServer.run()` blocks until SIGTERM, SIGHUP or SIGINT has been carried out; `exit_code` says
 how it went. A second signal hurries, and in development SIGINT (Ctrl-C) waits for nobody. What
-stock daphne does instead is in PHYSICS, "daphne".
+stock daphne does instead is in docs/why-our-own-server.md section 3.
 """
 
 from __future__ import annotations

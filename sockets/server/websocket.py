@@ -1,8 +1,8 @@
 """One WebSocket on daphne: bounded in both directions, any close code, never stuck.
 
-What stock daphne does instead is in PHYSICS, "daphne". Each override names the one it turns.
-What a peer sends goes through `inbound`, what is written to it through `outbound`; here is what
-concerns both: the handshake, the messages of ASGI, and the end.
+What stock daphne does instead is in docs/why-our-own-server.md section 3. Each override names the
+one it turns. What a peer sends goes through `inbound`, what is written to it through `outbound`;
+here is what concerns both: the handshake, the messages of ASGI, and the end.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class Sessions:
         self.accepting = True
 
     async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
-        """Join, register, read: in this order, so that nothing falls between (PROTOCOL section 2).
+        """Join, register, read: in this order nothing falls between (protocol.md section 2.4).
 
         Raises TryAgainLater, ShuttingDown, GatewayUnavailable; the caller must `close` the session
         in any case, also if this raised or was cancelled.

@@ -13,6 +13,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+from django.conf import settings
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,3 +48,9 @@ os.environ |= {
     "AUTH": "jwt,insecure",
     "JWT_SECRET": "only-for-tests-" + "0123456789abcdef" * 3,
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Let passwords be hashed at once: by design each takes a third of a second otherwise."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

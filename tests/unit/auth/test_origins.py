@@ -486,7 +486,7 @@ HTTPS = {"client_socket_url": "wss://gw.example.com", "worker_socket_url": "wss:
 
 
 class TestOwnOrigin:
-    """architecture rule 9: what a cookie opens, only the very same scheme, host and port may."""
+    """architecture.md, rule 9: what a cookie opens, only the same scheme, host and port may."""
 
     @pytest.fixture(autouse=True)
     def names(self, settings: Any) -> None:

@@ -284,7 +284,7 @@ async def test_too_many_bad_frames_in_a_row_are_the_end(client: MakePeer) -> Non
 async def test_a_store_that_is_away_is_told_to_the_request_that_wanted_it(
     node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PROTOCOL: `reply` answers the request that carried its `ref`; an SDK waits for that ref."""
+    """protocol.md: `reply` answers the request that carried its `ref`; SDKs wait for that ref."""
 
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("the state store does not answer")
