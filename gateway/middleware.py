@@ -33,7 +33,7 @@ class SurfaceMiddleware(surface.SurfaceMiddleware):
 
 
 class _AdminOnly:
-    """Skips the class that it is mixed into for every path outside the admin."""
+    """Skips the class that it is mixed into, for every path outside the admin."""
 
     get_response: Next
 
@@ -48,7 +48,7 @@ class AdminSessionMiddleware(_AdminOnly, SessionMiddleware):
 
 
 class AdminAuthenticationMiddleware(_AdminOnly, AuthenticationMiddleware):
-    """Staff; the audit log says who it was."""
+    """Staff; the audit log has the name of who acts."""
 
     def process_request(self, request: HttpRequest) -> None:
         super().process_request(request)

@@ -77,8 +77,9 @@ class Admission:
 
 
 def _requests_of(most: int) -> dict[Surface, Places]:
-    """Of each surface its own: who reads a page slowly keeps no backend from the API. Strangers
-    have shares; a backend, which is one address, may need all."""
+    """Return the places for requests of each surface. Each has its own: who reads a page slowly
+    keeps no backend from the API. Strangers have shares; a backend, which is one address, may need
+    all."""
     share = max(1, most // SHARES)
     return {
         surface: Places(most, most if surface is Surface.PRIVATE else share) for surface in Surface

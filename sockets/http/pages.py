@@ -21,7 +21,7 @@ _BAD_ORIGIN = REASON_BAD_ORIGIN.partition("%")[0]
 
 @require_safe
 async def no_icon(request: HttpRequest) -> HttpResponseBase:
-    """GET /favicon.ico: browsers ask for it on pages that name none, as the admin's."""
+    """GET /favicon.ico: browsers ask for it on pages that name none, such as the admin's."""
     return HttpResponse(status=204, headers={"Cache-Control": "public, max-age=86400"})
 
 
@@ -30,17 +30,17 @@ def _short(status: int, text: str) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, a foreign host name among others."""
+    """Answer 400, to a foreign host name among others."""
     return _short(400, "Bad request")
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403."""
+    """Answer 403."""
     return _short(403, "Forbidden")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """403 for a form of the admin. Where its page's origin is the cause, as behind a proxy that
+    """Answer 403 to a form of the admin. Where its page's origin is the cause, as with a proxy that
     ends TLS, the log says what to set."""
     if reason.startswith(_BAD_ORIGIN):
         scope = getattr(request, "scope", {})
@@ -51,11 +51,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404: what exists is nobody's business, but for who has missed a slash."""
+    """Answer 404, which says nothing of what exists, except to who has missed a slash."""
     meant = other_slash(request)
     return _short(404, f"Not found: it is {meant}" if meant else "Not found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: the log has the rest."""
+    """Answer 500; the log has the rest."""
     return _short(500, "Server error")

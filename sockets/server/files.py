@@ -22,7 +22,7 @@ class Files:
         self._clock = clock
         self._told_at = -float("inf")
 
-    def has_room(self, descriptor: int) -> bool:
+    def has_space(self, descriptor: int) -> bool:
         """Whether the public port may keep a connection with this descriptor."""
         if is_spare(descriptor):
             return True

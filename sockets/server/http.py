@@ -67,7 +67,7 @@ class GatewayRequest(WebRequest):
         return self.server.bodies[self.server.surface_of(self.channel.transport)]
 
     def _let_go(self) -> None:
-        """Of the body, which nobody reads any more."""
+        """Give the space of the body back, which nobody reads any more."""
         if self._held:
             self._memory.give_back(self._held)
             self._held = 0

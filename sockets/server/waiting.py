@@ -1,9 +1,9 @@
-"""Connections whose request is not here yet: each has a deadline, and there is a most of them.
+"""Connections whose request is not here yet: each has a deadline, and their number a bound.
 
 Stock daphne waits a minute from the last byte, so that one byte a minute holds a connection for
-ever, and any number of them. Here whoever opens more than there is room for cuts the oldest, which
+ever, and any number of them. Here whoever opens more than there is space for cuts the oldest, which
 are the attacker's own. A crowd that has just come has done nothing wrong: it waits in the kernel's
-queue until there is room.
+queue until there is space.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted.web.http import HTTPChannel
 from sockets.auth.admission import record_refusal
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
-from sockets.server.idle import IdleRoom
+from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
 from sockets.types import Refusal, Surface
@@ -31,7 +31,7 @@ LINGER: Final = 2.0
 """Seconds that what follows a refused request is read and thrown away."""
 
 MAX_DIGITS: Final = 18
-"""Of a Content-Length: no number that large is meant, and Python reads none of thousands."""
+"""Digits of a Content-Length: no larger number is meant, and Python reads none of thousands."""
 
 SILENCE: Final = 60.0
 """Seconds between two bytes of a request, whatever else it may take."""
@@ -40,7 +40,7 @@ PATIENCE: Final = 1.0
 """Seconds that a connection has for itself, however many wait."""
 
 
-class WaitingRoom:
+class WaitingConnections:
     """`most`: channels in it, for longer than PATIENCE. `clock`: monotonic seconds."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,8 @@ class WaitingRoom:
         return len(self._deadlines) >= self._most and self._oldest() is None
 
     def enter(self, channel: Any, seconds: float) -> list[Any]:
-        """Wait so long for its request, from now on; returns those that have to go for it."""
+        """Let the connection wait so long for its request, from now on. Returns those that have to
+        go for it."""
         now = self._clock()
         self._since[channel], self._deadlines[channel] = now, now + seconds
         gone = []
@@ -71,19 +72,19 @@ class WaitingRoom:
         return gone
 
     def leave(self, channel: object) -> None:
-        """Its request is here, or it is gone."""
+        """Take the connection out: its request is here, or it is gone."""
         self._since.pop(channel, None)
         self._deadlines.pop(channel, None)
 
     def _oldest(self) -> Any:
-        """The one that came first, if it has had its time."""
+        """Return the connection that came first, if it has had its time."""
         channel = next(iter(self._since), None)
         if channel is None or self._clock() - self._since[channel] < PATIENCE:
             return None
         return channel
 
     def overdue(self) -> Iterator[Any]:
-        """Those whose time is over; they are out."""
+        """Take out the connections whose time is over, and return them."""
         now = self._clock()
         for channel in [c for c, deadline in self._deadlines.items() if deadline <= now]:
             self.leave(channel)
@@ -105,7 +106,7 @@ class GatewayChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        if self._surface is Surface.PUBLIC and not self.server.files.has_room(
+        if self._surface is Surface.PUBLIC and not self.server.files.has_space(
             self.transport.fileno()
         ):
             self._refuse_at_once()
@@ -124,7 +125,7 @@ class GatewayChannel(HTTPChannel):
         super().dataReceived(data)
 
     def _send100Continue(self) -> None:
-        if not self.refused:  # told no, and then yes
+        if not self.refused:  # refused first, and then accepted
             super()._send100Continue()
 
     def lineReceived(self, line: bytes) -> None:
@@ -175,7 +176,7 @@ class GatewayChannel(HTTPChannel):
         self._refuse_head()
 
     def cut(self, why: Refusal) -> None:
-        """Its request has not come."""
+        """Cut the connection: its request has not come."""
         if not self.refused:
             record_refusal(why, self._surface, self._host)
         self.transport.abortConnection()
@@ -193,7 +194,7 @@ class GatewayChannel(HTTPChannel):
         reactor.callLater(LINGER, self.transport.abortConnection)
 
     def _refuse_at_once(self) -> None:
-        """Every moment of it costs a descriptor that others need."""
+        """Refuse without waiting: every moment costs a descriptor that others need."""
         self.refused = True
         record_refusal(Refusal.FILES, self._surface, self._host, 503)
         self._answer(503, "This node has no more open files: come back later.")
@@ -241,7 +242,7 @@ class GatewayChannel(HTTPChannel):
         return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def _ambiguity(self) -> str | None:
-        """What is wrong with the whole of the headers; None: nothing."""
+        """Return what is wrong with the headers as a whole; None: nothing."""
         given = self.requests[-1].requestHeaders.getRawHeaders
         hosts = len(given(b"host") or ())
         old = self._version != b"HTTP/1.1"
@@ -259,7 +260,7 @@ class GatewayChannel(HTTPChannel):
         return None
 
     def _read_target(self) -> bool:
-        """From here on the target is a path, whose host is the Host; False: it is refused."""
+        """Make the target a path, whose host is the Host. Returns False where it is refused."""
         headers = self.requests[-1].requestHeaders
         given = headers.getRawHeaders(b"host")
         target: Any = self._path  # Twisted's annotation is of something else
@@ -287,8 +288,8 @@ class GatewayChannel(HTTPChannel):
             self.server.pause_accepting(self._surface)
 
     def _keep(self) -> None:
-        """It may be used again. On the client port an address has a share, unless it is a
-        proxy's: a backend, which keeps many, is one address as well."""
+        """Keep the connection for another request. On the client port an address has a share,
+        unless it is a proxy's: a backend, which keeps many, is one address as well."""
         conf, address = self.server.conf, ""
         self._kept = True
         self.setTimeout(conf.keep_alive)
@@ -300,14 +301,14 @@ class GatewayChannel(HTTPChannel):
             oldest.loseConnection()
 
     @property
-    def _waiting(self) -> WaitingRoom:
-        room: WaitingRoom = self.server.waiting[self._surface]
-        return room
+    def _waiting(self) -> WaitingConnections:
+        waiting: WaitingConnections = self.server.waiting[self._surface]
+        return waiting
 
     @property
-    def _idle(self) -> IdleRoom:
-        room: IdleRoom = self.server.idle[self._surface]
-        return room
+    def _idle(self) -> IdleConnections:
+        idle: IdleConnections = self.server.idle[self._surface]
+        return idle
 
     @cached_property
     def _surface(self) -> Surface:
@@ -320,5 +321,5 @@ class GatewayChannel(HTTPChannel):
 
 
 def _tokens(values: Iterable[bytes]) -> set[bytes]:
-    """Of a header that is a list: in lower case."""
+    """Return the items of headers that are lists, in lower case."""
     return {token.strip().lower() for value in values for token in value.split(b",")}

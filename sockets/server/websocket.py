@@ -72,7 +72,7 @@ class GatewayWebSocket(WebSocketProtocol):
         del self.handshake_deferred
 
     def _refuse_handshake(self) -> None:
-        """The ASGI extension: a status, and a body for whoever shows it, instead of a handshake."""
+        """Refuse with the status and the body of the ASGI extension, instead of a handshake."""
         status, _ = self._refusal
         deny = ConnectionDeny(code=status, reason=phrase_of(status))
         self.handshake_deferred.errback(deny)
@@ -231,10 +231,10 @@ class GatewayWebSocket(WebSocketProtocol):
         self.resumeProducing()
 
     def check_timeouts(self) -> None:
-        """Called every two seconds."""
+        """Close what takes too long; called every two seconds."""
         now = time.monotonic()
         if self.state == _CLOSED and self.transport.connected:
-            # A peer that said CLOSE and does not read: stock daphne waits for it for ever.
+            # A peer that sent CLOSE and does not read: stock daphne waits for it for ever.
             if self._closed_since is None:
                 self._closed_since = now
             elif now - self._closed_since > self.conf.close_timeout:

@@ -63,7 +63,7 @@ class CorsMiddleware(Middleware):
         return self._mark(request, await self.get_response(request))
 
     def _allowed(self, request: HttpRequest) -> str:
-        """The page's origin as it came, if it may; else ""."""
+        """Return the page's origin as it came, if it is allowed; else ""."""
         given = origins_of(scope_of(request))
         origin = normalise(given[0]) if len(given) == 1 else None
         if origin is None or not listed(origin, self._rules, self._conf):
