@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib import import_module
 from typing import Final
 
 import httpx
@@ -54,6 +55,8 @@ def make_client(
     headers: Mapping[str, str] | None = None, *, connections: int | None = None
 ) -> httpx.AsyncClient:
     """Make a client for one event loop. `connections`: at once; None: any number."""
+    # httpx would do so at its first request, and hold up the loop for longer than some time-outs.
+    import_module("anyio._backends._asyncio")
     return httpx.AsyncClient(
         headers={
             "User-Agent": f"gateway/{__version__}",
