@@ -16,7 +16,7 @@ TELL_EVERY: Final = 60.0
 
 
 class Files:
-    """Belongs to one server. `clock`: monotonic seconds."""
+    """Knows the limit of open files, for one server. `clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -30,8 +30,11 @@ class IdleConnections:
         return channel in self._all
 
     def enter(self, channel: Any, address: str) -> Any:
-        """It waits for another request. Returns the one that has to go for it, out already, or
-        None. `address`: "" is not known, or a proxy's, and has no share."""
+        """Let the connection wait for another request. Returns the one that has to go for it, taken
+        out already, or None.
+
+        `address`: "" is not known, or a proxy's, and has no share.
+        """
         if not self._most:
             return None
         self.leave(channel)
@@ -48,7 +51,7 @@ class IdleConnections:
         return oldest
 
     def leave(self, channel: Any) -> None:
-        """It has a request, or is gone."""
+        """Take the connection out: it has a request, or is gone."""
         address = self._all.pop(channel, None)
         if address is None:
             return
