@@ -13,7 +13,7 @@ _REMEDY = "write postgres://USER:PASSWORD@HOST:5432/NAME or sqlite:////absolute/
 
 
 def parse_database(name: str, text: str) -> dict[str, Any]:
-    """Django's description of the database at a sqlite: or postgres: URL."""
+    """Read a sqlite: or postgres: URL. Returns Django's description of the database."""
     scheme = text.partition(":")[0].lower()
     if scheme not in ("sqlite", "postgres", "postgresql"):
         raise Wrong(name, "it names neither PostgreSQL nor SQLite", _REMEDY)
@@ -28,7 +28,7 @@ def parse_database(name: str, text: str) -> dict[str, Any]:
 
 
 def sqlite(file: str) -> dict[str, Any]:
-    """Django's description of an SQLite file."""
+    """Return Django's description of an SQLite file."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": file,

@@ -23,14 +23,14 @@ class Items:
 
     @contextmanager
     def each(self) -> Iterator[None]:
-        """Goes round the work on one item, and keeps its fault."""
+        """Go round the work on one item, and keep its fault."""
         try:
             yield
         except WrongSettings as error:
             self._wrong.append(error)
 
     def refuse(self) -> None:
-        """Raise what was wrong with one of them or with several."""
+        """Raise the faults of the items, if there were any."""
         if len(self._wrong) == 1:
             raise self._wrong[0]
         if self._wrong:

@@ -12,7 +12,7 @@ from sockets.variables.faults import Wrong
 
 
 def no_folder(folder: Path, name: str = "DATA_DIR") -> Iterator[Wrong]:
-    """Why the folder cannot be used; writes nothing."""
+    """Yield why the folder cannot be used; writes nothing."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -34,7 +34,7 @@ def make_folder(folder: Path, name: str = "DATA_DIR") -> None:
 
 
 def kept_secret(file: Path) -> str:
-    """The secret in `file`; the first caller makes it (mode 0600), all get the same.
+    """Return the secret in `file`; the first caller makes it (mode 0600), all get the same.
 
     Several processes may start at once, so a whole file appears under its name or none.
     """

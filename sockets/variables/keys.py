@@ -16,7 +16,7 @@ _MAKE_ONE: Final = "for example from: openssl rand -hex 32"
 
 
 def parse_secret(name: str, text: str, at_least: int) -> str:
-    """A value that no message may show, of `at_least` bytes."""
+    """Read a secret of `at_least` bytes."""
     if (size := len(text.encode())) < at_least:
         fault = f"{size} bytes are too short to be safe"
         raise Wrong(name, fault, f"give {at_least} or more, {_MAKE_ONE}")
@@ -24,7 +24,7 @@ def parse_secret(name: str, text: str, at_least: int) -> str:
 
 
 def parse_labelled_secrets(name: str, text: str, at_least: int) -> tuple[tuple[str, str], ...]:
-    """A comma list of `id:secret`, at most 16, for keys that are rotated."""
+    """Read a comma list of `id:secret`, at most 16, for keys that are rotated."""
     found: dict[str, str] = {}
     faults = Items()
     for number, item in enumerate(text.split(","), start=1):
@@ -49,7 +49,7 @@ def _labelled_secret(name: str, number: int, item: str, at_least: int) -> tuple[
 
 
 def parse_labelled_files(name: str, text: str, base: Path) -> tuple[tuple[str, str], ...]:
-    """A comma list of `id:path` or `path`, at most 16, as (id or "", content)."""
+    """Read a comma list of `id:path` or `path`, at most 16. Returns (id or "", content) of each."""
     found: list[tuple[str, str]] = []
     faults = Items()
     for item in parse_words(name, text):
@@ -73,7 +73,7 @@ def _few(name: str, keys: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str],
 
 
 def parse_keys(name: str, text: str) -> dict[str, str]:
-    """A comma list of `name:secret` as {name: SHA-256 of the secret in hex}.
+    """Read a comma list of `name:secret`. Returns {name: SHA-256 of the secret in hex}.
 
     The secret itself is not kept: neither a settings page nor a traceback can show it.
     """
@@ -105,7 +105,7 @@ def _key(name: str, number: int, item: str) -> tuple[str, str]:
 
 
 def unusable_keys(name: str, pems: Iterable[tuple[str, str]]) -> Iterator[Wrong]:
-    """What is wrong with public keys, given as (id or "", content of the file)."""
+    """Yield what is wrong with public keys, which are given as (id or "", content of the file)."""
     for label, pem in pems:
         try:
             public_key(pem)

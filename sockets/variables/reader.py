@@ -1,4 +1,4 @@
-"""`Variables`: the environment of one start, read strictly, with all that is wrong told together.
+"""`Variables`: the environment of one start, read strictly; all that is wrong is reported together.
 
 django-environ reads the `.env` file and takes database URLs apart. Its other readers are too kind
 for an operator's typing errors: "banana" is False, "" is no default, a password that starts with
@@ -34,8 +34,8 @@ class Variables:
     """The variables of one start: what the process was given, then what the file adds.
 
     `patient`: faults are noted, a variable that is wrong reads as if it were unset, and `refuse`
-    raises what was noted; otherwise each fault is raised at once. `prefix` stands before every name
-    in the environment, and in what is told of it. `base`: where relative paths begin.
+    raises what was noted; otherwise each fault is raised at once. `prefix` is put before every
+    name, in the environment and in faults. `base`: where relative paths begin.
 
     `names` collects every variable that was asked for; `wrong`, those that could not be read. Both
     are without the prefix.
@@ -78,12 +78,12 @@ class Variables:
         return Source.ENVIRON
 
     def raw(self, name: str) -> str | None:
-        """The value without surrounding white space, or None if unset, empty or wrong."""
+        """Return the value without surrounding white space, or None if unset, empty or wrong."""
         self.names.add(name)
         return None if name in self.wrong else self.given(name)
 
     def given(self, name: str) -> str | None:
-        """The same of a value that may be wrong."""
+        """Return the same of a value that may be wrong."""
         return self._values.get(f"{self.prefix}{name}", "").strip() or None
 
     def note(self, *faults: Fault | WrongSettings) -> None:
@@ -114,7 +114,8 @@ class Variables:
         self.note(error)
 
     def _read(self, name: str, default: T, parse: Callable[[str, str], T]) -> T:
-        """The variable's value; the default where it is unset, or wrong and that was noted."""
+        """Return the variable's value; the default where it is unset, or wrong and that was
+        noted."""
         text = self.raw(name)
         if text is None:
             return default
@@ -128,7 +129,8 @@ class Variables:
     # --- what a variable can be: values.py, keys.py, urls.py and databases.py say what is right
 
     def label(self, name: str, default: str) -> str:
-        """A short name that is safe in logs, metrics and addresses. The default may be wrong."""
+        """Return a short name that is safe in logs, metrics and addresses. The default may be wrong
+        too."""
         if name not in self.wrong and self.raw(name) is None:
             try:
                 return values.parse_label(name, default)
@@ -138,112 +140,114 @@ class Variables:
         return self._read(name, default, values.parse_label)
 
     def path(self, name: str, default: Path) -> Path:
-        """A file or folder; relative ones begin at `base`."""
+        """Return a file or folder; relative ones begin at `base`."""
         return self._read(name, default, lambda _, text: self.base / Path(text).expanduser())
 
     def secret(self, name: str, default: str = "", *, at_least: int = 0) -> str:
-        """A value that no message may show, of `at_least` bytes."""
+        """Return a value that no message may show, of `at_least` bytes."""
         return self._read(name, default, lambda name, text: keys.parse_secret(name, text, at_least))
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false, in the usual words."""
+        """Return true or false."""
         return self._read(name, default, values.parse_flag)
 
     def integer(
         self, name: str, default: int, *, minimum: int = 1, maximum: int = 2**31 - 1
     ) -> int:
-        """A whole number between the bounds, both included."""
+        """Return a whole number between the bounds, both included."""
         return self._read(
             name, default, lambda name, text: values.parse_integer(name, text, minimum, maximum)
         )
 
     def size(self, name: str, default: int, *, minimum: int = 1024) -> int:
-        """Bytes."""
+        """Return a number of bytes."""
         return self.integer(name, default, minimum=minimum)
 
     def port(self, name: str, default: int) -> int:
-        """A TCP port; 0 lets the system choose."""
+        """Return a TCP port; 0 lets the system choose."""
         return self.integer(name, default, minimum=0, maximum=65535)
 
     def seconds(self, name: str, default: float, *, minimum: float = 0.01) -> float:
-        """A duration in seconds, fractions allowed."""
+        """Return a duration in seconds, fractions allowed."""
         return self._read(
             name, default, lambda name, text: values.parse_seconds(name, text, minimum)
         )
 
     def rate(self, name: str, default: float, what: str) -> float:
-        """How many of `what` (its plural) a second, fractions allowed; 0 stands for any number."""
+        """Return how many of `what` (its plural) a second, fractions allowed; 0 stands for any
+        number."""
         return self._read(name, default, lambda name, text: values.parse_rate(name, text, what))
 
     def choice(self, name: str, default: str, known: Iterable[str]) -> str:
-        """One of `known`, whatever its case."""
+        """Return one of `known`, in lower case."""
         return self._read(name, default, lambda name, text: values.parse_choice(name, text, known))
 
     def words(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A comma list: white space round the items is dropped, empty or double items are wrong."""
+        """Return the items of a comma list."""
         return self._read(name, default, values.parse_words)
 
     def choices(self, name: str, default: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
-        """A comma list of words out of `known`."""
+        """Return the items of a comma list, all of them of `known`, in lower case."""
         return self._read(name, default, lambda name, text: values.parse_choices(name, text, known))
 
     def time_zone(self, name: str, default: str) -> str:
-        """A name of the time zone database, such as Europe/Berlin; the default is not looked up."""
+        """Return a name of the time zone database; the default is not looked up."""
         if self.raw(name) == default:
             return default
         return self._read(name, default, values.parse_time_zone)
 
     def labelled_secrets(self, name: str, *, at_least: int) -> tuple[tuple[str, str], ...]:
-        """A comma list of `id:secret`, at most 16, for keys that are rotated."""
+        """Return (id, secret) of each item of a comma list, at most 16."""
         return self._read(
             name, (), lambda name, text: keys.parse_labelled_secrets(name, text, at_least)
         )
 
     def labelled_files(self, name: str) -> tuple[tuple[str, str], ...]:
-        """A comma list of `id:path` or `path`, at most 16, as (id or "", content)."""
+        """Return (id or "", content) of each file of a comma list, at most 16."""
         return self._read(
             name, (), lambda name, text: keys.parse_labelled_files(name, text, self.base)
         )
 
     def keys(self, name: str) -> dict[str, str]:
-        """A comma list of `name:secret` as {name: SHA-256 of the secret in hex}."""
+        """Return {name: SHA-256 of the secret in hex} of a comma list of `name:secret`."""
         return self._read(name, {}, keys.parse_keys)
 
     def url(self, name: str, schemes: Iterable[str]) -> str | None:
-        """A URL with a host and without user, query or fragment; no slash at its end."""
+        """Return a URL with a host and without user, query or fragment; no slash at its end."""
         return self._read(name, None, lambda name, text: urls.parse_url(name, text, schemes))
 
     def url_path(self, name: str, default: str) -> str:
-        """The path of a URL as it stands in one: printable ASCII without query or fragment."""
+        """Return the path of a URL, as it stands in one."""
         return self._read(name, default, urls.parse_url_path)
 
     def origins(self, name: str, *, below: bool = False) -> tuple[str, ...]:
-        """A comma list of origins as browsers write them, or "*".
+        """Return origins as browsers write them, or ("*",).
 
         `below`: also `scheme://*.host` for all subdomains of a host, and origins of apps.
         """
         return self._read(name, (), lambda name, text: urls.parse_origins(name, text, below))
 
     def proxies(self, name: str) -> Trusted:
-        """A count of proxies, or the networks that they are in."""
+        """Return how many proxies are trusted, or the networks that they are in."""
         return self._read(name, Trusted(), urls.parse_proxies)
 
     def redis_url(self, name: str, database: int = 0) -> str:
-        """The address of a Redis server, with its database number; "" if unset."""
+        """Return the address of a Redis server, with its database number; "" if unset."""
         return self._read(name, "", lambda name, text: urls.parse_redis(name, text, database))
 
     def redis_urls(self, name: str) -> tuple[str, ...]:
-        """Several, separated by spaces."""
+        """Return the addresses of several Redis servers, which spaces separate."""
         return self._read(name, (), urls.parse_several_redis)
 
     def database(self, name: str) -> dict[str, Any] | None:
-        """Django's description of the database at a sqlite: or postgres: URL."""
+        """Return Django's description of the database at a sqlite: or postgres: URL; None if
+        unset."""
         return self._read(name, None, parse_database)
 
 
 def _text_of(file: Path) -> str:
-    """Raises Wrong for a file that cannot be read: without it, all that it sets would count as
-    missing."""
+    """Return the file's text. Raises Wrong for one that cannot be read: without it, all that it
+    sets would count as missing."""
     try:
         return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

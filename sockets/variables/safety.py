@@ -23,7 +23,7 @@ _LISTS = ("JWT_SECRETS", "WORKER_KEYS", "API_KEYS")
 
 
 def unsafe(gateway: Mapping[str, Any]) -> Iterator[Wrong]:
-    """The settings of the gateway that must not face the world."""
+    """Yield what is wrong with settings of the gateway that must not face the world."""
     if gateway["jwt_jwks_url"].startswith("http:"):
         yield Wrong("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
     if "insecure" in gateway["auth"]:
@@ -37,7 +37,7 @@ def unsafe(gateway: Mapping[str, Any]) -> Iterator[Wrong]:
 
 
 def weak(variables: Variables, also: Collection[str] = ()) -> Iterator[Wrong | Fault]:
-    """The secrets that are short, guessable, or have two uses.
+    """Yield what is wrong with secrets that are short, guessable, or have two uses.
 
     `also`: variables of the project's own that hold a secret. Keys are looked at as they were
     given: what is kept of them is a hash.
@@ -56,12 +56,13 @@ def weak(variables: Variables, also: Collection[str] = ()) -> Iterator[Wrong | F
 
 
 def _certain(wrong: Wrong) -> Fault:
-    """Noted whatever else is wrong with the variable: no reader looks for this."""
+    """Return a fault that is noted whatever else is wrong with the variable: no reader looks for
+    this."""
     return replace(wrong.faults[0], names=())
 
 
 def _given(variables: Variables, also: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """(variable, whose secret it is, the secret) of all that are set."""
+    """Yield (variable, whose secret it is, the secret) of all that are set."""
     for name in (*also, *_SINGLE):
         if secret := variables.given(name):
             yield name, "it", secret

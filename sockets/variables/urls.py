@@ -20,7 +20,8 @@ _REDIS: Final = "write redis://HOST:PORT/0, rediss://… or redis+sentinel://HOS
 
 
 def parse_url(name: str, text: str, schemes: Iterable[str]) -> str:
-    """A URL with a host and without user, query or fragment; no slash at its end."""
+    """Read a URL with a host and without user, query or fragment. Returns it without a slash at its
+    end."""
     parts = _split(name, text, tuple(schemes))
     if parts.query or parts.fragment or "?" in text or "#" in text:
         raise Wrong(name, "it has a query or a fragment", "end it before the ? or #")
@@ -28,17 +29,18 @@ def parse_url(name: str, text: str, schemes: Iterable[str]) -> str:
 
 
 def parse_url_path(name: str, text: str) -> str:
-    """The path of a URL as it stands in one: printable ASCII without query or fragment."""
+    """Read the path of a URL as it stands in one: printable ASCII without query or fragment."""
     if _PATH.fullmatch(text) is None:
         raise Wrong(name, "it is not the path of a URL", "write /such/a/path, without a query")
     return text
 
 
 def parse_origins(name: str, text: str, below: bool) -> tuple[str, ...]:
-    """A comma list of origins as browsers write them (lower case, no default port), or "*".
+    """Read a comma list of origins, or "*". Returns them as browsers write them (lower case, no
+    default port).
 
-    `below`: `scheme://*.host` may stand for all subdomains of a host, and an origin may be
-    that of an app (`capacitor://localhost`).
+    `below`: `scheme://*.host` may stand for all subdomains of a host, and an origin may be that of
+    an app (`capacitor://localhost`).
     """
     items = parse_words(name, text)
     if "*" in items and len(items) > 1:
@@ -55,7 +57,7 @@ def parse_origins(name: str, text: str, below: bool) -> tuple[str, ...]:
 
 
 def _origin(name: str, item: str, *, below: bool) -> str:
-    """One origin in the form that browsers send."""
+    """Return one origin in the form that browsers send."""
     remedy = "write scheme://host or scheme://host:port, without a path"
     if is_nowhere(item):
         remedy = "serve those pages by http or https, and list that origin"
@@ -72,7 +74,7 @@ def _origin(name: str, item: str, *, below: bool) -> str:
 
 
 def parse_proxies(name: str, text: str) -> Trusted:
-    """A count of proxies, or the networks that they are in."""
+    """Read a count of proxies, or the networks that they are in."""
     try:
         return parse_trusted(parse_words(name, text))
     except ValueError as error:
@@ -80,7 +82,8 @@ def parse_proxies(name: str, text: str) -> Trusted:
 
 
 def parse_redis(name: str, url: str, database: int) -> str:
-    """The address of a Redis server with its database number, which is in the URL or `database`.
+    """Read the address of a Redis server. Returns it with its database number, from the URL or
+    `database`.
 
     Only its form is looked at.
     """
@@ -112,19 +115,20 @@ def parse_redis(name: str, url: str, database: int) -> str:
 
 
 def parse_several_redis(name: str, text: str) -> tuple[str, ...]:
-    """Addresses of Redis servers, separated by spaces."""
+    """Read addresses of Redis servers, separated by spaces."""
     return tuple(parse_redis(name, url, 0) for url in text.split())
 
 
 def redis_database(url: str) -> int:
-    """The database number in an address that `parse_redis` has made."""
+    """Return the database number in an address that `parse_redis` has made."""
     parts = urlsplit(url)
     text = dict(parse_qsl(parts.query)).get("db") if parts.scheme == "unix" else parts.path
     return int((text or "").strip("/") or 0)
 
 
 def hosts_of(*urls: str | None) -> tuple[str, ...]:
-    """The hosts of those URLs that are set, as an HTTP request names them (without the port)."""
+    """Return the hosts of those URLs that are set, as an HTTP request names them (without the
+    port)."""
     found = []
     for url in urls:
         if url is not None and (host := urlsplit(url).hostname):

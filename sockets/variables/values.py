@@ -21,14 +21,14 @@ _MAX_RATE: Final = 1_000_000_000  # a second
 
 
 def parse_label(name: str, text: str) -> str:
-    """A short name that is safe in logs, metrics and addresses."""
+    """Read a short name that is safe in logs, metrics and addresses."""
     if LABEL.fullmatch(text) is None:
         raise Wrong(name, f"{text!r} is no proper name", f"use {LABEL_RULE}")
     return text
 
 
 def parse_flag(name: str, text: str) -> bool:
-    """True or false, in the usual words."""
+    """Read true or false, in the usual words."""
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
@@ -37,7 +37,7 @@ def parse_flag(name: str, text: str) -> bool:
 
 
 def parse_integer(name: str, text: str, minimum: int, maximum: int) -> int:
-    """A whole number between the bounds, both included."""
+    """Read a whole number between the bounds, both included."""
     try:
         number = int(text) if text.isascii() and "_" not in text else None
     except ValueError:
@@ -52,7 +52,7 @@ def parse_integer(name: str, text: str, minimum: int, maximum: int) -> int:
 
 
 def parse_seconds(name: str, text: str, minimum: float) -> float:
-    """A duration in seconds, fractions allowed."""
+    """Read a duration in seconds, fractions allowed."""
     number = _decimal(name, text, "of seconds", "write a number such as 10 or 0.5")
     if not minimum <= number <= _TEN_YEARS:
         raise Wrong(name, f"{text} s is out of range", f"choose from {minimum:g} s to ten years")
@@ -60,7 +60,7 @@ def parse_seconds(name: str, text: str, minimum: float) -> float:
 
 
 def parse_rate(name: str, text: str, what: str) -> float:
-    """How many of `what` (its plural) a second, fractions allowed; 0 stands for any number."""
+    """Read how many of `what` (its plural) a second, fractions allowed; 0 stands for any number."""
     remedy = "write a number such as 50 or 0.5, or 0 for any number"
     number = _decimal(name, text, f"of {what} a second", remedy)
     if number > _MAX_RATE:
@@ -76,7 +76,7 @@ def _decimal(name: str, text: str, of_what: str, remedy: str) -> float:
 
 
 def parse_choice(name: str, text: str, known: Iterable[str]) -> str:
-    """One of `known`, whatever its case."""
+    """Read one of `known`, whatever its case."""
     known = tuple(known)
     if text.lower() not in known:
         raise Wrong(name, f"{text!r} is not known", f"choose one of {', '.join(known)}")
@@ -84,7 +84,8 @@ def parse_choice(name: str, text: str, known: Iterable[str]) -> str:
 
 
 def parse_words(name: str, text: str) -> tuple[str, ...]:
-    """A comma list: white space round the items is dropped, empty or double items are wrong."""
+    """Read a comma list: white space round the items is dropped, empty or double items are
+    wrong."""
     items = tuple(item.strip() for item in text.split(","))
     if "" in items:
         raise Wrong(name, "an item of the list is empty", "remove the extra comma")
@@ -94,7 +95,7 @@ def parse_words(name: str, text: str) -> tuple[str, ...]:
 
 
 def parse_choices(name: str, text: str, known: Iterable[str]) -> tuple[str, ...]:
-    """A comma list of words out of `known`."""
+    """Read a comma list of words out of `known`."""
     known = tuple(known)
     items = tuple(word.lower() for word in parse_words(name, text))
     faults = Items()
@@ -107,7 +108,7 @@ def parse_choices(name: str, text: str, known: Iterable[str]) -> tuple[str, ...]
 
 
 def parse_time_zone(name: str, text: str) -> str:
-    """A name of the time zone database, such as Europe/Berlin."""
+    """Read a name of the time zone database, such as Europe/Berlin."""
     known = available_timezones()
     if text not in known:
         alike = {zone.lower(): zone for zone in known}
