@@ -398,8 +398,8 @@ class PoolLoad:
     held: int
 
 
-class AtDoor(StrEnum):
-    """Why a connection or a request was turned away before it was served; the metric's label."""
+class Refusal(StrEnum):
+    """Why a connection or a request was refused before it was served; the metric's label."""
 
     ADDRESS_RATE = "address_rate"
     NODE_RATE = "node_rate"

@@ -27,24 +27,24 @@ class FetchFailed(Exception):
 
 
 class NoConnection(FetchFailed):
-    """The server could not be reached at all: whoever asked has no part in it."""
+    """The server could not be reached at all, whatever the question was."""
 
 
 class NoAnswer(FetchFailed):
-    """The server was reached, and said nothing in time: it may be the question's."""
+    """The server was reached, and did not answer in time; the question may be the cause."""
 
 
 class HungUp(FetchFailed):
-    """The server was reached, and hung up, or said what is no HTTP: it may be the question's."""
+    """The server hung up, or sent what is no HTTP; the question may be the cause."""
 
 
 class UnreadableAnswer(FetchFailed):
-    """The server has answered, with what is too large to be read."""
+    """The server has answered with more than can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said; names of headers in lower case."""
+    """What the server answered; names of headers in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,7 +54,7 @@ class Answer:
 def make_client(
     headers: Mapping[str, str] | None = None, *, connections: int | None = None
 ) -> httpx.AsyncClient:
-    """A client for one event loop. `connections`: at once; None: any number."""
+    """Make a client for one event loop. `connections`: at once; None: any number."""
     # httpx would do so at its first request, and hold up the loop for longer than some time-outs.
     import_module("anyio._backends._asyncio")
     return httpx.AsyncClient(
@@ -75,7 +75,8 @@ def make_client(
 
 @cache
 def _authorities() -> ssl.SSLContext:
-    """The system's, where an operator adds their own; httpx would take certifi's."""
+    """Return the system's authorities, where an operator adds their own; httpx would take
+    certifi's."""
     return ssl.create_default_context()
 
 
@@ -88,7 +89,8 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> Answer:
-    """One request. `timeout`: seconds for all of it. Raises FetchFailed or one of its kinds."""
+    """Make one request. `timeout`: seconds for all of it. Raises FetchFailed or one of its
+    kinds."""
     try:
         async with (
             asyncio.timeout(timeout),

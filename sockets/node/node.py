@@ -12,7 +12,7 @@ from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from sockets import __version__
-from sockets.auth.admission import Door
+from sockets.auth.admission import Admission
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
@@ -64,7 +64,7 @@ class Node(Core):
         super().__init__(conf)
         self.addresses = Addresses.of(conf, client_port, worker_port)
         self.client_auth = ClientAuth(conf, self.presence.now)
-        self.door = Door(conf)
+        self.admission = Admission(conf)
         # Each lives as long as a session of its user.
         self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self.keys = KeyRing(conf, self._close_those_of_ended_keys)

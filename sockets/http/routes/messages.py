@@ -26,10 +26,15 @@ from sockets.types import Entry, Notification, Page
 router = Router(tags=["Messages"])
 
 EPOCH = Query(
-    None, max_length=64, description="Epoch of the position; absent: that of the stream as it is."
+    None,
+    max_length=64,
+    description="The stream's epoch; leave it out to read the stream as it is now.",
 )
 OFFSET = Query(
-    0, ge=0, le=2**53, description="Messages after this offset; 0: everything that is kept."
+    0,
+    ge=0,
+    le=2**53,
+    description="Return messages after this offset; 0 returns everything that is kept.",
 )
 IdempotencyKey = Header(
     None,
@@ -48,7 +53,7 @@ IdempotencyKey = Header(
 async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
 ) -> ReceiptOut:
-    """Durable unless it says otherwise: in the user's stream when this returns."""
+    """A durable message, which is the default, is in the user's stream when this returns."""
     receipt = await send(_notification(user, message, key))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
@@ -57,14 +62,14 @@ async def notify(
     "/messages/batch",
     response=ReceiptsOut,
     auth=ApiKey(NOTIFY),
-    summary="Notify many users, each of its own",
+    summary="Send many notifications, each to its user",
     operation_id="notify_batch",
 )
 async def notify_batch(
     request: HttpRequest, batch: BatchIn, key: Key | None = IdempotencyKey
 ) -> ReceiptsOut:
-    """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
-    repeated."""
+    """At most 1,000 messages; none is sent if one of them is wrong. With `Idempotency-Key` the
+    whole batch may be repeated."""
     many = [_notification(one.user, one) for one in batch.messages]
     receipts = await anotify_batch(many, idempotency_key=key)
     seen = holds(request, PRESENCE)
@@ -79,7 +84,7 @@ async def notify_batch(
     operation_id="broadcast",
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
-    """Now or never. Durable to many is a batch."""
+    """Clients that are away never get it. For durable messages to many users send a batch."""
     receipt = await abroadcast(**dict(message))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
@@ -98,7 +103,7 @@ async def read(
     offset: int = OFFSET,
     limit: int = Query(100, ge=1, le=1000),
 ) -> HttpResponse:
-    """Durable messages after a position, oldest first. Ask with `next` for the next page."""
+    """Return durable messages after a position, oldest first. Ask with `next` for the next page."""
     page = await aread_stream(user, epoch=epoch, offset=offset, limit=limit)
     written = _page(page, complete=epoch in (None, page.epoch) and offset >= page.floor)
     return HttpResponse(
@@ -107,8 +112,8 @@ async def read(
 
 
 def _page(page: Page, *, complete: bool) -> bytes:
-    """A MessagesOut. What is stored is passed on as it is: whatever a version before this one took,
-    a history can always be read."""
+    """Encode a MessagesOut. Stored messages are passed on as they are, so that a history can always
+    be read, whatever an earlier version took."""
     return msgspec.json.encode(
         {
             "epoch": page.epoch,

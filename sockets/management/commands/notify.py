@@ -30,14 +30,14 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--ephemeral",
             action="store_true",
-            help="now or never: not kept for sessions that are away",
+            help="not kept for sessions that are away",
         )
-        parser.add_argument("--ttl", type=float, help="seconds that it is worth delivering")
+        parser.add_argument("--ttl", type=float, help="how long it is worth delivering, in seconds")
         parser.add_argument("--collapse-key", help="replaces the earlier message with this key")
         parser.add_argument(
             "--idempotency-key", help="a repeated command with the same key sends nothing more"
         )
-        parser.add_argument("--exclude-client", help="the client id that needs no echo")
+        parser.add_argument("--exclude-client", help="the id of a client that does not get it")
 
     def handle(self, **options: Any) -> None:
         try:

@@ -184,7 +184,7 @@ def test_what_a_rule_takes(rule: str, origin: str, expected: bool) -> None:
     conf = Conf(environment="production", client_origins=(rule, "https://other.test"))
     assert allowed(origin, conf=conf, own=()) is expected
     kept = Conf(environment="production", client_origins=(str(parse_rule(rule)),))
-    assert allowed(origin, conf=kept, own=()) is expected, "as gateway.env hands it on"
+    assert allowed(origin, conf=kept, own=()) is expected, "as the reader hands it on"
 
 
 @pytest.mark.parametrize(
