@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -52,5 +53,23 @@ os.environ |= {
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
-    """Let passwords be hashed at once: by design each takes a third of a second otherwise."""
+    """Make cheap what each test would pay for anew, and none is about."""
+    # By design each takes a third of a second.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    _find_static_files_once()
+
+
+def _find_static_files_once() -> None:
+    """Every test client has a middleware of its own, which looks through all static files."""
+    from servestatic.middleware import ServeStaticMiddleware  # it needs the settings
+
+    find = ServeStaticMiddleware.add_files_from_finders
+    found: dict[str, Any] = {}
+
+    def find_once(self: ServeStaticMiddleware) -> None:
+        if not found:
+            find(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    ServeStaticMiddleware.add_files_from_finders = find_once
