@@ -90,7 +90,6 @@ async def measure(client: object, meter: Meter, many: list[SessionInfo], named: 
             record_ttl=3600,
             idempotency_ttl=60,
             durable=False,
-            publish=None,
         ),
     )
     users = list(dict.fromkeys(info.user for info in many))

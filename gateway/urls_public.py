@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from gateway import views
-from sockets.http import ops
+from sockets.http import ops, pages
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", ops.healthz),
@@ -20,7 +20,7 @@ if settings.GATEWAY["demo"]:
         path("demo/", include("examples.image_converter.urls")),
     ]
 
-handler400 = views.bad_request
-handler403 = views.forbidden
-handler404 = views.not_found
-handler500 = views.server_error
+handler400 = pages.bad_request
+handler403 = pages.forbidden
+handler404 = pages.not_found
+handler500 = pages.server_error

@@ -1,7 +1,4 @@
-"""The browser SDK as a file, no icon, and errors that say little.
-
-In development a form that is refused for its page's origin says what to set.
-"""
+"""The browser SDK as a file."""
 
 from __future__ import annotations
 
@@ -12,16 +9,9 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.middleware.csrf import REASON_BAD_ORIGIN
 from django.utils.cache import get_conditional_response
-from django.views.csrf import csrf_failure as csrf_page
 from django.views.decorators.http import require_safe
 
-from sockets.auth.origins import refuse_form
-from sockets.conf import get_conf
-from sockets.http.paths import other_slash
-
-_BAD_ORIGIN = REASON_BAD_ORIGIN.partition("%")[0]
 SDK = Path(settings.BASE_DIR, "clients", "js", "gateway.js")
 
 
@@ -44,45 +34,3 @@ async def sdk(request: HttpRequest) -> HttpResponseBase:
     }
     response = HttpResponse(content, headers=headers)
     return get_conditional_response(request, etag=etag, response=response) or response
-
-
-@require_safe
-async def no_icon(request: HttpRequest) -> HttpResponseBase:
-    """GET /favicon.ico: browsers ask for it on pages that name none, as the admin's."""
-    return HttpResponse(status=204, headers={"Cache-Control": "public, max-age=86400"})
-
-
-def _short(status: int, text: str) -> HttpResponse:
-    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, a foreign host name among others."""
-    return _short(400, "Bad request")
-
-
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403."""
-    return _short(403, "Forbidden")
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """403 for a form of the admin. Where its page's origin is the cause, as behind a proxy that
-    ends TLS, the log says what to set."""
-    if reason.startswith(_BAD_ORIGIN):
-        scope = getattr(request, "scope", {})
-        advice = refuse_form(scope, "CSRF_TRUSTED_ORIGINS", settings.CSRF_TRUSTED_ORIGINS)
-        if get_conf().environment == "development":
-            return _short(403, advice)
-    return csrf_page(request, reason=reason)
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404: what exists is nobody's business, but for who has missed a slash."""
-    meant = other_slash(request)
-    return _short(404, f"Not found: it is {meant}" if meant else "Not found")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """500: the log has the rest."""
-    return _short(500, "Server error")

@@ -127,8 +127,8 @@ def check_settings(
 def check_origins(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E006: such an entry lets nobody in, and whoever wrote it waits for its pages. `null` among
-    them, which is never let in."""
+    """E006: such an entry lets nobody in, and whoever wrote it waits for its pages. `null` is one
+    of them: it is never let in."""
     try:
         conf = get_conf()
     except ImproperlyConfigured:
@@ -212,7 +212,7 @@ def check_cookie_paths(
 def check_host_names(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W003, W004: cookies know no ports, and tokens go as they are."""
+    """W003, W004: cookies know no ports, and without TLS tokens can be read."""
     try:
         conf = get_conf()
     except ImproperlyConfigured:
@@ -220,7 +220,7 @@ def check_host_names(
     if conf.environment != "production":
         return []
     found: list[CheckMessage] = []
-    # A URL that is not set is told as this machine's own name.
+    # Where a URL is not set, this machine's own name stands for it.
     public, private = (
         urlsplit(url or "ws://localhost").hostname
         for url in (conf.client_socket_url, conf.worker_socket_url)

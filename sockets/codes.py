@@ -2,7 +2,7 @@
 
 A client decides by the code alone: 4500-4999 are a verdict, after any other it reconnects with
 back-off.
-Source: PROTOCOL section 3; RFC 6455 section 7.4 for the codes below 4000.
+Source: protocol.md section 3; RFC 6455 section 7.4 for the codes below 4000.
 """
 
 from __future__ import annotations

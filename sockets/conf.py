@@ -1,8 +1,8 @@
 """The settings of the gateway, typed: one frozen value, read once from Django's `GATEWAY`.
 
-Durations are seconds, sizes are bytes. `gateway/settings.py` fills the dictionary from the
-environment; a project that installs `sockets` as a plain Django app may write it by hand, and
-what it leaves out has the default below.
+Durations are seconds, sizes are bytes. `sockets.environment.read()` makes the dictionary from
+environment variables; a project may also write it by hand, and what it leaves out has the default
+below.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sockets.base.client_address import Trusted
 from sockets.types import Surface
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
-"""What the API server can be told."""
+"""Events that webhooks can carry to the API server."""
 
 _NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -70,7 +70,7 @@ class Conf:
     client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
     trusted_proxies: Trusted = field(default_factory=Trusted)  # whose X-Forwarded-For is believed
     api_origins: tuple[str, ...] = ()  # pages that may call the HTTP API; never "*"
-    hsts_seconds: int = 0  # that browsers insist on TLS, of surfaces that have it; 0: not said
+    hsts_seconds: int = 0  # that browsers insist on TLS, of surfaces that have it; 0: not sent
 
     # Who may enter.
     auth: tuple[str, ...] = ("insecure",)
@@ -179,7 +179,7 @@ class Conf:
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
 
-    # Webhooks: what the API server is told.
+    # Webhooks: events that go to the API server.
     webhooks: tuple[str, ...] = ()  # out of WEBHOOK_EVENTS
     webhook_path: str = "/gateway/events"
     webhook_secret: str = field(default="", repr=False)
@@ -191,7 +191,7 @@ class Conf:
             raise WrongSettings(*faults)
 
     def _contradictions(self) -> Iterator[Fault]:
-        """Settings that cannot be meant, or not together."""
+        """Yield what cannot be meant, or not together."""
         if _NAMESPACE.fullmatch(self.namespace) is None:
             yield Fault(
                 ("GATEWAY_NAMESPACE",),
@@ -202,7 +202,7 @@ class Conf:
             yield Fault(
                 ("NODE_NAME",),
                 f"NODE_NAME: {self.node_name!r} has a ~ or a colon: with ~ a node is named whose "
-                "name another process has taken, behind a colon stands which life of it this is; "
+                "name another process has taken, after a colon stands which life of it this is; "
                 "choose one without",
             )
         if self.lease_ttl < 2 * self.lease_renew:
@@ -236,14 +236,14 @@ class Conf:
 
     @property
     def proxy_url(self) -> str:
-        """Who is asked who a client is. Raises ImproperlyConfigured without an API server."""
+        """Return the URL of AUTH=proxy. Raises ImproperlyConfigured without an API server."""
         if self.api_server_url is None:
             raise ImproperlyConfigured("API_SERVER_URL: AUTH=proxy asks it, and it is not set")
         return f"{self.api_server_url.rstrip('/')}/{self.auth_proxy_path.lstrip('/')}"
 
     @property
     def webhook_url(self) -> str:
-        """Where webhooks go. Raises ImproperlyConfigured without an address of the API server."""
+        """Return the URL that webhooks go to. Raises ImproperlyConfigured without an API server."""
         if self.api_server_url is None:
             raise ImproperlyConfigured("API_SERVER_URL: webhooks go there, and it is not set")
         return f"{self.api_server_url.rstrip('/')}/{self.webhook_path.lstrip('/')}"
@@ -251,7 +251,7 @@ class Conf:
 
 @lru_cache(maxsize=1)
 def get_conf() -> Conf:
-    """The settings of this process.
+    """Return the settings of this process.
 
     Raises WrongSettings for keys of `GATEWAY` that do not exist or contradict each other.
     """

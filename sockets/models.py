@@ -22,7 +22,7 @@ OPEN = Q(disconnected_at__isnull=True)
 class Session(models.Model):
     """One socket, from welcome to close.
 
-    `user` is the user id of a client (at most 1,024 bytes of UTF-8, PROTOCOL section 2; any
+    `user` is the user id of a client (at most 1,024 bytes of UTF-8, protocol.md section 2; any
     string) and the name of a worker. `node` is a name and not a foreign key: a session's row
     may be written before its node's, and outlives it.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 
 class Kind(StrEnum):
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 class Surface(StrEnum):
-    """Which side of the house a connection entered by (PROTOCOL section 1)."""
+    """Which side of the house a connection entered by (protocol.md section 1)."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -28,7 +28,7 @@ class Surface(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in one user's stream: everything up to and including `offset` is behind it.
+    """A place in one user's stream, after the message at `offset`.
 
     `offset` 0 is the very beginning. Positions of different epochs cannot be compared.
     """
@@ -105,7 +105,7 @@ def newest(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
 
 @dataclass(frozen=True, slots=True)
 class SessionPlace:
-    """Where a walk over all sessions stands: at a kind of a node's life, behind `place`."""
+    """A place in a walk over all sessions: in a kind of a node's life, after `place`."""
 
     node: str = ""
     kind: str = ""
@@ -237,8 +237,8 @@ class Page:
     """What a read of a stream found after a position.
 
     `floor`: the highest offset that retention removed. `entries`: ascending, without what has
-    collapsed or expired. `missing`: how many there are behind the position, with or without those
-    that this page had no room for. `newest`: how the message at `head` begins, b"" if not known.
+    collapsed or expired. `missing`: how many there are after the position, with or without those
+    that this page had no space for. `newest`: how the message at `head` begins, b"" if not known.
     """
 
     epoch: str
@@ -255,7 +255,7 @@ class Page:
 
     @property
     def end(self) -> int:
-        """The offset up to which this page tells everything."""
+        """The offset up to which this page is complete."""
         if self.complete or not self.entries:
             return self.head
         return self.entries[-1].offset
@@ -276,11 +276,29 @@ class Receipt:
     reach: int = 0
 
 
+class NotifyOptions(TypedDict, total=False):
+    """The options of `notify_user` and its like, as type checkers see them.
+
+    `durable` (True): kept in the user's stream, so that a session that is away, slow or
+    reconnecting gets it later; else only who is connected now gets it. `ttl`: seconds after which
+    it is not worth delivering. `collapse_key`: replaces the user's earlier message with the same
+    key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
+    receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    """
+
+    durable: bool
+    ttl: float | None
+    collapse_key: str | None
+    idempotency_key: str | None
+    exclude_client: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One of many that are sent together; the members are those of `notify_user`.
+    """What every way to notify somebody is put into. The options are those of `NotifyOptions`.
 
-    `user_id`: whatever a user id may be (`sockets.api.UserId`).
+    `user_id`: whatever a user id may be (`sockets.api.UserId`); None only where the call itself
+    says for whom it is (many users, a broadcast). `data`: whatever has a JSON form.
     """
 
     user_id: Any
@@ -380,8 +398,8 @@ class PoolLoad:
     held: int
 
 
-class AtDoor(StrEnum):
-    """Why a connection or a request was turned away before it was served; the metric's label."""
+class Refusal(StrEnum):
+    """Why a connection or a request was refused before it was served; the metric's label."""
 
     ADDRESS_RATE = "address_rate"
     NODE_RATE = "node_rate"

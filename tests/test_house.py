@@ -15,7 +15,8 @@ from tests.support.gateway import ROOT
 SOCKETS = ROOT / "sockets"
 
 USED_FROM_OUTSIDE = {
-    *("api", "auth", "codes", "conf", "exceptions", "signals", "signatures", "types"),
+    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
+    *("signals", "signatures", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
@@ -25,6 +26,7 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
+    "variables",
 }
 
 

@@ -53,7 +53,7 @@ def remember(request: HttpRequest, ids: Collection[str]) -> None:
 
 
 def remembered(request: HttpRequest) -> list[str]:
-    """The ids of those that are still to be shown so."""
+    """Return the ids of the sessions that are still to be shown as closing."""
     now = time.time()
     return [id for id, until in _kept(request) if until > now]
 

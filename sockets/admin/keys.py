@@ -51,7 +51,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """The row is made by `make_key`; the form asks what for."""
+    """Asks what `make_key` needs, which makes the row."""
 
     plain = forms.MultipleChoiceField(
         label="Scopes", choices=_SCOPES, required=False, widget=forms.CheckboxSelectMultiple
@@ -59,7 +59,7 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     pools = forms.CharField(
         required=False,
         max_length=2_000,
-        help_text="Pools whose tasks it may give or take, with spaces between; * is any.",
+        help_text="Pools whose tasks it may give or take, separated by spaces; * stands for any.",
     )
 
     class Meta:
@@ -75,7 +75,7 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     def clean_expires_at(self) -> Any:
         at = self.cleaned_data["expires_at"]
         if at is not None and at <= timezone.now():
-            raise ValidationError("This is over already.")
+            raise ValidationError("This time has passed.")
         return at
 
     def clean(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
 
 @admin.register(AccessKey)
 class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """A key is made, may get another end, and ends; its row stays, for who asks what it was."""
+    """A key is made, its end may be changed, and it ends; its row stays as history."""
 
     list_display = (
         "name",
@@ -107,7 +107,7 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("name", "id")
-    search_help_text = "Name, or the id: what stands behind gw_ in the secret."
+    search_help_text = "Name, or the id, which is what follows gw_ in the secret."
     actions = ("end",)
     fieldsets = (
         (None, {"fields": ("name", "state_shown", "id", "scopes")}),
@@ -129,7 +129,7 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
     # What may be done.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who had which key is history."""
+        """Nobody may: who had which key is history."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: AccessKey | None = None) -> bool:
@@ -184,7 +184,7 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
     def response_add(
         self, request: HttpRequest, obj: AccessKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The secret is on the page that answers, and nowhere else: a message for the next page
+        """Show the secret on the page that answers, and nowhere else: a message for the next page
         would wait in a cookie."""
         context = {
             **self.admin_site.each_context(request),
@@ -210,7 +210,7 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
 
     @admin.action(description="End the selected keys now", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[AccessKey]) -> None:
-        """Requests with them are refused, their workers closed (4508)."""
+        """End the keys now: requests with them are refused, and their workers closed (4508)."""
         ended = end_keys(queryset)
         keys_changed()
         LogEntry.objects.log_actions(

@@ -22,7 +22,7 @@ from sockets.recorder.rows import moment
 
 
 def _now() -> datetime:
-    """By the clock that nodes say when they were seen by, where this process knows it."""
+    """The time by the clock of the store, as `seen_at`; by our own where this process has none."""
     here = current_node()
     return timezone.now() if here is None else moment(here.store_time())
 

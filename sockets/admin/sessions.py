@@ -80,7 +80,7 @@ class NodeFilter(admin.SimpleListFilter):
         return [(name, name) for name in sorted(names[:NODES_OFFERED])]
 
     def has_output(self) -> bool:
-        """Else Django would not apply the filter, silently, where no node is known."""
+        """Always: Django would not apply the filter, silently, where no node is known."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
@@ -214,7 +214,7 @@ class SessionAdmin(ReadOnly):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def disconnect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """POST: the list's action for one session; answers with its page."""
+        """Do the list's action for one session, by POST; answers with its page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not (self.has_view_permission(request) and self.has_disconnect_permission(request)):
@@ -237,7 +237,8 @@ class SessionAdmin(ReadOnly):
 
     @admin.action(description="Disconnect the selected live sessions", permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Closes 4504, and waits a moment for the rows; what they do not say then is closing."""
+        """Close the sessions (4504), and wait a moment for their rows; what has no end then is
+        shown as closing."""
         from sockets.api import disconnect_sessions
 
         live = {session.id: session for session in queryset.filter(OPEN)}
@@ -289,7 +290,7 @@ class SessionAdmin(ReadOnly):
 
 
 def _as_kept(found: re.Match[str]) -> str:
-    """The word as rows have it: all of an address, or what was typed of it."""
+    """Return the word as rows have it: all of an address, or what was typed of it."""
     whole = plain(found[0])
     begun = _DIGITS.match(found[1])
     return whole if whole != found[0] or not begun else begun[0] or whole

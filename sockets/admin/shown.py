@@ -34,12 +34,12 @@ class Tone(Enum):
 
 
 def badge(text: str, tone: Tone) -> SafeString:
-    """A coloured word; the word alone says it all."""
+    """Return a coloured word; the word alone says it all."""
     return format_html('<span class="gateway-badge {}">{}</span>', tone.value, text)
 
 
 def duration(length: timedelta) -> str:
-    """The two largest units: "3 min 12 s", "2 d 0 h"."""
+    """Return the two largest units: "3 min 12 s", "2 d 0 h"."""
     seconds = int(length.total_seconds())
     for (unit, size), (next_unit, next_size) in pairwise(_UNITS):
         if seconds >= size:
@@ -48,19 +48,19 @@ def duration(length: timedelta) -> str:
 
 
 def close_code(code: int | None) -> str | None:
-    """The number and its name: "4503 replaced"."""
+    """Return the number and its name: "4503 replaced"."""
     return None if code is None else f"{code} {CODES.get(code, '')}".strip()
 
 
 def shortened(text: str, limit: int) -> str | SafeString:
-    """At most `limit` characters; the rest is shown when the pointer rests on it."""
+    """Return at most `limit` characters; the rest is shown when the pointer rests on it."""
     if len(text) <= limit:
         return text
     return format_html('<span title="{}">{}…</span>', text, text[: limit - 1])
 
 
 def two_lines(first: str, second: str) -> SafeString:
-    """A value, and below it in small what belongs to it, if there is something."""
+    """Return a value, and below it in small what belongs to it, if there is something."""
     if not second:
         return format_html("{}", first)
     return format_html('{}<span class="gateway-below">{}</span>', first, second)

@@ -82,7 +82,7 @@ def sync_face(
     *,
     patience: Callable[P, float] = lambda *_, **__: CALL_TIMEOUT,
 ) -> Callable[P, T]:
-    """The sync face of an async function: no event loop is made for a call.
+    """Return the sync face of an async function: no event loop is made for a call.
 
     In the gateway's process its node does it; in another one `native` does, straight to Redis,
     or else the loop that all such calls share. `patience`: seconds to wait for that, by arguments.

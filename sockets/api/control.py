@@ -106,7 +106,7 @@ async def arevoke(
     jti: str | None = None,
     before: float | datetime | None = None,
 ) -> Disconnected:
-    """What this user had proved counts no more: close (4508) and refuse whoever is here by it.
+    """Revoke what a user had proved: close (4508) and refuse whoever is here by it.
 
     All that was issued before, or one login (`sid`), or one token (`jti`). `before`: an aware
     datetime, or seconds since the epoch; None: now. A token is dated by its `iat`; one without is
@@ -121,7 +121,7 @@ async def arevoke(
 async def arevoke_till_now(
     user_id: UserId, *, sid: str | None = None, jti: str | None = None, before: float | None = None
 ) -> Disconnected:
-    """`revoke` where a `before` that is to come means now."""
+    """Revoke as `arevoke` does, but a `before` that is to come means now."""
     user = str(user_id)
     return await _revoked(user, sid, jti, before, far_is_now=True)
 
@@ -177,7 +177,7 @@ async def adisconnect_sessions(
     code: int = CloseCode.DISCONNECTED,
     reason: str = "disconnected by an operator",
 ) -> dict[str, Disconnected]:
-    """`disconnect_session` for many at once; those that no node has are left out."""
+    """Do as `disconnect_session` for many at once; those that no node has are left out."""
     _require_close(code, reason)
     chosen = _require_ids(session_ids)
     closed = await at_node(
@@ -189,12 +189,12 @@ async def adisconnect_sessions(
 
 
 async def anodes() -> list[NodeInfo]:
-    """The gateway processes that live, by name."""
+    """Return the gateway processes that live, by name."""
     return await at_node(lambda node: node.nodes.all())
 
 
 async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[SessionInfo]:
-    """At most `limit` live sessions of clients and workers, of one node or all, oldest first.
+    """Return at most `limit` live sessions of clients and workers, of a node or all, oldest first.
 
     Where there are more, they are chosen at random. `limit`: 1 to 10,000.
     """
@@ -254,7 +254,7 @@ def _require_limit(limit: int) -> None:
 
 
 def _require_id(id: str) -> str:
-    """In its canonical form. Raises InvalidMessage: a wrong one must not mean "none" or "all"."""
+    """Return an id in its canonical form. Raises InvalidMessage: a wrong one never means "all"."""
     found = parse_ulid(id) if isinstance(id, str) else None
     if found is None:
         raise InvalidMessage("the id of a client or a session is a ULID, 26 characters")
@@ -279,7 +279,7 @@ def _require_close(code: int, reason: str) -> None:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is a string that can be sent; a lone surrogate has no UTF-8."""
+    """Return whether a value is a string that can be sent; a lone surrogate has no UTF-8."""
     try:
         return isinstance(value, str) and value.encode() is not None
     except UnicodeEncodeError:
@@ -287,7 +287,7 @@ def _is_text(value: object) -> bool:
 
 
 def _require_proof(id: str) -> str:
-    """The id of a login or a token. Raises InvalidMessage."""
+    """Return the id of a login or a token. Raises InvalidMessage."""
     if not is_proof_id(id):
         raise InvalidMessage(f"sid and jti are strings of 1 to {MAX_PROOF_ID} characters")
     return id
@@ -309,7 +309,7 @@ def _seconds(at: float | datetime, name: str) -> float:
 
 
 def _close_patience(*_: object, **__: object) -> float:
-    """The peers' half of the closing handshake, and the answers of the nodes."""
+    """Return how long to wait: for the peers' half of the handshake, and the nodes' answers."""
     return get_conf().close_timeout + CLOSE_MARGIN + CALL_TIMEOUT
 
 
@@ -326,12 +326,12 @@ drain_node = sync_face(adrain_node)
 
 
 def client_socket_url() -> str:
-    """Where browsers connect: CLIENT_SOCKET_URL, or the node's port on localhost."""
+    """Return where browsers connect: CLIENT_SOCKET_URL, or the node's port on localhost."""
     return _addresses().client_socket_url
 
 
 def worker_socket_url() -> str:
-    """Where workers connect: WORKER_SOCKET_URL, or the node's port on localhost."""
+    """Return where workers connect: WORKER_SOCKET_URL, or the node's port on localhost."""
     return _addresses().worker_socket_url
 
 

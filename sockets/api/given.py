@@ -29,6 +29,8 @@ class Twin(Generic[P, T]):
         self.plain: Any = plain
         self._forms = forms
         self._takes = signature(plain)
+        takes = self._takes.parameters.values()
+        self._rest = next((one.name for one in takes if one.kind is one.VAR_KEYWORD), "")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         try:
@@ -44,10 +46,11 @@ class Twin(Generic[P, T]):
             if name in found.arguments:
                 found.arguments[name] = form(found.arguments[name])
         found.apply_defaults()
-        return found.arguments
+        rest: dict[str, Any] = found.arguments.pop(self._rest, {})
+        return found.arguments | rest
 
     def __getattr__(self, name: str) -> Any:
-        """What tells `inspect` that this is an async function (`__code__` and its like)."""
+        """Show `inspect` that this is an async function (`__code__` and its like)."""
         if name in ("__code__", "__defaults__", "__kwdefaults__"):
             return getattr(self.plain, name)
         raise AttributeError(name)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from django.db import transaction
 from msgspec import Raw
@@ -22,109 +22,76 @@ from sockets.exceptions import InvalidMessage
 from sockets.node.core import Core
 from sockets.node.node import current_node
 from sockets.node.state import SyncBackends
-from sockets.types import Notification, Page, Position, Receipt, SessionDelivery
+from sockets.types import Notification, NotifyOptions, Page, Position, Receipt, SessionDelivery
 
 logger = logging.getLogger(__name__)
 
 
 @given(user_id=as_user, data=as_data)
 async def anotify_user(
-    user_id: UserId,
-    event: str,
-    data: object = None,
-    *,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
+    user_id: UserId, event: str, data: object = None, **options: Unpack[NotifyOptions]
 ) -> Receipt:
     """Notify every session of a user.
 
-    `durable`: kept in the user's stream, so that a session that is away, slow or reconnecting gets
-    it later; else only who is connected now gets it. `ttl`: seconds after which it is not worth
-    delivering. `collapse_key`: replaces the user's earlier message with the same key for whoever
-    has not seen that yet. `idempotency_key`: a repeated call returns the first receipt.
-    `exclude_client`: the client id (ULID) that caused this and needs no echo.
+    `durable` (True): kept in the user's stream, so that a session that is away, slow or
+    reconnecting gets it later; else only who is connected now gets it. `ttl`: seconds after which
+    it is not worth delivering. `collapse_key`: replaces the user's earlier message with the same
+    key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
+    receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
-    user = str(user_id)
-    return await at_node(
-        lambda node: node.notifier.notify(
-            user,
-            event,
-            data,
-            durable=durable,
-            ttl=ttl,
-            collapse_key=collapse_key,
-            idempotency_key=idempotency_key,
-            exclude_client=exclude_client,
-            id=call_id.get(),
-        )
-    )
+    return await send(Notification(user_id, event, data, **options))
+
+
+async def send(notification: Notification) -> Receipt:
+    """Notify the user that a notification of plain values names, such as those of a request."""
+    return await at_node(lambda node: node.notifier.send(notification, id=call_id.get()))
 
 
 @given(user_ids=as_users, data=as_data)
 async def anotify_users(
-    user_ids: Iterable[UserId],
-    event: str,
-    data: object = None,
-    *,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
+    user_ids: Iterable[UserId], event: str, data: object = None, **options: Unpack[NotifyOptions]
 ) -> list[Receipt]:
-    """`notify_user` for many: one append each, receipts in the same order.
+    """Notify many users of the same; receipts come in the same order.
 
-    A user named twice is notified once.
+    Options are those of `notify_user`. A user named twice is notified once.
     """
     users = [str(user) for user in user_ids]
+    notification = Notification(None, event, data, **options)
     return await at_node(
-        lambda node: node.notifier.notify_many(
-            users,
-            event,
-            data,
-            durable=durable,
-            ttl=ttl,
-            collapse_key=collapse_key,
-            idempotency_key=idempotency_key,
-            exclude_client=exclude_client,
-            id=call_id.get(),
-        )
+        lambda node: node.notifier.send_many(users, notification, id=call_id.get())
     )
 
 
 def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
-    return [_plain(index, one) for index, one in enumerate(notifications)]
+    return [_plain(place, one) for place, one in enumerate(notifications)]
 
 
-def _plain(index: int, one: Notification) -> Notification:
+def _plain(place: int, one: Notification) -> Notification:
     try:
         return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
     except InvalidMessage as error:
-        raise type(error)(f"notification {index}: {error}") from None
+        raise type(error)(f"notification {place}: {error}") from None
 
 
 @given(notifications=_plain_batch)
 async def anotify_batch(
     notifications: Iterable[Notification], *, idempotency_key: str | None = None
 ) -> list[Receipt]:
-    """Each to its user, with its own event, data and options, in one round trip to the store.
+    """Send many notifications, each to its user, in one round trip to the store.
 
     Nothing is sent if one of them is wrong. Where the outcome is unknown, repeating the call is
     safe only for those that have an `idempotency_key`; that of the call stands for all durable ones
     without one of their own, each by its place in the batch.
     """
     many = list(notifications)
-    return await at_node(lambda node: node.notifier.notify_batch(many, idempotency_key))
+    return await at_node(lambda node: node.notifier.send_batch(many, idempotency_key))
 
 
 @given(user_id=as_user)
 async def aread_stream(
     user_id: UserId, *, epoch: str | None = None, offset: int = 0, limit: int = 100
 ) -> Page:
-    """Durable messages of a user behind a position, oldest first, at most `limit`.
+    """Return durable messages of a user after a position, oldest first, at most `limit`.
 
     Without `epoch`: of the stream as it is now. `page.floor` above `offset`: older ones are gone.
     """
@@ -138,18 +105,25 @@ async def aread_stream(
 
 
 @given(data=as_data)
-async def abroadcast(event: str, data: object = None, *, durable: bool = False) -> Receipt:
-    """Tell every connected client, now or never.
+async def abroadcast(
+    event: str,
+    data: object = None,
+    *,
+    durable: bool = False,
+    exclude_client: str | None = None,
+) -> Receipt:
+    """Notify every connected client, now or never.
 
-    Durable to many is `notify_users`; `durable=True` here is a ValueError.
+    `exclude_client`: the client id (ULID) that caused this and needs no echo. Durable to many is
+    `notify_users`; `durable=True` here is a ValueError.
     """
-    _refuse_durable_broadcast(durable)
-    return await at_node(lambda node: node.notifier.broadcast(event, data))
+    notification = _to_everybody(event, data, durable, exclude_client)
+    return await at_node(lambda node: node.notifier.broadcast(notification))
 
 
 @given(user_id=as_user)
 async def astream_position(user_id: UserId) -> Position:
-    """Where the user's stream stands now.
+    """Return the position of a user's stream as it is now.
 
     Take it before you load the data of a page and connect from it: nothing falls between.
     """
@@ -161,7 +135,7 @@ async def astream_position(user_id: UserId) -> Position:
 async def adelivery_of(
     user_id: UserId, offset: int, *, epoch: str | None = None
 ) -> list[SessionDelivery]:
-    """What became of one durable message, for each live session of its user, oldest first.
+    """Return what became of a durable message, for each live session of its user, oldest first.
 
     `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
     node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
@@ -175,23 +149,25 @@ async def adelivery_of(
     return await at_node(ask)
 
 
-def _refuse_durable_broadcast(durable: bool) -> None:
+def _to_everybody(
+    event: str, data: object, durable: bool, exclude_client: str | None
+) -> Notification:
     """Raises ValueError."""
     if durable:
         raise ValueError("a broadcast is ephemeral; for a durable message use notify_users")
+    return Notification(None, event, data, durable=False, exclude_client=exclude_client)
 
 
-def _notify_user(redis: SyncBackends, user_id: str, **given: Any) -> Receipt:
-    return redis.notifier.notify(user_id, **given)
+def _notify_user(redis: SyncBackends, **given: Any) -> Receipt:
+    return redis.notifier.send(Notification(**given))
 
 
 def _notify_users(redis: SyncBackends, user_ids: Iterable[str], **given: Any) -> list[Receipt]:
-    return redis.notifier.notify_many(user_ids, **given)
+    return redis.notifier.send_many(user_ids, Notification(None, **given))
 
 
-def _broadcast(redis: SyncBackends, event: str, data: object, durable: bool) -> Receipt:
-    _refuse_durable_broadcast(durable)
-    return redis.notifier.broadcast(event, data)
+def _broadcast(redis: SyncBackends, **given: Any) -> Receipt:
+    return redis.notifier.broadcast(_to_everybody(**given))
 
 
 def _stream_position(redis: SyncBackends, user_id: str) -> Position:
@@ -213,9 +189,9 @@ def notify_user_on_commit(
     data: object = None,
     *,
     using: str | None = None,
-    **options: Any,
+    **options: Unpack[NotifyOptions],
 ) -> None:
-    """`notify_user` when the database transaction around this call is committed; else never.
+    """Do as `notify_user` when the database transaction around this call is committed; else never.
 
     For code in `transaction.atomic()`: nobody hears of a row that was rolled back, or asks for one
     that is not there yet. Without a transaction it is sent at once. Wrong arguments raise here;
@@ -228,11 +204,11 @@ def notify_user_on_commit(
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.
     written = as_data(data)
-    compose(event, written, limit=limit, now=0, **options)
-    transaction.on_commit(partial(_send, user, event, written, options), using=using)
+    compose(Notification(user, event, written, **options), limit=limit, now=0)
+    transaction.on_commit(partial(_send_now, user, event, written, options), using=using)
 
 
-def _send(user_id: str, event: str, data: Raw, options: dict[str, Any]) -> None:
+def _send_now(user_id: str, event: str, data: Raw, options: NotifyOptions) -> None:
     try:
         notify_user(user_id, event, data, **options)
     except Exception:

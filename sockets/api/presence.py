@@ -35,14 +35,14 @@ def _require_users(user_ids: Iterable[UserId]) -> list[str]:
 
 @given(user_id=as_user)
 async def ais_online(user_id: UserId) -> bool:
-    """Whether the user has a live client session."""
+    """Return whether a user has a live client session."""
     user = str(user_id)
     return await at_node(lambda node: node.presence.is_online(user))
 
 
 @given(user_id=as_user)
 async def asessions_of(user_id: UserId) -> list[SessionInfo]:
-    """The user's live client sessions, oldest first."""
+    """Return a user's live client sessions, oldest first."""
     user = str(user_id)
     return await at_node(lambda node: node.presence.sessions_of(user))
 
@@ -56,7 +56,7 @@ async def apresence_of(user_id: UserId) -> UserPresence:
 
 @given(user_ids=_require_users)
 async def apresence_of_users(user_ids: Iterable[UserId]) -> PresenceAnswer:
-    """`presence_of` for at most 10,000 users.
+    """Return the presence of at most 10,000 users.
 
     Where a shard of a Redis Cluster does not answer, its users are `unknown` and the answer is
     `partial`.

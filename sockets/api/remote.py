@@ -115,16 +115,16 @@ class Remote:
 
 _remote: Remote | None = None
 _of_parents: list[Remote] = []
-"""Those that a fork left behind: kept, because their connections are still the parent's."""
+"""Those of before a fork: kept, because their connections are still the parent's."""
 
 
 def remote_core() -> Core | None:
-    """What runs on the loop of this process' remote, if it has been started."""
+    """Return what runs on the loop of this process' remote, if it has been started."""
     return None if _remote is None else _remote.running
 
 
 def remote() -> Remote:
-    """The remote of this process. Raises GatewayUnreachable in memory mode."""
+    """Return the remote of this process. Raises GatewayUnreachable in memory mode."""
     global _remote
     conf = get_conf()
     if not conf.redis_url:

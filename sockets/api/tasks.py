@@ -30,7 +30,7 @@ async def aassign_task(
     """Give work to one live worker of `pool`; returns when one has accepted.
 
     The gateway is no job queue: raises NoWorkerAvailable if nobody is free, and a task whose worker
-    vanishes is `lost`, not repeated. The job stays yours; `sockets.signals.task_…` tell its end.
+    vanishes is `lost`, not repeated. The job stays yours; signals (`task_…`) announce the end.
     `user_id`: whom it is for. With `progress_to_user` the user's sessions get `task.progress`,
     `task.done` and so on; without, only `task.lost`. `timeout`: seconds that the running task may
     be silent before it is lost (default: TASK_TIMEOUT). `task_id`: a ULID of yours, so that you can
@@ -55,22 +55,22 @@ async def aassign_task(
 
 
 async def acancel_task(task_id: str) -> bool:
-    """Cancel a live task; its worker is told to stop. False: it had ended, or never was."""
+    """Cancel a live task; its worker is asked to stop. False: it had ended, or never was."""
     return await at_node(lambda node: node.dispatcher.cancel(task_id))
 
 
 async def atask(task_id: str) -> Task | None:
-    """A task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
+    """Return a task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
     return await at_node(lambda node: node.dispatcher.get(task_id))
 
 
 async def aworker_pools() -> list[PoolLoad]:
-    """The pools that have live workers, and how full they are."""
+    """Return the pools that have live workers, and how full they are."""
     return await at_node(lambda node: node.dispatcher.pools())
 
 
 def _require_ulid(id: str) -> str:
-    """In its canonical form. Raises InvalidMessage."""
+    """Return a task id in its canonical form. Raises InvalidMessage."""
     ulid = parse_ulid(id) if isinstance(id, str) else None
     if ulid is None:
         raise InvalidMessage("a task id is a ULID: 26 characters, such as str(ulid.ULID())")
@@ -78,7 +78,7 @@ def _require_ulid(id: str) -> str:
 
 
 def _assign_patience(*_: object, **__: object) -> float:
-    """The last worker may be asked just before the limit for all of them."""
+    """Return how long to wait: the last worker may be asked just before the end."""
     conf = get_conf()
     return conf.task_assign_timeout + conf.task_accept_timeout + CALL_TIMEOUT
 

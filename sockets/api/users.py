@@ -43,8 +43,8 @@ def as_users(users: Iterable[Any]) -> list[str]:
 
 
 def user_group(user_id: UserId) -> str:
-    """The channel layer's group of a user's sessions: `u.<id>`, or `x.<sha256>` if the id is no
-    plain name.
+    """Return the channel layer's group of a user's sessions: `u.<id>`, or `x.<sha256>` if the id is
+    no plain name.
 
     For `group_send(user_group(id), {"type": "user.notify", "event": …, "data": …})`. Raises
     InvalidMessage.

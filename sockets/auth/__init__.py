@@ -1,1 +1,1 @@
-"""From a handshake to Credentials: who is it, and may it come in by this door?"""
+"""From a handshake to Credentials: who this is, and whether they may connect here."""

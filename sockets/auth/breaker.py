@@ -29,7 +29,7 @@ MAX_TRIED: Final = 1_000
 
 
 class Breaker:
-    """`clock`: monotonic seconds."""
+    """Knows whether the server is left alone. `clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -41,7 +41,7 @@ class Breaker:
         self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many; not before
 
     def may_ask(self, address: str) -> bool:
-        """Whether to ask now, for this address. Whoever may must say how it went."""
+        """Whether to ask now, for this address. Whoever may ask must report how it went."""
         if not self._is_open:
             return True
         now = self._clock()
@@ -56,7 +56,7 @@ class Breaker:
         return True
 
     def answered(self) -> bool:
-        """The server has answered, whatever. Returns whether it had been left alone."""
+        """Report an answer, whatever it was. Returns whether the server had been left alone."""
         was_open, self._is_open = self._is_open, False
         self._failures = self._silences = 0
         self._unheard.clear()
@@ -64,13 +64,13 @@ class Breaker:
         return was_open
 
     def failed(self, address: str) -> bool:
-        """The server could not be reached, or says so. Returns whether it is left alone from now
-        on."""
+        """Report that the server could not be reached, or says so. Returns whether it is left alone
+        from now on."""
         self._failures += 1
         return self._opens(address)
 
     def was_silent(self, address: str) -> bool:
-        """There was no answer. Returns whether the server is left alone from now on."""
+        """Report that there was no answer. Returns whether the server is left alone from now on."""
         self._silences += 1
         if len(self._unheard) < SEVERAL:
             self._unheard.add(address)

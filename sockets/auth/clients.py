@@ -60,7 +60,7 @@ class ClientAuth:
         self._order = sorted(conf.auth, key=lambda name: name == "insecure")
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections to whoever is asked."""
         if self.published is not None:
             await self.published.close()
         if self._api_server is not None:
@@ -69,13 +69,15 @@ class ClientAuth:
             self._sessions.close()
 
     def seat(self, handshake: Handshake) -> AbstractContextManager[None]:
-        """A place among the sockets that have not said yet who they are. Raises TryAgainLater."""
+        """Return a place among the sockets that have not authenticated yet. Raises
+        TryAgainLater."""
         return self._seats.hold(
             handshake.neighbourhood, "too many sockets wait for their first frame"
         )
 
     async def authenticate(self, handshake: Handshake, token: str | None = None) -> Credentials:
-        """Who this client is. Raises Unauthorized with a reason for people, or BadRequest.
+        """Return the credentials of this client. Raises Unauthorized with a reason for people, or
+        BadRequest.
 
         `token`: of its first frame; None: it is looked for in the handshake.
         """
@@ -93,7 +95,8 @@ class ClientAuth:
         raise Unauthorized(f"no credentials: give {wanted}")
 
     async def refresh(self, handshake: Handshake, token: str) -> Credentials:
-        """Who has this new token, given on a live socket. Raises as `authenticate` does."""
+        """Return the credentials in a new token, given on a live socket. Raises as `authenticate`
+        does."""
         for name in self._order:
             if name == "insecure":
                 break
@@ -116,7 +119,7 @@ class ClientAuth:
         return await self._api_server.ask(handshake, token)
 
     async def _insecure(self, handshake: Handshake, token: str | None) -> Credentials | None:
-        """Development: whoever says so is that user."""
+        """Believe the user id that the client gives; for development."""
         user = handshake.user_id()
         if user is None:
             return None

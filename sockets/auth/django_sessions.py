@@ -55,7 +55,7 @@ _AWAY: Final = "the database of sessions does not answer; try again"
 
 
 def login_id(session_key: str, secret: str | None = None) -> str:
-    """The `sid` of a Django session, for tokens: not the key, which is a secret.
+    """Return the `sid` of a Django session, for tokens: a hash of the key, which is a secret.
 
     `secret`: the SECRET_KEY of the project that has the session; None: this one's.
     """
@@ -64,9 +64,10 @@ def login_id(session_key: str, secret: str | None = None) -> str:
 
 
 class DjangoSessions:
-    """Belongs to one event loop; the database is asked in threads of its own.
+    """Asks the API server's database. Belongs to one event loop; the questions run in threads of
+    their own.
 
-    `now`: dates what it says, to be compared with revocations; None: this machine's clock does.
+    `now`: dates its answers, to be compared with revocations; None: this machine's clock does.
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
@@ -82,7 +83,8 @@ class DjangoSessions:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, handshake: Handshake) -> Credentials | None:
-        """Whose session this is; None: there is no cookie. Raises Unauthorized, TryAgainLater."""
+        """Return whose session this is; None: there is no cookie. Raises Unauthorized,
+        TryAgainLater."""
         key = parse_cookie(handshake.headers.get("cookie", "")).get(self._cookie)
         if not key:
             return None

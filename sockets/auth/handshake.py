@@ -1,4 +1,4 @@
-"""What a client said when it connected, taken from the ASGI scope and checked for form."""
+"""What a client sent when it connected, taken from the ASGI scope and checked for form."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Handshake:
 
     @property
     def agent(self) -> str:
-        """The User-Agent, cut."""
+        """Return the User-Agent, cut."""
         return self.headers.get("user-agent", "")[:_MAX_AGENT]
 
     @property
     def host(self) -> str:
-        """The peer's address without a port, "" on a Unix socket."""
+        """Return the peer's address without a port; "" on a Unix socket."""
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
     @property
     def neighbourhood(self) -> str:
-        """What counts as this peer's one address in limits; "" on a Unix socket."""
+        """Return what counts as this peer's one address in limits; "" on a Unix socket."""
         return neighbourhood(self.host)
 
     def token(self, *, allow_query: bool) -> str | None:
-        """The bearer token, if one was given."""
+        """Return the bearer token, if one was given."""
         for name in self.subprotocols:
             if name.startswith(_BEARER_SUBPROTOCOL):
                 return name.removeprefix(_BEARER_SUBPROTOCOL)
@@ -63,14 +63,15 @@ class Handshake:
         return self.params.get("token") if allow_query else None
 
     def user_id(self) -> str | None:
-        """`user_id` or `userId`. Raises BadRequest when it is not a user id."""
+        """Return `user_id` or `userId`. Raises BadRequest when it is not a user id."""
         value = self._one_of("user_id", "userId")
         if value is not None and not is_user_id(value):
             raise BadRequest("user_id must be 1 to 1,024 bytes of UTF-8")
         return value
 
     def client_id(self, *names: str) -> str:
-        """The ULID under one of `names`, or a new one. Raises BadRequest when it is none."""
+        """Return the ULID under one of `names`, or a new one. Raises BadRequest when it is not a
+        ULID."""
         value = self._one_of(*names)
         if value is None:
             return new_id()
@@ -80,7 +81,7 @@ class Handshake:
         return ulid
 
     def position(self) -> Position | None:
-        """`epoch` and `offset`, both or neither. Raises BadRequest."""
+        """Return `epoch` and `offset`, both or neither. Raises BadRequest."""
         epoch, offset = self.params.get("epoch"), self.params.get("offset")
         if epoch is None and offset is None:
             return None

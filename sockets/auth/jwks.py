@@ -67,7 +67,7 @@ class PublishedKeys:
         self._addresses = Buckets(rate=1 / ADDRESS_INTERVAL, burst=1, most=MAX_ADDRESSES)
 
     async def run(self) -> None:
-        """For ever: fetch them before they are old."""
+        """Fetch the keys before they are old, for ever."""
         while True:
             pause = self._ttl * random.uniform(0.9, 1.0)
             if not await self._refresh():
@@ -75,7 +75,7 @@ class PublishedKeys:
             await asyncio.sleep(pause)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._at_work is not None:
             self._at_work.cancel()
         await self._client.aclose()
@@ -102,7 +102,8 @@ class PublishedKeys:
         return now - self._asked_at >= MIN_INTERVAL and not self._addresses.take(address, now)
 
     async def _ask(self, interval: float) -> None:
-        """Fetch, unless somebody did a moment ago; who comes while it runs waits for the same."""
+        """Fetch, unless somebody did a moment ago; who comes while a fetch runs waits for the same
+        one."""
         if self._at_work is not None or self._clock() - self._asked_at >= interval:
             await self._refresh()
 
@@ -143,7 +144,7 @@ class PublishedKeys:
 
 
 def _read(body: bytes) -> Iterator[TokenKey]:
-    """The keys of a set that can have signed tokens. Raises ValueError: none of them can."""
+    """Return the keys of a set that can have signed tokens. Raises ValueError: none of them can."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
@@ -163,7 +164,7 @@ def _read(body: bytes) -> Iterator[TokenKey]:
 
 
 def _key(entry: Any) -> TokenKey:
-    """Raises ValueError and PyJWTError."""
+    """Return one key of the set. Raises ValueError and PyJWTError."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         raise ValueError("it is not for signatures")
     if entry.get("kty") not in ("RSA", "EC", "OKP"):
@@ -179,5 +180,5 @@ def _key(entry: Any) -> TokenKey:
 
 
 def _algorithm(entry: dict[str, Any]) -> str | None:
-    """PyJWT guesses one where none is said, and knows no Ed448."""
+    """Return the key's algorithm: PyJWT guesses one where none is named, and knows no Ed448."""
     return "EdDSA" if entry["kty"] == "OKP" else None

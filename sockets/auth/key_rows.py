@@ -26,7 +26,7 @@ NAME_RULE: Final = "a name has 1 to 64 of A-Z a-z 0-9 . _ -"
 
 
 def live_keys() -> QuerySet[AccessKey]:
-    """Those that count now."""
+    """Return the keys that count now."""
     using = router.db_for_write(AccessKey)  # a replica would know of an end too late
     return AccessKey.objects.using(using).filter(
         Q(expires_at=None) | Q(expires_at__gt=timezone.now()), ended_at=None
@@ -34,7 +34,7 @@ def live_keys() -> QuerySet[AccessKey]:
 
 
 def load() -> dict[str, Key]:
-    """By id; the newest, should there be more than MAX_LIVE."""
+    """Return the live keys by id; the newest, should there be more than MAX_LIVE."""
     rows = live_keys().order_by("-created_at", "-id")[:MAX_LIVE]
     return {
         row.id: Key(
@@ -49,7 +49,8 @@ def load() -> dict[str, Key]:
 
 
 def note_used(used: Mapping[str, float]) -> None:
-    """`used`: seconds since the epoch by id. Never goes back: many nodes tell."""
+    """Write when keys were used: `used` has seconds since the epoch by id. A time never goes back,
+    for many nodes write it."""
     using = router.db_for_write(AccessKey)
     for id, at in used.items():
         moment = datetime.fromtimestamp(at, timezone.get_current_timezone())
@@ -67,10 +68,8 @@ def make_key(
     overlap: timedelta = timedelta(0),
     by: str = "",
 ) -> tuple[AccessKey, str]:
-    """A new key and its secret, which nobody can see again.
-
-    `replace`: older keys of the name end after `overlap`. Raises ValueError.
-    """
+    """Make a key. Returns its row and its secret, which nobody can see again. `replace`: older keys
+    of the name end after `overlap`. Raises ValueError."""
     if NAME.fullmatch(name) is None:
         raise ValueError(NAME_RULE)
     scopes = parse_scopes(scopes)
@@ -116,14 +115,14 @@ def _insert(
 
 
 def _let_end(name: str, at: datetime) -> int:
-    """Have the live keys of a name expire then, unless they do before."""
+    """Have the live keys of a name expire at this time, unless they do before."""
     moment = Value(at)
     keys = live_keys().filter(name=name)
     return keys.update(expires_at=Least(Coalesce(F("expires_at"), moment), moment))
 
 
 def end_keys(keys: QuerySet[AccessKey], *, by: str = "") -> list[AccessKey]:
-    """End them now; returns those that were live."""
+    """End these keys now. Returns those that were live."""
     ended = []
     for row in keys:
         at = timezone.now()

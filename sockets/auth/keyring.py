@@ -44,7 +44,7 @@ NOTE_EVERY: Final = 60.0
 
 FAILURE_RATE: Final = 5.0
 FAILURE_BURST: Final = 20
-"""Wrong keys of one address, a second and at once, that are only told to be wrong."""
+"""Wrong keys of one address, a second and at once, that cost it no wait."""
 
 MAX_BUCKETS: Final = 10_000
 
@@ -83,7 +83,7 @@ class KeyRing:
         self._on_read = on_read
 
     async def run(self) -> None:
-        """For ever: know what ends."""
+        """Read the keys again and again, for ever, so that ended ones are known."""
         while True:
             self._hurry.clear()
             await self._until_read()  # what has begun before may not know what has changed
@@ -94,7 +94,7 @@ class KeyRing:
                 await asyncio.wait_for(self._hurry.wait(), pause)
 
     def hurry(self) -> None:
-        """Read now: something has changed."""
+        """Read the keys now: something has changed."""
         self._hurry.set()
 
     def close(self) -> None:
@@ -102,7 +102,8 @@ class KeyRing:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def find(self, secret: str, use: Use) -> Key | None:
-        """The live key with this secret. Raises TryAgainLater: the database would know it."""
+        """Return the live key with this secret. Raises TryAgainLater: the database would know
+        it."""
         known = environment_key(secret, use, self._conf)
         id = id_in(secret)
         if known is not None or id is None:
@@ -122,7 +123,7 @@ class KeyRing:
         return key is not None and self._counts(key)
 
     def used(self, key: Key, use: Use, address: str) -> None:
-        """Somebody proved to be who has this key."""
+        """Note that a key was used."""
         now = self._clock()
         if key.id:
             self._used[key.id] = now
@@ -134,20 +135,21 @@ class KeyRing:
             )
 
     def wait_of(self, key: Key) -> float:
-        """A request to the HTTP API: 0 if it is within API_RATE, else seconds until one is."""
+        """Count a request of this key to the HTTP API. Returns 0 if it is within API_RATE, else the
+        seconds until one is."""
         if self._rates is None:
             return 0.0
         return self._rates.take((key.name, key.id), time.monotonic())
 
     def wait_after_failure(self, address: str) -> float:
-        """A wrong key: 0, or the seconds until this address should try again."""
+        """Count a wrong key of this address. Returns 0, or seconds until it should come again."""
         return self._failures.take(neighbourhood(address), time.monotonic())
 
     def _counts(self, key: Key) -> bool:
         return key.expires_at is None or self._clock() < key.expires_at
 
     async def _read_anew(self) -> None:
-        """Until a reading has ended that began after this call; many callers share one."""
+        """Wait for a reading that began after this call; many callers share one."""
         came_at = time.monotonic()
         while self._read_at < came_at and not self._away:
             pause = self._read_at + MIN_INTERVAL - time.monotonic()
@@ -167,7 +169,8 @@ class KeyRing:
             self._at_work.add_done_callback(self._done)
 
     async def _until_read(self) -> None:
-        """Whoever waits may go away, or have waited enough: the thread ends what it does."""
+        """Wait for a reading. Whoever waits may go away, or have waited enough: the thread ends
+        what it does."""
         if (work := self._at_work) is None:
             return
         await asyncio.wait([work], timeout=TIMEOUT)
@@ -175,7 +178,7 @@ class KeyRing:
             self._tell_away("it does not answer")
 
     def _due(self) -> dict[str, float]:
-        """What is to be written of who was used."""
+        """Return the uses that are due to be written."""
         now = self._clock()
         due = {
             id: at
@@ -230,10 +233,10 @@ class KeyRing:
 
 
 async def authenticate_worker(handshake: Handshake, ring: KeyRing) -> Credentials:
-    """Which worker's key this is. Raises Unauthorized or Forbidden.
+    """Return the key of this worker. Raises Unauthorized or Forbidden.
 
-    A worker is a program: a request with an Origin comes from a browser and is refused, so that
-    no page can use what a browser happens to know (architecture rule 9). Never a key in a query.
+    A worker is a program: a request with an Origin comes from a browser and is refused, so that no
+    page can use what a browser happens to know (architecture.md, rule 9). Never a key in a query.
     """
     if "origin" in handshake.headers:
         raise Forbidden("the worker socket is not for browsers")

@@ -24,7 +24,7 @@ _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class Use(StrEnum):
-    """Where a key is shown."""
+    """Where a key is used."""
 
     WORKER = "worker"
     API = "api"
@@ -43,24 +43,25 @@ class Key:
 
 
 def make_secret() -> tuple[str, str]:
-    """A new key's id and its secret."""
+    """Return a new key's id and its secret."""
     id = "".join(secrets.choice(_LETTERS) for _ in range(8))
     return id, f"gw_{id}_{secrets.token_urlsafe(32)}"
 
 
 def id_in(secret: str) -> str | None:
-    """Which key of the database a secret claims to be; None: it has not that form."""
+    """Return which key of the database a secret claims to be; None: it does not have that form."""
     found = _FORM.fullmatch(secret)
     return found and found[1]
 
 
 def hash_of(secret: str) -> str:
-    """What is kept of a secret. It is 256 random bits, so that nothing slower protects it more."""
+    """Return what is kept of a secret. It is 256 random bits, so that nothing slower protects it
+    more."""
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def environment_key(secret: str, use: Use, conf: Conf) -> Key | None:
-    """The key of the settings with this secret."""
+    """Return the key of the settings with this secret."""
     if use is Use.WORKER:
         hashes, scopes = conf.worker_keys, WORKERS
     else:
@@ -70,7 +71,7 @@ def environment_key(secret: str, use: Use, conf: Conf) -> Key | None:
 
 
 def _find(secret: str, hashes: Mapping[str, str]) -> str | None:
-    """The name of the key with this secret. Every key is compared, in constant time."""
+    """Return the name of the key with this secret. Every key is compared, in constant time."""
     given = hash_of(secret)
     found = None
     for name, known in hashes.items():

@@ -1,8 +1,8 @@
-"""Which pages may reach the gateway: origins, the rules that settings hold, and who keeps them.
+"""Which pages may reach the gateway: origins, and the rules that settings hold.
 
-Browsers send the Origin of the page and let nobody change it; programs send none, and are asked
-for their token all the same. An origin is scheme, host and port, and nothing else (RFC 6454). Pages
-of apps and extensions have schemes of their own (capacitor, tauri, chrome-extension), which know
+Browsers send the Origin of the page and let nobody change it; programs send none, and are asked for
+their token all the same. An origin is scheme, host and port, and nothing else (RFC 6454). Pages of
+apps and extensions have schemes of their own (capacitor, tauri, chrome-extension), which know
 neither subdomains nor a default port. `null`, which a page without an origin sends, is never let
 in: it is everybody's.
 """
@@ -32,7 +32,8 @@ Origin = tuple[str, str, int | None]
 where an app's origin names none, for its scheme has no default."""
 
 MAX_ORIGIN: Final = 300
-"""Characters: a host name has at most 253. What is longer is none, and is not looked at."""
+"""Characters of an origin: a host name has at most 253. What is longer is none, and is not looked
+at."""
 
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 _WEB: Final = {"ws": "http", "wss": "https"}
@@ -63,21 +64,23 @@ class Rule:
     below: bool = False
 
     def takes(self, origin: Origin) -> bool:
-        """Whether this page is meant. `below`: at any depth, and never the host itself."""
+        """Whether the rule is for this origin. `below`: for subdomains at any depth, and never the
+        host itself."""
         if not self.below:
             return origin == self.origin
         scheme, host, port = self.origin
         return origin[::2] == (scheme, port) and origin[1].endswith(f".{host}")
 
     def __str__(self) -> str:
-        """As browsers write it: lower case, A-labels, no default port."""
+        """Return the rule as browsers write an origin: lower case, A-labels, no default port."""
         scheme, host, port = self.origin
         end = "" if port == _DEFAULT_PORT.get(scheme) else f":{port}"
         return f"{scheme}://{'*.' if self.below else ''}{host}{end}"
 
 
 def parse_rule(text: str) -> Rule:
-    """The rule that `scheme://host[:port]` is, or with http and https `scheme://*.host[:port]`.
+    """Return the rule that `scheme://host[:port]` is, or with http and https
+    `scheme://*.host[:port]`.
 
     Names beyond ASCII are turned into the A-labels that browsers send (UTS 46, as they do it).
     Raises ValueError, which says what is wrong without the text itself.
@@ -130,7 +133,7 @@ def normalise(text: str) -> Origin | None:
 
 
 def is_nowhere(text: str) -> bool:
-    """Whether this is `null`, holds it, or is `file://`: what pages send that have no origin."""
+    """Whether this is `null`, holds it, or is `file://`: what pages without an origin send."""
     return _NULL.search(text) is not None or text.lower().startswith("file:")
 
 
@@ -176,7 +179,7 @@ def origin_allowed(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[st
 
 
 def admits(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> bool:
-    """`origin_allowed`, whose refusals are counted and written into the logs."""
+    """Whether `origin_allowed`; a refusal is counted and written into the logs."""
     if origin_allowed(scope, conf, own_urls):
         return True
     refuse_origin(scope, Surface.PUBLIC, conf)
@@ -198,23 +201,23 @@ def refuse_origin(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> Non
 
 
 def how_to_admit(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> str:
-    """One line that says what to set so that the page of this request is let in."""
+    """Return one line that says what to set so that the page of this request is let in."""
     if surface is Surface.PUBLIC:
         return _advice(scope, "CLIENT_ORIGIN", conf.client_origins)
     return _advice(scope, "API_ORIGIN", conf.api_origins)
 
 
 def refuse_form(scope: Mapping[str, Any], setting: str, now: Collection[str]) -> str:
-    """Log and return the same for a form's page that Django refuses; `setting`: what lists such
-    pages, which has `now`."""
+    """Log and return the same for the page of a form that Django refuses. `setting`: what lists
+    such pages; `now`: what it has."""
     line = _advice(scope, setting, tuple(now))
     _refusals.tell(line)
     return line
 
 
 def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str:
-    """Of what the request says it holds nothing but an origin in its normal form, so that it may
-    stand in a log and in an answer."""
+    """Return the line. Of the request it holds nothing but an origin in its normal form, so that it
+    may stand in a log and in an answer."""
     given = origins_of(scope)
     origin = normalise(given[0]) if len(given) == 1 else None
     shown = None if origin is None else str(Rule(origin))
@@ -242,13 +245,14 @@ def own_origin(scope: Mapping[str, Any]) -> bool:
 
 
 def origins_of(scope: Mapping[str, Any]) -> list[str]:
-    """Every Origin header of the request, as it came."""
+    """Return every Origin header of the request, as it came."""
     return _values(scope, b"origin")
 
 
 @lru_cache(maxsize=8)
 def rules_of(texts: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The rules of a setting. What is none allows nothing; `gateway.env` has refused it."""
+    """Return the rules of a setting. What is no rule allows nothing; its reader has refused it by
+    then."""
     found = []
     for text in texts:
         try:
@@ -260,7 +264,8 @@ def rules_of(texts: tuple[str, ...]) -> tuple[Rule, ...]:
 
 @lru_cache(maxsize=8)
 def _own(urls: tuple[str, ...], one_machine: bool) -> frozenset[Origin]:
-    """The origins of our own pages. `one_machine`: the three names of this machine are one."""
+    """Return the origins of our own pages. `one_machine`: the three names of this machine are
+    one."""
     found = set()
     for url in urls:
         scheme, _, rest = url.partition("://")
@@ -298,7 +303,7 @@ def _check_app(scheme: str, rest: str) -> None:
 
 
 def _a_labels(host: str) -> str:
-    """The name as browsers send it. Raises ValueError."""
+    """Return the name as browsers send it. Raises ValueError."""
     if host.isascii():
         return host
     try:

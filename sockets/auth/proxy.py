@@ -66,7 +66,7 @@ TELL_EVERY: Final = 3600.0
 """Seconds until the log says again that an answer of one kind is none."""
 
 _NOBODY: Final = frozenset({204, 400, 401, 403, 413, 414, 431})
-"""Also what a hostile header brings about."""
+"""Statuses that mean nobody; a hostile header brings them about too."""
 
 _FAILS: Final = frozenset({502, 503, 504})
 """What a proxy before the API server says when that is away; the others are answers."""
@@ -74,8 +74,8 @@ _FAILS: Final = frozenset({502, 503, 504})
 _AWAY: Final = "the API server does not say who you are; try again"
 
 
-class _Told(msgspec.Struct):
-    """The body of a 200."""
+class _Identity(msgspec.Struct):
+    """Who a client is: the body of a 200."""
 
     user: str | int | None
     info: Any = None
@@ -112,13 +112,14 @@ class ApiServer:
         self._told: dict[str, float] = {}  # statuses and the like, and when they were logged
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for task in self._asked.values():
             task.cancel()
         await self._client.aclose()
 
     async def ask(self, handshake: Handshake, token: str | None) -> Credentials | None:
-        """Who this is; None: it has none of the headers. Raises Unauthorized, TryAgainLater."""
+        """Return who this is; None: the handshake has none of the headers. Raises Unauthorized,
+        TryAgainLater."""
         headers = self._shown(handshake, token)
         if not headers:
             return None
@@ -140,7 +141,7 @@ class ApiServer:
             task.exception()  # whoever asked may be gone
 
     def _shown(self, handshake: Handshake, token: str | None) -> dict[str, str]:
-        """What the API server may see of this handshake. Raises Unauthorized."""
+        """Return the headers that the API server may see of this handshake. Raises Unauthorized."""
         given = handshake.headers
         headers = {name: given[name] for name in self._names if name in given}
         if token is not None and "authorization" in self._names:
@@ -154,7 +155,7 @@ class ApiServer:
         return headers
 
     def _key(self, headers: Mapping[str, str]) -> bytes:
-        """Hashed: what is kept for a while must not be anybody's cookie."""
+        """Return a hash of the headers: what is kept for a while must not be anybody's cookie."""
         text = "\0".join(f"{name}\0{value}" for name, value in sorted(headers.items()))
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=32).digest()
 
@@ -165,17 +166,19 @@ class ApiServer:
             async with self._turns.turn(handshake.neighbourhood, self._timeout):
                 issued_at = None if self._now is None else await self._now()
                 asked_at = time.time()
-                told = await self._told_of(headers, handshake)
+                identity = await self._ask_about(headers, handshake)
         except TimeoutError:
             raise TryAgainLater(_AWAY) from None  # nobody was asked
-        credentials = _credentials(told, asked_at)
+        credentials = _credentials(identity, asked_at)
         if issued_at is not None:
             credentials = replace(credentials, issued_at=issued_at)
         self._keep(key, credentials)
         return credentials
 
-    async def _told_of(self, headers: Mapping[str, str], handshake: Handshake) -> _Told | None:
-        """Ask. None: it is nobody. Raises TryAgainLater."""
+    async def _ask_about(
+        self, headers: Mapping[str, str], handshake: Handshake
+    ) -> _Identity | None:
+        """Ask the API server. None: it is nobody. Raises TryAgainLater."""
         address = handshake.neighbourhood
         if not self._breaker.may_ask(address):
             raise TryAgainLater(_AWAY)
@@ -200,8 +203,9 @@ class ApiServer:
             return self._read(answer, address)
         raise TryAgainLater(_AWAY)
 
-    def _read(self, answer: Answer, address: str) -> _Told | None:
-        """None: it is nobody. Raises TryAgainLater: this says nothing of who it is."""
+    def _read(self, answer: Answer, address: str) -> _Identity | None:
+        """Read an answer. None: it is nobody. Raises TryAgainLater: this says nothing of who it
+        is."""
         status = answer.status
         if status in _FAILS:
             self._note(self._breaker.failed(address), f"its answer has the status {status}")
@@ -213,7 +217,7 @@ class ApiServer:
             self._tell(str(status), f"an answer with the status {status}")
             raise TryAgainLater(_AWAY)
         try:
-            return msgspec.json.decode(answer.body, type=_Told)
+            return msgspec.json.decode(answer.body, type=_Identity)
         except (ValueError, RecursionError) as error:  # DecodeError, or a text that is no UTF-8
             self._tell("form", f"an answer that is not what it should be: {error}"[:200])
             raise TryAgainLater(_AWAY) from None
@@ -231,7 +235,8 @@ class ApiServer:
             logger.info("the API server says again who clients are")
 
     def _tell(self, kind: str, what: str) -> None:
-        """Once for each status and the like: a client may bring it about as often as it wants."""
+        """Log this once for each status and the like: a client may bring it about as often as it
+        wants."""
         now = self._clock()
         if now - self._told.get(kind, -float("inf")) >= TELL_EVERY:
             self._told[kind] = now
@@ -251,20 +256,20 @@ class ApiServer:
             self._kept.popitem(last=False)
 
 
-def _credentials(told: _Told | None, asked_at: float) -> Credentials:
-    if told is None or told.user is None:
+def _credentials(identity: _Identity | None, asked_at: float) -> Credentials:
+    if identity is None or identity.user is None:
         raise Unauthorized("the API server does not know you")
-    user = user_id_of(told.user)
+    user = user_id_of(identity.user)
     if user is None:
         raise Unauthorized("the API server names a user that is none")
-    if told.sid and not is_proof_id(told.sid):
+    if identity.sid and not is_proof_id(identity.sid):
         raise Unauthorized("the API server names a login that is none")
     return Credentials(
         user,
         "proxy",
-        None if told.expires_in is None else asked_at + told.expires_in,
+        None if identity.expires_in is None else asked_at + identity.expires_in,
         asked_at,
-        sid=told.sid,
-        info=check_info(told.info, "the API server"),
-        meta=told.meta,
+        sid=identity.sid,
+        info=check_info(identity.info, "the API server"),
+        meta=identity.meta,
     )

@@ -35,10 +35,10 @@ _SERVED: Final = (
 
 
 def remedy(setting: str, now: tuple[str, ...], origin: str | None, *, nowhere: bool) -> str:
-    """One line that says what lets a page in.
+    """Return one line that says what lets a page in.
 
-    `now`: what the setting has; `origin`: that of the page, None if its request names none, or
-    more than one. `nowhere`: it said that its page has no origin.
+    `now`: what the setting has; `origin`: that of the page, None if its request names none, or more
+    than one. `nowhere`: the request says that its page has no origin.
     """
     if nowhere:
         return (

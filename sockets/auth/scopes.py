@@ -24,18 +24,19 @@ ANY_POOL: Final = "tasks:*"
 PLAIN: Final = (NOTIFY, PRESENCE, ADMIN)
 ALL: Final = frozenset({*PLAIN, ANY_POOL})
 WORKERS: Final = frozenset({NOTIFY, PRESENCE, ANY_POOL})
-"""Of a key of WORKER_KEYS."""
+"""The scopes of a key of WORKER_KEYS."""
 
 MAX_SCOPES: Final = 32
 
 
 def may_use(pool: str, scopes: Collection[str]) -> bool:
-    """Whether these scopes hold a pool's tasks."""
+    """Whether these scopes include a pool's tasks."""
     return ANY_POOL in scopes or f"{TASKS}{pool}" in scopes
 
 
 def parse_scopes(words: Iterable[str]) -> frozenset[str]:
-    """Raises ValueError for what is no scope, for none, and for too many."""
+    """Return the scopes as a set. Raises ValueError for a word that is no scope, for none, and for
+    too many."""
     scopes = frozenset(words)
     for scope in scopes:
         pool = scope.removeprefix(TASKS)

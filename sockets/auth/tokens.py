@@ -72,7 +72,8 @@ class KeySet(Protocol):
 
 
 def secret_key(secret: str, id: str = "") -> TokenKey:
-    """A shared secret; for the longer hashes only if it is as long. Raises ValueError."""
+    """Return the key for a shared secret, for the longer hashes only if it is as long. Raises
+    ValueError."""
     size = len(secret.encode())
     algorithms = tuple(name for name, least in _HMAC.items() if size >= least)
     if not algorithms:
@@ -81,7 +82,7 @@ def secret_key(secret: str, id: str = "") -> TokenKey:
 
 
 def public_key(pem: str, id: str = "") -> TokenKey:
-    """A public key in PEM. Raises ValueError, which says what is wrong with it."""
+    """Read a public key in PEM. Raises ValueError, which says what is wrong with it."""
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
@@ -90,7 +91,8 @@ def public_key(pem: str, id: str = "") -> TokenKey:
 
 
 def token_key(key: Any, id: str = "") -> TokenKey:
-    """A public key of `cryptography`. Raises ValueError, which says what is wrong with it."""
+    """Return the key for a public key of `cryptography`. Raises ValueError, which says what is
+    wrong with it."""
     match key:
         case rsa.RSAPublicKey():
             if key.key_size < _RSA_BITS:
@@ -114,12 +116,12 @@ def _keys(
 
 
 def keys_of(conf: Conf) -> tuple[TokenKey, ...]:
-    """All keys of the settings. Raises ValueError."""
+    """Return all keys of the settings. Raises ValueError."""
     return _keys(conf.jwt_secret, conf.jwt_secrets, conf.jwt_public_keys)
 
 
 class MissingClaim(Unauthorized):
-    """A well-signed token has not all that it must have. `claim`: its name."""
+    """A well-signed token lacks something that it must have. `claim`: its name."""
 
     def __init__(self, claim: str) -> None:
         super().__init__(f"token: claim {claim!r} is missing")
@@ -166,14 +168,14 @@ class Tokens:
             raise TryAgainLater("the key of this token is not known yet; try again") from None
 
     def _warn_once(self, text: str) -> None:
-        """Only for tokens that are well signed: a stranger cannot bring it about."""
+        """Warn once. Only for tokens that are well signed: a stranger cannot bring it about."""
         if text not in self._warned:
             self._warned.add(text)
             logger.warning(text)
 
 
 def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None) -> Credentials:
-    """The Credentials in a JWT. Raises Unauthorized; the reason never quotes the token.
+    """Return the Credentials in a JWT. Raises Unauthorized; the reason never quotes the token.
 
     `keys`: those that may have signed it; None: those of the settings.
     """
@@ -201,7 +203,8 @@ def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None
 
 
 def _meta(meta: Any) -> Any:
-    """What Django code is given. Raises Unauthorized for NaN and its like, which are no JSON."""
+    """Return what Django code is given. Raises Unauthorized for NaN and its like, which are no
+    JSON."""
     try:
         write(meta)
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -210,7 +213,7 @@ def _meta(meta: Any) -> Any:
 
 
 def check_info(info: Any, whose: str) -> Any:
-    """What presence shows of a session. Raises Unauthorized where it is too large."""
+    """Return what presence shows of a session. Raises Unauthorized where it is too large."""
     try:
         size = 0 if info is None else len(write(info))
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -230,7 +233,7 @@ def _proof_id(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _key_id(token: str) -> str:
-    """The `kid`, unverified; "" if there is none that can be read."""
+    """Return the `kid`, unverified; "" if there is none that can be read."""
     try:
         found = jwt.get_unverified_header(token).get("kid", "")
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -261,7 +264,7 @@ def _claims(token: str, conf: Conf, keys: tuple[TokenKey, ...]) -> Mapping[str, 
 
 
 def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:
-    """Keys of the token's algorithm; of those with its `kid`, if there are any, no other."""
+    """Return the keys of the token's algorithm; if some of them have its `kid`, only those."""
     header = jwt.get_unverified_header(token)
     algorithm, id = header.get("alg"), header.get("kid", "")
     fitting = [key for key in keys if algorithm in key.algorithms]

@@ -1,1 +1,1 @@
-"""What every room uses and what uses none of them."""
+"""What every room uses; it uses no other room."""

@@ -7,10 +7,10 @@ the right, and believed only as far as those who wrote it are trusted. By defaul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
 Address = tuple[str, int]
 """Host and port; port 0 is not known."""
@@ -32,7 +32,7 @@ class Trusted:
         return bool(self.count or self.networks)
 
     def is_proxy(self, peer: str) -> bool:
-        """Whether who holds a connection is a proxy, behind which many clients may be."""
+        """Whether a connection of this host is a trusted proxy's, and so perhaps many clients'."""
         return bool(self.count) or self.has(peer)
 
     def has(self, host: str) -> bool:
@@ -44,7 +44,7 @@ class Trusted:
 
 
 def parse_trusted(words: Sequence[str]) -> Trusted:
-    """A count ("1"), or networks ("10.0.0.0/8", "::1"). Raises ValueError."""
+    """Read a count ("1"), or networks ("10.0.0.0/8", "::1"). Raises ValueError."""
     if len(words) == 1 and words[0].isascii() and words[0].isdigit():
         count = int(words[0])
         if count > MAX_HOPS:
@@ -53,11 +53,17 @@ def parse_trusted(words: Sequence[str]) -> Trusted:
     return Trusted(networks=tuple(ip_network(word) for word in words))
 
 
+def peer_host(scope: Mapping[str, Any]) -> str:
+    """The host of the peer that an ASGI scope names; "" on a Unix socket, which has none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def client_of(
     peer: Address | None, headers: Iterable[tuple[bytes, bytes]], trusted: Trusted
 ) -> Address | None:
-    """Who is behind the proxies. `peer`: who holds the connection; None: a Unix socket, which is
-    trusted only by count."""
+    """Return the client's own address. `peer`: who holds the connection, perhaps a proxy; None: a
+    Unix socket, which is trusted only by count."""
     if peer is not None:
         peer = plain(str(peer[0])), peer[1]
     if not trusted:
@@ -82,13 +88,13 @@ def client_of(
 
 
 def host_in(address: str) -> str:
-    """The host of "host:port" or "host"; what is no address, as it is."""
+    """Return the host of "host:port" or "host"; what is no address, as it is."""
     found = _parsed(address)
     return found[0] if found else address
 
 
 def _parsed(entry: str) -> Address | None:
-    """`1.2.3.4`, `1.2.3.4:56`, `::1`, `[::1]`, `[::1]:56`; None for anything else."""
+    """Read `1.2.3.4`, `1.2.3.4:56`, `::1`, `[::1]`, `[::1]:56`; None for anything else."""
     text = entry.strip()
     host, port = text, ""
     if text.startswith("["):
@@ -109,14 +115,15 @@ def _parsed(entry: str) -> Address | None:
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """One name for one machine: no IPv4 in the clothes of IPv6."""
+    """Return one name for one machine: an IPv4 address that is written as IPv6 becomes IPv4."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def plain(address: str) -> str:
-    """A host, or "host:port" as `peer_address` writes it, with an IPv4 address in its own form:
-    a socket that listens for both sees `::ffff:1.2.3.4`. Anything else is given back as it is."""
+    """Return a host, or "host:port" as `peer_address` writes it, with an IPv4 address in its own
+    form: a socket that listens for both sees `::ffff:1.2.3.4`. Anything else is returned as it is.
+    """
     if not _MAPPED.match(address):
         return address
     found = _parsed(address)
@@ -127,7 +134,7 @@ def plain(address: str) -> str:
 
 
 def neighbourhood(host: str) -> str:
-    """What counts as one address in limits: of IPv6 the /64 that one customer has."""
+    """Return what counts as one address in limits: of IPv6 the /64 that one customer has."""
     try:
         address = _plain(ip_address(host))
     except ValueError:

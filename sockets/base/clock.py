@@ -12,7 +12,8 @@ _START = time.time() - time.monotonic()
 
 
 def steady_time() -> float:
-    """Seconds since the epoch by a clock that nobody sets, so that nothing ends early by that."""
+    """Return seconds since the epoch by a clock that nobody sets, so that a change of the machine's
+    clock ends nothing early."""
     return _START + time.monotonic()
 
 
@@ -36,7 +37,8 @@ class StoreClock:
         return self._offset + self._clock()
 
     def heard(self, now: float, asked: float) -> None:
-        """The store said `now` to a question of the moment `asked` by this node's own clock."""
+        """Take the store's time `now`, which answers a question asked at `asked` by this node's own
+        clock."""
         latest, earliest = now - asked, now - self._clock()
         if not earliest <= self._offset <= latest:  # else what is known is as good, or better
             self._offset = earliest

@@ -9,7 +9,9 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib import import_module
 from typing import Final
 
 import httpx
@@ -25,24 +27,24 @@ class FetchFailed(Exception):
 
 
 class NoConnection(FetchFailed):
-    """The server could not be reached at all: whoever asked has no part in it."""
+    """The server could not be reached at all, whatever the question was."""
 
 
 class NoAnswer(FetchFailed):
-    """The server was reached, and said nothing in time: it may be the question's."""
+    """The server was reached, and did not answer in time; the question may be the cause."""
 
 
 class HungUp(FetchFailed):
-    """The server was reached, and hung up, or said what is no HTTP: it may be the question's."""
+    """The server hung up, or sent what is no HTTP; the question may be the cause."""
 
 
 class UnreadableAnswer(FetchFailed):
-    """The server has answered, with what is too large to be read."""
+    """The server has answered with more than can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said; names of headers in lower case."""
+    """What the server answered; names of headers in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -52,7 +54,9 @@ class Answer:
 def make_client(
     headers: Mapping[str, str] | None = None, *, connections: int | None = None
 ) -> httpx.AsyncClient:
-    """A client for one event loop. `connections`: at once; None: any number."""
+    """Make a client for one event loop. `connections`: at once; None: any number."""
+    # httpx would do so at its first request, and hold up the loop for longer than some time-outs.
+    import_module("anyio._backends._asyncio")
     return httpx.AsyncClient(
         headers={
             "User-Agent": f"gateway/{__version__}",
@@ -65,9 +69,15 @@ def make_client(
         limits=httpx.Limits(max_connections=connections),
         timeout=None,  # httpx has none for a whole request
         trust_env=False,
-        # The system's authorities, where a house adds its own; httpx would take certifi's.
-        verify=ssl.create_default_context(),
+        verify=_authorities(),
     )
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Return the system's authorities, where an operator adds their own; httpx would take
+    certifi's."""
+    return ssl.create_default_context()
 
 
 async def fetch(
@@ -79,7 +89,8 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     content: bytes | None = None,
 ) -> Answer:
-    """One request. `timeout`: seconds for all of it. Raises FetchFailed or one of its kinds."""
+    """Make one request. `timeout`: seconds for all of it. Raises FetchFailed or one of its
+    kinds."""
     try:
         async with (
             asyncio.timeout(timeout),

@@ -38,12 +38,12 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def new_id() -> str:
-    """A new ULID: 26 characters."""
+    """Return a new ULID: 26 characters."""
     return str(_generator.generate())
 
 
 def parse_ulid(text: str) -> str | None:
-    """The ULID in its canonical upper case, or None if it is not one."""
+    """Return the ULID in its canonical upper case, or None if it is not one."""
     if len(text) != MAX_ULID:
         return None  # before a copy is made of something large
     text = text.upper()
@@ -61,7 +61,7 @@ def is_user_id(value: object) -> bool:
 
 
 def user_id_of(value: object) -> str | None:
-    """The one form of a user id, a string; None if this is no user id.
+    """Return a user id in its one form, a string; None if this is no user id.
 
     A user id comes as a str, an int (then it is its decimal digits) or a UUID; subclasses of these
     count as what they are made of. A bool is none of them.
@@ -79,7 +79,8 @@ def user_id_of(value: object) -> str | None:
 
 
 def _digits(value: int) -> str:
-    """Without the int's own limit, which is an error and no answer; "" where there are too many."""
+    """Return an int's digits without Python's own limit, which is an error and no answer; "" where
+    there are too many."""
     return "" if value.bit_length() > 4 * MAX_USER_ID else int.__repr__(value)
 
 

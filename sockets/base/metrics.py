@@ -13,14 +13,15 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from sockets.codes import ABNORMAL, CloseCode
-from sockets.types import AtDoor, Audit, Kind, TaskState
+from sockets.types import Audit, Kind, Refusal, TaskState
 
 # 403: refused before the handshake was done, by its Origin.
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
 
 
 def code_label(code: int) -> str:
-    """The label value of a close code: its number if it is one of ours or common, else "other"."""
+    """Return the label value of a close code: its number if it is one of ours or common, else
+    "other"."""
     return str(int(code)) if code in _CODES else "other"
 
 
@@ -47,12 +48,12 @@ audited: Final = {event: AUDITED.labels(event.value) for event in Audit}
 
 
 def count_disconnect(kind: Kind, code: int) -> None:
-    """One session ended with `code`, whoever chose it."""
+    """Count the end of a session with `code`, whoever chose it."""
     DISCONNECTS.labels(kind.value, code_label(code)).inc()
 
 
 def count_refusal(code: int) -> None:
-    """One connection was refused with `code`."""
+    """Count a connection that was refused with `code`."""
     REFUSALS.labels(code_label(code)).inc()
 
 
@@ -157,13 +158,13 @@ NODE: Final = Gauge("gateway_node", "1, for the name of this process among the n
 
 
 def name_node(name: str) -> None:
-    """This process is called so among the nodes; it has one name at a time."""
+    """Label this process with its name among the nodes; it has one name at a time."""
     NODE.clear()
     NODE.labels(name).set(1)
 
 
 NODES_REAPED: Final = Counter(
-    "gateway_nodes_reaped", "Dead nodes behind which this one has cleared up."
+    "gateway_nodes_reaped", "Dead nodes that this one has cleared up after."
 )
 
 # Limits and back-pressure.
@@ -183,14 +184,14 @@ _api_requests: Final = {n: API_REQUESTS.labels(f"{n}xx") for n in range(1, 6)}
 
 
 def count_api_request(status: int) -> None:
-    """One request to the HTTP API was answered with this status."""
+    """Count a request to the HTTP API that was answered with this status."""
     _api_requests[min(max(status // 100, 1), 5)].inc()
 
 
 TURNED_AWAY: Final = Counter(
     "gateway_turned_away", "Connections and requests refused before they were served.", ["why"]
 )
-turned_away: Final = {why: TURNED_AWAY.labels(why.value) for why in AtDoor}
+refused: Final = {why: TURNED_AWAY.labels(why.value) for why in Refusal}
 
 PAUSED: Final = Gauge(
     "gateway_paused_sockets", "Sockets that are not read now: their queue of frames is full."
@@ -234,5 +235,5 @@ BROKEN_PROMISES: Final = Gauge(
 
 
 def show_promise(name: str, broken: bool) -> None:
-    """Whether this promise is broken now."""
+    """Show whether this promise is broken now."""
     BROKEN_PROMISES.labels(name).set(broken)

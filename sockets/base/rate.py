@@ -1,4 +1,4 @@
-"""Token buckets: so many at once, so many a second for ever."""
+"""Token buckets: a burst at once, then a steady rate a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Hashable
 
 
 class Bucket:
-    """`rate`: tokens a second; `burst`: how many it holds. Times are monotonic seconds."""
+    """A token bucket. `rate`: tokens a second; `burst`: how many it holds. Times are monotonic
+    seconds."""
 
     __slots__ = ("__weakref__", "_burst", "_last", "_rate", "_tokens")
 
@@ -18,7 +19,7 @@ class Bucket:
         self._last = now
 
     def take(self, now: float) -> bool:
-        """Whether there was a token."""
+        """Take a token. Returns whether there was one."""
         # A clock that stands still, or goes back, gives nothing and takes nothing.
         passed = max(0.0, now - self._last)
         self._last = max(now, self._last)
@@ -29,16 +30,16 @@ class Bucket:
         return True
 
     def charge(self, tokens: float) -> None:
-        """Take tokens afterwards, also those that are not there yet."""
+        """Take tokens afterwards, even more than there are."""
         self._tokens -= tokens
 
     def wait(self) -> float:
-        """Seconds until there is one."""
+        """Return the seconds until there is a token."""
         return max(0.0, (1 - self._tokens) / self._rate)
 
 
 class Buckets:
-    """A bucket for each key; `most` of them, beyond that the one used longest ago is forgotten."""
+    """A bucket for each key, at most `most`; beyond that the one used longest ago is forgotten."""
 
     def __init__(self, *, rate: float, burst: float, most: int) -> None:
         self._rate = rate
@@ -47,7 +48,7 @@ class Buckets:
         self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
 
     def take(self, key: Hashable, now: float) -> float:
-        """0 if there was a token, else the seconds until there is one."""
+        """Take a token of this key. Returns 0, or the seconds until there is one."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(now, rate=self._rate, burst=self._burst)
@@ -58,6 +59,6 @@ class Buckets:
         return 0.0 if bucket.take(now) else max(bucket.wait(), 1e-3)
 
     def give_back(self, key: Hashable) -> None:
-        """What the token was for did not come to be."""
+        """Give a token back: what it was for did not come to be."""
         if (bucket := self._buckets.get(key)) is not None:
             bucket.charge(-1)

@@ -54,8 +54,9 @@ class PeerGone(Exception):
 class GatewayConsumer(AsyncConsumer):
     """One socket, from handshake to clean-up.
 
-    Channels' own loop is not used: it hops to a thread for every message and runs
-    `disconnect()` only on the sunny path. Here `finally` cleans up, whatever happens.
+    Channels' own loop is not used: it hops to a thread for every message, and runs `disconnect()`
+    only on the sunny path (why-our-own-server.md section 2). Here `finally` cleans up, whatever
+    happens.
     """
 
     scope: Any
@@ -85,7 +86,7 @@ class GatewayConsumer(AsyncConsumer):
             try:
                 session = self.session = await self._authenticate()
                 self.outbox.on_drain = session.drained
-                session.on_room = self._have_space
+                session.on_space = self._have_space
                 await self.open()
                 metrics.connects[self.kind].inc()
                 code, reason = await self._listen()

@@ -1,4 +1,4 @@
-"""The client socket, as docs/reference/protocol.md has it."""
+"""The client socket: protocol.md section 2."""
 
 from __future__ import annotations
 

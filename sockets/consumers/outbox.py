@@ -1,6 +1,7 @@
 """The outbox on any ASGI server: a bounded queue and one task, so that order holds.
 
-A task per message would break it: on uvicorn a reply overtook 101 messages.
+A task per message would break it: on uvicorn a reply overtook 101 messages
+(why-our-own-server.md section 2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worker socket, as docs/reference/protocol.md has it. One socket serves many users."""
+"""The worker socket: protocol.md section 4. One socket serves many users."""
 
 from __future__ import annotations
 
@@ -134,16 +134,7 @@ class WorkerConsumer(GatewayConsumer):
         await self.reply(message.ref)
 
     async def _on_notify(self, notify: Notify) -> None:
-        receipt = await self.node.notifier.notify(
-            require_user_id(notify.user),
-            notify.event,
-            notify.data,
-            durable=notify.durable,
-            ttl=notify.ttl,
-            collapse_key=notify.collapse_key,
-            idempotency_key=notify.idempotency_key,
-            exclude_client=notify.exclude_client,
-        )
+        receipt = await self.node.notifier.send(notify.notification())
         await self.reply(
             notify.ref,
             id=receipt.id,

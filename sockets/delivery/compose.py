@@ -1,62 +1,192 @@
-"""What somebody wants to send, checked and put into its two forms: an entry and a signal.
+"""What somebody wants to send: checked, written, and what follows of it. Pure, without any I/O.
 
-Everything here raises InvalidMessage or MessageTooLarge for what cannot be sent.
+What is appended, what is published and which receipts there are: `notifier.py` does that on an
+event loop, `notifier_sync.py` in threads. Raises InvalidMessage or MessageTooLarge for what cannot
+be sent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from msgspec import Raw
 
+from sockets.base.arguments import require_user_id
 from sockets.base.ids import is_user_id, new_id, parse_ulid
 from sockets.exceptions import InvalidMessage, MessageTooLarge
+from sockets.layers.groups import CLIENTS, user_group
+from sockets.layers.wire import layer_message
 from sockets.protocol.codec import to_json
 from sockets.protocol.messages import MAX_TTL, Body
 from sockets.protocol.values import write
 from sockets.streams.base import Appended, NewEntry
-from sockets.types import Position
+from sockets.types import Notification, Position, Receipt
 
 MAX_KEY = 255
 """Characters of an idempotency or collapse key."""
 
 
+GroupMessage = tuple[str, dict[str, Any]]
+"""A group, and the layer message that goes to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A notification for one user, checked and written. `durable`: it is appended first."""
+
+    user: str
+    entry: NewEntry
+    durable: bool
+
+    def published(self, position: Position | None = None) -> GroupMessage:
+        """Return what goes over the layer; with its position once it is in the stream."""
+        return user_group(self.user), _layer_message(self.entry, position)
+
+
+class Composer:
+    """Checks and writes what callers send. Raises InvalidMessage and MessageTooLarge.
+
+    `limit`: bytes of a message's JSON.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+
+    def one(
+        self, notification: Notification, *, id: str | None = None, own_key: str | None = None
+    ) -> Outgoing:
+        """Write one notification to the user that it names. Keys are those of `compose`."""
+        user = require_user_id(notification.user_id)
+        entry = compose(notification, limit=self._limit, now=self._clock(), id=id, own_key=own_key)
+        return Outgoing(user, entry, bool(notification.durable))
+
+    def many(
+        self, users: Iterable[str], notification: Notification, *, id: str | None = None
+    ) -> list[Outgoing]:
+        """Write one notification for many users, with one id; once for a user named twice."""
+        entry = compose(notification, limit=self._limit, now=self._clock(), id=id)
+        durable = bool(notification.durable)
+        return [Outgoing(user, entry, durable) for user in dict.fromkeys(users)]
+
+    def batch(
+        self, notifications: Sequence[Notification], idempotency_key: str | None = None
+    ) -> list[Outgoing]:
+        """Write many notifications, each to its user. The error of one names its place.
+
+        `idempotency_key` stands for all durable ones without one of their own, each by its place.
+        """
+        if idempotency_key is not None:
+            idempotency_key = require_key("idempotency_key", idempotency_key)
+        return [
+            self._at_place(place, one, idempotency_key) for place, one in enumerate(notifications)
+        ]
+
+    def _at_place(self, place: int, one: Notification, key: str | None) -> Outgoing:
+        own_key = None
+        if key is not None and one.idempotency_key is None and one.durable:
+            earlier, own_key = batch_keys(key, place)
+            one = replace(one, idempotency_key=earlier)
+        try:
+            return self.one(one, own_key=own_key)
+        except InvalidMessage as error:
+            raise type(error)(f"notification {place}: {error}") from None
+
+    def broadcast(self, notification: Notification) -> tuple[str, GroupMessage]:
+        """Write a notification to every client; return its id, and what goes over the layer."""
+        entry = compose(notification, limit=self._limit, now=self._clock())
+        return entry.id, (CLIENTS, _layer_message(entry))
+
+
+def _layer_message(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
+    return layer_message(
+        entry.event, entry.body, exclude_client=entry.exclude_client, position=position
+    )
+
+
+def is_repeated(entry: NewEntry, done: Appended) -> bool:
+    """Return whether an earlier call had sent it; with its own id, only an answer was lost."""
+    return done.duplicate and done.id != entry.id
+
+
+def unpublished(one: Outgoing, done: Appended) -> GroupMessage | None:
+    """Return what goes over the layer of what was appended; None where that has been done."""
+    if done.published or is_repeated(one.entry, done):
+        return None
+    return one.published(done.position)
+
+
+def receipt(one: Outgoing, done: Appended | None, reach: int) -> Receipt:
+    """Return the receipt of what was sent; `done` None: it was ephemeral."""
+    if done is None:
+        return Receipt(one.entry.id, None, None, reach=reach)
+    return Receipt(
+        done.id,
+        done.position.epoch,
+        done.position.offset,
+        duplicate=is_repeated(one.entry, done),
+        reach=reach,
+    )
+
+
+def in_order(
+    sent: Sequence[Outgoing], durable: Iterable[Receipt], ephemeral: Iterable[Receipt]
+) -> list[Receipt]:
+    """Return the receipts of both kinds in the order in which they were sent."""
+    kept, passing = iter(durable), iter(ephemeral)
+    return [next(kept if one.durable else passing) for one in sent]
+
+
+def for_each(
+    named: Sequence[str], sent: Sequence[Outgoing], receipts: Sequence[Receipt]
+) -> list[Receipt]:
+    """Return the receipts in the order in which their users were named, however often."""
+    by_user = {one.user: done for one, done in zip(sent, receipts, strict=True)}
+    return [by_user[user] for user in named]
+
+
 def compose(
-    event: str,
-    data: object,
+    notification: Notification,
     *,
     limit: int,
     now: float,
     id: str | None = None,
-    durable: bool = True,
-    ttl: float | None = None,
-    collapse_key: str | None = None,
-    idempotency_key: str | None = None,
-    exclude_client: str | None = None,
     own_key: str | None = None,
 ) -> NewEntry:
-    """A notification, ready to be appended (`durable`) or to be published only.
+    """Return a notification as it is appended, or published only where it is not durable.
 
     `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome. `own_key`:
-    as of NewEntry, beside an `idempotency_key`.
+    as of NewEntry, beside an `idempotency_key`. Whom it is for is not looked at.
     """
-    event = require_event(event)
-    _check_options(durable, ttl, collapse_key, idempotency_key)
-    if collapse_key is not None:
-        collapse_key = require_key("collapse_key", collapse_key)
-    if idempotency_key is not None:
-        idempotency_key = require_key("idempotency_key", idempotency_key)
-    if exclude_client is not None:
-        exclude_client = _client_id(exclude_client)
+    given = notification
+    event = require_event(given.event)
+    _require_kept(given)
+    if given.ttl is not None and not _is_ttl(given.ttl):
+        raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
     id = id or new_id()
+    return NewEntry(
+        id=id,
+        collapse_key=_key("collapse_key", given.collapse_key),
+        ttl=given.ttl,
+        idempotency_key=_key("idempotency_key", given.idempotency_key),
+        exclude_client=_client_id(given.exclude_client),
+        event=event,
+        own_key=own_key,
+        body=_body(id, event, given.data, limit, now),
+    )
+
+
+def _body(id: str, event: str, data: object, limit: int, now: float) -> bytes:
     raw = data if isinstance(data, Raw) else Raw(encode_json(data, limit))
     try:
         body = to_json(Body(id, event, raw, round(now, 3)))
     except ValueError:  # it has no UTF-8
         raise InvalidMessage("event cannot be written as JSON: it is no text") from None
     _require_size(body, limit)
-    return NewEntry(id, body, collapse_key, ttl, idempotency_key, exclude_client, event, own_key)
+    return body
 
 
 def batch_keys(key: str, place: int) -> tuple[str, str]:
@@ -68,21 +198,6 @@ def batch_keys(key: str, place: int) -> tuple[str, str]:
     return f"{key}:{place}"[-MAX_KEY:], f"batch:{whole}:{place}"
 
 
-def signal(entry: NewEntry, position: Position | None = None) -> dict[str, Any]:
-    """The message of the channel layer; with its position if the entry is in a stream."""
-    message: dict[str, Any] = {"type": "user.notify", "event": entry.event, "body": entry.body}
-    if entry.exclude_client is not None:
-        message["exclude_client"] = entry.exclude_client
-    if position is not None:
-        message.update(epoch=position.epoch, offset=position.offset)
-    return message
-
-
-def is_repeated(entry: NewEntry, done: Appended) -> bool:
-    """Whether an earlier call had sent it; with the same id, only our own answer was lost."""
-    return done.duplicate and done.id != entry.id
-
-
 def require_event(event: str) -> str:
     """Return it as a plain string. Raises InvalidMessage."""
     if not isinstance(event, str) or not 1 <= len(event) <= 255:
@@ -90,9 +205,11 @@ def require_event(event: str) -> str:
     return str.__str__(event)
 
 
-def _client_id(value: object) -> str:
-    """In its canonical form. Raises InvalidMessage: it is kept beside the message, so it has a
-    size, and what is no client id spares nobody."""
+def _client_id(value: object) -> str | None:
+    """Return a client id in its canonical form, or None. Raises InvalidMessage: it is kept beside
+    the message, so it has a size, and what is no client id spares nobody."""
+    if value is None:
+        return None
     found = parse_ulid(value) if isinstance(value, str) else None
     if found is None:
         raise InvalidMessage("exclude_client is a client id, a ULID of 26 characters")
@@ -100,7 +217,7 @@ def _client_id(value: object) -> str:
 
 
 def encode_json(value: object, limit: int) -> bytes:
-    """What somebody wants to send, as JSON. Raises InvalidMessage, MessageTooLarge."""
+    """Return what somebody wants to send as JSON. Raises InvalidMessage, MessageTooLarge."""
     try:
         encoded = bytes(value) if isinstance(value, Raw) else write(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -118,18 +235,17 @@ def _require_size(encoded: bytes, limit: int) -> None:
         )
 
 
-def _check_options(
-    durable: bool, ttl: float | None, collapse_key: str | None, idempotency_key: str | None
-) -> None:
-    """Options that mean nothing for an ephemeral message are a mistake of the caller's."""
-    given = {"ttl": ttl, "collapse_key": collapse_key, "idempotency_key": idempotency_key}
-    for name, value in given.items():
-        if value is None:
-            continue
-        if not durable:
+def _require_kept(given: Notification) -> None:
+    """Raise for options that mean nothing for an ephemeral message: a mistake of the caller's."""
+    if given.durable:
+        return
+    for name in ("ttl", "collapse_key", "idempotency_key"):
+        if getattr(given, name) is not None:
             raise InvalidMessage(f"{name} needs durable=True: an ephemeral message is not kept")
-        if name == "ttl" and not _is_ttl(value):
-            raise InvalidMessage("ttl is a number of seconds above 0, at most 10 years")
+
+
+def _key(name: str, value: object) -> str | None:
+    return None if value is None else require_key(name, value)
 
 
 def require_key(name: str, value: object) -> str:

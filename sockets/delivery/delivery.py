@@ -1,4 +1,4 @@
-"""From a signal to the frames of sessions: sinks that the channel layer calls, once for each room.
+"""From a layer message to the frames of sessions: sinks that the layer calls, once for each room.
 
 What a session cannot take now, or what the layer lost, is read from the stream later: once for a
 room, however many of its sessions are behind.
@@ -16,18 +16,19 @@ from typing import Any
 from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.delivery.compose import compose
-from sockets.delivery.delivery_log import Journal
+from sockets.delivery.delivery_log import DeliveryLog
 from sockets.delivery.hub import LocalSession, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
+from sockets.layers.wire import NOTIFY
 from sockets.protocol.codec import encode, message_frame
 from sockets.protocol.frames import Frame
 from sockets.protocol.messages import PositionMoved, Reset
 from sockets.protocol.outbox import Write
 from sockets.protocol.recovery import Cursor, Deliver, Live, Lost, Moved, Opening, Step, steps
 from sockets.streams.base import Streams
-from sockets.streams.told import Told
-from sockets.types import Outcome, Page, Position
+from sockets.streams.known import Known
+from sockets.types import Notification, Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +57,13 @@ class Delivery:
         self._streams = streams
         self._spawn = spawn
         self._clock = clock
-        self._journal = Journal(clock=clock)
+        self._log = DeliveryLog(clock=clock)
 
     def outcome(
         self, session: LocalSession, epoch: str, offset: int
     ) -> tuple[Outcome, float | None]:
-        """What became of a message for this session, and when it was sent."""
-        if (noted := self._journal.find(session.info.id, epoch, offset)) is not None:
+        """Return what became of a message for this session, and when it was sent."""
+        if (noted := self._log.find(session.info.id, epoch, offset)) is not None:
             at, excluded = noted
             return (Outcome.EXCLUDED, None) if excluded else (Outcome.SENT, at)
         cursor = session.cursor
@@ -73,7 +74,7 @@ class Delivery:
     # --- sinks, called by the layer, one call a room
 
     def on_user_message(self, room: Room, message: Message) -> None:
-        """A message for a user: ours (`body`), or of plain Channels code (`event`, `data`)."""
+        """Take in a message for a user: ours (`body`), or Channels code's (`event`, `data`)."""
         body = self._body_of(message)
         exclude = message.get("exclude_client")
         epoch, offset = message.get("epoch"), message.get("offset")
@@ -85,31 +86,32 @@ class Delivery:
             raise ValueError("a durable message has an epoch (str) and an offset (int)")
 
     def _body_of(self, message: Message) -> bytes:
-        """The ready JSON of our own messages, or that of what plain Channels code sent."""
-        if message.get("type") != "user.notify":
+        """Return the ready JSON of our own messages, or that of what plain Channels code sent."""
+        if message.get("type") != NOTIFY:
             raise ValueError(f"type {message.get('type')!r} is not for client sessions")
         body = message.get("body")
         if body is None:
             limit = self._conf.max_message_size
-            body = compose(
-                message["event"], message.get("data"), limit=limit, now=self._clock()
-            ).body
+            given = Notification(None, message["event"], message.get("data"))
+            body = compose(given, limit=limit, now=self._clock()).body
         if not isinstance(body, bytes):
             raise ValueError("body must be bytes")
         return body
 
     def on_broadcast(self, room: Room, message: Message) -> None:
-        """A message for every client: in slices, so that one broadcast does not hold the loop."""
-        body = self._body_of(message)
+        """Take in a message for every client: in slices, so that it does not hold the loop."""
+        body, exclude = self._body_of(message), message.get("exclude_client")
         members = tuple(room.members)
-        self._write_ephemeral(members[:SLICE], body, None)
+        self._write_ephemeral(members[:SLICE], body, exclude)
         if len(members) > SLICE:
-            self._spawn(self._broadcast_rest(members[SLICE:], body))
+            self._spawn(self._broadcast_rest(members[SLICE:], body, exclude))
 
-    async def _broadcast_rest(self, members: Sequence[LocalSession], body: bytes) -> None:
+    async def _broadcast_rest(
+        self, members: Sequence[LocalSession], body: bytes, exclude: str | None
+    ) -> None:
         for start in range(0, len(members), SLICE):
             await asyncio.sleep(0)
-            self._write_ephemeral(members[start : start + SLICE], body, None)
+            self._write_ephemeral(members[start : start + SLICE], body, exclude)
 
     def _write_ephemeral(
         self, members: Iterable[LocalSession], body: bytes, exclude: str | None
@@ -146,7 +148,7 @@ class Delivery:
                     result = self._write(session, body, frame, offset=offset)
                 if result is Write.OK:
                     cursor.moved(epoch, offset)
-                    self._journal.note(session.info.id, epoch, offset, excluded=excluded)
+                    self._log.note(session.info.id, epoch, offset, excluded=excluded)
                     written += 1
                 else:
                     cursor.behind = session.blocked = True
@@ -160,7 +162,7 @@ class Delivery:
     def _write(
         session: LocalSession, body: bytes, frame: Frame, *, offset: int | None = None
     ) -> Write:
-        """Write the shared frame, or one of its own for a session that has to be told a loss."""
+        """Write the shared frame, or one of its own for a session that has lost some."""
         if not session.missed or not session.welcomed:
             return session.write(frame)
         result = session.write(message_frame(body, offset=offset, missed=session.missed))
@@ -183,7 +185,7 @@ class Delivery:
             self.wake(room)
 
     def compare(self, room: Room, head: Position) -> None:
-        """A renewal brought the head of the stream: whoever is not there reads what is missing."""
+        """Compare sessions with the head of their stream; those that lag read what is missing."""
         _mark_lagging(room, head)
         if any(map(_can_read, room.members)) or room.doubt is not None:
             self.wake(room)
@@ -201,10 +203,10 @@ class Delivery:
                 cursors = [s.cursor for s in lagging if s.cursor and s.cursor.epoch == epoch]
                 start = Position(epoch, min(cursor.offset for cursor in cursors))
                 seen = room.seen
-                page = await self._streams.follow(room.user, start, PAGE, room.told)
+                page = await self._streams.follow(room.user, start, PAGE, room.known)
                 room.learn(page)
                 if seen is not None and seen is room.seen and seen.epoch == page.epoch:
-                    # The append comes before its signal: what the stream does not have by now
+                    # The append comes before its message: what the stream does not have by now
                     # was never in it, and would be waited for in vain.
                     room.seen = Position(page.epoch, min(seen.offset, page.head))
                 frames: dict[int, Frame] = {}
@@ -220,11 +222,11 @@ class Delivery:
             room.reader = None
 
     async def _dispel(self, room: Room) -> None:
-        """Ask the stream whether it still has what was told before."""
+        """Ask the stream whether it still has what was known of it."""
         while (doubt := room.doubt) is not None:
             heads = await self._streams.heads([room.user], {room.user: doubt})
             head = heads[room.user]
-            room.latest.take(Told(head))
+            room.latest.take(Known(head))
             if room.doubt is doubt:
                 room.doubt = None
             _mark_lagging(room, head)
@@ -232,7 +234,7 @@ class Delivery:
     def _feed(
         self, room: Room, session: LocalSession, page: Page, frames: dict[int, Frame]
     ) -> None:
-        """Tell a session what the page says, as far as its outbox takes it.
+        """Write a page to a session, as far as its outbox takes it.
 
         `frames` by offset: shared by the sessions that are fed from the same page.
         """
@@ -245,15 +247,15 @@ class Delivery:
             match step:
                 case Deliver(entry, _):
                     cursor.moved(page.epoch, entry.offset)
-                    self._journal.note(session.info.id, page.epoch, entry.offset)
+                    self._log.note(session.info.id, page.epoch, entry.offset)
                     metrics.delivered_recovered.inc()
                 case Moved(offset):
                     cursor.moved(page.epoch, offset)
                 case Lost(position):
                     cursor.moved(position.epoch, position.offset)
-        told = Position(cursor.epoch, cursor.offset)
-        if told.epoch == page.epoch and told.offset >= page.head:
-            cursor.behind = room.is_ahead_of(told)
+        at = Position(cursor.epoch, cursor.offset)
+        if at.epoch == page.epoch and at.offset >= page.head:
+            cursor.behind = room.is_ahead_of(at)
 
 
 def _mark_lagging(room: Room, head: Position) -> None:

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 
 SIZE = 10_000
-"""Decisions that a node remembers; of an older one it says that it does not know."""
+"""Decisions that a node remembers; what became of an older one is unknown."""
 
 
-class Journal:
-    """Belongs to one event loop."""
+class DeliveryLog:
+    """The newest decisions of this node. Belongs to one event loop."""
 
     def __init__(self, size: int = SIZE, clock: Callable[[], float] = time.time) -> None:
         self._size = size
@@ -20,7 +20,7 @@ class Journal:
         self._noted: dict[tuple[str, str, int], tuple[float, bool]] = {}
 
     def note(self, session: str, epoch: str, offset: int, *, excluded: bool = False) -> None:
-        """The session was handed this message, or was left out because it had caused it."""
+        """Note that a session was handed a message, or was left out because it had caused it."""
         if len(self._order) == self._size:
             del self._noted[self._order.popleft()]
         key = (session, epoch, offset)
@@ -28,5 +28,5 @@ class Journal:
         self._noted[key] = (self._clock(), excluded)
 
     def find(self, session: str, epoch: str, offset: int) -> tuple[float, bool] | None:
-        """When, and whether it was left out; None: not that we remember."""
+        """Return when that was, and whether the session was left out; None: not remembered."""
         return self._noted.get((session, epoch, offset))

@@ -20,7 +20,7 @@ from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
 from sockets.protocol.recovery import Cursor
-from sockets.streams.told import Latest, Told, mark_of
+from sockets.streams.known import Known, Latest, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
 
 MAX_EARLY = 64
@@ -42,7 +42,7 @@ class LocalSession:
 
     `cursor` None: not reading a stream (a worker, or a client that is still opening).
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
-    `missed`: ephemeral messages dropped since the last frame that said so.
+    `missed`: ephemeral messages dropped since the last frame that counted them.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for.
     """
 
@@ -58,7 +58,7 @@ class LocalSession:
         "info",
         "missed",
         "on_readable",
-        "on_room",
+        "on_space",
         "outbox",
         "rooms",
         "stage",
@@ -72,7 +72,7 @@ class LocalSession:
         self.stage = Stage.NEW
         self._early: list[Frame] | None = []  # None once it is welcomed
         self.blocked = False
-        self.on_room: Callable[[], None] | None = None  # the consumer waits to write a reply
+        self.on_space: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
         self.attached: set[str] = set()
@@ -126,14 +126,14 @@ class LocalSession:
                 self.dropped()
 
     def dropped(self) -> None:
-        """An ephemeral frame found no space; the next one that does says so."""
+        """Count an ephemeral frame that found no space; the next one that does has the count."""
         self.missed += 1
         metrics.dropped_ephemeral.inc()
 
     def drained(self) -> None:
-        """From the outbox: there is room again, or the socket is gone. Replies go first."""
-        if self.on_room is not None:
-            self.on_room()
+        """Go on writing: the outbox has space again, or the socket is gone. Replies go first."""
+        if self.on_space is not None:
+            self.on_space()
         if self.blocked:
             self.blocked = False
             if self.on_readable is not None:
@@ -151,7 +151,7 @@ class Room:
 
     `user`: whose stream these sessions read, or "" for a group that has none (broadcasts, workers).
     `seen`: the newest durable position that the layer brought. `latest`: the newest position that
-    anything told, the stream itself too. `doubt`: what that was when the layer brought a message
+    is known, from the layer or the stream. `doubt`: what that was when the layer brought a message
     that should have been known; the store may have gone back in time, and has to be asked.
     `reader`: the task that reads the stream for those who are behind, if one runs.
     """
@@ -166,13 +166,13 @@ class Room:
         self.joined: asyncio.Future[None] | None = None
         self.seen: Position | None = None
         self.latest = Latest()
-        self.doubt: Told | None = None
+        self.doubt: Known | None = None
         self.reader: asyncio.Task[None] | None = None
 
     @property
-    def told(self) -> Told | None:
-        """The newest position of this user's stream that anything told."""
-        return self.latest.told
+    def known(self) -> Known | None:
+        """The newest known position of this user's stream."""
+        return self.latest.known
 
     @property
     def reads_stream(self) -> bool:
@@ -180,23 +180,23 @@ class Room:
         return self.user != ""
 
     def saw(self, epoch: str, offset: int, body: bytes) -> None:
-        """The layer brought this message; a late one does not hide a newer one."""
+        """Note a message that the layer brought; a late one does not hide a newer one."""
         seen = self.seen
         if seen is None or seen.epoch != epoch or seen.offset < offset:
             self.seen = Position(epoch, offset)
-        told, new = self.told, Told(Position(epoch, offset), mark_of(body))
-        if told is None or told.position.epoch != epoch or told.position.offset < offset:
+        known, new = self.known, Known(Position(epoch, offset), mark_of(body))
+        if known is None or known.position.epoch != epoch or known.position.offset < offset:
             self.latest.take(new)
-        elif self.doubt is None and (told.position.offset > offset or told.mark != new.mark):
-            # Late, most often; or another message has the offset of one that was told before.
-            self.doubt = told
+        elif self.doubt is None and (known.position.offset > offset or known.mark != new.mark):
+            # Late, most often; or another message has the offset of one that was known.
+            self.doubt = known
 
     def learn(self, page: Page) -> None:
-        """The stream told this."""
-        self.latest.take(Told.by(page))
+        """Take in the head of the stream, as a page has it."""
+        self.latest.take(Known.by(page))
 
     def is_ahead_of(self, position: Position) -> bool:
-        """Whether the layer brought something newer than `position` of the same epoch."""
+        """Return whether the layer brought something newer than `position` of the same epoch."""
         seen = self.seen
         return seen is not None and seen.epoch == position.epoch and seen.offset > position.offset
 
@@ -217,23 +217,23 @@ class Hub:
         return len(self._sessions)
 
     def __iter__(self) -> Iterator[LocalSession]:
-        """A snapshot: sessions may come and go while the caller awaits."""
+        """Iterate over a snapshot: sessions may come and go while the caller awaits."""
         return iter(tuple(self._sessions.values()))
 
     def ids(self) -> tuple[str, ...]:
-        """Of all sessions; for any thread."""
+        """Return the ids of all sessions; for any thread."""
         return tuple(self._sessions)
 
     def count(self, kind: Kind) -> int:
-        """How many sessions of a kind."""
+        """Return how many sessions of a kind there are."""
         return self._count[kind]
 
     def neighbours(self, session: LocalSession) -> int:
-        """How many clients there are of this one's address."""
+        """Return how many clients there are of this one's address."""
         return self._neighbours[session.neighbourhood] if session.neighbourhood else 0
 
     def get(self, session_id: str) -> LocalSession | None:
-        """The session, if it is here."""
+        """Return a session, if it is here."""
         return self._sessions.get(session_id)
 
     def add(self, session: LocalSession) -> None:
@@ -266,11 +266,11 @@ class Hub:
         return [id for id in ids if id in self._sessions]
 
     def room(self, group: str) -> Room | None:
-        """The room of a group, if anybody is in it."""
+        """Return the room of a group, if anybody is in it."""
         return self._rooms.get(group)
 
     def rooms(self) -> tuple[Room, ...]:
-        """All rooms, as a snapshot."""
+        """Return all rooms as they are now."""
         return tuple(self._rooms.values())
 
     async def join(
@@ -307,11 +307,11 @@ class Hub:
                 if room.reader is not None:
                     room.reader.cancel()
                 empty.append(room)
-        # The session is in no room any more, whatever the layer says to the rest.
+        # The session is in no room any more, whatever becomes of the rest at the layer.
         failure: Exception | None = None
         for room in empty:
             if room.joined is not None and not room.joined.done():
-                # The confirmation would come after us and leave a sink behind; nor is it waited
+                # The confirmation would come after us, and the sink would stay; nor is it waited
                 # for: whoever leaves may have been cancelled because it never comes.
                 room.joined.add_done_callback(partial(self._discard_later, room))
             else:
@@ -329,6 +329,6 @@ class Hub:
 
 
 def _seen(joined: asyncio.Future[None]) -> None:
-    """All who waited for it may have gone: then nobody else asks how it ended."""
+    """Ask how a join ended: all who waited for it may have gone."""
     if not joined.cancelled():
         joined.exception()

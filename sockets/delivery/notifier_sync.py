@@ -4,119 +4,74 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from sockets.base import metrics
-from sockets.base.arguments import require_user_id, require_user_ids
+from sockets.base.arguments import require_user_ids
 from sockets.conf import Conf
-from sockets.delivery.compose import compose, is_repeated, signal
+from sockets.delivery.compose import Composer, Outgoing, for_each, in_order, receipt, unpublished
 from sockets.exceptions import GatewayUnavailable
-from sockets.layers.groups import CLIENTS, user_group
-from sockets.streams.base import Appended, NewEntry, SyncStreams
-from sockets.types import Receipt
+from sockets.layers.publisher_sync import SyncPublisher
+from sockets.presence.base import SyncPresence
+from sockets.streams.base import SyncStreams
+from sockets.types import Notification, Receipt
 
 logger = logging.getLogger(__name__)
 
 
-Publish = Callable[[Sequence[tuple[str, Mapping[str, Any]]]], None]
-"""Messages for groups, in one round trip. Raises GatewayUnavailable."""
-
-
 class SyncNotifier:
-    """`Notifier` without an event loop: safe in threads and after a fork.
-
-    `reach`: how many live sessions each of these users has.
-    """
+    """`Notifier` without an event loop: safe in threads and after a fork."""
 
     def __init__(
         self,
         *,
         conf: Conf,
         streams: SyncStreams,
-        publish: Publish,
-        reach: Callable[[Sequence[str]], list[int]],
+        publisher: SyncPublisher,
+        presence: SyncPresence,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._conf = conf
+        self._composer = Composer(conf.max_message_size, clock)
         self._streams = streams
-        self._publish = publish
-        self._reach = reach
-        self._clock = clock
+        self._publisher = publisher
+        self._presence = presence
 
-    def notify(
-        self, user: str, event: str, data: object, *, durable: bool = True, **options: Any
-    ) -> Receipt:
-        """Notify one user. Options and errors are those of `sockets.api.notify_user`."""
-        user = require_user_id(user)
-        entry = self._compose(event, data, durable=durable, **options)
-        if not durable:
-            return self._ephemeral([user], entry)[0]
-        return self._durable([user], entry, [self._streams.append(user, entry)])[0]
+    def send(self, notification: Notification) -> Receipt:
+        """Do as `Notifier.send` does."""
+        return self._send([self._composer.one(notification)])[0]
 
-    def notify_many(
-        self,
-        users: Iterable[str],
-        event: str,
-        data: object,
-        *,
-        durable: bool = True,
-        **options: Any,
-    ) -> list[Receipt]:
-        """The same message for each user; nothing is sent if an argument is wrong."""
+    def send_many(self, users: Iterable[str], notification: Notification) -> list[Receipt]:
+        """Do as `Notifier.send_many` does."""
         named = require_user_ids(users)
-        entry = self._compose(event, data, durable=durable, **options)
-        chosen = list(dict.fromkeys(named))
-        if durable:
-            done = self._streams.append_many([(user, entry) for user in chosen])
-            receipts = self._durable(chosen, entry, done)
-        else:
-            receipts = self._ephemeral(chosen, entry)
-        by_user = dict(zip(chosen, receipts, strict=True))
-        return [by_user[user] for user in named]
+        many = self._composer.many(named, notification)
+        return for_each(named, many, self._send(many))
 
-    def broadcast(self, event: str, data: object) -> Receipt:
-        """To every client of every node, now or never."""
-        entry = self._compose(event, data)
-        self._publish([(CLIENTS, signal(entry))])
-        return Receipt(entry.id, None, None)
+    def broadcast(self, notification: Notification) -> Receipt:
+        """Do as `Notifier.broadcast` does."""
+        id, message = self._composer.broadcast(notification)
+        self._publisher.publish([message])
+        return Receipt(id, None, None)
 
-    def _compose(self, event: str, data: object, **options: Any) -> NewEntry:
-        limit = self._conf.max_message_size
-        return compose(event, data, limit=limit, now=self._clock(), **options)
-
-    def _ephemeral(self, users: Sequence[str], entry: NewEntry) -> list[Receipt]:
-        message = signal(entry)
-        self._publish([(user_group(user), message) for user in users])
-        try:
-            counts = self._reach(users)
-        except GatewayUnavailable:
-            counts = [0] * len(users)  # the message is on its way all the same
-        return [Receipt(entry.id, None, None, reach=count) for count in counts]
-
-    def _durable(
-        self, users: Sequence[str], entry: NewEntry, done: Sequence[Appended]
-    ) -> list[Receipt]:
-        """They are in the streams, so they are sent: a lost signal is found at a renewal."""
-        pairs = list(zip(users, done, strict=True))
-        signals = [
-            (user_group(user), signal(entry, one.position))
-            for user, one in pairs
-            if not one.signalled and not is_repeated(entry, one)
-        ]
-        if signals:
+    def _send(self, many: Sequence[Outgoing]) -> list[Receipt]:
+        durable = [one for one in many if one.durable]
+        done = self._streams.append_many([(one.user, one.entry) for one in durable])
+        pairs = list(zip(durable, done, strict=True))
+        if messages := [found for pair in pairs if (found := unpublished(*pair)) is not None]:
             try:
-                self._publish(signals)
+                self._publisher.publish(messages)
             except GatewayUnavailable as error:
-                metrics.LAYER_UNSENT.inc(len(signals))
-                logger.warning("a signal was lost, the next renewal makes up for it: %s", error)
-        return [
-            Receipt(
-                one.id,
-                one.position.epoch,
-                one.position.offset,
-                duplicate=is_repeated(entry, one),
-                reach=one.reach or 0,
-            )
-            for one in done
-        ]
+                # They are in the streams, so they are sent.
+                metrics.LAYER_UNSENT.inc(len(messages))
+                logger.warning("layer messages were lost, the next renewal finds them: %s", error)
+        kept = [receipt(one, appended, appended.reach or 0) for one, appended in pairs]
+        return in_order(many, kept, self._passing([one for one in many if not one.durable]))
+
+    def _passing(self, many: Sequence[Outgoing]) -> list[Receipt]:
+        if not many:
+            return []
+        self._publisher.publish([one.published() for one in many])
+        try:
+            counts = self._presence.counts([one.user for one in many])
+        except GatewayUnavailable:
+            counts = [0] * len(many)  # the messages are on their way all the same
+        return [receipt(one, None, count) for one, count in zip(many, counts, strict=True)]

@@ -1,1 +1,1 @@
-"""Tells Django's receivers and the API server what happens."""
+"""Announces what happens to Django's receivers and to the API server."""

@@ -1,9 +1,9 @@
-"""Who comes and goes, told to Django's receivers and to the API server.
+"""Who comes and goes, announced to Django's receivers and to the API server.
 
     online, offline, opened, closed -> the user's line -> receivers -> webhooks -> `done`
 
-A change of presence is told at least once: its `done` is called when everybody has heard it, and
-what is not done comes again, to the API server alone. Sessions are told once at most.
+A change of presence is announced at least once: its `done` is called when everybody has it, and
+what is not done comes again, to the API server alone. Sessions are announced once at most.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from sockets.types import Kind, PresenceChange, SessionInfo
 logger = logging.getLogger(__name__)
 
 MAX_OF_USER = 1_000
-"""Events of one user that wait to be told; what comes then is dropped, and a change comes again."""
+"""Events of one user that wait to be announced; more are dropped, and a change comes again."""
 
 MAX_HEARD = 50_000
-"""Changes that receivers have heard, and that are not told them again while they come back for the
-API server's sake."""
+"""Changes that receivers have heard, and do not hear again while they come back for the API
+server's sake."""
 
 RECEIVERS_TIMEOUT = 10.0
-"""Seconds that receivers get for an event before the API server is told beside them."""
+"""Seconds that receivers get for an event before the API server hears of it beside them."""
 
 Done = Callable[[bool], None]
 
@@ -69,7 +69,7 @@ _SIGNALS: dict[str, Signal] = {
 
 
 def cause_of(code: int) -> str:
-    """Why a session ended, as a word: the name of our close code, `client` for any other."""
+    """Return why a session ended, as a word: the name of our close code, `client` for any other."""
     if code == LOST:
         return "lost"
     try:
@@ -101,7 +101,7 @@ class Events:
         self._idle.set()
 
     def wanted(self, *names: str) -> bool:
-        """Whether anybody listens to one of these events."""
+        """Return whether anybody listens to one of these events."""
         return any(name in self._hooked or _SIGNALS[name].has_listeners() for name in names)
 
     @property
@@ -112,16 +112,16 @@ class Events:
     # --- what happened
 
     def changed(self, change: PresenceChange, done: Done) -> None:
-        """A user came or went; `done(True)` follows when it was told, `done(False)` if not."""
+        """Announce that a user came or went; `done(True)` follows, or `done(False)` if dropped."""
         name = "user_online" if change.online else "user_offline"
         self._put(_Event(name, change.user, {"change": change}, done))
 
     def opened(self, info: SessionInfo) -> None:
-        """A session is welcome."""
+        """Announce that a session has opened."""
         self._put(_Event("session_opened", _turn_of(info), {"session": info}))
 
     def closed(self, info: SessionInfo, code: int, reason: str) -> None:
-        """A session is gone."""
+        """Announce that a session is gone."""
         members = {"session": info, "code": code, "reason": reason, "cause": cause_of(code)}
         self._put(_Event("session_closed", _turn_of(info), members))
 
@@ -136,32 +136,32 @@ class Events:
             self._to_webhook(event)
         elif line is not None and len(line) >= MAX_OF_USER:
             metrics.dropped_events.inc()
-            self._not_told(event)
+            self._dropped(event)
         else:
             self._lines.setdefault(event.user, deque()).append(event)
             self._idle.clear()
             if not heard:
                 self._to_receivers(event)
 
-    # --- telling it
+    # --- announcing it
 
     async def finish(self, grace: float) -> None:
-        """Wait until what has happened was told to the receivers and handed to the webhooks."""
+        """Wait until what has happened is announced to the receivers and handed to the webhooks."""
         try:
             async with asyncio.timeout(grace):
                 await self._idle.wait()
         except TimeoutError:
             left = sum(map(len, self._lines.values()))
-            logger.warning("%d events were not told in %g s", left, grace)
+            logger.warning("%d events were not announced in %g s", left, grace)
 
     def _to_receivers(self, event: _Event) -> None:
         event.ready = False
         loop = asyncio.get_running_loop()
         event.timer = loop.call_later(RECEIVERS_TIMEOUT, self._late, event)
-        work = self._receivers.submit(event.user, partial(_tell_django, event))
-        work.add_done_callback(partial(self._told, event))
+        work = self._receivers.submit(event.user, partial(_call_receivers, event))
+        work.add_done_callback(partial(self._receivers_done, event))
 
-    def _told(self, event: _Event, work: asyncio.Future[bool]) -> None:
+    def _receivers_done(self, event: _Event, work: asyncio.Future[bool]) -> None:
         if event.ready:
             return  # it was late, and has been handed on
         if event.timer is not None:
@@ -170,7 +170,7 @@ class Events:
             event.ready = True
         else:
             self._lines[event.user].remove(event)
-            self._not_told(event)
+            self._dropped(event)
         self._advance(event.user)
 
     def _late(self, event: _Event) -> None:
@@ -191,17 +191,17 @@ class Events:
         if not self._lines:
             self._idle.set()
 
-    def _not_told(self, event: _Event) -> None:
-        """It was dropped; a change comes again, and is told the receivers then."""
+    def _dropped(self, event: _Event) -> None:
+        """Note that an event was dropped; a change comes again, and to the receivers too."""
         if event.done is None:
             return
         self._heard.pop(event.members["change"].id, None)
         event.done(False)
 
     def _was_heard(self, event: _Event) -> bool:
-        """Whether receivers were told this before; from now on they were.
+        """Return whether receivers have heard this before; from now on they have.
 
-        While the API server is away, what its queue has no room for comes again and again.
+        While the API server is away, what its queue has no space for comes again and again.
         """
         if event.done is None or event.name not in self._hooked:
             return False
@@ -221,12 +221,12 @@ class Events:
 
 
 def _turn_of(info: SessionInfo) -> str:
-    """Whose turn it is: a user's, or one worker's, because many have one key."""
+    """Return whose turn it is: a user's, or one worker's, because many have one key."""
     return info.user if info.kind is Kind.CLIENT else f"worker:{info.user}/{info.client_id}"
 
 
-def _tell_django(event: _Event) -> None:
-    """In a thread."""
+def _call_receivers(event: _Event) -> None:
+    """Call the receivers of an event, in a thread."""
     close_old_connections()
     try:
         _SIGNALS[event.name].send_robust(Events, **event.members)  # Django logs what fails
@@ -235,7 +235,7 @@ def _tell_django(event: _Event) -> None:
 
 
 def _body(event: _Event, now: float) -> dict[str, Any]:
-    """What the API server is told: JSON."""
+    """Return an event as the API server gets it."""
     change: PresenceChange | None = event.members.get("change")
     if change is not None:
         return {

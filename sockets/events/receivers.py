@@ -86,7 +86,7 @@ class ReceiverPool:
     # --- inside
 
     def _give_turn(self, user: str) -> None:
-        """Behind all others, if the user has none yet and may have one."""
+        """Put the user after all others, unless it has a turn already or may have none."""
         if user in self._queues and self._at_work.get(user, 0) < self._at_once:
             self._turns.setdefault(user)
 
@@ -104,7 +104,7 @@ class ReceiverPool:
         self._resolve(job, done=False)
 
     def _take(self, user: str) -> _Job:
-        """The user's oldest waiting job."""
+        """Remove and return the user's oldest waiting job."""
         queue = self._queues[user]
         job = queue.popleft()
         self._count(-1)

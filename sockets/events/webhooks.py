@@ -1,4 +1,4 @@
-"""Tells the API server what happened: signed batches by HTTP POST, in order, at least once.
+"""Announces to the API server what happened: signed batches by HTTP POST, in order, at least once.
 
     put -> queue, bounded -> batches of 100 -> POST -> 2xx             done(True)
                                 ^______________|  -> away, busy, wrong settings: again, later
@@ -7,8 +7,8 @@
                                                      that one is dropped, done(True)
 
 One request at a time. A batch is repeated as it is, under the id it has, until it is taken or
-refused; the events behind it wait, and beyond `queue_size` of them the oldest goes. One event that
-the API server cannot stand (500), which may hold what a stranger chose, ends all others' waiting no
+refused; the events after it wait, and beyond `queue_size` of them the oldest goes. One event that
+the API server fails at (500), which may hold what a stranger chose, ends all others' waiting no
 later than that shows.
 """
 
@@ -45,8 +45,8 @@ _AWAY: Final = frozenset({502, 503, 504})  # of a proxy before it; other 5xx are
 _BUSY: Final = frozenset({408, 425, 429})
 # Not the event's fault: whoever sets the gateway up has to do something.
 _CHECK: Final = {
-    401: "check WEBHOOK_SECRET and what stands before the API server",
-    403: "check WEBHOOK_SECRET and what stands before the API server",
+    401: "check WEBHOOK_SECRET and what is in front of the API server",
+    403: "check WEBHOOK_SECRET and what is in front of the API server",
     404: "check API_SERVER_URL and WEBHOOK_PATH",
     405: "check WEBHOOK_PATH: it takes no POST",
 }
@@ -63,8 +63,8 @@ class _Event:
 
 @dataclass(slots=True)
 class _Batch:
-    """`strikes`: errors of the API server's own that it was answered. `overtaken`: what is behind
-    it was taken meanwhile."""
+    """`strikes`: errors of the API server's own that it was answered. `overtaken`: what came
+    after it was taken meanwhile."""
 
     events: Sequence[_Event]
     strikes: int = 0
@@ -95,7 +95,7 @@ class _Failure:
 class _Outage:
     since: float  # of time.monotonic()
     dropped: int  # how many had been until then
-    told: set[str] = field(default_factory=set)  # the advice that is in the log
+    advised: set[str] = field(default_factory=set)  # the advice that is in the log
 
 
 class Webhooks:
@@ -129,7 +129,7 @@ class Webhooks:
         self._queue: deque[_Event] = deque()
         self._batches: deque[_Batch] = deque()  # at work: one, or what is left of its halves
         self._arrived = asyncio.Event()
-        self._aside: list[_Batch] = []  # single events, while those behind them are tried
+        self._aside: list[_Batch] = []  # single events, while those after them are tried
         self._stopping = asyncio.Event()
         self._closed = False
         self._runner: asyncio.Task[None] | None = None
@@ -145,7 +145,7 @@ class Webhooks:
     def put(self, event: dict[str, Any], done: Done | None = None) -> None:
         """Send this, which must be JSON, soon. Never blocks, never raises.
 
-        `done(True)`: the API server has it, or wants it never. `done(False)`: there was no room or
+        `done(True)`: the API server has it, or wants it never. `done(False)`: there was no space or
         no time for it; it may be put again. `done` must not put.
         """
         try:
@@ -214,7 +214,7 @@ class Webhooks:
         return True
 
     async def _wait(self, seconds: float) -> bool:
-        """Cut short, or skipped, when the node stops; whether it was."""
+        """Wait; cut short, or skipped, when the node stops. Returns whether it was."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -244,7 +244,7 @@ class Webhooks:
         if status < 300:
             metrics.webhooks["sent"].inc(len(batch.events))
             for event in batch.events:
-                _tell(event, True)
+                _settle(event, True)
         elif len(batch.events) > 1:
             self._batches.extendleft(reversed(batch.halves()))
         else:
@@ -252,8 +252,11 @@ class Webhooks:
         self._show()
 
     def _look_at(self, batch: _Batch, failure: _Failure) -> None:
-        """Find out whether it is an event that fails, or the API server: what is left of the batch
-        steps aside for what is behind it. If that is taken, and it fails again, it is the event."""
+        """Find out whether it is an event that fails, or the API server.
+
+        What is left of the batch steps aside for what comes after it. If that is taken, and it
+        fails again, it is the event.
+        """
         if not failure.is_strike:
             self._step_back()
             return
@@ -272,12 +275,12 @@ class Webhooks:
                 self._step_back()
 
     def _step_back(self) -> None:
-        """In their order, before all others."""
+        """Put what stepped aside before all others, in its order."""
         self._batches.extendleft(reversed(self._aside))
         self._aside.clear()
 
     async def _post(self, batch: _Batch) -> tuple[int, str]:
-        """The status and `Retry-After` of the answer."""
+        """Send a batch; return the status and `Retry-After` of the answer."""
         body = batch.body
         headers = {
             "Gateway-Delivery": batch.id,
@@ -292,7 +295,7 @@ class Webhooks:
                 answer = response.status_code, response.headers.get("Retry-After", "")
                 await _read(response)
         except (TimeoutError, httpx.HTTPError):
-            # With the status the server has said what there is to say. The rest is read only so
+            # The status is all that there is to know. The rest is read only so
             # that the connection can serve again.
             if answer is None:
                 raise
@@ -314,9 +317,9 @@ class Webhooks:
         outage = self._outage
         if outage is None:
             outage = self._outage = _Outage(time.monotonic(), self.dropped)
-        elif not failure.check or failure.check in outage.told:
+        elif not failure.check or failure.check in outage.advised:
             return
-        outage.told.add(failure.check)
+        outage.advised.add(failure.check)
         advice = f"; {failure.check}" if failure.check else ""
         logger.warning(
             "the API server takes no events: %s%s; they wait, and are tried again",
@@ -346,17 +349,17 @@ class Webhooks:
         self._drop(event, for_good=True)
 
     def _drop(self, event: _Event, *, for_good: bool = False) -> None:
-        """`for_good`: whoever put it must not try again, or it would never end."""
+        """Give an event up. `for_good`: whoever put it must not try again, for ever."""
         self.dropped += 1
         metrics.dropped_webhook.inc()
-        _tell(event, for_good)
+        _settle(event, for_good)
 
     def _show(self) -> None:
         metrics.WEBHOOKS_PENDING.set(self.pending)
 
 
 def _failure(status: int, retry_after: str) -> _Failure | None:
-    """Why this answer settles nothing. None: it does, below 300 taken, else refused."""
+    """Return why this answer settles nothing. None: it does, below 300 taken, else refused."""
     if 200 <= status < 300:
         return None
     if 400 <= status < 500 and status not in _BUSY and status not in _CHECK:
@@ -368,7 +371,7 @@ def _failure(status: int, retry_after: str) -> _Failure | None:
 
 
 async def _read(response: httpx.Response) -> None:
-    """Up to MAX_ANSWER; a longer answer costs its connection."""
+    """Read up to MAX_ANSWER; a longer answer costs its connection."""
     size = 0
     async for part in response.aiter_raw():
         size += len(part)
@@ -376,7 +379,7 @@ async def _read(response: httpx.Response) -> None:
             return
 
 
-def _tell(event: _Event, settled: bool) -> None:
+def _settle(event: _Event, settled: bool) -> None:
     if event.done is None:
         return
     try:

@@ -1,1 +1,2 @@
-"""HTTP views of the gateway; `gateway/urls_*.py` say which surface has which."""
+"""The HTTP side of the gateway: API, health, metrics, middleware. A project's URLconf says which
+surface has which."""

@@ -25,7 +25,8 @@ register_converter(SegmentConverter, "segment")
 
 
 class _Api(NinjaAPI):
-    """Nothing it answers may be kept by a cache; every operation may answer with a problem."""
+    """The gateway's NinjaAPI: no cache keeps its answers, and every operation may answer with a
+    problem."""
 
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         document = super().get_openapi_schema(**kwargs)
@@ -39,7 +40,7 @@ class _Api(NinjaAPI):
 
 
 def _scopes(api: NinjaAPI) -> dict[str, str]:
-    """What each operation needs, by its id."""
+    """Return the scope that each operation needs, by the operation's id."""
     return {
         operation.operation_id or api.get_openapi_operation_id(operation): auth.name
         for router in api._get_bound_routers()

@@ -22,7 +22,7 @@ SERVERS: Final = [{"url": "/", "description": "The private port, which this docu
 ERRORS: Final = {
     "400": "The request cannot be read.",
     "401": "No valid key.",
-    "403": "The key has not the scope.",
+    "403": "The key does not have the scope.",
     "404": "There is no such thing.",
     "405": "Another method is meant.",
     "413": "Too large.",
@@ -53,8 +53,8 @@ class PoolOut(Schema):
 
     pool: str
     workers: int
-    capacity: int = Field(..., description="Tasks that its workers take together.")
-    held: int = Field(..., description="Tasks that they have.")
+    capacity: int = Field(..., description="How many tasks its workers take together.")
+    held: int = Field(..., description="How many tasks they have.")
 
 
 class Problem(Schema):
@@ -82,17 +82,17 @@ class Problem(Schema):
 
 
 def complete(document: Any, scopes: dict[str, str]) -> None:
-    """Add what is said here. `scopes`: of each operation, by its id."""
+    """Add to the document what this module knows. `scopes`: of each operation, by its id."""
     document["servers"] = SERVERS
     schemas = document["components"]["schemas"]
     schemas |= _definitions(Problem)
     for schema in schemas.values():
         if schema.get("additionalProperties") is False:  # what is given; what is got has no default
-            _say_defaults(schema)
+            _write_defaults(schema)
     for operation in _operations(document):
         operation["security"] = [{ApiKey.__name__: [scopes[operation["operationId"]]]}]
         for parameter in operation["parameters"]:
-            _say_absent(parameter["schema"])
+            _drop_null(parameter["schema"])
         _add_problems(operation["responses"])
 
 
@@ -108,15 +108,15 @@ def _operations(document: Any) -> Iterator[Any]:
         yield from operations.values()
 
 
-def _say_defaults(schema: Any) -> None:
-    """The framework leaves out the defaults that are null."""
+def _write_defaults(schema: Any) -> None:
+    """Write the default null, which the framework leaves out."""
     for name, member in schema["properties"].items():
         if name not in schema.get("required", ()):
             member.setdefault("default", None)
 
 
-def _say_absent(schema: Any) -> None:
-    """In a query or a header nothing is null: it is there or not."""
+def _drop_null(schema: Any) -> None:
+    """Take null out of a parameter's types: in a query or a header a value is there or not."""
     some = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     if len(some) == 1:
         del schema["anyOf"]

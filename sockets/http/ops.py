@@ -10,16 +10,16 @@ from prometheus_client.exposition import choose_encoder
 
 @require_safe
 async def healthz(request: HttpRequest) -> HttpResponse:
-    """200 as long as the process answers at all; says nothing of Redis or the database."""
+    """Answer 200 as long as the process answers at all, whatever Redis or the database do."""
     return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
 @require_safe
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when a newcomer would be welcomed and a durable message kept; else 503, and why.
+    """Answer 200 when a new session would be opened and a durable message kept; else 503, and why.
 
-    503 before the start, while it drains, and while Redis does not do its work (live sockets stay
-    then). Of a Cluster it says how many shards take no writes.
+    503 before the start, while the node drains, and while Redis does not do its work (live sockets
+    stay then). Of a Cluster it says how many shards take no writes.
     """
     # Late, so that asking for health does not build a node in a process that has none.
     from sockets.node.node import current_node
@@ -40,7 +40,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text, or OpenMetrics where that is asked for. Private surface only."""
+    """Return Prometheus' text, or OpenMetrics where that is asked for. Private surface only."""
     try:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     except (ValueError, TypeError):  # a version that is no version

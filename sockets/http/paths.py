@@ -19,7 +19,7 @@ _LAST = {"%2F": "/", "%25": "%"}
 
 
 class SegmentConverter:
-    """One segment of a path, whatever is in it."""
+    """Matches one segment of a path, whatever is in it."""
 
     regex = "[^/]+"
 
@@ -31,8 +31,8 @@ class SegmentConverter:
 
 
 def keep_segments(request: HttpRequest) -> bool:
-    """Decode the path of an API request without losing where its segments end; False: it is no
-    UTF-8, and would be read as the path of somebody else."""
+    """Decode the path of an API request without losing where its segments end. Returns False for a
+    path that is no UTF-8, which would be read as another user's."""
     scope: dict[str, Any] = getattr(request, "scope", {})
     raw = scope.get("raw_path")
     if not raw or not request.path_info.startswith("/api/"):
@@ -44,10 +44,11 @@ def keep_segments(request: HttpRequest) -> bool:
 
 
 def other_slash(request: HttpRequest) -> str:
-    """The request's path with its last slash taken away or added, if that one is there; else ""."""
+    """Return the request's path with its last slash taken away or added, if that path exists; else
+    ""."""
     path = request.path_info
     other = path[:-1] if path.endswith("/") else f"{path}/"
-    # What is no UTF-8 has been replaced by now: its path cannot be said.
+    # What is no UTF-8 has been replaced by now: its path cannot be written.
     if (
         other == "/api/v1/"
         or "\ufffd" in other

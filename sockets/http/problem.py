@@ -26,13 +26,14 @@ _TITLES = {
 
 
 def body_of(status: int, detail: str, **members: Any) -> dict[str, Any]:
-    """The JSON of a problem. `members`: extensions, for programs; a `code` is always there."""
+    """Return the JSON of a problem. `members`: extensions, for programs; a `code` is always
+    there."""
     body = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
     return body | {"code": f"http_{status}"} | members
 
 
 def problem(status: int, detail: str, **members: Any) -> HttpResponse:
-    """A response; `members` as of `body_of`."""
+    """Return a problem as a response; `members` as in `body_of`."""
     body = body_of(status, detail, **members)
     response = HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"

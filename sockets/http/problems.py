@@ -17,7 +17,7 @@ from sockets.http.reader import Unreadable
 
 
 def of_gateway(request: HttpRequest, error: Any) -> HttpResponse:
-    """What the gateway refuses, or cannot do now."""
+    """Return the problem for what the gateway refuses, or cannot do now."""
     members: dict[str, Any] = {"code": _code(type(error))}
     if isinstance(error, GatewayUnavailable):
         members |= {"outcome": error.outcome, "id": error.id}
@@ -37,12 +37,12 @@ def of_gateway(request: HttpRequest, error: Any) -> HttpResponse:
 
 
 def _code(kind: type[GatewayError]) -> str:
-    """The class as a word: `message_too_large`."""
+    """Return the error's class as a word: `message_too_large`."""
     return re.sub("(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
 
 
 def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
-    """Which members are wrong, and why; what was sent is not repeated."""
+    """Return the problem that lists the wrong members and why; what was sent is not repeated."""
     try:
         body: Any = json.loads(request.body or b"null")
     except (ValueError, RecursionError):
@@ -58,8 +58,8 @@ def of_validation(request: HttpRequest, error: Any) -> HttpResponse:
 
 
 def _place(error: dict[str, Any], body: Any) -> Iterator[str]:
-    """Where it is in what was sent. The framework has names of its own in between: of the argument
-    that takes the body, and of each type that a value could have had."""
+    """Yield the path to a wrong member in what was sent. The framework has names of its own in
+    between: of the argument that takes the body, and of each type that a value could have had."""
     where, *path = error["loc"]
     yield str(where)
     if where != "body":
@@ -78,21 +78,21 @@ def _within(body: Any, index: object) -> bool:
 
 
 def of_http(request: HttpRequest, error: Any) -> HttpResponse:
-    """What the framework or a route says in HTTP's terms."""
+    """Return the problem for an error of the framework or a route in HTTP's terms."""
     why = error.__cause__ if isinstance(error.__cause__, Unreadable) else error
     return problem(error.status_code, str(why))
 
 
 def of_authentication(request: HttpRequest, error: Any) -> HttpResponse:
-    """No key, or one that is not known."""
+    """Return the problem for a missing or unknown key."""
     detail = "send Authorization: Bearer <key>; make one with manage.py create_key"
     return problem(401, detail, code="unauthorized")
 
 
 def of_text(response: HttpResponse, meant: str = "") -> HttpResponse:
-    """An error that Django answers by itself (no such path, another method), as a problem.
+    """Return an error that Django answers by itself (no such path, another method) as a problem.
 
-    `meant`: the path that there is, where the one that was asked for is not there.
+    `meant`: the path that exists, where the one that was asked for does not.
     """
     if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE:
         return response
@@ -107,7 +107,7 @@ def of_text(response: HttpResponse, meant: str = "") -> HttpResponse:
 
 
 def install(api: NinjaAPI) -> None:
-    """Have all errors of the API answered so."""
+    """Have all errors of the API answered as problems."""
     api.add_exception_handler(GatewayError, of_gateway)
     api.add_exception_handler(ValidationError, of_validation)
     api.add_exception_handler(HttpError, of_http)

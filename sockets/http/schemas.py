@@ -47,7 +47,7 @@ MAX_ASKED = 10_000
 
 
 class In(Schema):
-    """A member that is not known is an error: it may be a misspelt one."""
+    """A body whose unknown members are errors, for they may be misspelt."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,45 +76,53 @@ class MessageIn(In):
 
     event: Event = Field(..., examples=["order.paid"])
     data: Any = Field(None, examples=[{"order": 7}])
-    durable: Flag = Field(True, description="Kept in the stream; false: now or never.")
-    ttl: Seconds | None = Field(
-        None, gt=0, le=MAX_TTL, description="Seconds that it is worth delivering."
+    durable: Flag = Field(
+        True, description="Kept in the user's stream; false: for live sessions only."
     )
-    collapse_key: Key | None = Field(None, description="Replaces the earlier one with this key.")
-    exclude_client: Id | None = Field(None, description="The client id that needs no echo.")
+    ttl: Seconds | None = Field(
+        None, gt=0, le=MAX_TTL, description="How long the message is worth delivering, in seconds."
+    )
+    collapse_key: Key | None = Field(
+        None, description="Replaces the user's earlier message with this key."
+    )
+    exclude_client: Id | None = Field(None, description="The id of a client that does not get it.")
     idempotency_key: Key | None = Field(
-        None, description="As the header Idempotency-Key: a repetition gets the first receipt."
+        None, description="Like the header Idempotency-Key: a repetition gets the first receipt."
     )
 
 
 class BatchMessageIn(MessageIn):
-    """One of many."""
+    """A notification of a batch."""
 
     user: UserId = Field(..., examples=["42"])
 
 
 class BatchIn(In):
-    """Written and sent in one round trip to the store; nothing is sent if one of them is wrong."""
+    """Messages that are sent together; none is sent if one of them is wrong."""
 
     messages: list[BatchMessageIn] = Field(..., min_length=1, max_length=MAX_BATCH)
 
 
 class BroadcastIn(In):
-    """To every connected client, now or never."""
+    """A notification to every connected client; clients that are away never get it."""
 
     event: Event = Field(..., examples=["maintenance"])
     data: Any = None
+    exclude_client: Id | None = Field(None, description="The id of a client that does not get it.")
 
 
 class ReceiptOut(Schema):
-    """What was done."""
+    """What became of a notification."""
 
     id: str
-    epoch: str | None = Field(..., description="With `offset` its place; null: it is not kept.")
+    epoch: str | None = Field(
+        ..., description="With `offset` its place in the stream; null: it is not kept."
+    )
     offset: int | None
     duplicate: bool
     reach: int | None = Field(
-        ..., description="The user's live sessions just then; null for a key without `presence`."
+        ...,
+        description="How many sessions of the user were live; null for a key without `presence`.",
     )
 
     @classmethod
@@ -129,7 +137,7 @@ class ReceiptOut(Schema):
 
 
 class ReceiptsOut(Schema):
-    """In the order of the messages."""
+    """Receipts, in the order of the messages."""
 
     receipts: list[ReceiptOut]
 
@@ -155,7 +163,7 @@ class SessionOut(Schema):
     agent: str
     acked: PositionOut | None
     acked_at: float | None
-    sid: str = Field(..., description="The login that it belongs to.")
+    sid: str = Field(..., description="The login that the session belongs to.")
     info: Any = Field(..., description="What its token shows to others.")
 
     @classmethod
@@ -190,13 +198,13 @@ class PresenceOut(Schema):
     more: bool = Field(description="Whether there are more sessions than these.")
 
     @classmethod
-    def of(cls, stands: UserPresence, **more: Any) -> Any:
+    def of(cls, presence: UserPresence, **more: Any) -> Any:
         return cls(
-            state=stands.state,
-            online=stands.online,
-            last_seen=stands.last_seen,
-            sessions=[SessionOut.of(info) for info in newest(stands.sessions)],
-            more=len(stands.sessions) > MAX_SHOWN,
+            state=presence.state,
+            online=presence.online,
+            last_seen=presence.last_seen,
+            sessions=[SessionOut.of(info) for info in newest(presence.sessions)],
+            more=len(presence.sessions) > MAX_SHOWN,
             **more,
         )
 
@@ -209,15 +217,17 @@ class UserOut(PresenceOut):
 
 
 class PresenceIn(In):
-    """Many users at once."""
+    """The users to ask about."""
 
     users: list[UserId] = Field(..., max_length=MAX_ASKED, examples=[["42", "kim@example.com"]])
 
 
 class PresencesOut(Schema):
-    """By user id."""
+    """Presence of each user, by user id."""
 
-    partial: bool = Field(description="A shard did not answer; its users are `unknown`.")
+    partial: bool = Field(
+        description="A shard of the store did not answer; its users are `unknown`."
+    )
     users: dict[str, PresenceOut]
 
 
@@ -232,15 +242,17 @@ class StoredMessage(Schema):
 
 
 class MessagesOut(Schema):
-    """A page of a stream, behind a position."""
+    """A page of a stream: the messages after a position."""
 
     epoch: str
     head: int = Field(description="The offset of the newest message.")
     complete: bool = Field(
-        description="False: older ones than these are gone, or of another epoch."
+        description="False: older messages are gone, or belong to another epoch."
     )
     messages: list[StoredMessage]
-    next: int | None = Field(description="The `offset` to ask with for the next page.")
+    next: int | None = Field(
+        description="The `offset` of the next page; null: this is the last one."
+    )
 
 
 class DisconnectedOut(Schema):
@@ -255,7 +267,7 @@ class DisconnectedOut(Schema):
 
 
 class RevocationIn(In):
-    """What counts no more: all of a user, one login, or one token."""
+    """What is revoked: all of a user, one login, or one token."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_ONE_PROOF)
 
@@ -265,12 +277,13 @@ class RevocationIn(In):
         None,
         ge=0,
         lt=253_402_300_800,
-        description="Issued before, seconds; null, and what is to come: now.",
+        description="Revoke what was issued before this time, in seconds since the epoch; "
+        "null, or a time to come: before now.",
     )
 
 
 class BlockIn(In):
-    """Keeps a user out."""
+    """How long a user is refused, and why."""
 
     until: Seconds | None = Field(
         None, ge=0, lt=253_402_300_800, description="Seconds since the epoch. Null: for ever."
@@ -285,7 +298,7 @@ class UnblockedOut(Schema):
 
 
 class SessionsOut(Schema):
-    """A page, oldest first."""
+    """A page of sessions, oldest first."""
 
     sessions: list[SessionOut]
     next: str | None = Field(..., description="The `cursor` of the next page; null: the last one.")
@@ -315,7 +328,7 @@ class NodeOut(Schema):
 
 
 class NodesOut(Schema):
-    """Those that live, by name."""
+    """The live nodes, by name."""
 
     nodes: list[NodeOut]
 
@@ -331,9 +344,9 @@ class TaskIn(In):
     user: UserId | None = None
     progress_to_user: Flag = True
     timeout: Seconds | None = Field(
-        None, gt=0, le=30 * 24 * 3600, description="Seconds of silence."
+        None, gt=0, le=30 * 24 * 3600, description="Seconds that it may be silent."
     )
-    task_id: Id | None = Field(None, description="A ULID of yours: repeating the call is safe.")
+    task_id: Id | None = Field(None, description="A ULID of your own: the call may be repeated.")
 
 
 class TaskOut(Schema):
@@ -357,6 +370,6 @@ class TaskOut(Schema):
 
 
 class CancelledOut(Schema):
-    """Whether it was live."""
+    """Whether the task was live."""
 
     cancelled: bool

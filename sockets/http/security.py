@@ -17,9 +17,10 @@ from sockets.types import Audit
 
 
 class ApiKey(HttpBearer):
-    """`Authorization: Bearer <secret>` of a key that holds `scope`. Never a key in a query.
+    """Lets in `Authorization: Bearer <secret>` of a key that holds `scope`; a key in a query never
+    counts.
 
-    `scope` TASKS: those of any pool; the route asks `may_use_pool` for the one that is meant.
+    `scope` TASKS: the tasks of any pool; the route asks `may_use_pool` for the one that is meant.
     """
 
     openapi_description = (
@@ -32,13 +33,14 @@ class ApiKey(HttpBearer):
         self.scope = scope
 
     def __call__(self, request: HttpRequest) -> Any:
-        """As ninja's, which with DEBUG logs what is no Bearer token, and may be a key."""
+        """Do as ninja's method, which with DEBUG logs what is no Bearer token, and may be a key."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         token = token.strip()  # RFC 9110 section 11.4: one space or several
         return self.authenticate(request, token) if scheme.lower() == "bearer" else None
 
     async def authenticate(self, request: HttpRequest, token: str) -> Key | None:
-        """Raises Forbidden, TooManyRequests, TryAgainLater."""
+        """Return the key, or None where there is none. Raises Forbidden, TooManyRequests,
+        TryAgainLater."""
         address = request.META.get("REMOTE_ADDR", "")
         node = current_node()
         if node is None and id_in(token):
@@ -62,7 +64,7 @@ class ApiKey(HttpBearer):
 
     @property
     def name(self) -> str:
-        """The scope as people write it."""
+        """Return the scope as people write it."""
         return f"{TASKS}<pool>" if self.scope == TASKS else self.scope
 
 

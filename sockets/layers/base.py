@@ -18,7 +18,7 @@ class Layer(Protocol):
     async def group_discard_sink(self, group: str, sink: Sink) -> None: ...
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
-        """To the receivers in this process only, whatever the state of the bus."""
+        """Send to the receivers in this process only, whatever the state of the bus."""
 
     @property
     def connected(self) -> bool:

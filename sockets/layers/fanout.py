@@ -36,7 +36,7 @@ class Fanout:
         self._sinks.setdefault(group, {})[sink] = None
 
     def discard_sink(self, group: str, sink: Sink) -> None:
-        """The opposite; unknown sinks are ignored."""
+        """Remove a sink; an unknown one is ignored."""
         _discard(self._sinks, group, sink)
 
     def add_channel(self, group: str, channel: str) -> None:
@@ -45,12 +45,12 @@ class Fanout:
         self._groups.setdefault(channel, {})[group] = None
 
     def discard_channel(self, group: str, channel: str) -> None:
-        """The opposite; unknown channels are ignored."""
+        """Remove a channel; an unknown one is ignored."""
         _discard(self._channels, group, channel)
         _discard(self._groups, channel, group)
 
     def is_member(self, channel: str) -> bool:
-        """Whether any group has `channel`."""
+        """Return whether any group has `channel`."""
         return channel in self._groups
 
     def forget_channel(self, channel: str) -> list[str]:
@@ -61,7 +61,7 @@ class Fanout:
         return groups
 
     def channels(self, group: str) -> tuple[str, ...]:
-        """The channels that listen to `group`."""
+        """Return the channels that listen to `group`."""
         return tuple(self._channels.get(group, ()))
 
     def to_sinks(self, group: str, message: Message) -> None:

@@ -15,21 +15,21 @@ CLIENTS = "gateway.clients"
 
 
 def user_group(user_id: str | int | UUID) -> str:
-    """The group of a user's client sessions: `u.<id>`, or `x.<sha256>` if the id is no plain name.
+    """Return the group of a user's sessions: `u.<id>`, or `x.<sha256>` if the id is no plain name.
 
-    Public contract (PROTOCOL section 5): `group_send(user_group(id), {"type": "user.notify", …})`.
-    Raises InvalidMessage.
+    Public contract (protocol.md section 5): `group_send(user_group(id), {"type": "user.notify",
+    …})`. Raises InvalidMessage.
     """
     return _named(require_user_id(user_id), plain="u", hashed="x")
 
 
 def worker_group(user_id: str) -> str:
-    """The group of the workers attached to a user: they get what its clients `send`."""
+    """Return the group of the workers attached to a user: they get what its clients `send`."""
     return _named(user_id, plain="w", hashed="y")
 
 
 def node_group(node: str) -> str:
-    """The group of one node: requests that only it can carry out."""
+    """Return the group of one node: requests that only it can carry out."""
     return _named(node, plain="gateway.node", hashed="gateway.nodex")
 
 

@@ -82,12 +82,12 @@ class Line:
             self._writer.transport.abort()
 
     def _on_links_ended(self, why: str) -> None:
-        """In any thread."""
+        """Drop the line; called in any thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.drop, f"another connection says {why}")
 
     async def close(self) -> None:
-        """For good."""
+        """Close for good."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -132,7 +132,7 @@ class Line:
 
 
 def pack(*words: bytes) -> bytes:
-    """A command in RESP."""
+    """Return a command in RESP."""
     return b"".join(_packed(words))
 
 

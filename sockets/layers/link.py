@@ -99,7 +99,7 @@ class Link:
                 one.drop("messages do not come through")
 
     def _is_refused(self) -> bool:
-        """Whether Redis said of the last canary that it may not be published."""
+        """Return whether Redis refused to publish the last canary."""
         song = self._song
         return (
             song is not None
@@ -117,7 +117,7 @@ class Link:
         return song
 
     async def close(self) -> None:
-        """For good."""
+        """Close for good."""
         self._watching.cancel()
         await asyncio.wait({self._watching})
         await self.subscriber.close()

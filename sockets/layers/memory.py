@@ -57,7 +57,7 @@ class MemoryChannelLayer(BaseChannelLayer):
     # --- channels
 
     async def new_channel(self, prefix: str = "specific") -> str:
-        """A name that nobody else has."""
+        """Return a name that nobody else has."""
         return f"{prefix.rstrip('.')}.memory!{secrets.token_hex(8)}"
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class MemoryChannelLayer(BaseChannelLayer):
         await self._at_home(lambda: self._fanout.discard_sink(group, sink))
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """To every sink and channel of `group`; a full channel misses it, which is counted."""
+        """Send to every sink and channel of `group`; a full channel misses it, which is counted."""
         require_dict(message)
         self.require_valid_group_name(group)
         require_deliverable(message)
@@ -114,7 +114,7 @@ class MemoryChannelLayer(BaseChannelLayer):
         await self._at_home(lambda: self._publish(group, message))
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
-        """`group_send`, on the receivers' own loop: all of them are in this process."""
+        """Do as `group_send`, on the receivers' own loop: all of them are in this process."""
         self._publish(group, message)
 
     @property
@@ -148,7 +148,7 @@ class MemoryChannelLayer(BaseChannelLayer):
         self._forget_unused(channel)
 
     def _forget_unused(self, channel: str) -> None:
-        """A consumer that ends does not say so: its queue goes when there is no use for it."""
+        """Remove queues that are of no use: a consumer that ends leaves its own."""
         if not self._fanout.is_member(channel):
             self._queues.discard(channel)
 
@@ -160,8 +160,10 @@ class MemoryChannelLayer(BaseChannelLayer):
         self._fanout.clear()
 
     def _settle(self) -> asyncio.AbstractEventLoop | None:
-        """A receiver lives here: make the running loop the home, unless another one is alive.
-        Returns the home."""
+        """Make the running loop the home, where a receiver lives, unless another one is alive.
+
+        Returns the home.
+        """
         with self._homeless:
             if not self._has_home():
                 self._home = asyncio.get_running_loop()

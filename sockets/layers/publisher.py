@@ -101,7 +101,7 @@ class Publisher:
             _fail(future, GatewayUnavailable(f"Redis cannot be reached ({why})"))
 
     async def close(self) -> None:
-        """For good."""
+        """Close for good."""
         await self.line.close()
         self._on_down("closed")
         self._fail_queued()

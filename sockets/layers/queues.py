@@ -100,8 +100,10 @@ class Queues:
             raise ChannelFull(channel) from None
 
     def offer(self, channel: str, message: Message) -> None:
-        """The same for a message whose sender is not told: a full queue misses it, which is
-        counted, and logged once. A channel without a queue has just been given up."""
+        """Put a message whose sender waits for nothing: a full queue misses it.
+
+        That is counted, and logged once. A channel without a queue has just been given up.
+        """
         self._forget_unattended()
         queue = self._queues.get(channel)
         if queue is None:

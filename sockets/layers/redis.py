@@ -2,7 +2,7 @@
 
 What goes over the wire is the stock layer's, both ways: a project that has only that one configured
 reaches our users, and we reach its consumers. What is new: sinks and one decoding a process, queues
-with a bound, joins that Redis has confirmed, a signal after a gap, publishing in batches.
+with a bound, joins that Redis has confirmed, a call after a gap, publishing in batches.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ class RedisLoopLayer(BaseChannelLayer):
     # --- channels
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        """A name that nobody else has, and that is listened to."""
+        """Return a name that nobody else has, and that is listened to."""
         channel = f"{prefix.rstrip('.')}.{self._mark}.{secrets.token_hex(8)}"
         await self._open_channel(channel)
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
-        """To whoever receives from `channel`, anywhere. A full queue there is counted there."""
+        """Send to whoever receives from `channel`, anywhere; a full queue is counted there."""
         require_dict(message)
         self.require_valid_channel_name(channel)
         # Who is there, and how full its queue is, only its own process knows.
@@ -144,7 +144,7 @@ class RedisLoopLayer(BaseChannelLayer):
     # --- groups
 
     async def group_add(self, group: str, channel: str) -> None:
-        """`channel` gets the messages of `group` from when this returns. RuntimeError: it is
+        """Add `channel` to `group`; it gets messages from when this returns. RuntimeError: it is
         another process', or another event loop's."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
@@ -177,7 +177,7 @@ class RedisLoopLayer(BaseChannelLayer):
         self._leave_if_empty(group)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """To every receiver of `group`, in all processes. Raises GatewayUnavailable."""
+        """Send to every receiver of `group`, in all processes. Raises GatewayUnavailable."""
         require_dict(message)
         self.require_valid_group_name(group)
         channel = self.wire.group_channel(group)
@@ -185,7 +185,7 @@ class RedisLoopLayer(BaseChannelLayer):
         await self._link(channel).publisher.publish(channel, data)
 
     def send_local(self, group: str, message: dict[str, Any]) -> None:
-        """To the receivers of `group` in this process, past Redis."""
+        """Send to the receivers of `group` in this process, past Redis."""
         self._on_message(self.wire.group_channel(group), self.wire.encode(message))
 
     async def _join(self, group: str, add: Callable[[], None], discard: Callable[[], None]) -> None:
@@ -278,7 +278,7 @@ class RedisLoopLayer(BaseChannelLayer):
                 _guarded(listener)
 
     def _on_message(self, channel: str, data: bytes) -> None:
-        """One bad message or receiver never stops the others."""
+        """Deliver a message; one bad message or receiver never stops the others."""
         group = self._groups.get(channel)
         try:
             if group is None:
@@ -323,7 +323,7 @@ def _close_with(loop: asyncio.AbstractEventLoop, layers: dict[Any, RedisLoopLaye
 
 
 def _read_hosts(hosts: Any) -> list[dict[str, Any]]:
-    """As channels-redis does. Raises ImproperlyConfigured, which names no secret."""
+    """Read hosts as channels-redis does. Raises ImproperlyConfigured, which names no secret."""
     try:
         found: list[dict[str, Any]] = decode_hosts(hosts)
         for host in found:
@@ -337,7 +337,7 @@ def _read_hosts(hosts: Any) -> list[dict[str, Any]]:
 
 
 def _guarded(listener: Callable[[], None]) -> None:
-    """A listener that fails must not end the reading of the connection."""
+    """Call a listener; one that fails must not end the reading of the connection."""
     try:
         listener()
     except Exception:

@@ -64,7 +64,7 @@ class Subscriber:
         return self._waiting[channel]
 
     def wants(self, channel: str) -> bool:
-        """Whether it is subscribed to, or will be as soon as Redis is there."""
+        """Return whether a channel is subscribed to, or will be as soon as Redis is there."""
         return channel in self._wanted
 
     def unsubscribe(self, channel: str) -> None:
@@ -77,12 +77,12 @@ class Subscriber:
             self.line.write(pack(b"UNSUBSCRIBE", channel.encode()))
 
     def ping(self) -> None:
-        """Make Redis say something, whatever happens on the channels."""
+        """Make Redis answer, whatever happens on the channels."""
         if self.line.up:
             self.line.write(pack(b"PING"))
 
     async def close(self) -> None:
-        """For good."""
+        """Close for good."""
         await self.line.close()
         for channel in list(self._waiting):
             self._confirm(channel)

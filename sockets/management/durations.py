@@ -12,7 +12,7 @@ _MOST: Final = 36_500  # days
 
 
 def duration(text: str) -> timedelta:
-    """For `type=` of an argument."""
+    """Read a duration; for `type=` of an argument."""
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     made = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
     if made is None or made.days > _MOST:

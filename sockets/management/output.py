@@ -15,14 +15,14 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 def harmless(text: str) -> str:
-    """The text without what could steer a terminal; its lines and tabs stay."""
+    """Return the text without what could steer a terminal; its lines and tabs stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 
 def one_line(text: str) -> str:
-    """The same, in one line: for what a stranger chose within a text of ours."""
+    """Return the same, in one line: for what a stranger chose within a text of ours."""
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
@@ -46,10 +46,10 @@ class HarmlessOutput(OutputWrapper):
 
 
 class GatewayCommand(BaseCommand):
-    """What all commands of ours are."""
+    """The base of all commands of ours, whose output is harmless."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Django makes the streams anew wherever it likes."""
+        """Wrap the streams, which Django makes anew wherever it likes."""
         if name in ("stdout", "stderr") and not isinstance(value, HarmlessOutput):
             made = HarmlessOutput(value._out, ending=value.ending)
             made.style_func = value.style_func

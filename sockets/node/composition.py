@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from weakref import WeakValueDictionary
 
-from sockets.auth.admission import Door
+from sockets.auth.admission import Admission
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
@@ -68,7 +68,7 @@ class Parts(Core):
         super().__init__(conf, state=state, clock=clock, wall=wall, executor=executor)
         self.addresses = Addresses.of(conf, client_port, worker_port)
         self.client_auth = ClientAuth(conf, self.presence.now)
-        self.door = Door(conf)
+        self.admission = Admission(conf)
         # Each lives as long as a session of its user.
         self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self.keys = keys or KeyRing(conf)

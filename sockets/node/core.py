@@ -89,14 +89,14 @@ class Core:
             records=self.tasks,
             notifier=self.notifier,
             receivers=self.receivers.tasks,
-            signal=self.bus.tell,
+            tell_node=self.bus.tell,
         )
         self.dispatcher = Dispatcher(
             conf=conf,
             records=self.tasks,
             hub=self.hub,
             announcer=self.announcer,
-            signal=self.bus.tell,
+            tell_node=self.bus.tell,
             spawn=self.spawn,
             clock=self.store_time,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,19 +9,17 @@ from channels.layers import get_channel_layer
 
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes, warm_sync
 from sockets.conf import Conf
-from sockets.delivery.compose import signal
 from sockets.delivery.notifier_sync import SyncNotifier
-from sockets.layers.groups import user_group
+from sockets.layers.publisher_sync import SyncPublisher
 from sockets.layers.wire import Wire
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
-from sockets.redis import Keys, connect, connect_sync, translated
+from sockets.redis import Keys, connect, connect_sync
 from sockets.redis import close as close_client
 from sockets.redis.errors import listen_to_failures
 from sockets.redis.probe import RedisProbe
-from sockets.streams.base import NewEntry
-from sockets.streams.redis import Publish, RedisStreams, StreamCalls, SyncRedisStreams
+from sockets.streams.redis import RedisStreams, StreamCalls, SyncRedisStreams
 from sockets.tasks.redis import RedisTaskRecords
 
 
@@ -61,10 +58,8 @@ def redis_sync_backends(conf: Conf) -> SyncBackends:
         client, _presence_calls(conf), warm=partial(warm_sync, client, _node_calls(conf))
     )
     streams = SyncRedisStreams(client, _stream_calls(conf, layer.wire))
-    publisher = _Publisher(layer.wire, conf.layer_redis_urls or (conf.redis_url,))
-    notifier = SyncNotifier(
-        conf=conf, streams=streams, publish=publisher.publish, reach=presence.counts
-    )
+    publisher = SyncPublisher(layer.wire, conf.layer_redis_urls or (conf.redis_url,))
+    notifier = SyncNotifier(conf=conf, streams=streams, publisher=publisher, presence=presence)
     return SyncBackends(notifier, streams, presence)
 
 
@@ -91,36 +86,10 @@ def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
         record_ttl=conf.record_ttl,
         idempotency_ttl=conf.idempotency_ttl,
         durable=conf.redis_durable,
-        publish=_publish(wire) if _together(conf, wire) else None,
+        wire=wire if _together(conf, wire) else None,
     )
 
 
 def _together(conf: Conf, wire: Wire) -> bool:
     """Whether one script appends and publishes. Else the layer message follows the append."""
     return not conf.layer_redis_urls and wire.scriptable
-
-
-def _publish(wire: Wire) -> Publish:
-    def publish(user: str, entry: NewEntry) -> tuple[str, bytes]:
-        return wire.group_channel(user_group(user)), wire.encode_head(signal(entry))
-
-    return publish
-
-
-class _Publisher:
-    """Publishes to the shards of the layer, for threads. A message is never sent twice."""
-
-    def __init__(self, wire: Wire, urls: Sequence[str]) -> None:
-        self._wire = wire
-        self._clients = [connect_sync(url, retries=0) for url in urls]
-
-    def publish(self, messages: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """One round trip a shard. Raises GatewayUnavailable."""
-        pipes = [client.pipeline(transaction=False) for client in self._clients]
-        for group, message in messages:
-            channel = self._wire.group_channel(group)
-            pipes[self._wire.shard(channel)].publish(channel, self._wire.encode(message))
-        with translated(writes=True):
-            for pipe in pipes:
-                if len(pipe):
-                    pipe.execute()

@@ -1,4 +1,4 @@
-"""Presence in Redis, as docs/reference/redis-keys.md documents it for services in any language.
+"""Presence in Redis, as redis-keys.md section 1 documents it for services in any language.
 
 `PresenceCalls` (scripts.py) knows the scripts and their answers; the two classes below carry them
 out, one on an event loop, one for threads. A call that was cut off is repeated: a registration

@@ -16,10 +16,15 @@ from sockets.exceptions import (
     TryAgainLater,
 )
 from sockets.presence.base import (
+    AFTERLIFE,
     BLOCKED,
+    ENDED_TTL,
+    MAX_OVERTAKEN,
+    MAX_UNANNOUNCED,
     OVER_LIMIT,
     OVERTAKEN,
     REPLACED,
+    STATE_TTL,
     Effects,
     Fenced,
     Limit,
@@ -27,7 +32,7 @@ from sockets.presence.base import (
 )
 from sockets.presence.doubt import CATCH_UP
 from sockets.presence.infos import live, sessions, written
-from sockets.presence.revocation import DOUBTFUL, MAX_REVOKED, REVOKED
+from sockets.presence.revocation import DOUBTFUL, MAX_REVOKED, REVOKED, REVOKED_TTL
 from sockets.redis import Call, Keys, Script
 from sockets.types import (
     Kind,
@@ -74,6 +79,16 @@ class PresenceCalls:
     ) -> None:
         self._keys = keys
         self._lease = lease
+        numbers = (
+            lease,
+            AFTERLIFE,
+            ENDED_TTL,
+            MAX_OVERTAKEN,
+            STATE_TTL,
+            REVOKED_TTL,
+            MAX_UNANNOUNCED,
+        )
+        self._numbers = " ".join(map(str, numbers))
         self._grace = grace
         self._limit = limit
         self._clock = clock
@@ -93,8 +108,8 @@ class PresenceCalls:
             limit.count,
             "1" if limit.oldest_goes else "",
             limit.fresh,
-            REPLACED,
-            OVER_LIMIT,
+            _why(CloseCode.REPLACED, REPLACED),
+            _why(CloseCode.SESSION_LIMIT, OVER_LIMIT),
         )
 
     def renew(self, infos: Sequence[SessionInfo], by: str) -> list[tuple[Kind, str, Call]]:
@@ -109,11 +124,18 @@ class PresenceCalls:
 
     def _reasons(self, kind: Kind) -> tuple[int | str, ...]:
         limit = self._limit.count if kind is Kind.CLIENT else 0
-        return limit, REPLACED, OVER_LIMIT, BLOCKED, REVOKED, DOUBTFUL
+        return (
+            limit,
+            _why(CloseCode.REPLACED, REPLACED),
+            _why(CloseCode.SESSION_LIMIT, OVER_LIMIT),
+            _why(CloseCode.BLOCKED, BLOCKED),
+            _why(CloseCode.REVOKED, REVOKED),
+            _why(CloseCode.TOKEN_EXPIRED, DOUBTFUL),
+        )
 
     def release(self, info: SessionInfo, by: str) -> Call:
         """Arguments of RELEASE."""
-        return self._call(info.kind, info.user, by, info.id)
+        return self._call(info.kind, info.user, by, info.id, _why(CloseCode.NORMAL, ""))
 
     def end(
         self,
@@ -181,7 +203,7 @@ class PresenceCalls:
 
     def _call(self, kind: Kind, user: str, by: str, *args: Any) -> Call:
         grace = self._grace if kind is Kind.CLIENT else ""
-        return self._names(kind, user), [self._now(), self._lease, grace, by, *args]
+        return self._names(kind, user), [self._now(), self._numbers, grace, by, *args]
 
     def _names(self, kind: Kind, user: str) -> list[str]:
         name = self._keys.user if kind is Kind.CLIENT else self._keys.worker
@@ -264,6 +286,11 @@ def join(many: Iterable[Effects]) -> Effects:
         ended=tuple(info for one in found for info in one.ended),
         dropped=sum(one.dropped for one in found),
     )
+
+
+def _why(code: CloseCode, reason: str) -> str:
+    """Return why a session ends, as the scripts keep it."""
+    return f"{int(code)} {reason}"
 
 
 def _change(user: str, generation: bytes, what: bytes) -> PresenceChange:

@@ -42,7 +42,7 @@ _CLIENT_TAGS, _WORKER_TAGS = _tags(ClientMessage), _tags(WorkerMessage)
 
 
 def decode_client(text: str, *, explained: bool = True) -> ClientMessage:
-    """One frame of a client. Raises BadFrame.
+    """Decode one frame of a client. Raises BadFrame.
 
     `explained`: with the `ref` and the reason, for which a frame that is no message is read once
     more, and more slowly.
@@ -56,7 +56,7 @@ def decode_client(text: str, *, explained: bool = True) -> ClientMessage:
 
 
 def decode_worker(text: str, *, explained: bool = True) -> WorkerMessage:
-    """One frame of a worker, as `decode_client`. Raises BadFrame."""
+    """Decode one frame of a worker, as `decode_client`. Raises BadFrame."""
     try:
         message = _worker.decode(text)
     except _BROKEN as error:
@@ -124,12 +124,12 @@ def _finite(text: str) -> None:
 
 
 def encode(message: msgspec.Struct) -> Frame:
-    """A frame of ours."""
+    """Encode a frame of ours."""
     return Frame(_encoder.encode(message))
 
 
 def to_json(value: object) -> bytes:
-    """A value as JSON, such as the `Body` that `message_frame` completes.
+    """Return a value as JSON, such as the `Body` that `message_frame` completes.
 
     Raises TypeError, ValueError or RecursionError when it has no JSON form.
     """
@@ -137,7 +137,7 @@ def to_json(value: object) -> bytes:
 
 
 def from_json(raw: Raw | bytes) -> Any:
-    """The value of a peer's raw JSON. Raises BadFrame."""
+    """Return the value of a peer's raw JSON. Raises BadFrame."""
     try:
         if why := infinite_in(raw):
             raise OverflowingNumber(why)
@@ -152,7 +152,7 @@ def from_json(raw: Raw | bytes) -> Any:
 def message_frame(
     body: bytes, *, offset: int | None = None, prev: int | None = None, missed: int = 0
 ) -> Frame:
-    """A `message`: the ready body with the members in front that differ from session to session."""
+    """Return a `message`: in front of the ready body what differs from session to session."""
     head = b'{"type":"message",'
     if offset is not None:
         head += b'"offset":%d,' % offset

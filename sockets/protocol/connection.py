@@ -1,7 +1,7 @@
 """The liveness of one connection: when to ping, when to give up, when it has asked for too much.
 
 A state machine over clock readings (`now`: monotonic seconds, always an argument). The node's
-heartbeat calls `tick` about once a second and does what it says.
+heartbeat calls `tick` about once a second and does what it returns.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Connection:
         self.expires_at = expires_at
 
     def tick(self, now: float, wall: float, waiting: int, drained: int) -> Close | SendPing | None:
-        """What is due now. `waiting` and `drained`: bytes, as the outbox's `flow` gives them."""
+        """Return what is due now. `waiting`, `drained`: bytes, as `Outbox.flow` gives them."""
         if waiting == 0 or drained != self._drained:
             self._drained = drained
             self._stalled_since = now if waiting else None
@@ -99,7 +99,7 @@ class Connection:
         if self.expires_at is not None and wall >= self.expires_at:
             return Close(CloseCode.TOKEN_EXPIRED, "token expired: reconnect with a new one")
         if self._pong_until is not None:
-            # While frames wait and drain, the pong may stand behind a reply that waits for room.
+            # While frames wait and drain, the pong may come after a reply that waits for space.
             if now >= self._pong_until and not waiting and self._held_since is None:
                 return Close(CloseCode.NO_PONG, "no pong")
         elif self._next_ping is not None and now >= self._next_ping:
@@ -107,34 +107,34 @@ class Connection:
         return None
 
     def hold(self, now: float) -> None:
-        """The peer is not read while it waits for others: its pong may wait too."""
+        """Expect no pong: the peer is not read while it waits for others."""
         self._held_since = now
 
     def release(self, now: float) -> None:
-        """It is read again: the time that it was held does not count."""
+        """Expect a pong again: the peer is read. The time that it was held does not count."""
         if self._held_since is not None and self._pong_until is not None:
             self._pong_until += now - self._held_since
         self._held_since = None
 
     def excuse(self, seconds: float) -> None:
-        """This side was not there so long: the peer's answers may wait to be read."""
+        """Add the seconds that this side was not there: the peer's answers may wait to be read."""
         if self._pong_until is not None:
             self._pong_until += seconds
         if self._stalled_since is not None:
             self._stalled_since += seconds
 
     def ping_sent(self, now: float) -> None:
-        """A ping was taken by the outbox; a full outbox is no reason to expect a pong."""
+        """Expect a pong: the outbox took a ping. A full outbox is no reason to expect one."""
         if self._heartbeat is not None:
             self._pong_until = now + self._pong_timeout
             self._next_ping = now + self._heartbeat
 
     def pong(self) -> None:
-        """The peer answered; an unasked pong does no harm."""
+        """Note that the peer answered; an unasked pong does no harm."""
         self._pong_until = None
 
     def frame(self, now: float) -> TooFast | Close | None:
-        """A frame came; None: handle it. Whoever slows down when told begins anew."""
+        """Count a frame; None: handle it. A peer that slows down when refused begins anew."""
         empty = next((bucket for bucket in self._buckets if not bucket.take(now)), None)
         if empty is None:
             self._refused = max(0, self._refused - 1)
@@ -157,5 +157,5 @@ class Connection:
         return None
 
     def good_frame(self) -> None:
-        """A frame made sense: the count starts anew."""
+        """Begin to count bad frames anew: one made sense."""
         self._bad_frames = 0

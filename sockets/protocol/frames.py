@@ -10,7 +10,7 @@ _FIN_TEXT = 0x81
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One unfragmented, unmasked text frame round `payload` (UTF-8)."""
+    """Return one unfragmented, unmasked text frame round `payload` (UTF-8)."""
     size = len(payload)
     if size < 126:
         return bytes((_FIN_TEXT, size)) + payload

@@ -1,4 +1,4 @@
-"""Every frame of `gateway.v1` as a msgspec struct; PROTOCOL sections 2 and 4 are these classes.
+"""Every frame of `gateway.v1` as a msgspec struct; protocol.md sections 2 and 4 are these classes.
 
 `type` is the tag. Unknown members are ignored. `data` stays raw JSON: the gateway passes it on
 byte for byte and never looks inside.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec.structs import asdict
+
+from sockets.types import Notification
 
 _MAX_INT = 2**63 - 1
 Ref = Annotated[str, Meta(max_length=128)] | Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
@@ -25,7 +28,7 @@ Reason = Annotated[str, Meta(max_length=1_000)]
 
 
 def _null() -> Raw:
-    """A factory: as a plain default it could not be written into the JSON Schema."""
+    """Make a default: as a plain default it could not be written into the JSON Schema."""
     return Raw(b"null")
 
 
@@ -90,6 +93,12 @@ class Notify(Struct, tag="notify"):
     idempotency_key: Key | None = None
     exclude_client: Id | None = None
     ref: Ref | UnsetType = UNSET
+
+    def notification(self) -> Notification:
+        """Return what this asks for."""
+        given = asdict(self)
+        del given["ref"]
+        return Notification(given.pop("user"), **given)
 
 
 class Attach(Struct, tag="attach"):
@@ -255,7 +264,7 @@ class Reset(Struct, tag="reset"):
 
 
 class Ping(Struct, tag="ping", omit_defaults=True):
-    """Answer with `pong`. `missed`: ephemeral messages dropped since the last frame said so."""
+    """Answer with `pong`. `missed`: ephemeral messages dropped since the last such count."""
 
     missed: int = 0
 

@@ -16,7 +16,7 @@ MAX_REASON = 123
 
 
 def cut_reason(reason: str) -> str:
-    """At most 123 bytes of UTF-8, not cut inside a character."""
+    """Return at most 123 bytes of a reason as UTF-8, not cut inside a character."""
     return reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore")
 
 
@@ -32,16 +32,16 @@ class Outbox(Protocol):
     """A bounded queue of frames in front of one socket. Never blocks, never awaits."""
 
     on_drain: Callable[[], None] | None
-    """Called once when there is room again after a FULL, and when the socket is gone."""
+    """Called once when there is space again after a FULL, and when the socket is gone."""
 
     def write(self, frame: Frame) -> Write:
         """Hand over one frame; at FULL nothing was taken."""
 
     def close(self, code: int, reason: str) -> None:
-        """Close behind what is queued; a second call is a no-op. Any code of RFC 6455 or ours."""
+        """Close after what is queued; a second call is a no-op. Any code of RFC 6455 or ours."""
 
     def abort(self) -> None:
         """Cut the connection without a closing handshake."""
 
     def flow(self) -> tuple[int, int]:
-        """(bytes waiting, bytes drained so far); the second stands still when a reader stalls."""
+        """Return bytes waiting and bytes drained so far; the second stays when a reader stalls."""

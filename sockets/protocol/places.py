@@ -30,7 +30,7 @@ class Places:
         return self._taken
 
     def take(self, address: str) -> bool:
-        """Whether there was a place; `give_back` must follow if so."""
+        """Take a place. Returns whether there was one; then `give_back` must follow."""
         if self._taken >= self._most:
             return False
         if address and self._by_address[address] >= self._share:
@@ -40,7 +40,7 @@ class Places:
         return True
 
     def give_back(self, address: str) -> None:
-        """A place of this address is free again."""
+        """Give back a place of this address."""
         self._taken -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

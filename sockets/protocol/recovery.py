@@ -1,6 +1,7 @@
-"""What one session still has to hear of its user's stream.
+"""What one session still has to get of its user's stream.
 
-The rule (PROTOCOL section 2): durable messages once, in order, without a gap, or else a `reset`.
+The rule (protocol.md section 2.4): durable messages once, in order, without a gap, or else a
+`reset`.
 A Cursor is one session's place; `plan_opening` decides what a new session gets; `on_live` judges a
 message that the channel layer brought; `steps` walks a page that was read from the stream.
 The driver writes frames and calls `Cursor.moved` after each that the outbox took: a cursor never
@@ -53,7 +54,7 @@ class Cursor:
         return Live.BEHIND
 
     def moved(self, epoch: str, offset: int) -> None:
-        """The session was told everything up to here."""
+        """Note that the session has everything up to here."""
         self.epoch = epoch
         self.offset = offset
 
@@ -80,7 +81,7 @@ def plan_opening(position: Position | None, page: Page, limit: int) -> Opening:
 
 
 def recoverable(position: Position, page: Page) -> bool:
-    """Whether the stream still holds everything after `position`."""
+    """Return whether the stream still holds everything after `position`."""
     return position.epoch == page.epoch and page.floor <= position.offset <= page.head
 
 
@@ -110,20 +111,20 @@ Step = Deliver | Moved | Lost
 
 
 def steps(cursor: Cursor, page: Page, client_id: str) -> Iterator[Step]:
-    """What a session at `cursor` has to be told after a page was read from the stream.
+    """Yield what a session at `cursor` has to get of a page that was read from the stream.
 
     The page may begin before the cursor (it was read for several sessions at once). It must not
-    begin behind it.
+    begin after it.
     """
     at = Position(cursor.epoch, cursor.offset)
     if not recoverable(at, page):
         yield Lost(Position(page.epoch, page.head))
         return
-    told = at.offset
+    reached = at.offset
     for entry in page.entries:
-        if entry.offset <= told or entry.exclude_client == client_id:
+        if entry.offset <= reached or entry.exclude_client == client_id:
             continue
-        yield Deliver(entry, None if entry.offset == told + 1 else told)
-        told = entry.offset
-    if told < page.end:
+        yield Deliver(entry, None if entry.offset == reached + 1 else reached)
+        reached = entry.offset
+    if reached < page.end:
         yield Moved(page.end)

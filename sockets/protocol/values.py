@@ -57,7 +57,7 @@ def write(value: Any, hook: Plain = plain) -> bytes:
 
 
 def is_deep(value: Any) -> bool:
-    """Whether a decoded value has more than MAX_DEPTH arrays and objects within each other."""
+    """Return whether a value has more than MAX_DEPTH arrays and objects within each other."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for one in level for inner in _within(one)]
@@ -88,8 +88,10 @@ def _key(key: Any, hook: Plain) -> Any:
 
 
 def _is_plain_and_finite(value: Any) -> bool:
-    """Whether the standard library, which knows no Decimals, writes it: a quick walk in C. What it
-    does not write is looked at value by value."""
+    """Return whether the standard library, which knows no Decimals, writes it: a walk in C.
+
+    What it does not write is looked at value by value.
+    """
     try:
         return _LONG_NUMBER.search(_strict.encode(value)) is None
     except (TypeError, ValueError, RecursionError):

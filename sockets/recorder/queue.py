@@ -67,13 +67,13 @@ class Queue:
                 self._trim()
 
     def take(self, most: int) -> list[Entry]:
-        """The oldest entries, which belong to the caller until `done` or `put_back`."""
+        """Take the oldest entries, which belong to the caller until `done` or `put_back`."""
         with self._lock:
             self._in_flight = min(most, len(self._entries))
             return [self._entries.popitem(last=False)[1] for _ in range(self._in_flight)]
 
     def put_back(self, entries: Sequence[Entry]) -> None:
-        """Of what was taken, these were not written: to the front, joined with newer words."""
+        """Put back what was taken and not written: to the front, joined with newer entries."""
         with self._lock:
             for entry in reversed(entries):
                 newer = self._entries.get(entry.id)
@@ -86,17 +86,17 @@ class Queue:
             self._trim()
 
     def done(self) -> None:
-        """What was taken is settled."""
+        """Settle what was taken."""
         with self._lock:
             self._in_flight = 0
 
     def drop(self) -> None:
-        """One of the taken entries is given up."""
+        """Give up one of the taken entries."""
         with self._lock:
             self._count_dropped()
 
     def overflown(self) -> int:
-        """Entries dropped for lack of room since the last call."""
+        """Return how many entries were dropped for lack of space since the last call."""
         with self._lock:
             count, self._overflown = self._overflown, 0
             return count

@@ -26,7 +26,7 @@ from sockets.recorder.queue import Close, Entry
 from sockets.types import SessionInfo
 
 LOST_REASON: Final = "the gateway process died"
-USER_BYTES: Final = 1024  # PROTOCOL section 2; PostgreSQL can index up to 2,704
+USER_BYTES: Final = 1024  # protocol.md section 2; PostgreSQL can index up to 2,704
 
 CHUNK: Final = 500
 SAME_START: Final = timedelta(seconds=1)  # between two notes of when one process began
@@ -43,7 +43,7 @@ _NODE_COLUMNS = [f.name for f in Node._meta.concrete_fields if not f.primary_key
 
 
 def alias() -> str:
-    """The database that the rows are in."""
+    """Return the database that the rows are in."""
     return router.db_for_write(Session)
 
 
@@ -121,7 +121,7 @@ def close_all_but(node: Node, live: Collection[str], at: datetime) -> int:
 
 
 def _locked(name: str) -> Node | None:
-    """The node's row, which until the end of the transaction no process enters.
+    """Return the node's row, which until the end of the transaction no process enters.
 
     Taken before any session's row: two who take them in another order wait for each other.
     """
@@ -129,7 +129,7 @@ def _locked(name: str) -> Node | None:
 
 
 def _is_later(node: Node, started: datetime) -> bool:
-    """Whether the row is of a later process than the one that began then."""
+    """Return whether the row is of a later process than the one that began then."""
     return node.started_at > started + SAME_START
 
 
@@ -149,7 +149,7 @@ def save_node(node: Node) -> None:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether this content will never be taken.
+    """Return whether this content will never be taken.
 
     Everything else (away, locked, full, not migrated) is worth another attempt.
     """
@@ -160,7 +160,7 @@ def is_refusal(error: Exception) -> bool:
 
 
 def text(model: type[models.Model], field: str, value: str) -> str:
-    """The value as its column can hold it, in any database."""
+    """Return the value as its column can hold it, in any database."""
     return _UNSTORABLE.sub("\ufffd", value)[: _LENGTHS[model, field]]
 
 

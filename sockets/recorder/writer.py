@@ -76,24 +76,24 @@ class Recorder:
     # Notes. Safe on an event loop: a dictionary entry under a lock, no query, no error.
 
     def session_opened(self, info: SessionInfo) -> None:
-        """A session began; one that had been closed is open again."""
+        """Record that a session began; one that had been closed is open again."""
         self._queue.opened(info)
 
     def session_closed(self, session_id: str, *, at: float, code: int, reason: str) -> None:
-        """A session ended; without effect if its row was dropped."""
+        """Record that a session ended; without effect if its row was dropped."""
         self._queue.closed(session_id, Close(at, code, reason))
 
     def node_seen(self, at: float) -> None:
-        """A heartbeat of the node; only the newest is written."""
+        """Record a heartbeat of the node; only the newest is written."""
         self._seen = at
 
     def rename(self, node: str) -> None:
-        """The node is called so from now on: it gets a row of its own, and another process may have
+        """Take another name for the node: it gets a row of its own, and another process may have
         the one that it had. Rows of its sessions follow as they are written."""
         self._new_name = rows.text(Node, "name", node)
 
     def node_died(self, name: str, *, started: float, at: float) -> None:
-        """Another node is dead: its rows are to be closed. Told again: the last word counts."""
+        """Record that another node is dead: its rows are to be closed. The last call counts."""
         if name in self._dead or len(self._dead) < MAX_DEAD:
             self._dead[name] = (started, at)
         else:
@@ -335,11 +335,11 @@ class Recorder:
 
 
 def _drop_connection() -> None:
-    """The next query opens a new one; what the old one still says does not matter."""
+    """Drop the connection; the next query opens a new one."""
     with suppress(Error):
         connections[rows.alias()].close()
 
 
 def _first_line(error: BaseException) -> str:
-    """Without what follows: PostgreSQL quotes the statement there."""
+    """Return the first line of an error: PostgreSQL quotes the statement after it."""
     return str(error).partition("\n")[0]

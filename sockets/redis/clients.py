@@ -74,8 +74,11 @@ class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
 
 
 def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
-    """A replica has done nothing of what it refused, so the call goes once more, over a new
-    connection; but what is published is never published twice."""
+    """Raise the error of a call that must not be repeated: nothing is published twice.
+
+    A replica has done nothing of what it refused, so any other goes once more, over a new
+    connection.
+    """
     if args[0] == "PUBLISH":
         raise error
 
@@ -170,8 +173,10 @@ class _ClusterClient(RedisCluster):
 
 
 def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
-    """A client of one event loop, for `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and
-    `redis+cluster://HOST:PORT,HOST:PORT`. Nothing is sent yet.
+    """Return a client of one event loop. Nothing is sent yet.
+
+    `url`: `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or
+    `redis+cluster://HOST:PORT,HOST:PORT`.
     """
     links = links_to(server_of(url))
     if url.startswith(_CLUSTER):
@@ -191,7 +196,7 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
 def connect_sync(
     url: str, *, call_timeout: float = CALL_TIMEOUT, retries: int = RETRIES
 ) -> SyncRedis:
-    """A client for threads; after a fork each process has connections of its own.
+    """Return a client for threads; after a fork each process has connections of its own.
 
     `retries`: of a call that was cut off; 0 for what must not be done twice.
     """
@@ -223,7 +228,7 @@ _CLUSTER = "redis+cluster://"
 
 
 def _hosts_of(url: str) -> list[tuple[str, int]]:
-    """All hosts of a Cluster's URL; the rest of it is learnt from any of them."""
+    """Return all hosts of a Cluster's URL; the rest of it is learnt from any of them."""
     hosts = urlsplit(url).netloc.rpartition("@")[2]
     return [_host_and_port(host, "6379") for host in hosts.split(",")]
 
@@ -246,15 +251,17 @@ async def close(client: Redis) -> None:
 
 
 async def close_sentinels(pool: Any) -> None:
-    """A pool does not close what it asked for the master."""
+    """Close the Sentinels of a pool, which does not close what it asked for the master."""
     if (manager := getattr(pool, "sentinel_manager", None)) is not None:
         for sentinel in manager.sentinels:
             await sentinel.aclose()
 
 
 def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
-    """What makes connections of the channel layer, and the links to that server that they are part
-    of. `host`: as channels-redis writes one."""
+    """Return what makes connections of the channel layer, and the links that they are part of.
+
+    `host`: as channels-redis writes one.
+    """
     links = links_to(server_of_host(host))
     host = {
         "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -288,7 +295,7 @@ class SentinelGroup:
 
     @classmethod
     def of(cls, url: str) -> Self | None:
-        """None for another kind of URL. Raises ValueError."""
+        """Read a URL; None for another kind of URL. Raises ValueError."""
         if not url.startswith("redis+sentinel://"):
             return None
         parts = urlsplit(url)

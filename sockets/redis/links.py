@@ -70,7 +70,7 @@ class Links:
             self._listeners.append(WeakMethod(dropped))
 
     def end(self, why: str, generation: int) -> None:
-        """A connection of this generation says that all have to be made again, like itself.
+        """End all connections of this generation: one has found that they must be made anew.
 
         Where it was made only after the last time, so may the others have been, and to the same
         server: those that nothing would ever be said to, the lines of the layer, among them.
@@ -106,7 +106,7 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """A thread of the parent may have held a lock, or had links to end in a moment."""
+    """Forget the parent's: a thread of it may have held a lock, or had links to end in a moment."""
     global _links, _lock
     _links, _lock = {}, threading.Lock()
 
@@ -115,13 +115,13 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def links_to(server: str) -> Links:
-    """The links to a server, named as `server_of` and `server_of_host` do."""
+    """Return the links to a server, named as `server_of` and `server_of_host` do."""
     with _lock:
         return _links.setdefault(server, Links())
 
 
 def server_of(url: str) -> str:
-    """What of a URL tells servers apart: no password, no database."""
+    """Return what of a URL tells servers apart: no password, no database."""
     parts = urlsplit(url)
     hosts = parts.netloc.rpartition("@")[2].lower()
     if parts.scheme == "redis+sentinel":
@@ -135,7 +135,7 @@ def server_of(url: str) -> str:
 
 
 def server_of_host(host: dict[str, Any]) -> str:
-    """`server_of` for a host as channels-redis writes one."""
+    """Do as `server_of` for a host as channels-redis writes one."""
     address = host.get("address")
     if isinstance(address, str):
         return server_of(address)
@@ -312,7 +312,7 @@ class SyncLinkedSentinelConnection(_SyncLinked, SentinelManagedConnection):
 
 
 def sync_class(links: Links) -> type[SyncLinkedConnection]:
-    """`SyncLinkedConnection` with its links; a Cluster's client hands no options of ours on."""
+    """Return `SyncLinkedConnection` with its links; a Cluster's client drops our options."""
 
     class Bound(SyncLinkedConnection):
         def __init__(self, **options: Any) -> None:

@@ -83,7 +83,7 @@ class RedisProbe:
             raise GatewayUnavailable(UNPUBLISHED)
 
     def _key_of_each(self, cluster: RedisCluster) -> Iterator[tuple[str, str]]:
-        """For each primary a key that is in one of its slots."""
+        """Return for each primary a key that is in one of its slots."""
         found: set[str] = set()
         slots = cluster.nodes_manager.slots_cache
         primaries = {holders[0].name for holders in slots.values() if holders}
@@ -136,7 +136,7 @@ def _is_unknown_command(error: GatewayUnavailable) -> bool:
 
 
 def _of_each_server(info: dict[str, Any], field: str) -> set[str]:
-    """A Cluster answers by node."""
+    """Return the answer of each server: a Cluster answers by node."""
     if field in info:
         return {info[field]}
     return {one[field] for one in info.values() if isinstance(one, dict) and field in one}

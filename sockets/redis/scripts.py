@@ -27,7 +27,7 @@ SILENT = 5.0
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The items, BATCH at a time."""
+    """Yield the items, BATCH at a time."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 
@@ -55,12 +55,12 @@ class Script:
 
     @staticmethod
     def guarded(body: str) -> str:
-        """The script that does what `body` does, and says of an error whether it had written."""
+        """Return a script that does what `body` does; its errors show whether it had written."""
         guard, end = _lua("sockets.redis", "guard", "guard_end")
         return "\n".join((guard, body, end))
 
     async def run(self, client: Redis, call: Call) -> Any:
-        """The script's answer. Raises what redis-py raises, as all of these do."""
+        """Run the script once. Raises what redis-py raises, as all of these do."""
         keys, args = call
         try:
             return await client.evalsha(self._sha, len(keys), *keys, *args)  # type: ignore[misc]
@@ -68,7 +68,7 @@ class Script:
             return await client.eval(self._text, len(keys), *keys, *args)  # type: ignore[misc]
 
     def run_sync(self, client: SyncRedis, call: Call) -> Any:
-        """`run` for threads."""
+        """Do as `run`, for threads."""
         keys, args = call
         try:
             return client.evalsha(self._sha, len(keys), *keys, *args)
@@ -76,7 +76,7 @@ class Script:
             return client.eval(self._text, len(keys), *keys, *args)
 
     async def run_each(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """`run_many`, with the errors that it would raise in the place of their answers."""
+        """Do as `run_many`, with the errors that it would raise in the place of their answers."""
         try:
             if not _is_cluster(client):
                 return list(await self.run_many(client, calls))
@@ -97,7 +97,7 @@ class Script:
         return answers
 
     def run_each_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
-        """`run_each` for threads."""
+        """Do as `run_each`, for threads."""
         try:
             if not _is_cluster(client):
                 return self.run_many_sync(client, calls)
@@ -142,7 +142,7 @@ class Script:
         return _raised(answers)
 
     def run_many_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
-        """`run_many` for threads."""
+        """Do as `run_many`, for threads."""
         if _is_cluster(client):
             answers: list[Any] = []
             for call in calls:
@@ -172,7 +172,7 @@ def _is_cluster(client: object) -> bool:
 
 
 def _shard(client: Any, call: Call) -> object:
-    """The name of the server that a call to a Cluster goes to; None: not known now."""
+    """Return the name of the server that a call to a Cluster goes to; None: not known now."""
     try:
         return client.get_node_from_key(call[0][0]).name
     except (*FAILURES, AttributeError):
@@ -190,7 +190,7 @@ def _silent_of(client: Any) -> dict[object, Exception]:
 
 
 def _note_silence(client: Any, shard: object, error: Exception) -> None:
-    """What is refused costs no time, and is asked again."""
+    """Note that a shard did not answer; one that refuses costs no time, and is asked again."""
     if isinstance(error, TimeoutError) and shard is not None:
         _silent.setdefault(client, {})[shard] = time.monotonic() + SILENT, error
 
@@ -214,7 +214,7 @@ def _done(answers: Sequence[Any]) -> list[Any]:
 
 @contextmanager
 def _after(done: Sequence[Any]) -> Iterator[None]:
-    """What fails in here was not all: the calls of `done` were carried out before it."""
+    """Note of a failure in here that it was not all: the calls of `done` came before it."""
     try:
         yield
     except FAILURES:

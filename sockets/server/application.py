@@ -33,7 +33,7 @@ _PATHS = (
 
 
 def load_application(path: Any) -> Any:
-    """The application that the setting ASGI_APPLICATION names, as `module.name` or `module:name`.
+    """Return the application that ASGI_APPLICATION names, as `module.name` or `module:name`.
 
     Raises ImproperlyConfigured, in one line with the remedy.
     """
@@ -72,7 +72,7 @@ async def require_sockets(application: Any, path: str) -> None:
 
 
 async def _unserved(application: Any, target: str, surface: Surface) -> str | None:
-    """Why a socket of this path would fail; None: it would not."""
+    """Return why a socket of this path would fail; None: it would not."""
     served = asyncio.Event()
 
     async def receive() -> Any:

@@ -11,12 +11,12 @@ class BodyMemory:
         self.held = 0
 
     def take(self, size: int) -> bool:
-        """Whether there is space for so many more."""
+        """Take space for so many more bytes. Returns whether there was any."""
         if self.held + size > self._most:
             return False
         self.held += size
         return True
 
     def give_back(self, size: int) -> None:
-        """So many are held no more."""
+        """Give the space of so many bytes back."""
         self.held -= size

@@ -2,12 +2,13 @@
 
 `GatewayServer.run()` blocks until SIGTERM, SIGHUP or SIGINT has been carried out; `exit_code` says
 how it went. A second signal hurries, and in development SIGINT (Ctrl-C) waits for nobody. What
-stock daphne does instead is in PHYSICS, "daphne".
+stock daphne does instead is in docs/why-our-own-server.md section 3.
 """
 
 from __future__ import annotations
 
 # isort: off
+from sockets.server.inbound import InboundQueue
 from sockets.server.reactor import loop, reactor
 # isort: on
 
@@ -35,10 +36,10 @@ from sockets.server.bodies import BodyMemory
 from sockets.server.early import listened
 from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
-from sockets.server.idle import IdleRoom
-from sockets.server.waiting import SILENCE, GatewayChannel, WaitingRoom
-from sockets.server.websocket import GatewayWebSocket, InboundQueue
-from sockets.types import AtDoor, Surface
+from sockets.server.idle import IdleConnections
+from sockets.server.waiting import SILENCE, GatewayChannel, WaitingConnections
+from sockets.server.websocket import GatewayWebSocket
+from sockets.types import Refusal, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +116,8 @@ class GatewayServer(Server):
         self.conf = conf
         self.body_limit = body_limit
         # Of each port its own: a crowd at the one keeps nobody from the other.
-        self.waiting = {surface: WaitingRoom(conf.max_pending) for surface in Surface}
-        self.idle = {surface: IdleRoom(conf.max_idle) for surface in Surface}
+        self.waiting = {surface: WaitingConnections(conf.max_pending) for surface in Surface}
+        self.idle = {surface: IdleConnections(conf.max_idle) for surface in Surface}
         self.bodies = {surface: BodyMemory(conf.body_memory) for surface in Surface}
         self.files = Files()
         self.exit_code = 0
@@ -184,7 +185,7 @@ class GatewayServer(Server):
         port.doRead = accept_some  # Twisted takes more and more each time
 
     def listen_error(self, failure: Failure) -> None:
-        """A port that cannot be had ends the process with 1; stock: 0."""
+        """End the process with 1 where a port cannot be had; stock daphne ends it with 0."""
         listener = self.wanted[len(self._ports)] if len(self._ports) < len(self.wanted) else None
         error = failure.value
         cause = error.socketError if isinstance(error, CannotListenError) else error
@@ -222,7 +223,8 @@ class GatewayServer(Server):
             self.stop()
 
     def surface_of(self, transport: Any) -> Surface:
-        """The surface whose port accepted this connection; the setting never equals port 0."""
+        """Return the surface whose port accepted this connection; the setting never equals port
+        0."""
         port = getattr(transport, "server", None)
         for listener, known in zip(self.wanted, self._ports, strict=False):
             if known is port:
@@ -230,7 +232,7 @@ class GatewayServer(Server):
         return Surface.PUBLIC  # unknown never means private
 
     def pause_accepting(self, surface: Surface) -> None:
-        """Who comes to this surface waits in the kernel's queue until those who have come are
+        """Let who comes to this surface wait in the kernel's queue until those who have come are
         read."""
         if surface not in self._paused:
             self._paused.add(surface)
@@ -257,7 +259,7 @@ class GatewayServer(Server):
         """Start the application for one connection; returns the queue that feeds it."""
         queue: asyncio.Queue[dict[str, Any]]
         if isinstance(protocol, GatewayWebSocket):
-            queue = InboundQueue(protocol, self.conf.inbound_high, self.conf.inbound_low)
+            queue = InboundQueue(protocol.inbound, self.conf.inbound_high, self.conf.inbound_low)
             scope["extensions"] = {
                 "gateway.frames": protocol.outbox,
                 "websocket.http.response": {},
@@ -290,9 +292,9 @@ class GatewayServer(Server):
                 protocol.check_timeouts()
             except Exception:
                 logger.exception("checking the time-outs of %r failed", protocol)
-        for room in self.waiting.values():
-            for channel in room.overdue():
-                channel.cut(AtDoor.SLOW)
+        for waiting in self.waiting.values():
+            for channel in waiting.overdue():
+                channel.cut(Refusal.SLOW)
         reactor.drop_dead()
         reactor.callLater(2, self.timeout_checker)
 
@@ -350,7 +352,8 @@ class GatewayServer(Server):
             self._abort_connections()
 
     async def _end_announcing(self) -> None:
-        """Ended while it starts: `on_stopped` finds what has begun by then."""
+        """End the announcement of the ports while it runs: `on_stopped` finds what has begun by
+        then."""
         task = self._announcing
         if task is not None and not task.done():
             task.cancel()
@@ -372,12 +375,14 @@ class GatewayServer(Server):
             logger.error("shutting down: %s", error, exc_info=error)
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        """Applications that still run (a connection whose application ended has no entry)."""
+        """Return the applications that still run (a connection whose application ended has no
+        entry)."""
         found = (details.get("application_instance") for details in self.connections.values())
         return [task for task in found if task is not None and not task.done()]
 
     def _close_sockets(self) -> None:
-        """Close frames for whoever has none yet: sockets in handshake, stock consumers."""
+        """Send a close frame to every socket that has none yet: in handshake, or of stock
+        consumers."""
         for protocol in list(self.connections):
             if not isinstance(protocol, GatewayWebSocket):
                 continue
@@ -394,7 +399,7 @@ class GatewayServer(Server):
 
 
 async def _gone(scope: Any, receive: Any, send: Any) -> None:
-    """For connections that were open and ask something once all sockets are closed."""
+    """Answer connections that were open and ask something once all sockets are closed."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close"})  # before accept: HTTP 403
         return
@@ -409,7 +414,7 @@ async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _log_failure(event: Any) -> None:
-    """A Twisted log observer: what was raised in a callback goes to `logging`."""
+    """Send what was raised in a Twisted callback to `logging`; a log observer of Twisted."""
     failure = event.get("log_failure")
     if failure is not None:
         logger.error(

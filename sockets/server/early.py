@@ -15,15 +15,17 @@ ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def end_at_once() -> None:
-    """From now on a signal ends the process with 0, without a word. To be called in the main
-    thread, as early as can be."""
+    """From now on a signal ends the process with 0, without a word.
+
+    To be called in the main thread, as early as can be.
+    """
     for number in listened():
         signal.signal(number, _end)
 
 
 def listened() -> list[signal.Signals]:
-    """Those of `ENDING` that the gateway heeds: SIGHUP not where it was ignored at the start, as
-    `nohup` has it."""
+    """Return the signals of `ENDING` that the gateway heeds: SIGHUP not where it was ignored at the
+    start, as `nohup` has it."""
     return [
         number
         for number in ENDING

@@ -16,13 +16,13 @@ TELL_EVERY: Final = 60.0
 
 
 class Files:
-    """Belongs to one server. `clock`: monotonic seconds."""
+    """Knows the limit of open files, for one server. `clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told_at = -float("inf")
 
-    def has_room(self, descriptor: int) -> bool:
+    def has_space(self, descriptor: int) -> bool:
         """Whether the public port may keep a connection with this descriptor."""
         if is_spare(descriptor):
             return True

@@ -16,7 +16,7 @@ class Host(Protocol):
     bodies: dict[Surface, BodyMemory]
 
     def surface_of(self, transport: Any) -> Surface:
-        """By which side the connection of this transport came in."""
+        """Return the surface that the connection of this transport came by."""
 
     def body_limit(self, surface: Surface, path: str) -> int:
-        """Bytes that the body of a request for this path may have."""
+        """Return how many bytes the body of a request for this path may have."""

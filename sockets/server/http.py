@@ -15,7 +15,7 @@ from daphne.http_protocol import WebRequest
 from sockets.server.bodies import BodyMemory
 from sockets.server.host import Host
 from sockets.server.target import date_now, phrase_of
-from sockets.types import AtDoor
+from sockets.types import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class GatewayRequest(WebRequest):
         elif not self._memory.take(len(data)):
             text = "There are too many bodies on their way at once: come back later."
             self._let_go()
-            self.channel.refuse(503, text, AtDoor.BODY_MEMORY)
+            self.channel.refuse(503, text, Refusal.BODY_MEMORY)
         else:
             self._held += len(data)
             super().handleContentChunk(data)
@@ -67,7 +67,7 @@ class GatewayRequest(WebRequest):
         return self.server.bodies[self.server.surface_of(self.channel.transport)]
 
     def _let_go(self) -> None:
-        """Of the body, which nobody reads any more."""
+        """Give the space of the body back, which nobody reads any more."""
         if self._held:
             self._memory.give_back(self._held)
             self._held = 0
@@ -75,7 +75,7 @@ class GatewayRequest(WebRequest):
     def _refuse(self) -> None:
         self._let_go()
         text = f"The body is larger than {self.limit} bytes."
-        self.channel.refuse(413, text, AtDoor.BODY)
+        self.channel.refuse(413, text, Refusal.BODY)
 
     def process(self) -> Any:
         if self.channel.refused:

@@ -1,6 +1,6 @@
-"""HTTP connections that were useful once and are kept: there is a most of them.
+"""Kept HTTP connections without a request: there is a bound on their number.
 
-Each costs a descriptor for as long as its peer likes. For one more than there is room for, the one
+Each costs a descriptor for as long as its peer likes. When there is no space for one more, the one
 that has been idle longest goes: it has nothing under way, and its peer opens another when it needs
 one. A crowd that comes from one address closes its own.
 """
@@ -14,7 +14,7 @@ SHARES = 4
 """One address has at most this part of the places."""
 
 
-class IdleRoom:
+class IdleConnections:
     """Connections without a request, the longest idle first. `most` of them; 0: any number."""
 
     def __init__(self, most: int) -> None:
@@ -30,8 +30,11 @@ class IdleRoom:
         return channel in self._all
 
     def enter(self, channel: Any, address: str) -> Any:
-        """It waits for another request. Returns the one that has to go for it, out already, or
-        None. `address`: "" is not known, or a proxy's, and has no share."""
+        """Let the connection wait for another request. Returns the one that has to go for it, taken
+        out already, or None.
+
+        `address`: "" is not known, or a proxy's, and has no share.
+        """
         if not self._most:
             return None
         self.leave(channel)
@@ -48,7 +51,7 @@ class IdleRoom:
         return oldest
 
     def leave(self, channel: Any) -> None:
-        """It has a request, or is gone."""
+        """Take the connection out: it has a request, or is gone."""
         address = self._all.pop(channel, None)
         if address is None:
             return

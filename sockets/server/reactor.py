@@ -72,14 +72,14 @@ class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
     def drop_dead(self) -> None:
         """Find the sockets that the kernel calls dead: one system call for all of them.
 
-        To be called now and then too: a reset right behind the last data is not even reported.
+        To be called now and then too: a reset right after the last data is not even reported.
         """
         self._searching = False
         poll, by_fd = select.poll(), {}
         for selectable in {*self.getReaders(), *self.getWriters()}:
             if (fd := selectable.fileno()) >= 0:
                 by_fd[fd] = selectable
-                poll.register(fd, 0)  # errors are always told
+                poll.register(fd, 0)  # errors are always reported
         for fd, events in poll.poll(0):
             if events & _DEAD:
                 self._drop(by_fd[fd])

@@ -40,7 +40,7 @@ def serve(
 ) -> int:
     """Run until a signal ends it; returns the exit code. Must be called in the main thread.
 
-    `path`: what the application is called, for the error of one that serves no sockets.
+    `path`: the name of the application, for the error of one that serves no sockets.
     """
 
     async def on_listening(ports: dict[Surface, int]) -> None:
@@ -82,18 +82,16 @@ def serve(
 
 
 def _tune_garbage_collection() -> None:
-    """Thousands of live sessions are no garbage: by default each walk over them comes too often.
-
-    Measured with 2,000 sessions: a tenth of the CPU at a steady rate (bench/delivery.py).
-    """
+    """Let the garbage collector walk less often over thousands of live sessions. Measured with
+    2,000 sessions: a tenth of the CPU at a steady rate (bench/delivery.py)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
 
 
 def _have_descriptors(conf: Conf) -> None:
-    """A socket each for MAX_SESSIONS and, of both ports, MAX_PENDING and MAX_IDLE, as far as the
-    machine lets us."""
+    """Raise the limit of open files for MAX_SESSIONS and, of both ports, MAX_PENDING and MAX_IDLE,
+    as far as the machine lets us."""
     needed = conf.max_sessions + 2 * (conf.max_pending + conf.max_idle) + OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -113,7 +111,7 @@ def _have_descriptors(conf: Conf) -> None:
 
 
 def body_limit(conf: Conf) -> BodyLimit:
-    """How large the body of a request may be, by surface and path."""
+    """Return how large the body of a request may be, by surface and path."""
 
     def limit(surface: Surface, path: str) -> int:
         if surface is not Surface.PUBLIC:
@@ -146,7 +144,7 @@ def _banner(host: str, client: int, worker: int, node: Node) -> str:
 
 
 def _write_ports(path: Path, client: int, worker: int) -> None:
-    """For scripts that asked for port 0; whole or not at all."""
+    """Write the ports, for scripts that asked for port 0; the whole file or none."""
     ports = {"client_port": client, "worker_port": worker, "pid": os.getpid()}
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps(ports) + "\n")

@@ -1,9 +1,9 @@
-"""Connections whose request is not here yet: each has a deadline, and there is a most of them.
+"""Connections whose request is not here yet: each has a deadline, and their number a bound.
 
 Stock daphne waits a minute from the last byte, so that one byte a minute holds a connection for
-ever, and any number of them. Here whoever opens more than there is room for cuts the oldest, which
+ever, and any number of them. Here whoever opens more than there is space for cuts the oldest, which
 are the attacker's own. A crowd that has just come has done nothing wrong: it waits in the kernel's
-queue until there is room.
+queue until there is space.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from twisted.web.http import HTTPChannel
 
-from sockets.auth.admission import turned_away
+from sockets.auth.admission import record_refusal
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
-from sockets.server.idle import IdleRoom
+from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
-from sockets.types import AtDoor, Surface
+from sockets.types import Refusal, Surface
 
 SLOWEST_BODY: Final = 10_000
 """Bytes a second that a body must come at, on average."""
@@ -31,7 +31,7 @@ LINGER: Final = 2.0
 """Seconds that what follows a refused request is read and thrown away."""
 
 MAX_DIGITS: Final = 18
-"""Of a Content-Length: no number that large is meant, and Python reads none of thousands."""
+"""Digits of a Content-Length: no larger number is meant, and Python reads none of thousands."""
 
 SILENCE: Final = 60.0
 """Seconds between two bytes of a request, whatever else it may take."""
@@ -40,7 +40,7 @@ PATIENCE: Final = 1.0
 """Seconds that a connection has for itself, however many wait."""
 
 
-class WaitingRoom:
+class WaitingConnections:
     """`most`: channels in it, for longer than PATIENCE. `clock`: monotonic seconds."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,8 @@ class WaitingRoom:
         return len(self._deadlines) >= self._most and self._oldest() is None
 
     def enter(self, channel: Any, seconds: float) -> list[Any]:
-        """Wait so long for its request, from now on; returns those that have to go for it."""
+        """Let the connection wait so long for its request, from now on. Returns those that have to
+        go for it."""
         now = self._clock()
         self._since[channel], self._deadlines[channel] = now, now + seconds
         gone = []
@@ -71,19 +72,19 @@ class WaitingRoom:
         return gone
 
     def leave(self, channel: object) -> None:
-        """Its request is here, or it is gone."""
+        """Take the connection out: its request is here, or it is gone."""
         self._since.pop(channel, None)
         self._deadlines.pop(channel, None)
 
     def _oldest(self) -> Any:
-        """The one that came first, if it has had its time."""
+        """Return the connection that came first, if it has had its time."""
         channel = next(iter(self._since), None)
         if channel is None or self._clock() - self._since[channel] < PATIENCE:
             return None
         return channel
 
     def overdue(self) -> Iterator[Any]:
-        """Those whose time is over; they are out."""
+        """Take out the connections whose time is over, and return them."""
         now = self._clock()
         for channel in [c for c, deadline in self._deadlines.items() if deadline <= now]:
             self.leave(channel)
@@ -105,7 +106,7 @@ class GatewayChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        if self._surface is Surface.PUBLIC and not self.server.files.has_room(
+        if self._surface is Surface.PUBLIC and not self.server.files.has_space(
             self.transport.fileno()
         ):
             self._refuse_at_once()
@@ -124,7 +125,7 @@ class GatewayChannel(HTTPChannel):
         super().dataReceived(data)
 
     def _send100Continue(self) -> None:
-        if not self.refused:  # told no, and then yes
+        if not self.refused:  # refused first, and then accepted
             super()._send100Continue()
 
     def lineReceived(self, line: bytes) -> None:
@@ -137,14 +138,14 @@ class GatewayChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         if (wrong := self._ambiguity()) is not None:
-            self.refuse(400, wrong, AtDoor.MALFORMED)
+            self.refuse(400, wrong, Refusal.MALFORMED)
             return
         if not self._read_target():
             return
         path: Any = self._path  # Twisted's annotation is of something else
         if self._is_handshake() and b";" in path.partition(b"?")[0]:
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
-            self.refuse(404, "Paths have no parameters (;) here.", AtDoor.MALFORMED)
+            self.refuse(404, "Paths have no parameters (;) here.", Refusal.MALFORMED)
             return
         super().allHeadersReceived()
         if self.length != 0 and not self.refused:
@@ -174,28 +175,28 @@ class GatewayChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:
         self._refuse_head()
 
-    def cut(self, why: AtDoor) -> None:
-        """Its request has not come."""
+    def cut(self, why: Refusal) -> None:
+        """Cut the connection: its request has not come."""
         if not self.refused:
-            turned_away(why, self._surface, self._host)
+            record_refusal(why, self._surface, self._host)
         self.transport.abortConnection()
 
-    def refuse(self, status: int, text: str, why: AtDoor) -> None:
+    def refuse(self, status: int, text: str, why: Refusal) -> None:
         """Answer now, and stop caring: what still comes is read for LINGER seconds, so that its
         sender sees the answer and no reset."""
         if self.refused:
             return
         self.refused = True
         self._waiting.enter(self, LINGER)  # or any number of them would cost nothing
-        turned_away(why, self._surface, self._host, status)
+        record_refusal(why, self._surface, self._host, status)
         self._answer(status, text)
         self.transport.loseWriteConnection()
         reactor.callLater(LINGER, self.transport.abortConnection)
 
     def _refuse_at_once(self) -> None:
-        """Every moment of it costs a descriptor that others need."""
+        """Refuse without waiting: every moment costs a descriptor that others need."""
         self.refused = True
-        turned_away(AtDoor.FILES, self._surface, self._host, 503)
+        record_refusal(Refusal.FILES, self._surface, self._host, 503)
         self._answer(503, "This node has no more open files: come back later.")
         self.transport.loseConnection()
         self.server.pause_accepting(self._surface)
@@ -226,22 +227,22 @@ class GatewayChannel(HTTPChannel):
         if size > self.totalHeadersSize or count > self.maxHeaders:
             self._refuse_head()
         else:
-            self.refuse(400, "The request cannot be read.", AtDoor.MALFORMED)
+            self.refuse(400, "The request cannot be read.", Refusal.MALFORMED)
 
     def _refuse_head(self) -> None:
-        self.refuse(431, "The request's head is too large.", AtDoor.HEADER)
+        self.refuse(431, "The request's head is too large.", Refusal.HEADER)
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Content-Length" and len(data) > MAX_DIGITS:
-            self.refuse(400, "Content-Length is no length that a body can have.", AtDoor.MALFORMED)
+            self.refuse(400, "Content-Length is no length that a body can have.", Refusal.MALFORMED)
             return False
         if header == b"Transfer-Encoding" and data.lower() != b"chunked":
-            self.refuse(400, "Transfer-Encoding can only be chunked.", AtDoor.MALFORMED)
+            self.refuse(400, "Transfer-Encoding can only be chunked.", Refusal.MALFORMED)
             return False
         return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def _ambiguity(self) -> str | None:
-        """What is wrong with the whole of the headers; None: nothing."""
+        """Return what is wrong with the headers as a whole; None: nothing."""
         given = self.requests[-1].requestHeaders.getRawHeaders
         hosts = len(given(b"host") or ())
         old = self._version != b"HTTP/1.1"
@@ -259,14 +260,14 @@ class GatewayChannel(HTTPChannel):
         return None
 
     def _read_target(self) -> bool:
-        """From here on the target is a path, whose host is the Host; False: it is refused."""
+        """Make the target a path, whose host is the Host. Returns False where it is refused."""
         headers = self.requests[-1].requestHeaders
         given = headers.getRawHeaders(b"host")
         target: Any = self._path  # Twisted's annotation is of something else
         try:
             path, host = split_target(target, given[0] if given else None)
         except ValueError as error:
-            self.refuse(400, str(error), AtDoor.MALFORMED)
+            self.refuse(400, str(error), Refusal.MALFORMED)
             return False
         self._path = path  # type: ignore[assignment]
         if host is not None and not given:
@@ -282,13 +283,13 @@ class GatewayChannel(HTTPChannel):
     def _enter(self, more: float = 0) -> None:
         waiting = self._waiting
         for oldest in waiting.enter(self, self.server.conf.handshake_timeout + more):
-            oldest.cut(AtDoor.CROWDED)
+            oldest.cut(Refusal.CROWDED)
         if waiting.full:
             self.server.pause_accepting(self._surface)
 
     def _keep(self) -> None:
-        """It may be used again. On the client port an address has a share, unless it is a
-        proxy's: a backend, which keeps many, is one address as well."""
+        """Keep the connection for another request. On the client port an address has a share,
+        unless it is a proxy's: a backend, which keeps many, is one address as well."""
         conf, address = self.server.conf, ""
         self._kept = True
         self.setTimeout(conf.keep_alive)
@@ -296,18 +297,18 @@ class GatewayChannel(HTTPChannel):
             address = neighbourhood(self._host)
         oldest = self._idle.enter(self, address)
         if oldest is not None:
-            turned_away(AtDoor.IDLE, self._surface, oldest._host)
+            record_refusal(Refusal.IDLE, self._surface, oldest._host)
             oldest.loseConnection()
 
     @property
-    def _waiting(self) -> WaitingRoom:
-        room: WaitingRoom = self.server.waiting[self._surface]
-        return room
+    def _waiting(self) -> WaitingConnections:
+        waiting: WaitingConnections = self.server.waiting[self._surface]
+        return waiting
 
     @property
-    def _idle(self) -> IdleRoom:
-        room: IdleRoom = self.server.idle[self._surface]
-        return room
+    def _idle(self) -> IdleConnections:
+        idle: IdleConnections = self.server.idle[self._surface]
+        return idle
 
     @cached_property
     def _surface(self) -> Surface:
@@ -320,5 +321,5 @@ class GatewayChannel(HTTPChannel):
 
 
 def _tokens(values: Iterable[bytes]) -> set[bytes]:
-    """Of a header that is a list: in lower case."""
+    """Return the items of headers that are lists, in lower case."""
     return {token.strip().lower() for value in values for token in value.split(b",")}

@@ -1,32 +1,27 @@
 """One WebSocket on daphne: bounded in both directions, any close code, never stuck.
 
-What stock daphne does instead is in PHYSICS, "daphne". Each override names the one it turns.
-The buffer gauge reads Twisted's private buffers and assumes plain TCP: TLS ends at the proxy.
+What stock daphne does instead is in docs/why-our-own-server.md section 3. Each override names the
+one it turns. What a peer sends goes through `inbound`, what is written to it through `outbound`;
+here is what concerns both: the handshake, the messages of ASGI, and the end.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
 
-from sockets.base import metrics
-from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf
-from sockets.protocol.frames import Frame
-from sockets.protocol.outbox import Write, cut_reason
+from sockets.protocol.outbox import cut_reason
+from sockets.server.inbound import Inbound
+from sockets.server.outbound import Outbound
 from sockets.server.target import date_now, phrase_of
-from sockets.types import Kind, Surface
-
-logger = logging.getLogger(__name__)
+from sockets.types import Surface
 
 _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
 _CLOSING = Autobahn.STATE_CLOSING
@@ -34,60 +29,21 @@ _CLOSING = Autobahn.STATE_CLOSING
 MAX_REASON = 100
 """Characters of the phrase with which a handshake is refused."""
 
-SLICE = 4_096
-"""Bytes of one socket that are parsed in one turn of the loop."""
-
-MAX_AFTER_CLOSE = 32 * 1024
-"""Bytes read behind our close frame, for the peer's: a flood costs as much to parse as ever."""
-
-
-class InboundQueue(asyncio.Queue[dict[str, Any]]):
-    """What the application has not received yet; the socket is not read while it is long.
-
-    A cap that closes would cut honest bursts. A slice of what was read is parsed whole, so the
-    queue may exceed `high` by the frames of SLICE bytes.
-    """
-
-    def __init__(self, protocol: GatewayWebSocket, high: int, low: int) -> None:
-        super().__init__()
-        self._protocol = protocol
-        self._high = high
-        self._low = low
-
-    def put_nowait(self, item: dict[str, Any]) -> None:
-        super().put_nowait(item)
-        if self.qsize() >= self._high:
-            self._protocol.pause_reading()
-
-    async def get(self) -> dict[str, Any]:
-        item = await super().get()
-        if self.qsize() <= self._low:
-            self._protocol.resume_reading()
-        return item
-
 
 class GatewayWebSocket(WebSocketProtocol):
-    """daphne's protocol object for one socket; its `outbox` goes into the ASGI scope."""
+    """daphne's protocol object for one socket, in two halves; `outbox` goes into the ASGI scope."""
 
     conf: Conf  # set on the subclass that a server makes
     transport: Any
-    application_queue: InboundQueue
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.outbox = FrameOutbox(self)
-        self.written = 0  # bytes handed to the transport since the handshake
-        self._paused_since: float | None = None
+        self.inbound = Inbound(self)
+        self.outbound = Outbound(self)
+        self.outbox = self.outbound.outbox
         self._closed_since: float | None = None
-        self._writable: asyncio.Future[None] | None = None
         self._refusal: tuple[int, Any] = (0, ())
         self._refusal_body = b""
-        self._unparsed = bytearray()  # read, and for the next turns
-        self._slicing = False  # the next turn is ordered
-        self._after_close = 0  # bytes that came behind our close frame
-        self._deaf = False  # ... and there were too many
-        self._pings: Bucket | None = None
-        self._unanswered: bytes | None = None  # the newest ping, while the outbox is full
 
     # --- handshake
 
@@ -116,7 +72,7 @@ class GatewayWebSocket(WebSocketProtocol):
         del self.handshake_deferred
 
     def _refuse_handshake(self) -> None:
-        """The ASGI extension: a status, and a body for whoever shows it, instead of a handshake."""
+        """Refuse with the status and the body of the ASGI extension, instead of a handshake."""
         status, _ = self._refusal
         deny = ConnectionDeny(code=status, reason=phrase_of(status))
         self.handshake_deferred.errback(deny)
@@ -140,57 +96,19 @@ class GatewayWebSocket(WebSocketProtocol):
 
     # --- outbound
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that wait in the transport."""
-        transport = self.transport
-        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-        return waiting
-
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.written += len(data)
+        self.outbound.written += len(data)
         if sync or chopsize or self.send_queue:
             super().sendData(data, sync, chopsize)
         else:
             # autobahn would make two coloured strings for a debug line that nobody reads.
             self.transport.write(data)
 
-    def write_frame(self, data: bytes) -> None:
-        """Write a ready frame behind what is queued; straight to the socket when nothing is.
-
-        Half the cost of a transport write: no writer is added to and removed from the loop.
-        Order holds because everything else leaves through the same buffers.
-        """
-        self.written += len(data)
-        transport = self.transport
-        if self.send_queue:  # autobahn is sending a message in fragments
-            self.send_queue.append((data, False))
-            return
-        if not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting):
-            try:
-                sent = transport.socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                sent = 0  # the transport's own write finds the error, and reports it
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
-
     def pauseProducing(self) -> None:
-        """The transport's buffer is above the limit."""
-        self.outbox.full = True
-        if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+        self.outbound.pause()
 
     def resumeProducing(self) -> None:
-        """The transport's buffer is empty, or the transport is gone."""
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
-        self.outbox.drained()
-        ping, self._unanswered = self._unanswered, None
+        ping = self.outbound.resume()
         if ping is not None:
             super().onPing(ping)
 
@@ -198,64 +116,21 @@ class GatewayWebSocket(WebSocketProtocol):
         self.resumeProducing()
 
     async def drain(self) -> None:
-        """Wait until the buffer is empty: back-pressure for applications that use ASGI `send`.
-
-        A socket that drains nothing for SLOW_TIMEOUT is closed 4002, which ends the wait.
-        """
-        seen = self.written - self.buffered
-        while (writable := self._writable) is not None and self.state == _OPEN:
-            await asyncio.wait({writable}, timeout=self.conf.slow_timeout)
-            drained = self.written - self.buffered
-            if self._writable is writable and drained == seen:
-                metrics.SLOW_CONSUMERS.inc()
-                self.close_with(CloseCode.SLOW_CONSUMER, "slow consumer: read faster")
-            seen = drained
+        """Wait until there is space again; see `Outbound.drain`."""
+        await self.outbound.drain()
 
     # --- inbound
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state == _CONNECTING or (len(data) <= SLICE and not self._unparsed):
-            self._parse(data)
-            return
-        self._unparsed += data
-        self.transport.pauseProducing()
-        self._next_slice()
+        self.inbound.receive(data)
 
-    def _next_slice(self) -> None:
-        """64 KiB may be two thousand frames: parsed at once they would stop everybody else, and
-        overfill the queue. One slice a turn, until the application wants no more."""
-        self._slicing = False
-        if self._paused_since is None:
-            piece = bytes(self._unparsed[:SLICE])
-            del self._unparsed[:SLICE]
-            self._parse(piece)
-            self._go_on()
+    # autobahn's own, without the coloured strings of a debug line.
+    parse = WebSocketProtocol._dataReceived
 
-    def _go_on(self) -> None:
-        """Parse what is left, else read the socket; unless nobody wants more now."""
-        transport = self.transport
-        if self._paused_since is not None or self._slicing or self._deaf:
-            return
-        if transport is None or not transport.connected:
-            self._unparsed.clear()
-        elif self._unparsed:
-            self._slicing = True
-            asyncio.get_running_loop().call_soon(self._next_slice)
-        else:
-            transport.resumeProducing()
-
-    def _parse(self, data: bytes) -> None:
-        if self.state in (_CLOSING, _CLOSED):
-            self._after_close += len(data)
-            if self._after_close > MAX_AFTER_CLOSE:
-                # Whoever goes on sending is not read: it has until CLOSE_TIMEOUT to read us.
-                self._deaf = True
-                self._unparsed.clear()
-                self.transport.pauseProducing()
-                return
-            if self.state == _CLOSED:
-                return
-        self._dataReceived(data)  # autobahn's own, without the coloured strings of a debug line
+    def surface(self) -> Surface:
+        """The surface that the peer came by."""
+        surface: Surface = self.server.surface_of(self.transport)
+        return surface
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         # Frames that come while we close are not processed (RFC 6455 section 1.4).
@@ -269,60 +144,24 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def onPing(self, payload: bytes) -> None:
         """Pongs pass no queue of ours: who pings and does not read gets one for the newest ping
-        (RFC 6455 section 5.5.3), when there is room; stock autobahn stores them all."""
-        if self._is_flood():
+        (RFC 6455 section 5.5.3), when there is space; stock autobahn stores them all."""
+        if self.inbound.is_flood():
             return
         if self.outbox.full:
-            self._unanswered = payload
+            self.outbound.unanswered = payload
         else:
             super().onPing(payload)
 
     def onPong(self, payload: bytes) -> None:
-        if not self._is_flood():
+        if not self.inbound.is_flood():
             super().onPong(payload)
-
-    def _is_flood(self) -> bool:
-        """Pings and pongs pass no queue and no session: they have the rate of a session's frames,
-        and nobody is told twice."""
-        kind, rate, burst = self._control_rate
-        if not rate:
-            return False
-        now = time.monotonic()
-        if self._pings is None:
-            self._pings = Bucket(now, rate=rate, burst=burst)
-        if self._pings.take(now):
-            return False
-        metrics.rate_limited[kind].inc()
-        self.close_with(CloseCode.RATE_LIMIT, "too many pings")
-        return True
-
-    @property
-    def _control_rate(self) -> tuple[Kind, float, int]:
-        conf = self.conf
-        if self.server.surface_of(self.transport) is Surface.PUBLIC:
-            return Kind.CLIENT, conf.client_rate, conf.client_burst
-        return Kind.WORKER, conf.worker_rate, conf.worker_burst
-
-    def pause_reading(self) -> None:
-        """Stop reading the socket."""
-        if self._paused_since is None and self.state == _OPEN:
-            self._paused_since = time.monotonic()
-            metrics.PAUSED.inc()
-            self.transport.pauseProducing()
-
-    def resume_reading(self) -> None:
-        """Read it again."""
-        if self._paused_since is not None:
-            self._paused_since = None
-            metrics.PAUSED.dec()
-            self._go_on()
 
     # --- closing
 
     def close_with(self, code: int, reason: str = "") -> None:
         """Close with any code; stock daphne raises for those that RFC 6455 reserves to servers."""
         if self.state == _OPEN:
-            self.resume_reading()  # or the peer's half of the closing handshake is never seen
+            self.inbound.resume()  # or the peer's half of the closing handshake is never seen
             self.sendCloseFrame(code=int(code), reasonUtf8=cut_reason(reason).encode() or None)
 
     def _fail_connection(self, code: int = 1001, reason: str = "going away") -> None:
@@ -347,7 +186,7 @@ class GatewayWebSocket(WebSocketProtocol):
         if not abort and self.failedByMe and self.transport is not None:
             # Who breaks the protocol may send on, and unread data would turn the end into a reset.
             self.transport.loseWriteConnection()
-            self._go_on()
+            self.inbound.go_on()
         else:
             super()._closeConnection(abort)
 
@@ -382,79 +221,24 @@ class GatewayWebSocket(WebSocketProtocol):
             super().handle_reply(message)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.resume_reading()
+        self.inbound.resume()
         self.resumeProducing()
         super().onClose(wasClean, code, reason)
 
     def connectionLost(self, *args: Any) -> None:
         super().connectionLost(*args)
-        self.resume_reading()
+        self.inbound.resume()
         self.resumeProducing()
 
     def check_timeouts(self) -> None:
-        """Called every two seconds."""
+        """Close what takes too long; called every two seconds."""
         now = time.monotonic()
         if self.state == _CLOSED and self.transport.connected:
-            # A peer that said CLOSE and does not read: stock daphne waits for it for ever.
+            # A peer that sent CLOSE and does not read: stock daphne waits for it for ever.
             if self._closed_since is None:
                 self._closed_since = now
             elif now - self._closed_since > self.conf.close_timeout:
                 self.abort()
-        elif self._paused_since is not None and now - self._paused_since > self.conf.slow_timeout:
+        elif self.inbound.paused_for(now) > self.conf.slow_timeout:
             self.close_with(CloseCode.TRY_AGAIN_LATER, "the server is behind with your frames")
         super().check_timeouts()
-
-
-class FrameOutbox:
-    """The outbox of PROTOCOL frames on a daphne socket: ready frames, no ASGI message, no task.
-
-    Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
-    """
-
-    __slots__ = ("_protocol", "_told", "full", "on_drain")
-
-    def __init__(self, protocol: GatewayWebSocket) -> None:
-        self._protocol = protocol
-        self.full = False
-        self._told = False
-        self.on_drain: Callable[[], None] | None = None
-
-    # Middleware copies scopes, and some code pickles them: a copy writes to the same socket, and
-    # what is unpickled, maybe elsewhere, has none.
-
-    def __copy__(self) -> FrameOutbox:
-        return self
-
-    def __deepcopy__(self, _: dict[int, Any]) -> FrameOutbox:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
-
-    def write(self, frame: Frame) -> Write:
-        protocol = self._protocol
-        if protocol.state != _OPEN:
-            return Write.CLOSED
-        if self.full:
-            self._told = True
-            return Write.FULL
-        protocol.write_frame(frame.wire)
-        return Write.OK
-
-    def drained(self) -> None:
-        """From the protocol: there is room again, or the socket is gone."""
-        self.full = False
-        if self._told:
-            self._told = False
-            if self.on_drain is not None:
-                self.on_drain()
-
-    def close(self, code: int, reason: str) -> None:
-        self._protocol.close_with(code, reason)
-
-    def abort(self) -> None:
-        self._protocol.abort()
-
-    def flow(self) -> tuple[int, int]:
-        waiting = self._protocol.buffered
-        return waiting, self._protocol.written - waiting

@@ -23,7 +23,7 @@ from sockets.recorder import SessionRecorder
 from sockets.sessions.control import Control
 from sockets.sessions.tracker import PresenceTracker
 from sockets.streams.base import Streams
-from sockets.streams.told import Told, newest
+from sockets.streams.known import Known, newest
 from sockets.tasks.base import Seat
 from sockets.tasks.dispatcher import Dispatcher
 from sockets.types import Kind, Page, Position, SessionInfo, Task
@@ -110,7 +110,7 @@ class Sessions:
         self.accepting = True
 
     async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
-        """Join, register, read: in this order, so that nothing falls between.
+        """Join, register, read: in this order nothing falls between (protocol.md section 2.4).
 
         Raises TryAgainLater, ShuttingDown, GatewayUnavailable; the caller must `close` the session
         in any case, also if this raised or was cancelled.
@@ -120,8 +120,8 @@ class Sessions:
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
         await self._register(session)
-        claim = None if position is None or not self._claims.counts(user) else Told(position)
-        page = await self._streams.follow(user, position, PAGE, newest(claim, room.told))
+        claim = None if position is None or not self._claims.counts(user) else Known(position)
+        page = await self._streams.follow(user, position, PAGE, newest(claim, room.known))
         if claim is not None and page.epoch != claim.position.epoch:
             self._claims.note(user)
         self._announce(session)
@@ -206,7 +206,7 @@ class Sessions:
         finally:
             for room in mine:
                 if self._hub.room(room.group) is None:
-                    self._streams.left(room.user, room.doubt or room.told)
+                    self._streams.left(room.user, room.doubt or room.known)
 
     async def _undo(self, what: str, step: Awaitable[None]) -> None:
         """Do a step of the clean-up: what cannot be undone now ends by itself, and stops none."""
@@ -249,8 +249,8 @@ class Sessions:
         for start in range(0, len(rooms), SLICE):
             # Asked anew for each slice, as above: whoever has left is none of ours any more.
             by_user = {room.user: room for room in rooms[start : start + SLICE] if room.members}
-            told = {user: room.told for user, room in by_user.items() if room.told is not None}
-            for user, head in (await self._streams.heads(by_user, told)).items():
+            known = {user: room.known for user, room in by_user.items() if room.known is not None}
+            for user, head in (await self._streams.heads(by_user, known)).items():
                 self._delivery.compare(by_user[user], head)
             await asyncio.sleep(0)
         if partly is not None:

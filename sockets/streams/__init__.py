@@ -1,1 +1,1 @@
-"""Each user's recent durable messages: the guarantee behind the channel layer's wake-ups."""
+"""Each user's recent durable messages: the guarantee, where the channel layer only wakes."""

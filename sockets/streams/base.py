@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sockets.streams.told import Told
+from sockets.streams.known import Known
 from sockets.types import Page, Position
 
 ASKED_TTL = 600.0
@@ -46,14 +46,14 @@ class NewEntry:
 class Appended:
     """Where a message went.
 
-    `signalled`: the backend has published it to the layer itself. `reach`: the user's live sessions
-    just then, where the backend sees them too; None: presence has to be asked.
+    `published`: the backend has published the layer message itself. `reach`: the user's live
+    sessions just then, where the backend sees them too; None: presence has to be asked.
     """
 
     id: str
     position: Position
     duplicate: bool = False
-    signalled: bool = False
+    published: bool = False
     reach: int | None = None
 
 
@@ -80,24 +80,24 @@ class Streams(Protocol):
         """
 
     async def follow(
-        self, user: str, after: Position | None, limit: int, told: Told | None = None
+        self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
         """Do as `read` does for a session: the record is made if need be, and lasts.
 
-        `told`: the newest position that anybody here had been told before. Where the store turns
-        out to be before it, it went back in time, and the stream begins a new epoch.
+        `known`: the newest position that this node knew before. Where the store turns out to be
+        lagging, it went back in time, and the stream begins a new epoch.
         """
 
     async def heads(
-        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+        self, users: Iterable[str], known: Mapping[str, Known] | None = None
     ) -> dict[str, Position]:
         """Return the heads of many users who have sessions here; otherwise as `follow` does.
 
         Those of a shard that is away are left out; raises only if nobody at all answered.
         """
 
-    def left(self, user: str, told: Told | None) -> None:
-        """The last session of this user here has gone; `told` as of `follow`."""
+    def left(self, user: str, known: Known | None) -> None:
+        """Note that the last session of this user here has gone; `known` as of `follow`."""
 
 
 class SyncStreams(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
-from sockets.streams.told import Told
+from sockets.streams.known import Known
 from sockets.types import Entry, Page, Position
 
 _ReceiptKey = str | tuple[str, str]
@@ -119,16 +119,16 @@ class MemoryStreams:
         return Page("", 0, 0, (), 0) if record is None else self._page(record, after, limit, now)
 
     async def follow(
-        self, user: str, after: Position | None, limit: int, told: Told | None = None
+        self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
-        """`told` is of no use: nothing in this process goes back in time."""
+        """Ignore `known`: nothing in this process goes back in time."""
         now = self._clock()
         record = self._used(user, now, here=True)
         self._trim(record, now)
         return self._page(record, after, limit, now)
 
     async def heads(
-        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+        self, users: Iterable[str], known: Mapping[str, Known] | None = None
     ) -> dict[str, Position]:
         heads = {}
         for user in users:
@@ -136,13 +136,13 @@ class MemoryStreams:
             heads[user] = Position(record.epoch, record.head)
         return heads
 
-    def left(self, user: str, told: Told | None) -> None:
+    def left(self, user: str, known: Known | None) -> None:
         if (record := self._here.pop(user, None)) is not None:
             record.used_at = self._clock()
             self._away[user] = record
 
     def _find(self, user: str, now: float) -> _Record | None:
-        """The record, if there is one that is not over."""
+        """Return the record, if there is one that is not over."""
         if user in self._here:
             return self._here[user]
         for records, ttl in ((self._away, self._record_ttl), (self._asked, ASKED_TTL)):
@@ -152,7 +152,7 @@ class MemoryStreams:
         return None
 
     def _used(self, user: str, now: float, *, here: bool = False) -> _Record:
-        """The record of a user whom a message or a session concerns; made if need be."""
+        """Return the record of a user whom a message or a session concerns; made if need be."""
         record = self._find(user, now) or self._new(now)
         records = self._here if here or user in self._here else self._away
         self._away.pop(user, None)
@@ -177,7 +177,7 @@ class MemoryStreams:
                 records.popitem(last=False)
 
     def _page(self, record: _Record, after: Position | None, limit: int, now: float) -> Page:
-        """What of the record is over is passed over here, and removed by `_trim`."""
+        """Return a page; what of the record is over is passed over here, and removed by `_trim`."""
         kept = [(offset, one) for offset, one in record.kept.items() if now < one.expires_at]
         floor, first = record.floor, 0
         while first < len(kept) and (
@@ -224,7 +224,7 @@ class MemoryStreams:
 
 
 def _receipt_keys(entry: NewEntry) -> tuple[_ReceiptKey, ...]:
-    """A message's own id guards its retries, the caller's key the caller's.
+    """Return the keys of a message: its own id guards its retries, the caller's key the caller's.
 
     One space for both: after an unknown outcome the id may come back as the key. What the gateway
     makes has another one: a tuple is no string.

@@ -15,14 +15,12 @@ import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from sockets.layers.groups import user_group
+from sockets.layers.wire import Wire, layer_message
 from sockets.redis import Call, Keys, Script, batches, translated
-from sockets.streams.base import PAGE_BYTES, Appended, NewEntry
-from sockets.streams.told import Told, ToldPositions, mark_of, newest
+from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
+from sockets.streams.known import Known, KnownPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
-
-Publish = Callable[[str, NewEntry], tuple[str, bytes]]
-"""For a user's new entry: the channel to publish to, and the start of the message in MessagePack;
-the script adds the members `epoch` and `offset`, which the map's header must announce."""
 
 _APPEND = Script(__package__, "record", "append")
 _LOOK = Script(__package__, "record", "page", "look", asks=True)
@@ -31,14 +29,15 @@ _HEAD = Script(__package__, "record", "head", asks=True)
 
 
 class StreamCalls:
-    """The calls of the scripts, and what their answers mean.
+    """Makes the calls of the scripts, and reads their answers.
 
     `size`, `ttl`, `record_ttl`, `idempotency_ttl`: as of MemoryStreams.
 
     `durable`: the server never loses what it has acknowledged (REDIS_DURABILITY=always); else a
     server with another run id has forgotten something, and every stream begins a new epoch there.
-    `publish`: where layer and streams share a server, None elsewhere. `clock`: for tests; None:
-    Redis' own. `told`: what this process has been told, and tells each script.
+    `wire`: of the layer where it shares its server with the streams, so that one script appends and
+    publishes; None elsewhere. `clock`: for tests; None:
+    Redis' own. `known`: the newest positions that this process knows; each script is given them.
     """
 
     def __init__(
@@ -50,18 +49,18 @@ class StreamCalls:
         record_ttl: float,
         idempotency_ttl: float,
         durable: bool = False,
-        publish: Publish | None = None,
+        wire: Wire | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._keys = keys
         self._idempotency_ttl = idempotency_ttl
-        self._publish = publish
+        self._wire = wire
         self._clock = clock
         self._settings = ("0" if durable else "1", record_ttl, size, ttl)
-        self.told = ToldPositions()
+        self.known = KnownPositions()
 
     def append(self, user: str, entry: NewEntry) -> Call:
-        """A call of append.lua."""
+        """Return a call of append.lua."""
         keys = [*self._record_keys(user), self._keys.user(user, "sessions")]
         keys.append(self._keys.receipt(user, entry.id))
         if entry.own_key is not None:
@@ -72,67 +71,81 @@ class StreamCalls:
         extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
         given = {name: value for name, value in extra.items() if value is not None}
         return keys, [
-            *self._record_args(self.told.get(user)),
+            *self._record_args(self.known.get(user)),
             entry.id,
             entry.body,
             b"," + msgspec.json.encode(given)[1:-1] if given else b"",
             entry.collapse_key or "",
             "" if entry.ttl is None else entry.ttl,
             self._idempotency_ttl,
-            *(self._publish(user, entry) if self._publish else ("", "")),
+            *self._publication(user, entry),
         ]
 
+    def _publication(self, user: str, entry: NewEntry) -> tuple[str, bytes]:
+        """Return the channel to publish to ("": none), and the start of the layer message.
+
+        The script adds the members `epoch` and `offset`, as the map's header announces.
+        """
+        if self._wire is None:
+            return "", b""
+        message = layer_message(entry.event, entry.body, exclude_client=entry.exclude_client)
+        return self._wire.group_channel(user_group(user)), self._wire.encode_head(message)
+
     def appended(self, user: str, entry: NewEntry, answer: list[Any]) -> Appended:
-        """What append.lua answered."""
+        """Return what an answer of append.lua means; what it tells of the stream is remembered."""
         id, epoch, offset, duplicate, reach, published = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position, b"" if duplicate else mark_of(entry.body)))
-        signalled = bool(self._publish and published)
-        return Appended(id.decode(), position, bool(duplicate), signalled, reach)
+        self.known.note(user, Known(position, b"" if duplicate else mark_of(entry.body)))
+        sent = bool(self._wire and published)
+        return Appended(id.decode(), position, bool(duplicate), sent, reach)
 
     def look(self, user: str, after: Position | None, limit: int) -> Call:
-        """A call of look.lua."""
+        """Return a call of look.lua."""
         return self._page_call(user, after, limit, None)
 
     def follow(
-        self, user: str, after: Position | None = None, limit: int = 0, told: Told | None = None
+        self, user: str, after: Position | None = None, limit: int = 0, known: Known | None = None
     ) -> Call:
-        """A call of follow.lua."""
-        return self._page_call(user, after, limit, newest(told, self.told.get(user)))
+        """Return a call of follow.lua."""
+        return self._page_call(user, after, limit, newest(known, self.known.get(user)))
 
-    def _page_call(self, user: str, after: Position | None, limit: int, told: Told | None) -> Call:
+    def _page_call(
+        self, user: str, after: Position | None, limit: int, known: Known | None
+    ) -> Call:
         epoch, offset = (after.epoch, after.offset) if after else ("", 0)
-        args = [*self._record_args(told), epoch, offset, limit, PAGE_BYTES]
+        args = [*self._record_args(known), epoch, offset, limit, PAGE_BYTES]
         return self._record_keys(user), args
 
     @staticmethod
     def page(answer: list[Any]) -> Page:
-        """What look.lua and follow.lua answered. Whoever follows remembers it: `left` brings it."""
+        """Return the page in an answer of look.lua or follow.lua; `left` remembers the last."""
         epoch, head, floor, missing, newest, *found = answer
         pairs = zip(found[::2], found[1::2], strict=True)
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
         return Page(epoch.decode(), head, floor, entries, missing, newest)
 
     def head(self, user: str) -> Call:
-        """A call of head.lua."""
-        return self._record_keys(user), self._record_args(self.told.get(user))
+        """Return a call of head.lua."""
+        return self._record_keys(user), self._record_args(self.known.get(user))
 
     def position(self, user: str, answer: list[Any]) -> Position:
-        """What head.lua answered."""
+        """Return the position in an answer of head.lua, which is remembered."""
         epoch, offset, newest = answer
         position = Position(epoch.decode(), offset)
-        self.told.note(user, Told(position, newest))
+        self.known.note(user, Known(position, newest))
         return position
 
     def _record_keys(self, user: str) -> list[str]:
         return [self._keys.user(user, n) for n in ("meta", "stream", "collapse", "expiring")]
 
-    def _record_args(self, told: Told | None) -> list[Any]:
+    def _record_args(self, known: Known | None) -> list[Any]:
         now = "" if self._clock is None else repr(self._clock())
-        epoch, offset, mark = (
-            ("", 0, b"") if told is None else (told.position.epoch, told.position.offset, told.mark)
-        )
-        return [now, secrets.token_hex(8), *self._settings, epoch, offset, mark]
+        at = Position("", 0) if known is None else known.position
+        mark = b"" if known is None else known.mark
+        return [
+            *(now, secrets.token_hex(8), *self._settings),
+            *(at.epoch, at.offset, mark, ASKED_TTL),
+        ]
 
 
 class RedisStreams:
@@ -148,6 +161,8 @@ class RedisStreams:
         return self._calls.appended(user, entry, answer)
 
     async def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
+        if len(entries) == 1:
+            return [await self.append(*entries[0])]
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
@@ -167,21 +182,21 @@ class RedisStreams:
         return self._calls.page(answer)
 
     async def follow(
-        self, user: str, after: Position | None, limit: int, told: Told | None = None
+        self, user: str, after: Position | None, limit: int, known: Known | None = None
     ) -> Page:
         with translated():
-            call = self._calls.follow(user, after, limit, told)
+            call = self._calls.follow(user, after, limit, known)
             answer = await _FOLLOW.run(self._client, call)
         return self._calls.page(answer)
 
     async def heads(
-        self, users: Iterable[str], told: Mapping[str, Told] | None = None
+        self, users: Iterable[str], known: Mapping[str, Known] | None = None
     ) -> dict[str, Position]:
-        told = told or {}
+        known = known or {}
         heads: dict[str, Position] = {}
         failed: Exception | None = None
         for some in batches(list(dict.fromkeys(users))):
-            calls = [self._calls.follow(user, told=told.get(user)) for user in some]
+            calls = [self._calls.follow(user, known=known.get(user)) for user in some]
             answers = await _FOLLOW.run_each(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
                 if isinstance(answer, Exception):
@@ -193,9 +208,9 @@ class RedisStreams:
                 raise failed
         return heads
 
-    def left(self, user: str, told: Told | None) -> None:
-        if told is not None:
-            self._calls.told.note(user, told)
+    def left(self, user: str, known: Known | None) -> None:
+        if known is not None:
+            self._calls.known.note(user, known)
 
 
 class SyncRedisStreams:
@@ -206,13 +221,15 @@ class SyncRedisStreams:
         self._calls = calls
 
     def append(self, user: str, entry: NewEntry) -> Appended:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.append` does."""
         with translated(entry.id, writes=True):
             answer = _APPEND.run_sync(self._client, self._calls.append(user, entry))
         return self._calls.appended(user, entry, answer)
 
     def append_many(self, entries: Sequence[tuple[str, NewEntry]]) -> list[Appended]:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.append_many` does."""
+        if len(entries) == 1:
+            return [self.append(*entries[0])]
         done: list[Appended] = []
         for some in batches(entries):
             calls = [self._calls.append(user, entry) for user, entry in some]
@@ -222,7 +239,7 @@ class SyncRedisStreams:
         return done
 
     def head(self, user: str) -> Position:
-        """As of RedisStreams."""
+        """Do as `RedisStreams.head` does."""
         with translated():
             answer = _HEAD.run_sync(self._client, self._calls.head(user))
         return self._calls.position(user, answer)
@@ -238,7 +255,7 @@ def _all_appended(
 
 
 def _entry(offset: int, member: bytes) -> Entry:
-    """The body is the first `size` bytes of the stored object, with a closing brace."""
+    """Read a stored object: the body is its first `size` bytes, with a closing brace."""
     size = int(member[member.rindex(b":") + 1 : -1])
     body, rest = member[: size - 1] + b"}", member[size:]
     exclude = None

@@ -1,1 +1,1 @@
-"""Tasks: one piece of work to exactly one live worker of a pool (PROTOCOL section 4)."""
+"""Tasks: one piece of work to exactly one live worker of a pool (protocol.md section 4)."""

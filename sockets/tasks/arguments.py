@@ -1,4 +1,4 @@
-"""Checks of what a caller says of a task. All raise InvalidMessage."""
+"""Checks of the arguments of a task. All raise InvalidMessage."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     offer ──► offered ──accept──► running ──end──► done, failed, released, cancelled
                 │ ▲                  │
        withdraw ▼ │ offer            └─overdue──► lost
-             (on nobody's table) ──drop──► no record
+             (laid before nobody) ──drop──► no record
 
 Every step is a compare-and-set: of two that race, one happens. Hence a task has one holder at most
 and ends once. A worker is named "<key name>/<worker id>"; what it holds, offered or running, counts
@@ -49,28 +49,28 @@ class TaskRecords(Protocol):
     # --- workers
 
     async def take_seat(self, seat: Seat) -> list[Task]:
-        """The worker is here, and may be offered tasks; an earlier seat of it is given up.
+        """Seat a worker, which may be offered tasks from now on; its earlier seat is given up.
 
         Returns the running tasks that it still holds: their grace has ended well.
         """
 
     async def leave_seat(self, worker: str, session: str) -> list[Offer]:
-        """This socket is gone; idempotent. What was offered to it is withdrawn and returned.
+        """Give up the seat of a socket that is gone; idempotent. Returns its offers, withdrawn.
 
         If it was the worker's seat, no offers follow, and the grace of its running tasks begins.
         """
 
     async def renew_seats(self, seats: Sequence[Seat]) -> None:
-        """The workers are still here; their node says so every LEASE_RENEW seconds.
+        """Renew seats: their node does so every LEASE_RENEW seconds.
 
         A seat that is not renewed for LEASE_TTL counts as left.
         """
 
     async def seat_of(self, worker: str) -> Seat | None:
-        """Where the worker sits now."""
+        """Return the seat of a worker now, if it has one."""
 
     async def pools(self) -> list[PoolLoad]:
-        """Every pool with a live worker, by name."""
+        """Return every pool with a live worker, by name."""
 
     # --- tasks
 
@@ -79,7 +79,7 @@ class TaskRecords(Protocol):
 
         The least loaded, of those the longest idle, none of `passed_over`. Makes the record the
         first time. None: nobody is free, or the task is not to be offered any more, or there is
-        another task with this id (`get` tells).
+        another task with this id (`get` returns it).
         """
 
     async def withdraw(self, task_id: str, offer_id: str) -> Task | None:
@@ -89,10 +89,10 @@ class TaskRecords(Protocol):
         """Forget a task that nobody took; False if that is not so, or it is another task."""
 
     async def accept(self, task_id: str, offer_id: str, worker: str) -> Task | None:
-        """The worker begins; None if this offer does not stand, or stands with another."""
+        """Give the task to the worker; None if this offer does not stand with this worker."""
 
     async def extend(self, task_id: str, worker: str) -> Task | None:
-        """A sign of life of the running task; None if the worker does not hold it."""
+        """Note a sign of life of the running task; None if the worker does not hold it."""
 
     async def end(
         self,
@@ -111,15 +111,17 @@ class TaskRecords(Protocol):
     async def overdue(self) -> list[Task]:
         """End, as lost, every task that was silent or whose worker was away for too long, or that
         was offered by a node that died over it. Each is returned once; and again, with those that
-        ended otherwise, if nobody says in time that it was announced.
+        ended otherwise, if it is not announced in time.
         """
 
     async def announced(self, task_id: str) -> None:
-        """Whoever has to hear of the task's end has heard of it; until then it is kept beside those
-        that are remembered, however long ago it ended."""
+        """Note that the end of a task is announced.
+
+        Until then the task is kept beside those that are remembered, however long ago it ended.
+        """
 
     async def get(self, task_id: str) -> Task | None:
-        """The task, live or ended a while ago."""
+        """Return a task, live or ended a while ago."""
 
     async def close(self) -> list[Task]:
-        """This process ends: end, as lost, the tasks that cannot outlive it, and return them."""
+        """End, as lost, the tasks that cannot outlive this process, and return them."""

@@ -1,6 +1,6 @@
 """The walk of a task: offered to one worker after another until one accepts; watched until it ends.
 
-The records decide (`base.py`); what goes between nodes here are signals that only make it quick:
+The records decide (`base.py`); what goes between nodes here are messages that only make it quick:
 
     assigning node                            the worker's node
     assign ── task.offer ───────────────────► its outbox: `task`
@@ -37,7 +37,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.messages import OfferedTask, TaskCancel
 from sockets.protocol.outbox import Write
 from sockets.protocol.values import MAX_DEPTH, is_deep
-from sockets.tasks.announcer import Announcer, SignalNode
+from sockets.tasks.announcer import Announcer, TellNode
 from sockets.tasks.arguments import require_pool, require_timeout
 from sockets.tasks.base import Offer, Seat, TaskRecords
 from sockets.tasks.repetition import is_repetition, request_hash
@@ -59,7 +59,7 @@ class Dispatcher:
         records: TaskRecords,
         hub: Hub,
         announcer: Announcer,
-        signal: SignalNode,
+        tell_node: TellNode,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -68,7 +68,7 @@ class Dispatcher:
         self._records = records
         self._hub = hub
         self._announcer = announcer
-        self._signal = signal
+        self._tell_node = tell_node
         self._spawn = spawn
         self._clock = clock
         self._seats: dict[str, Seat] = {}  # of this node, by session
@@ -142,16 +142,17 @@ class Dispatcher:
                 break
             asked.add(offer.seat.worker)
             if await self._lay_before(offer, data):
+                if (taken := await self._known(task)) is not None:
+                    return taken
                 break
-        dropped = await self._records.drop(task)
-        # Not dropped: it is taken, or has ended, or only the answer was lost.
-        if not dropped and (known := await self._known(task)) is not None:
+        # Not dropped: it has ended meanwhile, or only the answer was lost.
+        if not await self._records.drop(task) and (known := await self._known(task)) is not None:
             return known
         metrics.offers["unassigned"].inc()
         raise NoWorkerAvailable(task.pool, await self._records.pools(), len(asked))
 
     async def _lay_before(self, offer: Offer, data: bytes) -> bool:
-        """Offer the task to one worker; False: the next one may be asked."""
+        """Offer the task to one worker. Returns whether it is taken; else the next may be asked."""
         task = offer.task
         frame = OfferedTask(
             task.id, offer.id, task.pool, task.user, task.event, Raw(data), task.timeout
@@ -160,7 +161,7 @@ class Dispatcher:
         self._verdicts[offer.id] = verdict
         outcome = "gone"
         try:
-            await self._signal(
+            await self._tell_node(
                 offer.seat.node,
                 type="task.offer",
                 session=offer.seat.session,
@@ -188,7 +189,7 @@ class Dispatcher:
         if task is None:
             return False
         self._announcer.ended(task)
-        await self._announcer.room()
+        await self._announcer.space()
         return True
 
     async def _abandon(self, task: Task) -> None:
@@ -204,39 +205,42 @@ class Dispatcher:
             )
 
     async def get(self, task_id: str) -> Task | None:
-        """The task; None if it never was, or ended too long ago."""
+        """Return a task; None if it never was, or ended too long ago."""
         return await self._records.get(task_id)
 
     async def pools(self) -> list[PoolLoad]:
-        """Every pool with a live worker."""
+        """Return every pool with a live worker."""
         return await self._records.pools()
 
     # --- for the workers
 
     def rename(self, node: str) -> None:
-        """This node is called so now; its workers' seats say it with their next renewal."""
+        """Take another name for this node; its workers' seats have it with their next renewal."""
         self._node = node
         self._seats = {id: replace(seat, node=node) for id, seat in self._seats.items()}
 
     async def worker_joined(self, seat: Seat) -> list[Task]:
-        """Its socket is open: it may be offered tasks. Returns those that it still holds."""
+        """Offer tasks to a worker, whose socket is open. Returns those that it still holds."""
         self._seats[seat.session] = seat
         return await self._records.take_seat(seat)
 
     async def worker_left(self, worker: str, session: str) -> None:
-        """Its socket is gone; idempotent. What was only offered to it goes to the next."""
+        """Offer nothing to a worker whose socket is gone; what it was offered goes to the next.
+
+        Idempotent.
+        """
         self._seats.pop(session, None)
         for offer in await self._records.leave_seat(worker, session):
             metrics.offers["gone"].inc()
             await self._give_verdict(offer.task.node, offer.id, accepted=False)
 
     async def renew(self) -> None:
-        """The workers of this node are still here."""
+        """Renew the seats of this node's workers."""
         if self._seats:
             await self._records.renew_seats(list(self._seats.values()))
 
     async def accept(self, worker: str, task_id: str, offer_id: str) -> bool:
-        """Whether the worker may begin."""
+        """Give an offered task to its worker. Returns whether the worker may begin."""
         task = await self._records.accept(task_id, offer_id, worker)
         if task is None:
             return False
@@ -245,7 +249,7 @@ class Dispatcher:
         return True
 
     async def reject(self, worker: str, task_id: str, offer_id: str) -> bool:
-        """Whether the offer stood, with this worker."""
+        """Take an offer back for its worker. Returns whether the offer stood, with this worker."""
         task = await self._records.get(task_id)
         if task is None or task.worker != worker:
             return False
@@ -257,16 +261,19 @@ class Dispatcher:
         return True
 
     async def progress(self, worker: str, task_id: str, data: Raw) -> bool:
-        """A sign of life; whether the worker still holds the task. Raises as `notify` does."""
+        """Note a sign of life. Returns whether the worker still holds the task.
+
+        Raises as `Notifier.send` does.
+        """
         task = await self._records.extend(task_id, worker)
         if task is None:
             return False
         if task.progress_to_user:
-            await self._announcer.tell_user(task, "task.progress", data=data)
+            await self._announcer.notify_user(task, "task.progress", data=data)
             now = await self._records.get(task_id)
             if now is not None and now.state.final:
-                # It ended meanwhile (cancelled, lost), and this collapsed what told its end.
-                await self._announcer.tell_end(now)
+                # It ended meanwhile (cancelled, lost), and this replaced the message of its end.
+                await self._announcer.announce_to_user(now)
         return True
 
     async def end(
@@ -278,7 +285,7 @@ class Dispatcher:
         result: Raw | None = None,
         error: str = "",
     ) -> bool:
-        """The worker ends its task; also True when it says so again (a reply may be lost).
+        """End a task for its worker. True for a repetition too, because a reply may be lost.
 
         Raises BadFrame, InvalidMessage, MessageTooLarge.
         """
@@ -294,7 +301,7 @@ class Dispatcher:
             known = await self._records.get(task_id)
             return known is not None and known.state is state and known.worker == worker
         self._announcer.ended(task)
-        await self._announcer.room()
+        await self._announcer.space()
         return True
 
     # --- the clock's, and the node's
@@ -309,20 +316,20 @@ class Dispatcher:
             try:
                 for task in await self._records.overdue():
                     self._announcer.ended(task)
-                await self._announcer.room()
+                await self._announcer.space()
             except GatewayUnavailable:
-                continue  # the renewal says that, once
+                continue  # the renewal logs that, once
             except Exception:
                 logger.exception("looking for lost tasks failed; again in %g s", interval)
 
     async def close(self, grace: float) -> None:
-        """The node stops: tasks that cannot outlive it are lost, and that is still announced."""
+        """Stop with the node: tasks that cannot outlive it are lost, and that is announced."""
         for task in await self._records.close():
             self._announcer.ended(task)
         await self._announcer.finish(grace)
 
     def on_node_message(self, message: Message) -> None:
-        """A `task.…` message to this node, from itself or another."""
+        """Take in a `task.…` message to this node, from itself or another."""
         match message["type"]:
             case "task.offer":
                 if not self._write(message["session"], Frame(message["text"])):
@@ -351,4 +358,4 @@ class Dispatcher:
         return session.write(frame) is Write.OK
 
     async def _give_verdict(self, node: str, offer_id: str, *, accepted: bool) -> None:
-        await self._signal(node, type="task.verdict", offer=offer_id, accepted=accepted)
+        await self._tell_node(node, type="task.verdict", offer=offer_id, accepted=accepted)

@@ -173,7 +173,7 @@ class MemoryTaskRecords:
         record.task = replace(record.task, state=TaskState.RUNNING, started=self._wall())
         record.deadline = self._clock() + record.task.timeout
         known = self._workers[worker]
-        # It may have left its seat and said this last.
+        # It may have left its seat while this was on its way.
         record.away_until = None if known.seat else self._clock() + self._grace
         return record.task
 
@@ -237,13 +237,13 @@ class MemoryTaskRecords:
         return record if record.task.worker == worker else None
 
     def _take_back(self, record: _Record) -> None:
-        """The offered task lies on nobody's table."""
+        """Withdraw the offer of a task."""
         self._let_go(record)
         record.offer = None
         record.task = replace(record.task, worker="")
 
     def _let_go(self, record: _Record) -> None:
-        """Its worker, if it has one, has a free place again."""
+        """Free the place of a task at its worker, if it has one."""
         name = record.task.worker
         if worker := self._workers.get(name):
             worker.held.remove(record.task.id)

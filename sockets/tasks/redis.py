@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.redis import Keys, Script, batches, translated
-from sockets.tasks.base import Offer, Seat
+from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat
 from sockets.types import PoolLoad, Task, TaskState
 
 ANNOUNCE_WITHIN = 30.0
@@ -92,7 +92,10 @@ class RedisTaskRecords:
     ) -> None:
         self._client = client
         self._keys = [keys.tasks(part) for part in _PARTS]
-        self._settings = (offer_ttl, grace, keep, history, seat_ttl, announce_within)
+        self._settings = (
+            *(offer_ttl, grace, keep, history, seat_ttl, announce_within),
+            UNANNOUNCED_FOR_EACH,
+        )
         self._clock = clock
 
     # --- workers
@@ -202,7 +205,7 @@ def _tasks(rows: list[Any]) -> list[Task]:
 
 
 def _task(row: list[bytes] | None) -> Task | None:
-    """From what table.lua makes of a task."""
+    """Return a task from what table.lua makes of it."""
     if not row:
         return None
     id, written, state, worker, started, ended, result, error = row

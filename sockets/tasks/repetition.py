@@ -58,7 +58,7 @@ def _canonical(written: bytes) -> bytes:
 
 
 def _number(text: str) -> Raw:
-    """One way to write each number: 1, 1.0 and 10e-1 are equal."""
+    """Return a number written in the one way that it has: 1, 1.0 and 10e-1 are equal."""
     sign, digits, exponent = Decimal(text).as_tuple()
     assert isinstance(exponent, int)  # JSON knows no infinities
     written = "".join(map(str, digits))

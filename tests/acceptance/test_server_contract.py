@@ -1,4 +1,5 @@
-"""What the hardened server promises to any ASGI application (PHYSICS, "daphne", each turned)."""
+"""What the hardened server promises to any ASGI application: the other side of each row of
+docs/why-our-own-server.md section 3."""
 
 from __future__ import annotations
 

@@ -370,7 +370,7 @@ def crew(site: Gateway, seed: int) -> Iterator[Crew]:
 async def test_no_task_is_doubled_or_forgotten_while_workers_are_killed(
     own_site: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """PROTOCOL section 4: accept is a compare-and-set, and a task ends once, whatever dies."""
+    """protocol.md section 4: accept is a compare-and-set, and a task ends once, whatever dies."""
     site, count, seed = own_site, scaled(500, 60), random.getrandbits(32)
     dice = random.Random(seed)
     tasks: dict[str, dict[str, Any]] = {}

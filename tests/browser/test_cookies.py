@@ -1,4 +1,4 @@
-"""Browsers send a host's cookies to all of its ports (architecture rule 9): what pages can do so.
+"""Browsers send a host's cookies to all of its ports (architecture.md, rule 9): what pages can do.
 
 One gateway, and pages of its two ports and of others of its host, and a frame whose origin is null.
 Pages run without their policies: what stands here has to hold for pages that have none.

@@ -94,7 +94,7 @@ async def test_the_api_page_works_under_its_policy(
     await page.fill(".auth-container input", API_KEY)
     await page.click(".auth-btn-wrapper .authorize")
     await page.click(".auth-btn-wrapper .btn-done")
-    operation = page.locator(".opblock").filter(has_text="The gateway processes that live")
+    operation = page.locator(".opblock").filter(has_text="List the live gateway processes")
     await operation.locator(".opblock-summary-control").click()
     await operation.locator(".try-out__btn").click()
     await operation.locator(".execute").click()

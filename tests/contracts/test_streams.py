@@ -335,7 +335,7 @@ async def test_the_same_key_again_is_the_first_receipt(streams: Streams) -> None
 
 
 async def test_an_id_repeated_as_a_key_is_the_same_message(streams: Streams) -> None:
-    """PROTOCOL section 5: after "unknown", repeating with that id as `idempotency_key` is safe."""
+    """After the outcome "unknown", repeating with that id as `idempotency_key` is safe."""
     lost = entry()
     first = await streams.append("u", lost)
     again = await streams.append("u", entry(idempotency_key=lost.id))

@@ -304,7 +304,7 @@ async def test_many_at_once_find_no_more_places_than_there_are(records: TaskReco
     assert len({offer.id for offer in offers if offer}) == 4
 
 
-async def test_a_worker_that_returns_smaller_is_offered_nothing_until_it_has_room(
+async def test_a_worker_that_returns_smaller_is_offered_nothing_until_it_has_space(
     records: TaskRecords,
 ) -> None:
     await records.take_seat(seat(capacity=3))

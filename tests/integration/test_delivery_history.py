@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sockets.delivery.hub import LocalSession
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
-from sockets.types import Position
+from sockets.types import Notification, Position
 from tests.support.doubles import WELCOME, TricklingOutbox, local_session, still_node
 
 SIZE, TTL = 6, 100.0
@@ -149,13 +149,15 @@ class Histories(RuleBasedStateMachine):
             at = Position(head.epoch, head.offset + 1)
             ends = self.house.clock() + (ttl or 1e9)
             self.sent[at.epoch, at.offset] = Sent(at.epoch, at.offset, key, ends, client)
-            receipt = await self.house.notifier.notify(
-                "42",
-                "e",
-                [at.epoch, at.offset],
-                collapse_key=key,
-                ttl=ttl,
-                exclude_client=client,
+            receipt = await self.house.notifier.send(
+                Notification(
+                    "42",
+                    "e",
+                    [at.epoch, at.offset],
+                    collapse_key=key,
+                    ttl=ttl,
+                    exclude_client=client,
+                )
             )
             assert (receipt.epoch, receipt.offset) == (at.epoch, at.offset)
 
@@ -166,7 +168,7 @@ class Histories(RuleBasedStateMachine):
         self.count += 1
 
         async def send() -> None:
-            await self.house.notifier.notify("42", "now", self.count, durable=False)
+            await self.house.notifier.send(Notification("42", "now", self.count, durable=False))
             await self.layer.let_go(self.layer.held.pop())
 
         self.run(send())
@@ -175,7 +177,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         data=st.data(), fate=st.sampled_from(["once", "once", "once", "lost", "twice", "and later"])
     )
-    def signal(self, data: st.DataObject, fate: str) -> None:
+    def message(self, data: st.DataObject, fate: str) -> None:
         held = self.layer.held
         index = data.draw(st.integers(0, min(3, len(held) - 1)))
         message = held[index] if fate == "and later" else held.pop(index)

@@ -54,6 +54,9 @@ def streams_of(client: Any) -> RedisStreams:
     return RedisStreams(client, StreamCalls(Keys("gw"), **SETTINGS))
 
 
+WIRE = RedisChannelLayer(hosts=["redis://x"], prefix="x").wire
+
+
 def entry() -> NewEntry:
     id = new_id()
     return NewEntry(id, json.dumps({"id": id}, separators=(",", ":")).encode())
@@ -190,11 +193,11 @@ async def test_where_only_publishing_is_refused_the_message_is_kept(
         "app", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-publish"]
     )
     client = connect(f"redis://app:x@127.0.0.1:{server.port}/0")
-    calls = StreamCalls(Keys("gw"), **SETTINGS, publish=lambda user, _: ("channel", b"\x81"))
+    calls = StreamCalls(Keys("gw"), **SETTINGS, wire=WIRE)
     try:
         sent = entry()
         done = await RedisStreams(client, calls).append("u", sent)
-        assert (done.position.offset, done.signalled) == (1, False)
+        assert (done.position.offset, done.published) == (1, False)
         assert stored(admin) == [sent.id]
     finally:
         await client.aclose()

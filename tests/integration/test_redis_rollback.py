@@ -14,8 +14,8 @@ from sockets.base.ids import new_id
 from sockets.protocol.recovery import recoverable
 from sockets.redis import Keys, close, connect
 from sockets.streams.base import NewEntry
+from sockets.streams.known import LATE, MEMORY, Known, KnownPositions, Latest, mark_of, newest
 from sockets.streams.redis import RedisStreams, StreamCalls
-from sockets.streams.told import LATE, MEMORY, Latest, Told, ToldPositions, mark_of, newest
 from sockets.types import Position
 from tests.integration.test_redis_cluster import cluster
 from tests.integration.test_redis_streams import SETTINGS
@@ -99,7 +99,7 @@ async def test_a_position_of_before_stays_lost_when_the_head_has_passed_it(made:
     told = await append(streams, 2)
     await set_back(client, before)
     await append(streams, 9)
-    page = await process().follow("u", told, 100, Told(told))
+    page = await process().follow("u", told, 100, Known(told))
     assert not recoverable(told, page)
 
 
@@ -111,10 +111,10 @@ async def test_who_returns_with_more_than_the_store_has_makes_it_known(made: Mad
     streams = process()
     told = await append(streams, 2)
     await set_back(client, before)
-    page = await process().follow("u", told, 100, Told(told))
+    page = await process().follow("u", told, 100, Known(told))
     assert not recoverable(told, page)
     await append(process(), 9)
-    later = await process().follow("u", told, 100, Told(told))
+    later = await process().follow("u", told, 100, Known(told))
     assert not recoverable(told, later) and later.epoch == page.epoch
 
 
@@ -149,7 +149,7 @@ async def test_a_newcomer_knows_the_message_at_the_head(made: Made) -> None:
         kept = await image(client)
         await set_back(client, before)
         await append(process(), 3)
-        assert (await process().heads(["u"], {"u": Told.by(page)}))["u"].epoch != head.epoch
+        assert (await process().heads(["u"], {"u": Known.by(page)}))["u"].epoch != head.epoch
         await set_back(client, kept)
 
 
@@ -181,12 +181,12 @@ async def test_whoever_was_told_a_head_knows_the_message_there(made: Made, asked
     mine = process()
     match asked:
         case "follow":
-            mine.left("u", Told.by(await mine.follow("u", None, 10)))
+            mine.left("u", Known.by(await mine.follow("u", None, 10)))
         case "head":
             assert await mine.head("u") == told
     await set_back(client, before)
     await append(process(), 3)
-    page = await mine.follow("u", told, 100, Told(told))
+    page = await mine.follow("u", told, 100, Known(told))
     assert not recoverable(told, page)
 
 
@@ -219,7 +219,7 @@ async def test_what_a_room_was_told_is_remembered_when_it_has_gone(made: Made) -
     before = await image(client)
     told = await append(process(), 1)
     mine = process()
-    mine.left("u", Told(told))
+    mine.left("u", Known(told))
     await set_back(client, before)
     assert (await append(mine, 1)).epoch != told.epoch
 
@@ -230,7 +230,7 @@ async def test_what_arrives_while_the_answer_is_under_way_is_no_fault(made: Made
     epoch = (await append(mine, 1)).epoch
     asked = mine._calls.follow("u")
     await append(other, 5)
-    mine.left("u", Told(await append(other, 1)))
+    mine.left("u", Known(await append(other, 1)))
     from sockets.streams.redis import _FOLLOW
 
     answer = await _FOLLOW.run(mine._client, asked)
@@ -251,7 +251,7 @@ async def test_the_mark_of_the_head_is_kept_beside_it(made: Made, given: Any) ->
 async def test_a_wrong_position_of_another_epoch_is_no_fault(made: Made) -> None:
     _, process = made
     position = await append(process(), 2)
-    for told in (Told(Position("another", 99)), Told(Position("", 99)), None):
+    for told in (Known(Position("another", 99)), Known(Position("", 99)), None):
         assert (await process().follow("u", None, 0, told)).epoch == position.epoch
 
 
@@ -312,33 +312,35 @@ async def test_one_shard_of_a_cluster_goes_back() -> None:
 
 
 def test_the_newest_is_remembered_of_those_that_were_told_last() -> None:
-    told = ToldPositions(size=2)
-    told.note("a", Told(Position("e", 5), b"five"))
-    told.note("a", Told(Position("e", 3), b"three"))
-    assert told.get("a") == Told(Position("e", 5), b"five")
-    told.note("a", Told(Position("e", 5)))
-    assert told.get("a") == Told(Position("e", 5), b"five"), "what is known of it is not forgotten"
-    told.note("a", Told(Position("f", 1)))
-    assert told.get("a") == Told(Position("f", 1))
-    told.note("b", Told(Position("e", 1)))
-    told.note("a", Told(Position("f", 1)))
-    told.note("c", Told(Position("e", 1)))
-    assert told.get("b") is None and told.get("a") and told.get("c")
+    known = KnownPositions(size=2)
+    known.note("a", Known(Position("e", 5), b"five"))
+    known.note("a", Known(Position("e", 3), b"three"))
+    assert known.get("a") == Known(Position("e", 5), b"five")
+    known.note("a", Known(Position("e", 5)))
+    assert known.get("a") == Known(Position("e", 5), b"five"), (
+        "what is known of it is not forgotten"
+    )
+    known.note("a", Known(Position("f", 1)))
+    assert known.get("a") == Known(Position("f", 1))
+    known.note("b", Known(Position("e", 1)))
+    known.note("a", Known(Position("f", 1)))
+    known.note("c", Known(Position("e", 1)))
+    assert known.get("b") is None and known.get("a") and known.get("c")
     assert MEMORY >= 10_000
 
 
 def test_a_late_answer_of_the_epoch_before_changes_nothing() -> None:
     clock = MovedClock()
     latest = Latest(clock)
-    before, now = Told(Position("e", 9)), Told(Position("f", 2), b"m")
-    for told in (before, now, before, Told(Position("f", 2))):
+    before, now = Known(Position("e", 9)), Known(Position("f", 2), b"m")
+    for told in (before, now, before, Known(Position("f", 2))):
         latest.take(told)
-    assert latest.told == now
-    latest.take(Told(Position("g", 1)))
-    assert latest.told == Told(Position("g", 1)), "another one is believed"
+    assert latest.known == now
+    latest.take(Known(Position("g", 1)))
+    assert latest.known == Known(Position("g", 1)), "another one is believed"
     clock.advance(LATE + 1)
     latest.take(now)
-    assert latest.told == now, "what comes so late is no late answer: the store went back"
+    assert latest.known == now, "what comes so late is no late answer: the store went back"
 
 
 def test_the_start_of_a_message_is_its_mark() -> None:

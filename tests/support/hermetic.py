@@ -12,17 +12,22 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def _variables() -> set[str]:
-    """Every variable that gateway/settings.py reads."""
-    source = (_ROOT / "gateway" / "settings.py").read_text()
-    return set(re.findall(r'_env\.\w+\(\s*"([A-Z_]+)"', source))
+def variables() -> set[str]:
+    """Every variable that a start reads: `.env.example` lists them all, and a test holds it to the
+    settings' own list."""
+    example = (_ROOT / ".env.example").read_text()
+    return set(re.findall(r"^#([A-Z_]+)=", example, re.MULTILINE))
 
 
-for _name in _variables():
+for _name in variables():
     os.environ.pop(_name, None)
 
 _folder = tempfile.mkdtemp(prefix="gateway-tests-")
@@ -44,3 +49,27 @@ os.environ |= {
     "AUTH": "jwt,insecure",
     "JWT_SECRET": "only-for-tests-" + "0123456789abcdef" * 3,
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Make cheap what each test would pay for anew, and none is about."""
+    # By design each takes a third of a second.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    _find_static_files_once()
+
+
+def _find_static_files_once() -> None:
+    """Every test client has a middleware of its own, which looks through all static files."""
+    from servestatic.middleware import ServeStaticMiddleware  # it needs the settings
+
+    find = ServeStaticMiddleware.add_files_from_finders
+    found: dict[str, Any] = {}
+
+    def find_once(self: ServeStaticMiddleware) -> None:
+        if not found:
+            find(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    setattr(ServeStaticMiddleware, find.__name__, find_once)

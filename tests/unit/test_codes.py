@@ -1,4 +1,4 @@
-"""Close codes: PROTOCOL section 3 as a table. Clients program against these numbers."""
+"""Close codes: protocol.md section 3 as a table. Clients program against these numbers."""
 
 from __future__ import annotations
 

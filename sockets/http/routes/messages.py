@@ -8,11 +8,11 @@ from msgspec import Raw
 from ninja import Router
 from ninja.params.functions import Header, Query
 
-from sockets.api import abroadcast, anotify_batch, anotify_user, aread_stream
+from sockets.api import abroadcast, anotify_batch, aread_stream
+from sockets.api.messages import send
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
-    BatchMessageIn,
     BroadcastIn,
     Key,
     MessageIn,
@@ -25,8 +25,17 @@ from sockets.types import Entry, Notification, Page
 
 router = Router(tags=["Messages"])
 
-EPOCH = Query(None, max_length=64, description="Of the position; absent: of the stream as it is.")
-OFFSET = Query(0, ge=0, le=2**53, description="Those after it; 0: from the oldest that is kept.")
+EPOCH = Query(
+    None,
+    max_length=64,
+    description="The stream's epoch; leave it out to read the stream as it is now.",
+)
+OFFSET = Query(
+    0,
+    ge=0,
+    le=2**53,
+    description="Return messages after this offset; 0 returns everything that is kept.",
+)
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -44,17 +53,8 @@ IdempotencyKey = Header(
 async def notify(
     request: HttpRequest, user: str, message: MessageIn, key: Key | None = IdempotencyKey
 ) -> ReceiptOut:
-    """Durable unless it says otherwise: in the user's stream when this returns."""
-    receipt = await anotify_user(
-        user,
-        message.event,
-        message.data,
-        durable=message.durable,
-        ttl=message.ttl,
-        collapse_key=message.collapse_key,
-        idempotency_key=_key_of(message, key),
-        exclude_client=message.exclude_client,
-    )
+    """A durable message, which is the default, is in the user's stream when this returns."""
+    receipt = await send(_notification(user, message, key))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -62,15 +62,15 @@ async def notify(
     "/messages/batch",
     response=ReceiptsOut,
     auth=ApiKey(NOTIFY),
-    summary="Notify many, each with its message",
+    summary="Send many notifications, each to its user",
     operation_id="notify_batch",
 )
 async def notify_batch(
     request: HttpRequest, batch: BatchIn, key: Key | None = IdempotencyKey
 ) -> ReceiptsOut:
-    """At most 1,000; nothing is sent if one of them is wrong. With `Idempotency-Key` it may all be
-    repeated."""
-    many = [_notification(one) for one in batch.messages]
+    """At most 1,000 messages; none is sent if one of them is wrong. With `Idempotency-Key` the
+    whole batch may be repeated."""
+    many = [_notification(one.user, one) for one in batch.messages]
     receipts = await anotify_batch(many, idempotency_key=key)
     seen = holds(request, PRESENCE)
     return ReceiptsOut(receipts=[ReceiptOut.of(one, with_reach=seen) for one in receipts])
@@ -80,12 +80,12 @@ async def notify_batch(
     "/broadcast",
     response=ReceiptOut,
     auth=ApiKey(NOTIFY),
-    summary="Tell every connected client",
+    summary="Notify every connected client",
     operation_id="broadcast",
 )
 async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
-    """Now or never. Durable to many is a batch."""
-    receipt = await abroadcast(message.event, message.data)
+    """Clients that are away never get it. For durable messages to many users send a batch."""
+    receipt = await abroadcast(**dict(message))
     return ReceiptOut.of(receipt, with_reach=holds(request, PRESENCE))
 
 
@@ -103,7 +103,7 @@ async def read(
     offset: int = OFFSET,
     limit: int = Query(100, ge=1, le=1000),
 ) -> HttpResponse:
-    """Durable messages after a position, oldest first. Ask with `next` for the next page."""
+    """Return durable messages after a position, oldest first. Ask with `next` for the next page."""
     page = await aread_stream(user, epoch=epoch, offset=offset, limit=limit)
     written = _page(page, complete=epoch in (None, page.epoch) and offset >= page.floor)
     return HttpResponse(
@@ -112,8 +112,8 @@ async def read(
 
 
 def _page(page: Page, *, complete: bool) -> bytes:
-    """A MessagesOut. What is stored is passed on as it is: whatever a version before this one took,
-    a history can always be read."""
+    """Encode a MessagesOut. Stored messages are passed on as they are, so that a history can always
+    be read, whatever an earlier version took."""
     return msgspec.json.encode(
         {
             "epoch": page.epoch,
@@ -129,21 +129,10 @@ def _stored(entry: Entry) -> Raw:
     return Raw(b'{"offset":%d,' % entry.offset + entry.body[1:])
 
 
-def _notification(message: BatchMessageIn) -> Notification:
-    return Notification(
-        message.user,
-        message.event,
-        message.data,
-        message.durable,
-        message.ttl,
-        message.collapse_key,
-        message.idempotency_key,
-        message.exclude_client,
-    )
-
-
-def _key_of(message: MessageIn, header: str | None) -> str | None:
-    """The message's own goes before the header's."""
-    if message.idempotency_key is not None or not message.durable:
-        return message.idempotency_key
-    return header
+def _notification(user: str, message: MessageIn, key: str | None = None) -> Notification:
+    """Return what a body asks for. `key`: the header's; the message's own goes before it."""
+    given = dict(message)
+    given.pop("user", None)
+    if message.durable and message.idempotency_key is None:
+        given["idempotency_key"] = key
+    return Notification(user, **given)

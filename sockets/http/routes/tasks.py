@@ -27,7 +27,7 @@ router = Router()
 )
 async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     """Answers when a worker has accepted; 503 with the load of the key's pools when none is free.
-    A repetition with the same `task_id` and body gets the task that there is."""
+    A repetition with the same `task_id` and body returns the task that exists."""
     if not may_use_pool(request, task.pool):
         raise Forbidden(f"this key has no scope tasks:{task.pool}")
     try:
@@ -52,11 +52,11 @@ async def assign(request: HttpRequest, task: TaskIn) -> tuple[int, TaskOut]:
     response=TaskOut,
     auth=ApiKey(TASKS),
     tags=["Tasks"],
-    summary="A task as it is now",
+    summary="Read a task",
     operation_id="get_task",
 )
 async def task(request: HttpRequest, task_id: str) -> TaskOut:
-    """404 if it never was, or ended longer ago than TASK_KEEP."""
+    """404 if there never was such a task, or if it ended longer ago than TASK_KEEP."""
     return TaskOut.of(await _found(request, task_id))
 
 
@@ -69,7 +69,7 @@ async def task(request: HttpRequest, task_id: str) -> TaskOut:
     operation_id="cancel_task",
 )
 async def cancel(request: HttpRequest, task_id: str) -> CancelledOut:
-    """Its worker is told to stop."""
+    """Tell its worker to stop."""
     await _found(request, task_id)
     return CancelledOut(cancelled=await acancel_task(task_id))
 
@@ -79,16 +79,16 @@ async def cancel(request: HttpRequest, task_id: str) -> CancelledOut:
     response=NodesOut,
     auth=ApiKey(ADMIN),
     tags=["Nodes"],
-    summary="The gateway processes that live",
+    summary="List the live gateway processes",
     operation_id="list_nodes",
 )
 async def nodes(request: HttpRequest) -> NodesOut:
-    """By name, as each last described itself."""
+    """Sorted by name, each as it last described itself."""
     return NodesOut(nodes=[NodeOut.of(info) for info in await anodes()])
 
 
 async def _found(request: HttpRequest, task_id: str) -> Task:
-    """Another pool's task is none of this key's business: as if it were not there."""
+    """Return the task; another pool's is none of this key's business, as if it did not exist."""
     found = await atask(task_id)
     if found is None or not may_use_pool(request, found.pool):
         raise HttpError(404, "there is no such task, or it ended too long ago")

@@ -1,4 +1,4 @@
-"""Who is connected, by HTTP, and who has to go."""
+"""Who is connected, by HTTP, and closing, revoking and blocking."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ CODE = Query(
     int(CloseCode.DISCONNECTED),
     ge=4000,
     le=4999,
-    description="4000 to 4499: the client returns; 4500 to 4999: it does not.",
+    description="4000 to 4499: the client reconnects; 4500 to 4999: it does not.",
 )
-CLIENT = Query(None, description="Only those of this client id.")
-SESSION = Query(None, description="Only this one.")
+CLIENT = Query(None, description="Only sessions of this client id.")
+SESSION = Query(None, description="Only this session.")
 CURSOR = Query(
     None,
     max_length=8_192,
     pattern="^[A-Za-z0-9_=-]*$",
-    description="The `next` of the page before.",
+    description="The `next` of the previous page.",
 )
-KEEP = Query([], max_length=300, description="Ids of clients or sessions to spare.")
+KEEP = Query([], max_length=300, description="Ids of clients or sessions that stay connected.")
 
 
 @router.get(
@@ -65,11 +65,11 @@ KEEP = Query([], max_length=300, description="Ids of clients or sessions to spar
     operation_id="presence_of_user",
 )
 async def user(request: HttpRequest, user: str) -> UserOut:
-    """State, live sessions, when last seen, and where the stream stands."""
-    stands = await apresence_of(user)
+    """The user's state, live sessions, when they were last seen, and their stream's position."""
+    presence = await apresence_of(user)
     position = await astream_position(user)
     at = PositionOut(epoch=position.epoch, offset=position.offset)
-    made: UserOut = UserOut.of(stands, user=user, position=at)
+    made: UserOut = UserOut.of(presence, user=user, position=at)
     return made
 
 
@@ -77,15 +77,15 @@ async def user(request: HttpRequest, user: str) -> UserOut:
     "/presence",
     response=PresencesOut,
     auth=ApiKey(PRESENCE),
-    summary="How many users stand",
+    summary="Presence of many users",
     operation_id="presence_of_users",
 )
 async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
-    """At most 10,000 at once."""
+    """At most 10,000 users in one call."""
     answer = await apresence_of_users(asked.users)
     return PresencesOut(
         partial=answer.partial,
-        users={user: PresenceOut.of(stands) for user, stands in answer.users.items()},
+        users={user: PresenceOut.of(one) for user, one in answer.users.items()},
     )
 
 
@@ -106,7 +106,7 @@ async def disconnect(
     code: int = CODE,
     reason: str = Query("disconnected by the application", max_length=123),
 ) -> DisconnectedOut:
-    """Returns when they are closed."""
+    """Returns when the sessions are closed."""
     done = await adisconnect_user(
         user, client=client, session=session, keep=keep, code=code, reason=reason
     )
@@ -117,13 +117,13 @@ async def disconnect(
     "/users/{segment:user}/revocations",
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
-    summary="Revoke what was proved",
+    summary="Revoke a user's logins and tokens",
     operation_id="revoke",
     tags=["Access"],
 )
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
-    """All of the user, one login or one token counts no more; returns when the sockets are closed
-    (4508)."""
+    """What was issued by now is refused from now on: all of the user's, one login or one token.
+    Returns when the sockets are closed (4508)."""
     done = await arevoke_till_now(user, sid=what.sid, jti=what.jti, before=what.before)
     return DisconnectedOut.of(done)
 
@@ -137,7 +137,7 @@ async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> Disconn
     tags=["Access"],
 )
 async def block(request: HttpRequest, user: str, wanted: BlockIn) -> DisconnectedOut:
-    """Close all sessions (4507), and let none in until then."""
+    """Close all sessions (4507), and refuse new ones until then."""
     return DisconnectedOut.of(await ablock_user(user, wanted.until, reason=wanted.reason))
 
 
@@ -150,7 +150,7 @@ async def block(request: HttpRequest, user: str, wanted: BlockIn) -> Disconnecte
     tags=["Access"],
 )
 async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
-    """Let the user in again."""
+    """Unblock a user. Returns whether they were blocked."""
     return UnblockedOut(unblocked=await aunblock_user(user))
 
 
@@ -164,12 +164,12 @@ async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
 )
 async def sessions(
     request: HttpRequest,
-    node: str | None = Query(None, max_length=255, description="Only those of this node."),
+    node: str | None = Query(None, max_length=255, description="Only sessions of this node."),
     cursor: str | None = CURSOR,
-    limit: int = Query(100, ge=1, le=1000, description="Users in a page, about."),
+    limit: int = Query(100, ge=1, le=1000, description="About how many users a page has."),
 ) -> SessionsOut:
-    """A page at a time. Who is connected all the while is in one of the pages; somebody may be in
-    two. 404: this is no cursor."""
+    """Return a page. A session that lives all the while is in one of the pages; another may be in
+    two. 404: not a cursor of this list."""
     try:
         page = await asession_page(node=node, cursor=cursor, limit=limit)
     except InvalidMessage as error:
@@ -191,7 +191,7 @@ async def disconnect_session(
     code: int = CODE,
     reason: str = Query("disconnected by the application", max_length=123),
 ) -> DisconnectedOut:
-    """Of a client or a worker, wherever it is; 404 if no node has it."""
+    """Close a client's or a worker's session, on whatever node; 404 if no node has it."""
     done = await adisconnect_session(session, code=code, reason=reason)
     if done == Disconnected(0):
         raise HttpError(404, "no node has this session")

@@ -48,7 +48,7 @@ class Command(GatewayCommand):
             "--overlap",
             metavar="TIME",
             type=duration,
-            help="with --replace: how long the older ones count still",
+            help="with --replace: how long the older ones stay valid",
         )
 
     def handle(self, **options: Any) -> None:

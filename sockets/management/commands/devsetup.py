@@ -43,7 +43,8 @@ class Command(GatewayCommand):
         self.stdout.write(str(keys.resolve()))
 
     def _staff(self, file: Path) -> str:
-        """The password of the user that we made, "" if somebody else made it or changed it."""
+        """Return the password of the user that we made, "" if somebody else made it or changed
+        it."""
         users = get_user_model()
         user = users.objects.filter(**{users.USERNAME_FIELD: STAFF}).first()
         if user is None:
@@ -56,7 +57,7 @@ class Command(GatewayCommand):
 
 
 def _missing(known: str) -> str:
-    """The lines of the file with the keys that it does not have yet."""
+    """Return the lines that the file with the keys does not have yet."""
     worker_key, api_key = secrets.token_hex(24), secrets.token_hex(24)
     groups = [
         {"JWT_SECRET": secrets.token_hex(32)},
@@ -73,7 +74,7 @@ def _missing(known: str) -> str:
 
 
 def _write_private(file: Path, content: str) -> None:
-    """A whole file or none, for the owner alone."""
+    """Write a whole file or none, for the owner alone."""
     draft = file.with_name(f".{file.name}-{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as output:

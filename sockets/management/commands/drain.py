@@ -57,7 +57,7 @@ class Command(GatewayCommand):
             )
         self.stdout.write(f"node {name} drains")
         deadline = time.monotonic() + timeout
-        told = None
+        shown = None
         while timeout:
             left = [
                 info.clients + info.workers
@@ -67,9 +67,9 @@ class Command(GatewayCommand):
             if not left:
                 self.stdout.write(f"node {name} is gone")
                 return
-            if left[0] != told:
-                told = left[0]
-                self.stdout.write(f"{told} sessions left")
+            if left[0] != shown:
+                shown = left[0]
+                self.stdout.write(f"{shown} sessions left")
             if time.monotonic() > deadline:
                 raise CommandError(f"node {name!r} is still there after {timeout:g} s")
             time.sleep(POLL)

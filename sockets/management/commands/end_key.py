@@ -16,14 +16,15 @@ class Command(GatewayCommand):
 
     help = (
         "End the live keys of a name, or one of them: manage.py end_key shop --id abcdefgh. "
-        "Requests with them are refused and workers that came by them are closed (4508) within "
-        "KEYS_REFRESH seconds. Keys of WORKER_KEYS and API_KEYS end by a restart without them."
+        "Requests with them are refused and workers that connected with them are closed (4508) "
+        "within KEYS_REFRESH seconds. Keys of WORKER_KEYS and API_KEYS end by a restart without "
+        "them."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="who has it")
         parser.add_argument(
-            "--id", help="only this one: what stands behind gw_ in its secret, and in the admin"
+            "--id", help="only this one: what follows gw_ in its secret, as the admin shows it"
         )
 
     def handle(self, **options: Any) -> None:

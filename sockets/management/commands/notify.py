@@ -11,6 +11,7 @@ from sockets.api import notify_user
 from sockets.exceptions import BadFrame, GatewayError, GatewayUnavailable
 from sockets.management.output import GatewayCommand
 from sockets.protocol.codec import from_json
+from sockets.types import NotifyOptions
 
 
 class Command(GatewayCommand):
@@ -29,14 +30,14 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--ephemeral",
             action="store_true",
-            help="now or never: not kept for sessions that are away",
+            help="not kept for sessions that are away",
         )
-        parser.add_argument("--ttl", type=float, help="seconds that it is worth delivering")
+        parser.add_argument("--ttl", type=float, help="how long it is worth delivering, in seconds")
         parser.add_argument("--collapse-key", help="replaces the earlier message with this key")
         parser.add_argument(
             "--idempotency-key", help="a repeated command with the same key sends nothing more"
         )
-        parser.add_argument("--exclude-client", help="the client id that needs no echo")
+        parser.add_argument("--exclude-client", help="the id of a client that does not get it")
 
     def handle(self, **options: Any) -> None:
         try:
@@ -44,17 +45,11 @@ class Command(GatewayCommand):
             from_json(Raw(written))
         except (BadFrame, UnicodeEncodeError) as error:
             raise CommandError(f"DATA is no JSON ({error}): quote it, '{{\"n\": 1}}'") from None
+        known = NotifyOptions.__annotations__
+        chosen: Any = {name: value for name, value in options.items() if name in known}
+        chosen["durable"] = not options["ephemeral"]
         try:
-            receipt = notify_user(
-                options["user"],
-                options["event"],
-                Raw(written),
-                durable=not options["ephemeral"],
-                ttl=options["ttl"],
-                collapse_key=options["collapse_key"],
-                idempotency_key=options["idempotency_key"],
-                exclude_client=options["exclude_client"],
-            )
+            receipt = notify_user(options["user"], options["event"], Raw(written), **chosen)
         except GatewayUnavailable as error:
             if error.outcome == "nothing":
                 raise CommandError(f"{error}: nothing was sent, repeat it") from None

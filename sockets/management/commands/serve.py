@@ -83,7 +83,7 @@ class Command(GatewayCommand):
         sys.exit(code)
 
     def _require_migrations(self) -> None:
-        """A database that is away is no reason not to serve; one that lacks our tables is."""
+        """Refuse a database that lacks our tables; one that is away is no reason not to serve."""
         try:
             executor = MigrationExecutor(connection)
             missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -97,8 +97,8 @@ class Command(GatewayCommand):
 
 
 def _end_in_time(code: int, grace: float) -> None:
-    """Python waits for the threads of its pools for ever: a receiver or a view that hangs in one
-    would keep the process from ending."""
+    """End the process after `grace` seconds. Python waits for the threads of its pools for ever: a
+    receiver or a view that hangs in one would keep the process from ending."""
 
     def end() -> None:
         main = threading.main_thread()

@@ -32,7 +32,7 @@ class Command(GatewayCommand):
     stdout: HarmlessOutput
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", help="only this user's sessions, and how the user stands")
+        parser.add_argument("--user", help="only this user's sessions, and their presence")
         parser.add_argument("--node", help="only this node's sessions")
         parser.add_argument(
             "--limit", type=int, default=50, help="sessions shown (default: %(default)s)"
@@ -74,8 +74,8 @@ class Command(GatewayCommand):
         """One page, written at once: a page that is drawn in pieces flickers."""
         lines: list[str] = []
         if user is not None:
-            stands, sessions = _of_user(user, node)
-            lines.append(_standing(stands))
+            presence, sessions = _of_user(user, node)
+            lines.append(_presence_line(presence))
             total = len(sessions)
         else:
             known = [info for info in nodes() if node in (None, info.name)]
@@ -99,16 +99,16 @@ _SESSIONS = ("user", "kind", "client id", "node", "since", "seen", "acked", "add
 
 
 def _of_user(user: str, node: str | None) -> tuple[UserPresence, list[SessionInfo]]:
-    stands = presence_of(user)
-    return stands, [info for info in stands.sessions if node in (None, info.node)]
+    presence = presence_of(user)
+    return presence, [info for info in presence.sessions if node in (None, info.node)]
 
 
-def _standing(stands: UserPresence) -> str:
-    text = f"user {one_line(stands.user)}: {stands.state.value}"
-    if stands.sessions or stands.last_seen is None:
+def _presence_line(presence: UserPresence) -> str:
+    text = f"user {one_line(presence.user)}: {presence.state.value}"
+    if presence.sessions or presence.last_seen is None:
         return text
-    seen = datetime.fromtimestamp(stands.last_seen, UTC)
-    return f"{text}, last seen {seen:%Y-%m-%d %H:%M:%S} UTC ({_ago(stands.last_seen)} ago)"
+    seen = datetime.fromtimestamp(presence.last_seen, UTC)
+    return f"{text}, last seen {seen:%Y-%m-%d %H:%M:%S} UTC ({_ago(presence.last_seen)} ago)"
 
 
 def _node_row(info: NodeInfo) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ for _, session in ipairs(redis.call('ZRANGE', SESSIONS, 0, -1)) do
   if (ARGV[7] == '' or ARGV[7] == client) and (ARGV[8] == '' or ARGV[8] == session)
     and not spared[client] and not spared[session] then
     out[#out + 1] = session
-    out[#out + 1] = close(session, ARGV[5], ARGV[6])
+    out[#out + 1] = close(session, ARGV[5] .. ' ' .. ARGV[6])
   end
 end
 left()

@@ -2,7 +2,7 @@
 --
 -- ARGV  5 session   6 client id   7 its info, as JSON   8 sessions that a user may have (0: any)
 --       9 "1": above that the oldest goes   10 seconds that a lease of a living node has left
---       11 why a replaced one is closed   12 why one above the limit is
+--       11 "<code> <reason>" of a replaced one   12 of one above the limit
 -- Returns  effects, why it is refused or '', the replaced (session, info), the evicted (…)
 purge()
 local session, client, limit = ARGV[5], ARGV[6], tonumber(ARGV[8])
@@ -36,12 +36,12 @@ if limit > 0 then
     end)
     for i = 1, #others - limit + 1 do
       evicted[#evicted + 1] = others[i]
-      evicted[#evicted + 1] = close(others[i], '4505', ARGV[12])
+      evicted[#evicted + 1] = close(others[i], ARGV[12])
     end
   end
 end
 local replaced = {}
-if other then replaced = { other, close(other, '4503', ARGV[11]) } end
+if other then replaced = { other, close(other, ARGV[11]) } end
 lease(session, client, ARGV[7])
 arrived(false)
 return { effects(), '', replaced, evicted }

@@ -1,13 +1,13 @@
 -- End a lease. Runs after user.lua.
 --
--- ARGV  5 session
+-- ARGV  5 session   6 "<code> <reason>" for its registration, if that comes later
 -- Returns  effects
 purge()
 if redis.call('ZSCORE', SESSIONS, ARGV[5]) then
   forget(ARGV[5])
 else
   -- Its registration may still be on the way, on another connection: it comes too late.
-  redis.call('SET', KEYS[6] .. ARGV[5], '1000 ', 'NX', 'EX', math.ceil(LEASE))
+  redis.call('SET', KEYS[6] .. ARGV[5], ARGV[6], 'NX', 'EX', math.ceil(LEASE))
 end
 left()
 return { effects() }

@@ -28,7 +28,7 @@ for _, session in ipairs(redis.call('ZRANGE', SESSIONS, 0, -1)) do
   for _, name in ipairs(names) do concerned = concerned or name == what end
   if concerned and (ARGV[6] == '' or revoked(info)) then
     out[#out + 1] = session
-    out[#out + 1] = close(session, ARGV[7], ARGV[8])
+    out[#out + 1] = close(session, ARGV[7] .. ' ' .. ARGV[8])
   end
 end
 left()

@@ -5,22 +5,22 @@
 --       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>)
 --       5 block (STRING)   6 the start of an ended session's key (STRING: "<code> <reason>")
 --       7 revoked (HASH: what -> "<before> <when that was asked>", as in revocation.py)
--- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
+-- ARGV  1 now, seconds ("": this server's clock)
+--       2 numbers with spaces between: seconds that a lease lasts, that info outlives the last lease
+--         for whoever has to announce the end, that an ended session is remembered, that a registration
+--         is on its way, that a state is kept, and revocations; how many changes wait
 --       3 seconds of grace ("": these have no state: workers)
 --       4 the life that is responsible for changes ("": nobody listens); on lines of their own
 --         the former lives of the same process, whose changes are returned too
 -- Each answer begins with what `effects` makes.
 local SESSIONS, INFO, CLIENTS, STATE, BLOCK = unpack(KEYS, 1, 5)
 local REVOKED = KEYS[7]
-local LEASE, GRACE, BY = tonumber(ARGV[2]), tonumber(ARGV[3]), string.match(ARGV[4], '^[^\n]*')
+local numbers = {}
+for number in string.gmatch(ARGV[2], '%S+') do numbers[#numbers + 1] = tonumber(number) end
+local LEASE, AFTERLIFE, ENDED_TTL, OVERTAKEN, STATE_TTL, REVOKED_TTL, MAX_UNANNOUNCED = unpack(numbers)
+local GRACE, BY = tonumber(ARGV[3]), string.match(ARGV[4], '^[^\n]*')
 local MINE = {}
 for life in string.gmatch(ARGV[4], '[^\n]+') do MINE[life] = true end
-local AFTERLIFE = 600 -- seconds that info outlives the last lease, for whoever has to announce the end
-local ENDED_TTL = 3600
-local OVERTAKEN = 10 -- seconds that a registration is on its way: as in base.py
-local MAX_UNANNOUNCED = 32
-local STATE_TTL = 30 * 24 * 3600
-local REVOKED_TTL = 30 * 24 * 3600
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -193,8 +193,8 @@ local function revoked(info)
 end
 
 -- Out, whatever its node does; a node that was frozen meanwhile finds out at its next renewal.
-local function close(session, code, reason)
-  redis.call('SET', KEYS[6] .. session, code .. ' ' .. reason, 'EX', ENDED_TTL)
+local function close(session, why)
+  redis.call('SET', KEYS[6] .. session, why, 'EX', ENDED_TTL)
   return forget(session) or ''
 end
 

@@ -1,4 +1,4 @@
--- Put in front of every script, and guard_end.lua behind it: an error says whether the script had
+-- Put in front of every script, with guard_end.lua at its end: an error shows whether the script had
 -- written something by then. Only the calls up to the first write are looked at: READS surely write
 -- nothing.
 local wrote = false

@@ -1,11 +1,11 @@
--- Add one message at the head of a user's stream, and publish it. Behind record.lua.
+-- Add one message at the head of a user's stream, and publish it. Put after record.lua.
 --
 -- KEYS  5 the user's sessions (ZSET: session -> lease end)   6 the receipt of the message's own id
 --       7 (or none) that of the caller's idempotency key, or of the gateway's own
 --       8 (or none) with the gateway's own: that by which the version before knows the message
--- ARGV  10 id   11 body, a JSON object   12 more members of the entry, as ',"name":value…'
---       13 collapse key, or ""   14 ttl in seconds, or ""   15 seconds that a receipt lasts
---       16 channel to publish to, or ""   17 the start of what is published, in MessagePack
+-- ARGV  11 id   12 body, a JSON object   13 more members of the entry, as ',"name":value…'
+--       14 collapse key, or ""   15 ttl in seconds, or ""   16 seconds that a receipt lasts
+--       17 channel to publish to, or ""   18 the start of what is published, in MessagePack
 -- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live,
 --          0 if it was not published
 open()
@@ -38,19 +38,19 @@ for i = 6, #KEYS do
 end
 
 local offset = record.offset + 1
-local collapse, ttl = ARGV[13], tonumber(ARGV[14])
-local tail, ends = ARGV[12], ttl and text(now + ttl)
+local collapse, ttl = ARGV[14], tonumber(ARGV[15])
+local tail, ends = ARGV[13], ttl and text(now + ttl)
 if ttl then tail = tail .. ',"expires_at":' .. ends end
-tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[11])
-redis.call('ZADD', STREAM, offset, string.sub(ARGV[11], 1, -2) .. tail)
+tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[12])
+redis.call('ZADD', STREAM, offset, string.sub(ARGV[12], 1, -2) .. tail)
 
-local window = tonumber(ARGV[15])
+local window = tonumber(ARGV[16])
 local function note_receipts()
   for i = 6, #KEYS do
     -- A caller's own receipt stays where it is.
     if i < 8 or not receipt_at(KEYS[i]) then
       local receipt = string.format('%.6f%s %s %d %s', now + window, i < 8 and MINE or FOR_OLD,
-        record.epoch, offset, ARGV[10])
+        record.epoch, offset, ARGV[11])
       redis.call('SET', KEYS[i], receipt, 'EX', math.ceil(window))
     end
   end
@@ -63,7 +63,7 @@ if not noted then
   error(why, 0)
 end
 record.offset, record.kept = offset, record.kept + 1
-local start = string.match(ARGV[11], '^{"id":"[^"]*"')
+local start = string.match(ARGV[12], '^{"id":"[^"]*"')
 if start then record.last = offset .. ' ' .. start end
 save()
 
@@ -82,9 +82,9 @@ if ttl then redis.call('EXPIRE', EXPIRING, expire) end
 
 -- The stored message is the promise: where only this is refused, the call has succeeded.
 local published = 0
-if ARGV[16] ~= '' then
-  local heard = redis.pcall('PUBLISH', ARGV[16], ARGV[17] .. cmsgpack.pack('epoch')
+if ARGV[17] ~= '' then
+  local heard = redis.pcall('PUBLISH', ARGV[17], ARGV[18] .. cmsgpack.pack('epoch')
     .. cmsgpack.pack(record.epoch) .. cmsgpack.pack('offset') .. cmsgpack.pack(offset))
   published = type(heard) == 'number' and 1 or 0
 end
-return { ARGV[10], record.epoch, offset, 0, reach, published }
+return { ARGV[11], record.epoch, offset, 0, reach, published }

@@ -1,5 +1,5 @@
 -- The position of the newest message, for somebody who comes back with it. A record that is made for
--- this lasts ten minutes, unless a socket or a message uses it. Behind record.lua.
+-- this lasts ASKED_TTL seconds, unless a socket or a message uses it. Put after record.lua.
 --
 -- Returns  epoch, head, how the message there begins, or ""
 

@@ -1,7 +1,7 @@
--- Put in front of look.lua and follow.lua, behind record.lua.
+-- Put in front of look.lua and follow.lua, after record.lua.
 
 -- The head, and entries after a position: what of them is over is passed over, not removed.
-local function page(epoch, offset, limit, room)
+local function page(epoch, offset, limit, space)
   if not record then return { '', 0, 0, 0, '' } end
   local found = { record.epoch, record.offset, record.floor, 0, limit > 0 and newest() or '' }
   if epoch ~= record.epoch then return found end
@@ -32,8 +32,8 @@ local function page(epoch, offset, limit, room)
     local some = redis.call('ZRANGEBYSCORE', STREAM, after, '+inf', 'WITHSCORES', 'LIMIT', place, limit)
     for i = 1, #some, 2 do
       if not gone[some[i + 1]] and #found < 5 + 2 * limit then
-        room = room - #some[i]
-        if #found > 5 and room < 0 then return found end
+        space = space - #some[i]
+        if #found > 5 and space < 0 then return found end
         found[#found + 1], found[#found + 2] = some[i], some[i + 1]
       end
     end

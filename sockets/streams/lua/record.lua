@@ -7,11 +7,12 @@
 -- ARGV  1 now, seconds ("": this server's clock)   2 an epoch, if one has to be begun
 --       3 "1": a server with another run id has forgotten something   4 seconds that a record lasts
 --       5 messages kept   6 seconds that they are kept
---       7 the epoch that the caller had been told, or ""   8 the highest offset of it
+--       7 the epoch that the caller knew, or ""   8 the highest offset that it knew
 --       9 how the entry at that offset begins, or "": not known
+--       10 seconds that a record lasts which only a position was asked of
 local META, STREAM, COLLAPSE, EXPIRING = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local RECORD_TTL, SIZE, TTL = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local ASKED_TTL = 600 -- seconds that a record lasts which only a position was asked of
+local ASKED_TTL = tonumber(ARGV[10])
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -51,7 +52,7 @@ local function load()
     last = found[9] or '', -- "<offset> <how the message at it begins>"
   }
   if record.kept > 0 and redis.call('EXISTS', STREAM) == 0 then
-    -- It ended by itself, or somebody deleted it: what was in it cannot be told any more.
+    -- It ended by itself, or somebody deleted it: nobody knows what was in it any more.
     record.floor, record.ended = record.offset, true
   end
 end
@@ -66,18 +67,18 @@ local function newest()
   return entry and string.match(entry, '^{"id":"[^"]*"') or ''
 end
 
--- Whether this server is behind what the caller had been told before it asked: an older append-only
--- file, a replica that lagged and took over. Or it has gone on since, with other messages.
+-- Whether this server lags behind what the caller knew before it asked: an older append-only file,
+-- a replica that lagged and took over. Or it has gone on since, with other messages.
 local function went_back()
   if record.epoch ~= ARGV[7] then return false end
-  local told = tonumber(ARGV[8])
-  if record.offset < told then return true end
+  local known = tonumber(ARGV[8])
+  if record.offset < known then return true end
   local head = ARGV[9]
   if head == '' then return false end
   local offset, last = string.match(record.last, '^(%d+) (.*)$')
   -- A node of the version before appends without it: then it is of an earlier message.
-  if tonumber(offset) == told and record.offset == told then return last ~= head end
-  local entry = redis.call('ZRANGEBYSCORE', STREAM, told, told)[1]
+  if tonumber(offset) == known and record.offset == known then return last ~= head end
+  local entry = redis.call('ZRANGEBYSCORE', STREAM, known, known)[1]
   return entry ~= nil and string.sub(entry, 1, 7) == string.sub(head, 1, 7)
     and string.sub(entry, 1, #head) ~= head
 end
@@ -95,7 +96,7 @@ local function open()
   if not record then
     begin()
   elseif went_back() then
-    -- Stored before anybody is told. What is kept stays; every position of before is lost.
+    -- Stored before anybody knows. What is kept stays; every position of before is lost.
     record.was, record.epoch = record.epoch, ARGV[2]
     redis.call('HSET', META, 'epoch', record.epoch, 'was', record.was)
   end

@@ -1,4 +1,4 @@
--- ARGV  8 task
-remember(ARGV[8])
+-- ARGV  9 task
+remember(ARGV[9])
 forget_old()
 return 1

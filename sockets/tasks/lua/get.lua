@@ -1,4 +1,4 @@
--- ARGV  8 task
-local ended = tonumber(get(ARGV[8], 'ended'))
+-- ARGV  9 task
+local ended = tonumber(get(ARGV[9], 'ended'))
 if ended and ended + KEEP <= now then return false end -- it may be kept to be announced
-return task(ARGV[8])
+return task(ARGV[9])

@@ -1,6 +1,6 @@
--- ARGV  8, 9 worker and seat, as JSON; 10, 11 of the next, and so on
+-- ARGV  9, 10 worker and seat, as JSON; 11, 12 of the next, and so on
 -- A seat that is gone (a Redis that forgot, a frozen node) is taken again, unless another has it.
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   local worker, seat = ARGV[i], ARGV[i + 1]
   local other = redis.call('HGET', WORKERS, worker)
   if not other then

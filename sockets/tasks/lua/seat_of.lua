@@ -1,3 +1,3 @@
--- ARGV  8 worker
+-- ARGV  9 worker
 sweep_seats()
-return redis.call('HGET', WORKERS, ARGV[8])
+return redis.call('HGET', WORKERS, ARGV[9])

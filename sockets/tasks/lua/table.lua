@@ -10,14 +10,15 @@
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that an offer stands
 --       3 that a worker may be away   4 that an ended task is remembered   5 how many of them
 --       6 seconds that a seat's lease lasts   7 that an announcement may take
+--       8 how many ended tasks wait to be announced, for each of those that are remembered
 -- A task's hash: spec (JSON: what never changes), state, worker, started, ended, result (JSON),
 -- error; offer, seat (JSON) while one stands; accepted, deadline, away_until, call.
-local WORKERS, SEATS, IDLE, DEADLINES, ENDED, UNSAID = unpack(KEYS, 1, 6)
+local WORKERS, SEATS, IDLE, DEADLINES, ENDED, ANNOUNCE_AT = unpack(KEYS, 1, 6)
 local UNANNOUNCED = KEYS[10]
 local OFFER_TTL, GRACE, KEEP = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local HISTORY, SEAT_TTL, SAY = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local HISTORY, SEAT_TTL, ANNOUNCE_WITHIN = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local MANY = 100 -- of what a sweep ends; the rest is the next one's
-local UNANNOUNCED_FOR_EACH = 10 -- of the ended tasks that are remembered: as in base.py
+local UNANNOUNCED_FOR_EACH = tonumber(ARGV[8])
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
@@ -52,13 +53,13 @@ end
 local function forget(id)
   redis.call('DEL', task_key(id))
   redis.call('ZREM', ENDED, id)
-  redis.call('ZREM', UNSAID, id)
+  redis.call('ZREM', ANNOUNCE_AT, id)
   redis.call('ZREM', UNANNOUNCED, id)
 end
 
 -- The end is announced: it is remembered until KEEP is over, and among HISTORY others.
 local function remember(id)
-  redis.call('ZREM', UNSAID, id)
+  redis.call('ZREM', ANNOUNCE_AT, id)
   redis.call('ZREM', UNANNOUNCED, id)
   local ended = tonumber(get(id, 'ended'))
   if ended then redis.call('ZADD', ENDED, text(ended + KEEP), id) end
@@ -67,7 +68,7 @@ end
 -- A node of the version before has put the end into `ended` before it was announced.
 local function forget_if_announced(id)
   local ended = get(id, 'ended')
-  if ended and redis.call('ZSCORE', UNSAID, id) then
+  if ended and redis.call('ZSCORE', ANNOUNCE_AT, id) then
     redis.call('ZREM', ENDED, id)
     redis.call('ZADD', UNANNOUNCED, ended, id)
   else
@@ -88,7 +89,7 @@ local function forget_old()
   more = redis.call('ZCARD', UNANNOUNCED) - UNANNOUNCED_FOR_EACH * HISTORY
   if more > 0 then
     for _, id in ipairs(redis.call('ZRANGE', UNANNOUNCED, 0, more - 1)) do
-      if redis.call('ZSCORE', UNSAID, id) then dropped = dropped + 1 end
+      if redis.call('ZSCORE', ANNOUNCE_AT, id) then dropped = dropped + 1 end
       forget(id)
     end
   end
@@ -111,7 +112,7 @@ local function let_go(id)
   end
 end
 
--- The offered task lies on nobody's table.
+-- The offered task is laid before nobody.
 local function take_back(id)
   let_go(id)
   redis.call('HDEL', task_key(id), 'offer', 'seat')
@@ -128,9 +129,9 @@ end
 -- In this order: whichever step Redis refuses, the end is still to be announced, or the task is
 -- still to be found by its deadline.
 local function complete(id)
-  if not redis.call('ZSCORE', UNSAID, id) and not redis.call('ZSCORE', ENDED, id) then
+  if not redis.call('ZSCORE', ANNOUNCE_AT, id) and not redis.call('ZSCORE', ENDED, id) then
     redis.call('ZADD', UNANNOUNCED, text(now), id)
-    redis.call('ZADD', UNSAID, text(now + SAY), id)
+    redis.call('ZADD', ANNOUNCE_AT, text(now + ANNOUNCE_WITHIN), id)
   end
   redis.call('HDEL', task_key(id), 'offer', 'seat', 'away_until')
   let_go(id)
@@ -147,7 +148,7 @@ end
 
 local function is_live(state) return state == 'offered' or state == 'running' end
 
--- The seat is empty: what was offered there is withdrawn, what runs has to be come back for.
+-- The seat is empty: what was offered there is withdrawn; its worker has to come back for what runs.
 local function vacate(worker)
   local seat = redis.call('HGET', WORKERS, worker)
   if seat then

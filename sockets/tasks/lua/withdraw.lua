@@ -1,4 +1,4 @@
--- ARGV  8 task   9 offer
-if get(ARGV[8], 'offer') ~= ARGV[9] then return false end
-take_back(ARGV[8])
-return task(ARGV[8])
+-- ARGV  9 task   10 offer
+if get(ARGV[9], 'offer') ~= ARGV[10] then return false end
+take_back(ARGV[9])
+return task(ARGV[9])

@@ -64,7 +64,7 @@ def test_the_secret_is_shown_once(chief: Client, hurried: list[None]) -> None:
         ({"plain": [], "pools": ""}, "may do nothing"),
         ({"plain": ["root"]}, "not one of the available choices"),
         ({"pools": "a/b"}, "is no scope"),
-        ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "over already"),
+        ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "has passed"),
     ],
 )
 def test_a_wrong_key_is_not_made(

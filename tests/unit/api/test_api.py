@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -239,28 +239,18 @@ async def test_what_the_caller_did_wrong_comes_back_to_it(node: Node, elsewhere:
 # --- no gateway here
 
 
-def uncollected(call: Callable[[], object]) -> list[str]:
-    """The warnings about coroutines that nobody awaited."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with pytest.raises(GatewayUnreachable, match="REDIS_URL"):
-            call()
-        gc.collect()
-    return [str(one.message) for one in caught]
-
-
-def run_twin(twin: Callable[..., Coroutine[Any, Any, object]], *args: Any) -> object:
-    return asyncio.run(twin(*args))
-
-
 @pytest.mark.usefixtures("no_node")
 def test_without_a_gateway_the_remedy_is_told_and_nothing_is_left() -> None:
-    left: list[str] = []
-    for name in TWINS:
-        sync, twin = getattr(api, name), getattr(api, f"a{name}")
-        left += uncollected(partial(sync, *ARGUMENTS[name]))
-        left += uncollected(partial(run_twin, twin, *ARGUMENTS[name]))
-    assert left == []
+    with warnings.catch_warnings(record=True) as unawaited:
+        warnings.simplefilter("always")
+        for name in TWINS:
+            sync, twin = getattr(api, name), getattr(api, f"a{name}")
+            with pytest.raises(GatewayUnreachable, match="REDIS_URL"):
+                sync(*ARGUMENTS[name])
+            with pytest.raises(GatewayUnreachable, match="REDIS_URL"):
+                asyncio.run(twin(*ARGUMENTS[name]))
+        gc.collect()
+    assert [str(one.message) for one in unawaited] == []
 
 
 @pytest.mark.usefixtures("no_node")
@@ -282,7 +272,7 @@ def test_a_gateway_that_does_not_answer_leaves_it_unknown(
         with pytest.raises(GatewayUnavailable) as caught:
             api.notify_user("42", "e")
         assert caught.value.outcome == "unknown"
-        assert caught.value.id, "PROTOCOL: repeating with that id as idempotency_key is safe"
+        assert caught.value.id, "protocol.md: repeating with that id as idempotency_key is safe"
     finally:
         loop.run_until_complete(node.__aexit__(None, None, None))
         loop.close()

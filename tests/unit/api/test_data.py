@@ -179,7 +179,7 @@ async def test_the_notifier_itself_refuses_what_is_not_finite(
     """Tasks and workers come to it by other ways."""
     if why == "NaN" and not isinstance(data, SimpleLazyObject):
         with pytest.raises(InvalidMessage, match=why):
-            await node.notifier.notify("42", "e", data)
+            await node.notifier.send(Notification("42", "e", data))
 
 
 async def test_a_text_is_in_the_language_of_the_call(node: Node) -> None:

@@ -184,7 +184,7 @@ def test_what_a_rule_takes(rule: str, origin: str, expected: bool) -> None:
     conf = Conf(environment="production", client_origins=(rule, "https://other.test"))
     assert allowed(origin, conf=conf, own=()) is expected
     kept = Conf(environment="production", client_origins=(str(parse_rule(rule)),))
-    assert allowed(origin, conf=kept, own=()) is expected, "as gateway.env hands it on"
+    assert allowed(origin, conf=kept, own=()) is expected, "as the reader hands it on"
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ HTTPS = {"client_socket_url": "wss://gw.example.com", "worker_socket_url": "wss:
 
 
 class TestOwnOrigin:
-    """architecture rule 9: what a cookie opens, only the very same scheme, host and port may."""
+    """architecture.md, rule 9: what a cookie opens, only the same scheme, host and port may."""
 
     @pytest.fixture(autouse=True)
     def names(self, settings: Any) -> None:

@@ -25,7 +25,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.places import Places
 from sockets.signals import client_message
-from sockets.types import MAX_SHOWN, Position, PresenceChange, Task
+from sockets.types import MAX_SHOWN, Notification, Position, PresenceChange, Task
 from tests.support.doubles import JWT_SECRET, info, until
 from tests.unit.consumers.conftest import Peer
 
@@ -107,7 +107,7 @@ async def test_acks_move_forward_and_never_beyond_what_was_sent(
     epoch = (await tab.opened())["epoch"]
     (session,) = node.hub
     for n in range(3):
-        await node.notifier.notify("42", f"e{n}", None)
+        await node.notifier.send(Notification("42", f"e{n}", None))
         await tab.frame()
     for offset, given, acked in [
         (2, epoch, 2),
@@ -285,7 +285,7 @@ async def test_too_many_bad_frames_in_a_row_are_the_end(client: MakePeer) -> Non
 async def test_a_store_that_is_away_is_told_to_the_request_that_wanted_it(
     node: Node, client: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`reply` answers the request that carried its `ref`; an SDK waits for that ref."""
+    """protocol.md: `reply` answers the request that carried its `ref`; SDKs wait for that ref."""
 
     async def away(*args: Any) -> Any:
         raise GatewayUnavailable("the state store does not answer")

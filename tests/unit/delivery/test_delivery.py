@@ -29,7 +29,7 @@ ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 async def test_a_durable_message_reaches_every_session_with_its_offset() -> None:
     house = await still_node()
     one, two, stranger = await house.open(), await house.open(), await house.open("43")
-    receipt = await house.notifier.notify("42", "e", {"한": [1.5, None]})
+    receipt = await house.notifier.send(Notification("42", "e", {"한": [1.5, None]}))
     frame = {
         "type": "message",
         "offset": 1,
@@ -47,7 +47,7 @@ async def test_a_durable_message_reaches_every_session_with_its_offset() -> None
 async def test_an_ephemeral_message_has_no_offset_and_is_not_kept() -> None:
     house = await still_node()
     one = await house.open()
-    receipt = await house.notifier.notify("42", "e", None, durable=False)
+    receipt = await house.notifier.send(Notification("42", "e", None, durable=False))
     assert (receipt.epoch, receipt.offset, receipt.reach) == (None, None, 1)
     (frame,) = outbox_of(one).frames
     assert "offset" not in frame and frame["id"] == receipt.id
@@ -57,9 +57,9 @@ async def test_an_ephemeral_message_has_no_offset_and_is_not_kept() -> None:
 async def test_all_sessions_of_a_node_share_one_frame() -> None:
     house = await still_node()
     one, two = await house.open(), await house.open()
-    await house.notifier.notify("42", "e", None)
-    await house.notifier.notify("42", "e", None, durable=False)
-    await house.notifier.broadcast("e", None)
+    await house.notifier.send(Notification("42", "e", None))
+    await house.notifier.send(Notification("42", "e", None, durable=False))
+    await house.notifier.broadcast(Notification(None, "e", None))
     for mine, yours in zip(outbox_of(one).raw, outbox_of(two).raw, strict=True):
         assert mine is yours
 
@@ -68,7 +68,7 @@ async def test_messages_come_in_the_order_in_which_they_were_sent() -> None:
     house = await still_node()
     one = await house.open()
     for n in range(30):
-        await house.notifier.notify("42", f"e{n}", None)
+        await house.notifier.send(Notification("42", f"e{n}", None))
     assert [frame["offset"] for frame in outbox_of(one).frames] == list(range(1, 31))
 
 
@@ -77,9 +77,9 @@ async def test_the_client_that_caused_it_is_told_the_position_only() -> None:
     mine, other = await house.open(), await house.open()
     id = mine.info.client_id
     for n in range(2):
-        await house.notifier.notify("42", f"e{n}", None, exclude_client=id)
-    await house.notifier.notify("42", "now", None, exclude_client=id, durable=False)
-    await house.notifier.notify("42", "e3", None)
+        await house.notifier.send(Notification("42", f"e{n}", None, exclude_client=id))
+    await house.notifier.send(Notification("42", "now", None, exclude_client=id, durable=False))
+    await house.notifier.send(Notification("42", "e3", None))
     assert outbox_of(other).events == ["e0", "e1", "now", "e3"]
     assert [frame["type"] for frame in outbox_of(mine).frames] == ["position"] * 2 + ["message"]
     assert [frame["offset"] for frame in outbox_of(mine).frames] == [1, 2, 3]
@@ -89,7 +89,7 @@ async def test_a_client_is_excluded_however_its_ulid_is_written() -> None:
     """A page may have chosen its id in lower case, and its backend passes on what it got."""
     house = await still_node()
     mine = await house.open(client_id=ULID)
-    await house.notifier.notify("42", "echo", None, exclude_client=ULID.lower())
+    await house.notifier.send(Notification("42", "echo", None, exclude_client=ULID.lower()))
     assert outbox_of(mine).events == []
 
 
@@ -97,8 +97,8 @@ async def test_a_repeated_key_is_told_nobody_twice() -> None:
     house = await still_node()
     one = await house.open()
     before = metrics.notifications[True]._value.get()
-    first = await house.notifier.notify("42", "e", 1, idempotency_key="k")
-    again = await house.notifier.notify("42", "e", 2, idempotency_key="k")
+    first = await house.notifier.send(Notification("42", "e", 1, idempotency_key="k"))
+    again = await house.notifier.send(Notification("42", "e", 2, idempotency_key="k"))
     assert (again.id, again.offset, again.duplicate) == (first.id, 1, True)
     assert len(outbox_of(one).frames) == 1
     assert metrics.notifications[True]._value.get() == before + 1
@@ -113,12 +113,17 @@ async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
         Notification("42", "c"),
     ]
     notifier = house.notifier
-    first = await notifier.notify_batch(many, "job")
-    singles = [await notifier.notify("42", "e", 1, idempotency_key=f"job:{n}") for n in range(4)]
+    first = await notifier.send_batch(many, "job")
+    singles = [
+        await notifier.send(Notification("42", "e", 1, idempotency_key=f"job:{n}"))
+        for n in range(4)
+    ]
     assert [one.duplicate for one in singles] == [False] * 4
-    again = await notifier.notify_batch(many, "job")
+    again = await notifier.send_batch(many, "job")
     assert [one.id for one in again if one.duplicate] == [first[n].id for n in (0, 2, 3)]
-    assert (await notifier.notify("42", "e", 1, idempotency_key="own")).id == first[2].id
+    assert (await notifier.send(Notification("42", "e", 1, idempotency_key="own"))).id == first[
+        2
+    ].id
     assert (await house.streams.head("42")).offset == 7
 
 
@@ -126,20 +131,20 @@ async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
 async def test_a_batch_with_a_key_that_is_none_sends_nothing(key: Any) -> None:
     house = await still_node()
     with pytest.raises(InvalidMessage, match="idempotency_key"):
-        await house.notifier.notify_batch([Notification("42", "a")], key)
+        await house.notifier.send_batch([Notification("42", "a")], key)
     assert (await house.streams.head("42")).offset == 0
 
 
-async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails() -> None:
-    """State first, signal second: a lost signal is repaired by the next renewal (rules 1 and 9).
+async def test_a_message_that_is_in_the_stream_was_sent_even_if_its_layer_message_fails() -> None:
+    """State first, message second: a lost one is repaired by the next renewal.
 
-    Told an error, the caller would send it again.
+    With an error, the caller would send it again.
     """
     layer = FailingLayer()
     house = await still_node(layer)
     one = await house.open()
     layer.failing.add("group_send")
-    receipt = await house.notifier.notify("42", "e", None)
+    receipt = await house.notifier.send(Notification("42", "e", None))
     assert receipt.offset == 1
     await house.sessions.renew()
     await house.settle()
@@ -149,13 +154,16 @@ async def test_a_message_that_is_in_the_stream_was_sent_even_if_the_signal_fails
 async def test_an_ephemeral_message_that_the_layer_refused_is_told() -> None:
     layer = FailingLayer("group_send")
     with pytest.raises(GatewayUnavailable):
-        await (await still_node(layer)).notifier.notify("42", "e", None, durable=False)
+        node = await still_node(layer)
+        await node.notifier.send(Notification("42", "e", None, durable=False))
 
 
 async def test_many_users_get_one_append_each_however_often_they_are_named() -> None:
     house = await still_node()
     one, two = await house.open("1"), await house.open("2")
-    receipts = await house.notifier.notify_many(iter(["1", "2", "1"]), "e", None, ttl=5)
+    receipts = await house.notifier.send_many(
+        iter(["1", "2", "1"]), Notification(None, "e", None, ttl=5)
+    )
     assert [(r.offset, r.duplicate) for r in receipts] == [(1, False), (1, False), (1, False)]
     assert receipts[0] is receipts[2]
     assert outbox_of(one).events == outbox_of(two).events == ["e"]
@@ -164,7 +172,7 @@ async def test_many_users_get_one_append_each_however_often_they_are_named() -> 
 async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
     house = await still_node()
     with pytest.raises(InvalidMessage):
-        await house.notifier.notify_many(["1", ""], "e", None)
+        await house.notifier.send_many(["1", ""], Notification(None, "e", None))
     assert (await house.streams.head("1")).offset == 0
 
 
@@ -174,11 +182,11 @@ async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"user": ""}, "user id"),
-        ({"user": "x" * 1_025}, "user id"),
-        ({"user": "한" * 342}, "user id"),
-        ({"user": 4.2}, "user id"),
-        ({"user": "\ud800"}, "user id"),
+        ({"user_id": ""}, "user id"),
+        ({"user_id": "x" * 1_025}, "user id"),
+        ({"user_id": "한" * 342}, "user id"),
+        ({"user_id": 4.2}, "user id"),
+        ({"user_id": "\ud800"}, "user id"),
         ({"event": ""}, "event must be"),
         ({"event": "e" * 256}, "event must be"),
         ({"event": None}, "event must be"),
@@ -215,7 +223,9 @@ async def test_what_cannot_be_sent_is_told_and_not_sent(given: dict[str, Any], s
     house = await still_node()
     one = await house.open()
     with pytest.raises(InvalidMessage, match=says) as caught:
-        await house.notifier.notify(**{"user": "42", "event": "e", "data": None} | given)
+        await house.notifier.send(
+            Notification(**{"user_id": "42", "event": "e", "data": None} | given)
+        )
     assert isinstance(caught.value, ValueError)
     assert (await house.streams.head("42")).offset == 0
     assert outbox_of(one).frames == []
@@ -224,19 +234,21 @@ async def test_what_cannot_be_sent_is_told_and_not_sent(given: dict[str, Any], s
 @pytest.mark.parametrize("options", [{"ttl": 0.001}, {"ttl": 5}, {"collapse_key": "k" * 255}])
 async def test_options_at_their_edges(options: dict[str, Any]) -> None:
     assert (
-        await (await still_node()).notifier.notify("x" * 1_024, "e" * 255, None, **options)
+        await (await still_node()).notifier.send(
+            Notification("x" * 1_024, "e" * 255, None, **options)
+        )
     ).offset == 1
 
 
 async def test_the_size_of_a_message_is_that_of_its_json() -> None:
     house = await still_node(max_message_size=200)
     frame = len('{"id":"","event":"e","data":"","time":1800000000.0}') + 26
-    await house.notifier.notify("42", "e", "x" * (200 - frame))
+    await house.notifier.send(Notification("42", "e", "x" * (200 - frame)))
     for data in ("x" * (201 - frame), "한" * 60):
         with pytest.raises(MessageTooLarge, match=r"MAX_MESSAGE_SIZE is 200: send a link"):
-            await house.notifier.notify("42", "e", data)
+            await house.notifier.send(Notification("42", "e", data))
         with pytest.raises(MessageTooLarge):
-            await house.notifier.broadcast("e", data)
+            await house.notifier.broadcast(Notification(None, "e", data))
     assert (await house.streams.head("42")).offset == 1
 
 
@@ -250,7 +262,7 @@ async def test_a_broadcast_reaches_every_client_in_slices_and_in_order(
     house = await still_node()
     sessions = [await house.open(f"u{n}") for n in range(10)]
     for event in ("one", "two"):
-        receipt = await house.notifier.broadcast(event, {"n": 1})
+        receipt = await house.notifier.broadcast(Notification(None, event, {"n": 1}))
         assert (receipt.epoch, receipt.offset) == (None, None)
     assert outbox_of(sessions[0]).events == ["one", "two"]
     assert outbox_of(sessions[9]).events == [], "the loop is not held for everybody"
@@ -263,14 +275,16 @@ async def test_a_closed_socket_counts_as_no_delivery() -> None:
     one = await house.open()
     outbox_of(one).close(1006, "gone")
     before = metrics.delivered_live._value.get()
-    await house.notifier.notify("42", "e", None, durable=False)
-    await house.notifier.notify("42", "d", None)
+    await house.notifier.send(Notification("42", "e", None, durable=False))
+    await house.notifier.send(Notification("42", "d", None))
     assert metrics.delivered_live._value.get() == before
 
 
 def test_keys_of_django_are_plain_strings() -> None:
     """MessagePack, which Redis mode writes, knows no subclasses of str."""
     safe = mark_safe("key")
-    entry = compose("e", 1, limit=100, now=0, collapse_key=safe, idempotency_key=safe)
+    entry = compose(
+        Notification("42", "e", 1, collapse_key=safe, idempotency_key=safe), limit=1_000, now=0
+    )
     assert type(entry.collapse_key) is type(entry.idempotency_key) is str
     assert type(require_pool(mark_safe("p"))) is str

@@ -9,6 +9,7 @@ import pytest
 
 from sockets.base import metrics
 from sockets.layers.groups import CLIENTS, user_group
+from sockets.types import Notification
 from tests.support.doubles import (
     outbox_of,
     still_node,
@@ -17,7 +18,7 @@ from tests.support.doubles import (
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
-def signal(epoch: str, offset: int, event: str) -> dict[str, Any]:
+def message(epoch: str, offset: int, event: str) -> dict[str, Any]:
     body = json.dumps({"id": "i", "event": event, "data": None, "time": 0}).encode()
     return {"type": "user.notify", "event": event, "body": body, "epoch": epoch, "offset": offset}
 
@@ -77,9 +78,9 @@ async def test_a_bad_message_of_another_is_counted_and_harms_nobody(
     house.layer._fanout.to_sinks(user_group("42"), message)
     assert metrics.LAYER_ERRORS._value.get() == before + 1
     assert outbox_of(one).frames == []
-    await house.notifier.notify("42", "next", None)
+    await house.notifier.send(Notification("42", "next", None))
     late = await house.open()
-    await house.notifier.notify("42", "last", None)
+    await house.notifier.send(Notification("42", "last", None))
     await house.settle()
     assert outbox_of(one).events == ["next", "last"] and outbox_of(late).events == ["last"]
 
@@ -92,7 +93,7 @@ async def test_a_session_that_opens_right_after_a_bad_message_is_welcome() -> No
     bad = {"type": "user.notify", "event": "e", "offset": "5", "epoch": epoch}
     house.layer._fanout.to_sinks(user_group("42"), bad)
     late = await house.open()
-    await house.notifier.notify("42", "next", None)
+    await house.notifier.send(Notification("42", "next", None))
     assert outbox_of(late).events == ["next"]
 
 
@@ -112,9 +113,9 @@ async def test_an_offset_that_the_stream_does_not_have_makes_no_busy_loop(
         return await read(*args)
 
     monkeypatch.setattr(house.streams, "follow", counting)
-    await house.layer.group_send(user_group("42"), signal(epoch, 999, "from nowhere"))
+    await house.layer.group_send(user_group("42"), message(epoch, 999, "from nowhere"))
     await house.settle()
-    await house.notifier.notify("42", "next", None)
+    await house.notifier.send(Notification("42", "next", None))
     await house.settle()
     assert outbox_of(one).events == ["next"]
 

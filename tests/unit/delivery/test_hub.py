@@ -233,7 +233,7 @@ def test_the_first_reason_to_close_wins() -> None:
 
 def test_room_in_the_outbox_is_for_replies_first() -> None:
     session, order = local_session(), list[str]()
-    session.on_room = lambda: order.append("reply")
+    session.on_space = lambda: order.append("reply")
     session.on_readable = lambda: order.append("stream")
     session.drained()
     assert order == ["reply"], "nobody waits for the stream"

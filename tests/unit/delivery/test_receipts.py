@@ -1,4 +1,4 @@
-"""What became of one message for each session: the journal, the node's answer, the lease's."""
+"""What became of one message for each session: the log, the node's answer, the lease's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sockets import api
-from sockets.delivery.delivery_log import Journal
+from sockets.delivery.delivery_log import DeliveryLog
 from sockets.delivery.hub import LocalSession
 from sockets.node.node import Node
 from sockets.types import Outcome, Position
@@ -23,16 +23,16 @@ from tests.support.doubles import (
 
 def test_the_journal_remembers_so_many_and_no_more() -> None:
     clock = MovedClock(5.0)
-    journal = Journal(3, clock)
+    log = DeliveryLog(3, clock)
     for offset in range(1, 6):
-        journal.note("s", "e", offset, excluded=offset == 4)
+        log.note("s", "e", offset, excluded=offset == 4)
         clock.advance(1)
-    assert [journal.find("s", "e", n) for n in range(1, 6)] == [
+    assert [log.find("s", "e", n) for n in range(1, 6)] == [
         *(None, None),
         *((7.0, False), (8.0, True), (9.0, False)),
     ]
-    assert journal.find("other", "e", 5) is journal.find("s", "other", 5) is None
-    assert len(journal._noted) == len(journal._order) == 3
+    assert log.find("other", "e", 5) is log.find("s", "other", 5) is None
+    assert len(log._noted) == len(log._order) == 3
 
 
 async def opened(node: Node, session: LocalSession) -> LocalSession:

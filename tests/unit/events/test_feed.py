@@ -348,7 +348,7 @@ async def test_the_end_waits_no_longer_than_it_may(
     with hanging("42"):
         events.changed(change(), lambda ok: None)
         await events.finish(0.02)
-    assert "1 events were not told" in caplog.text
+    assert "1 events were not announced" in caplog.text
 
 
 async def test_a_pool_that_is_closed_leaves_changes_untold(pool: ReceiverPool) -> None:

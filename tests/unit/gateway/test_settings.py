@@ -296,6 +296,7 @@ class TestRefusals:
             ("NODE_NAME", {"NODE_NAME": "a b"}),
             ("DEMO", {"DEMO": "true"}),
             ("HEARTBEAT", {"HEARTBEAT": "25s"}),
+            ("CLIENT_RATE", {"CLIENT_RATE": "50/s"}),
             ("OUTBOX_LIMIT", {"OUTBOX_LIMIT": "64K"}),
             ("LEASE_TTL", {"LEASE_TTL": "10", "LEASE_RENEW": "8"}),
             ("INBOUND_LOW", {"INBOUND_LOW": "64"}),
@@ -403,13 +404,13 @@ class TestAllFaultsAtOnce:
             # production
             (
                 {"ENVIRONMENT": "production", "AUTH": "insecure,proxy", "SURFACE": "both"},
-                ["AUTH", "SURFACE", "SECRET_KEY", "AUTH"],
+                ["AUTH", "SURFACE", "AUTH", "SECRET_KEY"],
             ),
             ({"ENVIRONMENT": "production"}, ["AUTH", "SECRET_KEY"]),
             (
                 PRODUCTION
                 | {"ALLOWED_HOSTS": "*", "DEMO": "true", "DEBUG": "1", "CLIENT_ORIGIN": "*"},
-                ["CLIENT_ORIGIN", "DEBUG", "DEMO", "ALLOWED_HOSTS"],
+                ["CLIENT_ORIGIN", "DEMO", "DEBUG", "ALLOWED_HOSTS"],
             ),
             (
                 PRODUCTION
@@ -418,7 +419,7 @@ class TestAllFaultsAtOnce:
             ),
             (
                 PRODUCTION | {"JWT_SECRETS": f"a:short,b:{'0' * 40}", "SECRET_KEY": "short"},
-                ["JWT_SECRETS", "SECRET_KEY", "JWT_SECRETS"],
+                ["JWT_SECRETS", "JWT_SECRETS", "SECRET_KEY"],
             ),
         ],
     )
@@ -483,3 +484,19 @@ def test_the_admins_cookies_are_its_own(load: Load) -> None:
         assert settings[f"{cookie}_HTTPONLY"] is True
         assert settings[f"{cookie}_SAMESITE"] == "Lax"
         assert settings[f"{cookie}_SECURE"] is False  # development has no https
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("API_RATE", "requests"),
+        ("CLIENT_RATE", "frames"),
+        ("WORKER_RATE", "frames"),
+        ("USER_RATE", "frames"),
+        ("CONNECT_RATE", "connections"),
+        ("NODE_CONNECT_RATE", "connections"),
+    ],
+)
+def test_a_wrong_rate_says_what_it_counts(refused: Any, name: str, what: str) -> None:
+    told = refused(name, **{name: "many"})
+    assert told.startswith(f"{name}: 'many' is not a number of {what} a second; ")

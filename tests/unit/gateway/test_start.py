@@ -43,14 +43,14 @@ def test_all_wrong_values_are_told_at_once() -> None:
     done = manage("serve", CLIENT_SOCKET_PORT="banana", LEASE_TTL="1", AUTH="ldap")
     assert (done.returncode, done.stdout) == (1, "")
     names = [line.partition(": ")[0] for line in done.stderr.splitlines()]
-    assert names == ["AUTH", "CLIENT_SOCKET_PORT", "LEASE_TTL"]
+    assert names == ["CLIENT_SOCKET_PORT", "AUTH", "LEASE_TTL"]
 
 
 def test_production_without_collected_files_says_so(tmp_path: Path) -> None:
     script = (
         "import pathlib, django; from django.conf import settings; django.setup();"
         f"settings.STATIC_ROOT = pathlib.Path({str(tmp_path / 'none')!r});"
-        "from gateway.middleware import StaticMiddleware;"
+        "from sockets.http.middleware.static import StaticMiddleware;"
         "StaticMiddleware(lambda request: None)"
     )
     done = subprocess.run(

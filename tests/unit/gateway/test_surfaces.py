@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.core.handlers.wsgi import WSGIRequest
 from django.test import AsyncClient, Client
 
 from gateway import views
@@ -152,7 +153,7 @@ class TestAdmin:
     @pytest.fixture
     def client(self, monkeypatch: pytest.MonkeyPatch) -> Client:
         # The sync client has no scope: the surface is given in its place.
-        monkeypatch.setattr("gateway.middleware.surface_of", lambda _request: PRIVATE)
+        monkeypatch.setattr(WSGIRequest, "scope", {"gateway.surface": PRIVATE}, raising=False)
         return Client(enforce_csrf_checks=True)
 
     def test_log_in_needs_the_csrf_token(self, client: Client, staff: User) -> None:

@@ -188,7 +188,7 @@ async def test_a_drain_tells_everybody_when_to_come_back(node: Node) -> None:
 
 
 async def test_a_drain_says_nothing_before_the_welcome(node: Node) -> None:
-    """`welcome` is the first frame, always. Who still opens sees the close code only."""
+    """protocol.md: `welcome` is the first frame. Who still opens sees the close code only."""
     opening = local_session()
     node.hub.add(opening)
     await node.drain()

@@ -346,10 +346,10 @@ def test_the_members_that_differ_from_session_to_session(
 ) -> None:
     frame = json.loads(message_frame(BODY, **members).payload)
     assert frame == {"type": "message", **expected, **json.loads(BODY)}
-    assert next(iter(frame)) == "type", "PROTOCOL: `type` first"
+    assert next(iter(frame)) == "type", "protocol.md: `type` first"
 
 
-# --- our own frames: as PROTOCOL writes them, member by member
+# --- our own frames: as protocol.md writes them, member by member
 
 
 @pytest.mark.parametrize(

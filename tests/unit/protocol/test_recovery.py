@@ -1,4 +1,4 @@
-"""What a session is told: the cases of PROTOCOL section 2, one by one."""
+"""What a session is told: the cases of protocol.md section 2.4, one by one."""
 
 from __future__ import annotations
 

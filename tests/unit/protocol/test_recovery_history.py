@@ -1,6 +1,6 @@
-"""Any history of a stream, any fate of its signals: once, in order, and never silence.
+"""Any history of a stream, any fate of its messages: once, in order, and never silence.
 
-Hypothesis plays the world (appends, collapses, retention, a lost store, signals that are lost,
+Hypothesis plays the world (appends, collapses, retention, a lost store, messages that are lost,
 doubled or late, outboxes that are full); a driver of a few lines does with `recovery` what
 `sockets/delivery/delivery.py` does; a strict peer checks every frame that it is told.
 """
@@ -139,7 +139,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stream = Stream()
-        self.signals: list[tuple[str, int, str | None]] = []
+        self.messages: list[tuple[str, int, str | None]] = []
         self.sessions = [Session(client, self.stream, None, 9) for client in CLIENTS]
 
     # --- the store
@@ -150,7 +150,7 @@ class Histories(RuleBasedStateMachine):
     )
     def append(self, key: str | None, exclude: str | None) -> None:
         self.stream.append(key, exclude)
-        self.signals.append((str(self.stream.epoch), self.stream.head, exclude))
+        self.messages.append((str(self.stream.epoch), self.stream.head, exclude))
 
     @precondition(lambda self: self.stream.kept)
     @rule(data=st.data())
@@ -169,14 +169,14 @@ class Histories(RuleBasedStateMachine):
 
     # --- the layer
 
-    @precondition(lambda self: self.signals)
+    @precondition(lambda self: self.messages)
     @rule(data=st.data(), fate=st.sampled_from(["once", "once", "lost", "twice", "again later"]))
-    def signal(self, data: st.DataObject, fate: str) -> None:
-        index = data.draw(st.integers(0, min(3, len(self.signals) - 1)))
-        signal = self.signals[index] if fate == "again later" else self.signals.pop(index)
+    def message(self, data: st.DataObject, fate: str) -> None:
+        index = data.draw(st.integers(0, min(3, len(self.messages) - 1)))
+        message = self.messages[index] if fate == "again later" else self.messages.pop(index)
         for _ in range({"lost": 0, "twice": 2}.get(fate, 1)):
             for session in self.sessions:
-                session.live(*signal)
+                session.live(*message)
 
     # --- the sessions
 

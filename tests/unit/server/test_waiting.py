@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sockets.server.waiting import PATIENCE, WaitingRoom
+from sockets.server.waiting import PATIENCE, WaitingConnections
 
 
-def room_of(*names: str, most: int = 10) -> tuple[WaitingRoom, list[float]]:
+def room_of(*names: str, most: int = 10) -> tuple[WaitingConnections, list[float]]:
     now = [0.0]
-    room = WaitingRoom(most, lambda: now[0])
+    room = WaitingConnections(most, lambda: now[0])
     for name in names:
         assert room.enter(name, 10) == []
     return room, now

@@ -18,8 +18,8 @@ from sockets.presence.base import Effects, Fenced, PartlyRenewed
 from sockets.sessions import lifecycle as sessions_module
 from sockets.sessions.lifecycle import CLAIM_EVERY
 from sockets.streams.base import NewEntry
-from sockets.streams.told import Told
-from sockets.types import Kind, Page, Position, SessionInfo
+from sockets.streams.known import Known
+from sockets.types import Kind, Notification, Page, Position, SessionInfo
 from tests.support.doubles import (
     WELCOME,
     FailingLayer,
@@ -81,14 +81,14 @@ async def test_what_is_sent_while_a_session_opens_is_not_lost(when: str) -> None
     opening = asyncio.ensure_future(node.sessions.open_client(session, None))
     await turns()
     if when == "joining":
-        await node.notifier.notify("42", "durable", None)
+        await node.notifier.send(Notification("42", "durable", None))
         layer.gate.set()
         opened = await opening
     else:
         layer.gate.set()
         opened = await opening
-        await node.notifier.notify("42", "durable", None)
-    await node.notifier.notify("42", "ephemeral", None, durable=False)
+        await node.notifier.send(Notification("42", "durable", None))
+    await node.notifier.send(Notification("42", "ephemeral", None, durable=False))
     assert outbox_of(session).raw == [], "the welcome goes first"
     node.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
     await node.settle()
@@ -108,7 +108,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 ) -> None:
     node = await still_node()
     for n in (1, 2, 3):
-        receipt = await node.notifier.notify("42", f"e{n}", None)
+        receipt = await node.notifier.send(Notification("42", f"e{n}", None))
     session = local_session()
     given = Position(str(receipt.epoch), offset)
     opened = await node.sessions.open_client(session, given)
@@ -119,7 +119,7 @@ async def test_a_session_that_returns_gets_what_it_missed(
 
 async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes a position up has not everybody who shares its user reload at each connect."""
-    node, told = await still_node(), list[Told | None]()
+    node, told = await still_node(), list[Known | None]()
     follow = node.streams.follow
 
     async def spied(*args: Any) -> Page:
@@ -133,7 +133,7 @@ async def test_a_clients_word_counts_once_a_minute(monkeypatch: pytest.MonkeyPat
         session = local_session(user)
         await node.sessions.open_client(session, Position("old", 99))
         await node.sessions.close(session, 1000, "")
-        return told.pop() == Told(Position("old", 99))
+        return told.pop() == Known(Position("old", 99))
 
     assert await come("42") is True
     assert await come("42") is False
@@ -147,7 +147,7 @@ async def test_recovery_is_all_or_nothing(missing: int, recovered: bool) -> None
     node = await still_node(recovery_limit=3)
     head = await node.streams.head("42")
     for n in range(missing):
-        await node.notifier.notify("42", f"e{n}", None)
+        await node.notifier.send(Notification("42", f"e{n}", None))
     session = await node.open(position=head)
     assert len(outbox_of(session).events) == (missing if recovered else 0)
 

@@ -16,7 +16,7 @@ from sockets import signals
 from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.tasks import announcer as announcer_module
-from sockets.types import Task, TaskState
+from sockets.types import Notification, Task, TaskState
 from tests.support.doubles import (
     TASK_SIGNALS,
     ImmediateExecutor,
@@ -127,7 +127,7 @@ async def test_no_key_of_a_caller_keeps_an_end_from_the_user() -> None:
     tab = await one.open("42")
     end = ended(TaskState.DONE)
     for key in (f"task:{end.id}:done", f"own:task:{end.id}:done"):
-        await one.notifier.notify("42", "e", None, idempotency_key=key)
+        await one.notifier.send(Notification("42", "e", None, idempotency_key=key))
     one.announcer.ended(end)
     one.announcer.ended(end)
     await one.announcer.finish(5)
@@ -139,7 +139,7 @@ async def test_the_end_replaces_the_progress() -> None:
     end = ended(TaskState.DONE)
     other = ended(TaskState.DONE)
     for some in (end, other, end):
-        await one.announcer.tell_user(some, "task.progress", data=1)
+        await one.announcer.notify_user(some, "task.progress", data=1)
     one.announcer.ended(end)
     await one.announcer.finish(5)
     head = await one.streams.head("42")
@@ -296,12 +296,12 @@ async def test_above_the_bound_the_workers_wait() -> None:
     with receiver(TaskState.DONE, gate):
         for expected in (True, True, False):
             one.announcer.ended(ended(TaskState.DONE))
-            room = asyncio.create_task(one.announcer.room())
+            space = asyncio.create_task(one.announcer.space())
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert room.done() is expected
+            assert space.done() is expected
         gate.open.set()
-        await asyncio.wait_for(room, 5)
+        await asyncio.wait_for(space, 5)
         await one.announcer.finish(5)
     assert len(gate.heard) == 3
 

@@ -108,6 +108,26 @@ async def test_the_caller_gets_the_task_as_it_runs() -> None:
     assert one.dispatcher._verdicts == {}
 
 
+async def test_a_task_that_is_taken_is_read_once_and_never_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = await house()
+    await Crew(one).hire("a")
+    asked: list[str] = []
+
+    def noted(name: str, call: Any) -> Any:
+        def noting(*given: Any) -> Any:
+            asked.append(name)
+            return call(*given)
+
+        return noting
+
+    for name in ("get", "drop", "withdraw"):
+        monkeypatch.setattr(one.tasks, name, noted(name, getattr(one.tasks, name)))
+    assert (await one.dispatcher.assign("p", "e", None)).state is TaskState.RUNNING
+    assert asked == ["get"]
+
+
 async def test_a_task_of_nobody_says_so() -> None:
     one = await house()
     crew = Crew(one)
@@ -380,15 +400,15 @@ async def test_a_lost_verdict_is_found_in_the_records() -> None:
     one = await house(task_accept_timeout=0.02)
     crew = Crew(one)
     lost = asyncio.Event()
-    signal = one.dispatcher._signal
+    tell_node = one.dispatcher._tell_node
 
     async def lossy(node: str, /, **message: Any) -> None:
         if message["type"] == "task.verdict":
             lost.set()
         else:
-            await signal(node, **message)
+            await tell_node(node, **message)
 
-    one.dispatcher._signal = lossy
+    one.dispatcher._tell_node = lossy
     await crew.hire("a")
     await crew.hire("b")
     task = await one.dispatcher.assign("p", "e", None)
@@ -404,7 +424,7 @@ async def test_a_lost_no_is_found_in_the_records() -> None:
         if message["type"] != "task.verdict":
             await one.bus.tell(node, **message)
 
-    one.dispatcher._signal = lossy
+    one.dispatcher._tell_node = lossy
     await crew.hire("a", "rejects")
     await crew.hire("b", "leaves")
     with pytest.raises(NoWorkerAvailable, match="none of 2 workers"):
@@ -435,15 +455,15 @@ async def test_an_accept_in_the_moment_of_the_time_out_counts(
 async def test_a_task_that_ended_before_the_verdict_came_is_returned_so() -> None:
     one = await house(task_accept_timeout=LONG)
     crew = Crew(one)
-    signal = one.dispatcher._signal
+    tell_node = one.dispatcher._tell_node
 
     async def slow(node: str, /, **message: Any) -> None:
         if message["type"] == "task.verdict":
             (offered,) = crew.offers("a")
             await one.dispatcher.end("w/a", offered["task"], TaskState.DONE, result=Raw(b"7"))
-        await signal(node, **message)
+        await tell_node(node, **message)
 
-    one.dispatcher._signal = slow
+    one.dispatcher._tell_node = slow
     await crew.hire("a")
     task = await one.dispatcher.assign("p", "e", None)
     assert (task.state, task.result) == (TaskState.DONE, 7)
@@ -465,7 +485,7 @@ async def test_a_verdict_that_comes_twice_is_taken_once() -> None:
         for _ in range(2 if message["type"] == "task.verdict" else 1):
             one.bus.receive(message)
 
-    one.dispatcher._signal = twice
+    one.dispatcher._tell_node = twice
     await crew.hire("a", "rejects")
     await crew.hire("b", "accepts")
     task = await one.dispatcher.assign("p", "e", None)
@@ -537,15 +557,16 @@ async def test_records_that_are_away_are_told_and_nothing_runs_unknown(
 
     monkeypatch.setattr(one.tasks, "offer", away)
     if moment == "the last word":
-        drop = one.tasks.drop
-        results = iter([GatewayUnavailable("the store is away")])
+        get = one.tasks.get
+        # The first is before anything is offered: whether it is a repetition.
+        results = iter([None, GatewayUnavailable("the store is away")])
 
-        async def fails_once(task: Task) -> bool:
-            for error in results:
+        async def fails_once(task_id: str) -> Task | None:
+            if (error := next(results, None)) is not None:
                 raise error
-            return await drop(task)
+            return await get(task_id)
 
-        monkeypatch.setattr(one.tasks, "drop", fails_once)
+        monkeypatch.setattr(one.tasks, "get", fails_once)
     with pytest.raises(GatewayUnavailable):
         await one.dispatcher.assign("p", "e", None, id="T")
     await one.settle()
@@ -606,13 +627,16 @@ async def test_a_caller_that_goes_takes_its_task_with_it(
     await crew.hire("a", conduct)
     if conduct == "accepts":
         never = asyncio.Event()
+        get = one.tasks.get
 
-        async def gated(task: Task) -> bool:
+        async def gated(task_id: str) -> Task | None:
+            if not crew.answers:  # before anything is offered: whether it is a repetition
+                return await get(task_id)
             monkeypatch.undo()
             await never.wait()
             raise AssertionError
 
-        monkeypatch.setattr(one.tasks, "drop", gated)
+        monkeypatch.setattr(one.tasks, "get", gated)
     assigning = asyncio.ensure_future(one.dispatcher.assign("p", "e", None, id="T"))
     await until(lambda: crew.asked and (conduct == "is silent" or crew.answers))
     for _ in range(5):

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from gateway.middleware import Answer, Middleware, Next, surface_of
 from sockets.conf import Conf, get_conf
+from sockets.http.middleware.base import Answer, Middleware, Next, surface_of
 from sockets.types import Surface
 
 _ALWAYS = {
@@ -37,7 +37,8 @@ API_DOCS = f"{_OWN}; img-src 'self' data:{_ENDS}"
 
 
 class HeadersMiddleware(Middleware):
-    """The first one, so that what the others refuse has the headers too."""
+    """Adds the headers to every response. It stands first, so that what the others refuse has them
+    too."""
 
     def __init__(self, get_response: Next) -> None:
         super().__init__(get_response)
@@ -66,7 +67,7 @@ class HeadersMiddleware(Middleware):
 
 
 def policy(surface: Surface, path: str) -> str:
-    """The Content-Security-Policy of what has none of its own."""
+    """Return the Content-Security-Policy of a response that has none of its own."""
     if surface is not Surface.PUBLIC:
         if path.startswith("/admin/"):
             return ADMIN
@@ -76,7 +77,7 @@ def policy(surface: Surface, path: str) -> str:
 
 
 def hsts(conf: Conf, surface: Surface) -> str:
-    """Strict-Transport-Security of this surface, "" for none.
+    """Return the Strict-Transport-Security of this surface, "" for none.
 
     Only where its URL says that it is reached by TLS, and not where the other surface has the same
     host name without TLS: browsers remember it for the name, and for all of its ports.

@@ -8,14 +8,10 @@ POST), and it gets no answer to read; without the key it is a 401 like any other
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
-from gateway import views
-from gateway.middleware import Answer, Middleware, Next, is_api
 from sockets.auth.origins import (
     how_to_admit,
     listed,
@@ -25,6 +21,8 @@ from sockets.auth.origins import (
     rules_of,
 )
 from sockets.conf import get_conf
+from sockets.http.middleware.base import Answer, Middleware, Next, is_api, scope_of
+from sockets.http.pages import forbidden
 from sockets.types import Surface
 
 MAX_AGE = 600  # seconds that a browser may keep the answer to its preflight
@@ -56,20 +54,17 @@ class CorsMiddleware(Middleware):
             answer: Answer = self.get_response(request)
             return answer
         if request.method == "OPTIONS" and _ASKED[0] in request.headers:
-            return self._soon(self._preflight(request))
+            return self.answer(self._preflight(request))
         if self.is_async:
             return self._later(request)
         return self._mark(request, self.get_response(request))
-
-    def _soon(self, response: HttpResponse) -> Answer:
-        return _as_promised(response) if self.is_async else response
 
     async def _later(self, request: HttpRequest) -> HttpResponseBase:
         return self._mark(request, await self.get_response(request))
 
     def _allowed(self, request: HttpRequest) -> str:
-        """The page's origin as it came, if it may; else ""."""
-        given = origins_of(_scope(request))
+        """Return the page's origin as it came, if it is allowed; else ""."""
+        given = origins_of(scope_of(request))
         origin = normalise(given[0]) if len(given) == 1 else None
         if origin is None or not listed(origin, self._rules, self._conf):
             return ""
@@ -78,10 +73,12 @@ class CorsMiddleware(Middleware):
     def _preflight(self, request: HttpRequest) -> HttpResponse:
         origin = self._allowed(request)
         if not origin:
-            refuse_origin(_scope(request), Surface.PRIVATE, self._conf)
-            response = views.forbidden(request)
+            refuse_origin(scope_of(request), Surface.PRIVATE, self._conf)
+            response = forbidden(request)
             if self._develops:
-                response.content = f"{how_to_admit(_scope(request), Surface.PRIVATE, self._conf)}\n"
+                response.content = (
+                    f"{how_to_admit(scope_of(request), Surface.PRIVATE, self._conf)}\n"
+                )
         else:
             response = HttpResponse(status=204, headers=_ALLOWED)
             response.headers["Access-Control-Allow-Origin"] = origin
@@ -97,13 +94,3 @@ class CorsMiddleware(Middleware):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED
         return response
-
-
-async def _as_promised(response: HttpResponse) -> HttpResponseBase:
-    return response
-
-
-def _scope(request: HttpRequest) -> dict[str, Any]:
-    """The ASGI scope: only there are two Origin headers two."""
-    found: dict[str, Any] = getattr(request, "scope", {})
-    return found

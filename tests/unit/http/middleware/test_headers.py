@@ -8,8 +8,15 @@ import pytest
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
 
-from gateway.headers import ADMIN, API_DOCS, NOTHING, HeadersMiddleware, hsts, policy
 from sockets.conf import Conf
+from sockets.http.middleware.headers import (
+    ADMIN,
+    API_DOCS,
+    NOTHING,
+    HeadersMiddleware,
+    hsts,
+    policy,
+)
 from sockets.types import Surface
 from tests.support.doubles import on_surface
 

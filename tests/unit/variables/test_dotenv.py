@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dotenv import Line, WrongLine, lines
-from gateway.env import Env
-from gateway.faults import Wrong
+from sockets.variables.dotenv import Line, WrongLine, lines
+from sockets.variables.faults import Wrong
+from sockets.variables.reader import Variables
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_the_settings_read_it(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("A = 4000 # browsers\nB=\"two\\nlines\"\nC=`'c'`\nno line\n")
     with pytest.raises(Wrong, match=r".env, line 4: it is neither NAME=value nor a comment"):
-        Env({}, file)
-    source = Env({"B": "given"}, file, patient=True)
+        Variables({}, file)
+    source = Variables({"B": "given"}, file, patient=True)
     assert [source.raw(name) for name in "ABC"] == ["4000", "given", "'c'"]
 
 
 def test_the_scripts_read_the_same(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("A = 4000 # browsers\nB='x=y'\nbroken\n")
-    command = [sys.executable, "-m", "gateway.dotenv"]
+    command = [sys.executable, "-m", "sockets.variables.dotenv"]
     assert subprocess.check_output([*command, f"{file}"]) == b"A=4000\0B=x=y\0"
     assert subprocess.check_output([*command, f"{tmp_path / 'none'}"]) == b""

@@ -1,8 +1,8 @@
-"""What a process has been told of its users' streams, so that it notices a store that went back.
+"""What a process knows of its users' streams, so that it notices a store that went back in time.
 
 A server that comes back with an older append-only file, or a replica that lagged and took over,
 has forgotten messages that were acknowledged, and gives their offsets to other messages. Nothing
-in the store shows that; only whoever had been told more can know.
+in the store shows that; only whoever knew a newer position can.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Self
 from sockets.types import Page, Position
 
 MEMORY = 20_000
-"""Users of whom a process remembers it, beside those who are connected to it."""
+"""Users whose positions a process remembers, beside those who are connected to it."""
 
 _START = b'{"id":"'
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The newest position that somebody was told of a stream.
+class Known:
+    """The newest known position of a stream.
 
-    `mark`: how the message at that offset begins, which holds its id; b"": not known.
+    `mark`: how the message at that offset begins, which holds its id; b"" where that is not known.
     """
 
     position: Position
@@ -34,20 +34,20 @@ class Told:
 
     @classmethod
     def by(cls, page: Page) -> Self:
-        """What a page tells of the head of its stream."""
+        """Return the head of a page's stream."""
         return cls(Position(page.epoch, page.head), page.newest)
 
 
 def mark_of(body: bytes) -> bytes:
-    """The start of a message's JSON up to the end of its id; b"" where it begins otherwise."""
+    """Return the start of a message's JSON, up to the end of its id; b"" for any other JSON."""
     if not body.startswith(_START):
         return b""
     end = body.find(b'"', len(_START))
     return body[: end + 1] if end > 0 else b""
 
 
-def newest(one: Told | None, other: Told | None) -> Told | None:
-    """The later of two in the same epoch, or the first of two in different ones."""
+def newest(one: Known | None, other: Known | None) -> Known | None:
+    """Return the later of two in the same epoch, or the first of two in different ones."""
     if one is None or other is None:
         return one or other
     if one.position.epoch != other.position.epoch or one.position.offset > other.position.offset:
@@ -62,44 +62,44 @@ LATE = 10.0
 
 
 class Latest:
-    """The newest that was told of one stream. Late answers of the epoch before change nothing.
+    """The newest known position of one stream. Late answers of the epoch before change nothing.
 
     `clock`: monotonic seconds.
     """
 
-    __slots__ = ("_clock", "_former", "_since", "told")
+    __slots__ = ("_clock", "_former", "_since", "known")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.told: Told | None = None
+        self.known: Known | None = None
         self._former = ""
         self._since = -float("inf")
 
-    def take(self, new: Told) -> None:
-        """This was told now."""
-        old = self.told
+    def take(self, new: Known) -> None:
+        """Take in what has just been learned."""
+        old = self.known
         if old is not None and old.position.epoch != new.position.epoch:
             if new.position.epoch == self._former and self._clock() - self._since < LATE:
                 return
             self._former, self._since = old.position.epoch, self._clock()
-        self.told = newest(new, old)
+        self.known = newest(new, old)
 
 
-class ToldPositions:
-    """The newest of each user, of those that were told last. Safe in threads."""
+class KnownPositions:
+    """The newest known position of each user, of the `size` latest. Safe in threads."""
 
     def __init__(self, size: int = MEMORY) -> None:
         self._size = size
         self._latest: OrderedDict[str, Latest] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, user: str) -> Told | None:
-        """What the user's stream was told to be; None: not that we remember."""
+    def get(self, user: str) -> Known | None:
+        """Return what is known of the user's stream; None where nothing is remembered."""
         latest = self._latest.get(user)
-        return None if latest is None else latest.told
+        return None if latest is None else latest.known
 
-    def note(self, user: str, told: Told) -> None:
-        """Remember what was told now. An earlier offset of the same epoch changes nothing."""
+    def note(self, user: str, known: Known) -> None:
+        """Remember what was learned now. An earlier offset of the same epoch changes nothing."""
         with self._lock:
             latest = self._latest.get(user)
             if latest is None:
@@ -108,4 +108,4 @@ class ToldPositions:
                     self._latest.popitem(last=False)
             else:
                 self._latest.move_to_end(user)
-            latest.take(told)
+            latest.take(known)

@@ -1,8 +1,8 @@
 """The lines of a `.env` file, as Node's dotenv takes them: a service's file goes on working. Only a
 `#` that no space stands before is a part of the value here, for secrets have one.
 
-`python -m gateway.dotenv FILE` writes what the file sets, each NAME=value ended by a zero byte, for
-scripts/run; a file that is not there sets nothing.
+`python -m sockets.variables.dotenv FILE` writes what the file sets, each NAME=value ended by a zero
+byte, for scripts/run; a file that is not there sets nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COMMENT = re.compile(r"(?:\A|\s+)#.*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One assignment. `escaped`: its value stood in double quotes, where a backslash escapes."""
+    """One assignment. `escaped`: its value was in double quotes, where a backslash escapes."""
 
     name: str
     value: str
@@ -29,7 +29,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class WrongLine:
-    """A line that is none: its number, from 1, the fault and the remedy, and never its text."""
+    """A line that cannot be read: its number, from 1, the fault and the remedy, and never its
+    text."""
 
     number: int
     fault: str
@@ -37,7 +38,7 @@ class WrongLine:
 
 
 def lines(text: str) -> Iterator[Line | WrongLine]:
-    """What each line says; nothing of empty ones and comments."""
+    """Yield what each line says; nothing for empty ones and comments."""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             yield _read(number, line)
@@ -56,7 +57,7 @@ def _read(number: int, line: str) -> Line | WrongLine:
 
 
 def main(file: Path) -> None:
-    """The command."""
+    """Write the assignments of a file, each ended by a zero byte."""
     if file.is_file():
         for line in lines(file.read_text("utf-8-sig")):
             if isinstance(line, Line):

@@ -1,0 +1,112 @@
+"""Which consumer serves a handshake, by surface and path, and what is refused before one does."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sockets.auth.origins import admits, how_to_admit
+from sockets.base import audit, metrics
+from sockets.base.client_address import peer_host
+from sockets.consumers.client import ClientConsumer
+from sockets.consumers.worker import WorkerConsumer
+from sockets.node.node import Node
+from sockets.types import Audit, Surface
+
+logger = logging.getLogger(__name__)
+
+_CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
+# A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
+_CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
+_WORKERS = {"/ws/worker": _WORKER, "/ws/worker/": _WORKER}
+_ROUTES = {
+    Surface.PUBLIC: _CLIENTS,
+    Surface.PRIVATE: {"/": _WORKER} | _WORKERS,
+    Surface.BOTH: _CLIENTS | _WORKERS,
+}
+
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_TEXT = [_PLAIN, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_LATER = [(b"retry-after", b"5"), _PLAIN]
+_SHOWN = 200
+"""Characters of a path in a log."""
+
+
+class Handshakes:
+    """Takes each handshake to its consumer, for as long as the process runs."""
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    async def serve(self, scope: Any, receive: Any, send: Any, node: Node) -> None:
+        """Serve or refuse one. The scope has its surface, and the client's own address."""
+        surface: Surface = scope["gateway.surface"]
+        serve = _ROUTES[surface].get(scope["path"])
+        own = (node.addresses.client_socket_url,)
+        if serve is None:
+            _record_unknown_path(scope, surface)
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
+            return
+        if serve is _CLIENT:
+            if not admits(scope, node.conf, own):
+                await receive()
+                await _refuse_origin(scope, send, node)
+                return
+            self._warn_of_proxy(scope, node)
+            if node.admission.refuses_handshake(peer_host(scope)):
+                await receive()
+                await _refuse(scope, send, 503, _LATER, else_code=1013)
+                return
+        await serve(scope, receive, send)
+
+    def _warn_of_proxy(self, scope: Any, node: Node) -> None:
+        """Once: behind a proxy that is not known as one, all clients have one address."""
+        if self._warned or node.conf.trusted_proxies:
+            return
+        if any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+            self._warned = True
+            logger.warning(
+                "a client came with X-Forwarded-For: if there is a proxy, set TRUSTED_PROXIES, or "
+                "all clients count as one address in CONNECT_RATE and SESSIONS_PER_ADDRESS"
+            )
+
+
+def _record_unknown_path(scope: Any, surface: Surface) -> None:
+    metrics.count_refusal(403)
+    audit.record(
+        Audit.REFUSED,
+        surface=surface.value,
+        code=403,
+        reason="there is no socket at this path",
+        path=scope["path"][:_SHOWN],
+        meant=" or ".join(_ROUTES[surface]),
+        address=peer_host(scope),
+    )
+
+
+async def _refuse_origin(scope: Any, send: Any, node: Node) -> None:
+    """403; in development the body says what to set."""
+    if node.conf.environment == "development":
+        advice = how_to_admit(scope, Surface.PUBLIC, node.conf)
+        await _refuse(scope, send, 403, _TEXT, f"{advice}\n", else_code=1008)
+    else:
+        await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
+
+
+async def _refuse(
+    scope: Any,
+    send: Any,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    text: str = "",
+    *,
+    else_code: int,
+) -> None:
+    """This status where the server can say so, else 403: a browser sees neither, and comes back."""
+    if "websocket.http.response" in scope.get("extensions", ()):
+        start = "websocket.http.response.start"
+        await send({"type": start, "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": text.encode()})
+    else:
+        await send({"type": "websocket.close", "code": else_code})

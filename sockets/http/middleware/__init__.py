@@ -1,0 +1,1 @@
+"""What each request passes, without a hop to a thread."""

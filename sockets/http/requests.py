@@ -1,0 +1,42 @@
+"""HTTP requests of any application, so many of them at once (MAX_REQUESTS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sockets.base.client_address import peer_host
+from sockets.http.problem import CONTENT_TYPE, problem
+from sockets.node.node import Node
+from sockets.types import Surface
+
+_OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_LATER = (b"retry-after", b"5")
+
+
+async def serve_request(app: Any, scope: Any, receive: Any, send: Any, node: Node) -> None:
+    """Let `app` answer one request, or refuse it with 503.
+
+    Machines that look after this one always get in. The scope has its surface, and the client's own
+    address.
+    """
+    if scope["path"] in _OPERATIONS:
+        await app(scope, receive, send)
+        return
+    surface, host = scope["gateway.surface"], peer_host(scope)
+    if node.admission.begin_request(surface, host):
+        try:
+            await app(scope, receive, send)
+        finally:
+            node.admission.end_request(surface, host)
+    else:
+        await _refuse(scope, send)
+
+
+async def _refuse(scope: Any, send: Any) -> None:
+    headers, body = [_LATER, _PLAIN], b"Too many requests at once.\n"
+    if scope["gateway.surface"] is not Surface.PUBLIC and scope["path"].startswith("/api/"):
+        headers = [_LATER, (b"content-type", CONTENT_TYPE.encode())]
+        body = problem(503, "there are too many requests at once: come back later").content
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

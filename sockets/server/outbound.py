@@ -1,0 +1,173 @@
+"""What is written to a peer: bounded by OUTBOX_LIMIT bytes and one frame, and never stuck.
+
+`GatewayWebSocket` calls these methods where Twisted and autobahn call it. The buffer gauge reads
+Twisted's private buffers and assumes plain TCP: TLS ends at the proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
+
+from sockets.base import metrics
+from sockets.codes import CloseCode
+from sockets.conf import Conf
+from sockets.protocol.frames import Frame
+from sockets.protocol.outbox import Write
+
+_OPEN = Autobahn.STATE_OPEN
+
+
+class Socket(Protocol):
+    """What this half needs of its protocol object."""
+
+    conf: Conf
+    state: int
+    transport: Any
+    send_queue: Any  # autobahn's: the rest of a message that it sends in fragments
+
+    def close_with(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+
+class Outbound:
+    """Writes to one socket.
+
+    `written`: bytes handed to the transport since the handshake. `unanswered`: the newest ping of
+    the peer, kept while its outbox is full.
+    """
+
+    __slots__ = ("_socket", "_writable", "outbox", "unanswered", "written")
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._writable: asyncio.Future[None] | None = None
+        self.outbox = FrameOutbox(socket, self)
+        self.unanswered: bytes | None = None
+        self.written = 0
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in the transport."""
+        transport = self._socket.transport
+        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return waiting
+
+    def write_frame(self, data: bytes) -> None:
+        """Write a ready frame after what is queued; straight to the socket when nothing is.
+
+        Half the cost of a transport write: no writer is added to and removed from the loop.
+        Order holds because everything else leaves through the same buffers.
+        """
+        self.written += len(data)
+        socket = self._socket
+        transport = socket.transport
+        if socket.send_queue:  # autobahn is sending a message in fragments
+            socket.send_queue.append((data, False))
+            return
+        if not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting):
+            try:
+                sent = transport.socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                sent = 0  # the transport's own write finds the error, and reports it
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
+
+    def pause(self) -> None:
+        """The transport's buffer is above the limit."""
+        self.outbox.full = True
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> bytes | None:
+        """The transport's buffer is empty, or the transport is gone.
+
+        Returns the ping that has waited for its answer.
+        """
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        self.outbox.drained()
+        ping, self.unanswered = self.unanswered, None
+        return ping
+
+    async def drain(self) -> None:
+        """Wait until the buffer is empty: back-pressure for applications that use ASGI `send`.
+
+        A socket that drains nothing for SLOW_TIMEOUT is closed 4002, which ends the wait.
+        """
+        socket = self._socket
+        seen = self.written - self.buffered
+        while (writable := self._writable) is not None and socket.state == _OPEN:
+            await asyncio.wait({writable}, timeout=socket.conf.slow_timeout)
+            drained = self.written - self.buffered
+            if self._writable is writable and drained == seen:
+                metrics.SLOW_CONSUMERS.inc()
+                socket.close_with(CloseCode.SLOW_CONSUMER, "slow consumer: read faster")
+            seen = drained
+
+
+class FrameOutbox:
+    """The outbox of the gateway's frames on a daphne socket: ready frames, no ASGI message, no
+    task. `sockets/protocol/outbox.py` has the contract.
+
+    Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
+    """
+
+    __slots__ = ("_outbound", "_refused", "_socket", "full", "on_drain")
+
+    def __init__(self, socket: Socket, outbound: Outbound) -> None:
+        self._socket = socket
+        self._outbound = outbound
+        self._refused = False  # a frame, since the last drain
+        self.full = False
+        self.on_drain: Callable[[], None] | None = None
+
+    # Middleware copies scopes, and some code pickles them: a copy writes to the same socket, and
+    # what is unpickled, maybe elsewhere, has none.
+
+    def __copy__(self) -> FrameOutbox:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> FrameOutbox:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def write(self, frame: Frame) -> Write:
+        if self._socket.state != _OPEN:
+            return Write.CLOSED
+        if self.full:
+            self._refused = True
+            return Write.FULL
+        self._outbound.write_frame(frame.wire)
+        return Write.OK
+
+    def drained(self) -> None:
+        """From the outbound half: there is space again, or the socket is gone."""
+        self.full = False
+        if self._refused:
+            self._refused = False
+            if self.on_drain is not None:
+                self.on_drain()
+
+    def close(self, code: int, reason: str) -> None:
+        self._socket.close_with(code, reason)
+
+    def abort(self) -> None:
+        self._socket.abort()
+
+    def flow(self) -> tuple[int, int]:
+        waiting = self._outbound.buffered
+        return waiting, self._outbound.written - waiting

@@ -1,0 +1,109 @@
+"""Which addresses a request has, and what is refused before any view; in both of Django's ways."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
+from django.http import Http404, HttpRequest, HttpResponse
+
+from sockets.http.middleware.surface import MAX_MEMBERS, SurfaceMiddleware
+from sockets.types import Surface
+
+
+class Middleware(SurfaceMiddleware):
+    """As a project makes it."""
+
+    urlconfs = {surface: f"urls_{surface.value}" for surface in Surface}
+
+
+class Behind:
+    """Notes the requests that came through."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    def sync(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        return HttpResponse("ok")
+
+    async def later(self, request: HttpRequest) -> HttpResponse:
+        return self.sync(request)
+
+
+def request(path: str, surface: Surface | None = Surface.PRIVATE, **given: Any) -> ASGIRequest:
+    raw = given.pop("raw", path.encode())
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "raw_path": raw}
+    scope |= {"query_string": b"", "headers": [(b"host", b"localhost")]} | given
+    if surface is not None:
+        scope["gateway.surface"] = surface
+    return ASGIRequest(scope, io.BytesIO())
+
+
+def answer(asked: ASGIRequest, behind: Behind, way: str) -> Any:
+    if way == "sync":
+        return Middleware(behind.sync)(asked)
+    middleware: Any = Middleware(behind.later)
+    return async_to_sync(middleware)(asked)
+
+
+both_ways = pytest.mark.parametrize("way", ["sync", "async"])
+
+
+@both_ways
+@pytest.mark.parametrize("surface", [*Surface, None])
+def test_the_surface_decides_the_addresses(way: str, surface: Surface | None) -> None:
+    behind = Behind()
+    assert answer(request("/", surface), behind, way).content == b"ok"
+    (passed,) = behind.requests
+    assert passed.urlconf == f"urls_{'public' if surface is None else surface.value}"
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request("/x", query_string=b"&" * MAX_MEMBERS), 400),
+        (request("/api/v1/users/�", raw=b"/api/v1/users/%ff"), 422),
+    ],
+)
+def test_what_cannot_be_read_is_a_problem(way: str, asked: ASGIRequest, status: int) -> None:
+    behind = Behind()
+    response = answer(asked, behind, way)
+    assert response.status_code == json.loads(response.content)["status"] == status
+    assert behind.requests == []
+
+
+@both_ways
+def test_so_many_members_are_taken(way: str) -> None:
+    asked = request("/x", query_string=b"&" * (MAX_MEMBERS - 1))
+    assert answer(asked, Behind(), way).status_code == 200
+
+
+@both_ways
+def test_paths_have_no_parameters(way: str) -> None:
+    behind = Behind()
+    with pytest.raises(Http404, match="no parameters"):
+        answer(request("/admin;x"), behind, way)
+    assert behind.requests == []
+    assert answer(request("/admin;x", raw=b"/admin%3Bx?a;b"), behind, way).content == b"ok"
+
+
+@both_ways
+def test_foreign_hosts_are_refused_except_for_health(way: str) -> None:
+    foreign: dict[str, Any] = {"headers": [(b"host", b"evil.test")]}
+    with pytest.raises(DisallowedHost):
+        answer(request("/admin/", **foreign), Behind(), way)
+    assert answer(request("/healthz", **foreign), Behind(), way).content == b"ok"
+
+
+@both_ways
+def test_api_paths_keep_their_segments(way: str) -> None:
+    behind = Behind()
+    answer(request("/api/v1/users/a/b", raw=b"/api/v1/users/a%2fb"), behind, way)
+    assert behind.requests[0].path_info == "/api/v1/users/a%2Fb"

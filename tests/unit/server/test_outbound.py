@@ -1,0 +1,165 @@
+"""Writing to one socket: order, a bound, and who waits until there is space again."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from copy import copy, deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
+
+from sockets.base import metrics
+from sockets.codes import CloseCode
+from sockets.conf import Conf
+from sockets.protocol.outbox import Write
+from sockets.server.outbound import Outbound
+
+
+class Kernel:
+    """Takes so many bytes of a write; raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.takes = 10**9
+        self.fails: OSError | None = None
+        self.got = b""
+
+    def send(self, data: bytes) -> int:
+        if self.fails is not None:
+            raise self.fails
+        self.got += data[: self.takes]
+        return min(self.takes, len(data))
+
+
+class Transport:
+    """Twisted's buffers, as far as they are looked at."""
+
+    def __init__(self) -> None:
+        self.socket = Kernel()
+        self.dataBuffer = b""
+        self.offset = 0
+        self._tempDataBuffer: list[bytes] = []
+        self._tempDataLen = 0
+        self.disconnecting = False
+
+    def write(self, data: bytes) -> None:
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+
+
+class Socket:
+    """Notes with what it is closed."""
+
+    def __init__(self, **conf: Any) -> None:
+        self.conf = Conf(**conf)
+        self.state = Autobahn.STATE_OPEN
+        self.transport = Transport()
+        self.send_queue: list[Any] = []
+        self.closed: int | None = None
+        self.aborted = False
+
+    def close_with(self, code: int, reason: str) -> None:
+        self.closed = code
+        self.state = Autobahn.STATE_CLOSING
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def frame(wire: bytes) -> Any:
+    return SimpleNamespace(wire=wire)
+
+
+async def test_a_frame_goes_straight_to_the_kernel() -> None:
+    socket = Socket()
+    outbound = Outbound(socket)
+    assert outbound.outbox.write(frame(b"one")) is Write.OK
+    assert socket.transport.socket.got == b"one"
+    assert (outbound.written, outbound.buffered, outbound.outbox.flow()) == (3, 0, (0, 3))
+
+
+async def test_what_the_kernel_does_not_take_waits_and_order_holds() -> None:
+    socket = Socket()
+    outbound, transport = Outbound(socket), socket.transport
+    transport.socket.takes = 1
+    outbound.write_frame(b"one")
+    transport.socket.takes = 10**9
+    outbound.write_frame(b"two")
+    assert (transport.socket.got, transport._tempDataBuffer) == (b"o", [b"ne", b"two"])
+    assert outbound.outbox.flow() == (5, 1)
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), InterruptedError(), ConnectionResetError()])
+async def test_an_error_is_left_to_the_transport(error: OSError) -> None:
+    socket = Socket()
+    socket.transport.socket.fails = error
+    Outbound(socket).write_frame(b"one")
+    assert socket.transport._tempDataBuffer == [b"one"]
+
+
+async def test_a_message_in_fragments_is_not_cut_in_two() -> None:
+    socket = Socket()
+    socket.send_queue = [(b"the rest", False)]
+    Outbound(socket).write_frame(b"one")
+    assert socket.send_queue == [(b"the rest", False), (b"one", False)]
+    assert socket.transport.socket.got == b""
+
+
+async def test_a_full_outbox_refuses_and_tells_when_it_has_space() -> None:
+    outbound = Outbound(Socket())
+    told: list[bool] = []
+    outbound.outbox.on_drain = lambda: told.append(True)
+    outbound.pause()
+    outbound.resume()
+    assert told == [], "nothing was refused"
+    outbound.pause()
+    assert outbound.outbox.write(frame(b"one")) is Write.FULL
+    outbound.resume()
+    assert told == [True]
+    assert outbound.outbox.write(frame(b"one")) is Write.OK
+
+
+async def test_a_socket_that_closes_takes_no_frame() -> None:
+    socket = Socket()
+    outbox = Outbound(socket).outbox
+    outbox.close(4001, "why")
+    assert socket.closed == 4001
+    assert outbox.write(frame(b"one")) is Write.CLOSED
+    outbox.abort()
+    assert socket.aborted
+
+
+async def test_the_newest_ping_is_answered_once() -> None:
+    outbound = Outbound(Socket())
+    outbound.pause()
+    outbound.unanswered = b"ping"
+    assert (outbound.resume(), outbound.resume()) == (b"ping", None)
+
+
+async def test_a_drain_waits_for_space() -> None:
+    outbound = Outbound(Socket())
+    await asyncio.wait_for(outbound.drain(), 1)
+    outbound.pause()
+    waiting = asyncio.ensure_future(outbound.drain())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbound.resume()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_who_drains_nothing_is_closed() -> None:
+    socket = Socket(slow_timeout=0.01)
+    outbound = Outbound(socket)
+    before = metrics.SLOW_CONSUMERS._value.get()
+    outbound.pause()
+    await asyncio.wait_for(outbound.drain(), 5)
+    assert socket.closed == CloseCode.SLOW_CONSUMER
+    assert metrics.SLOW_CONSUMERS._value.get() == before + 1
+
+
+async def test_a_copy_writes_to_the_same_socket() -> None:
+    outbox = Outbound(Socket()).outbox
+    assert copy(outbox) is outbox and deepcopy({"at": outbox})["at"] is outbox
+    assert pickle.loads(pickle.dumps(outbox)) is None

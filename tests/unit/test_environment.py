@@ -1,0 +1,107 @@
+"""`environment.read()`: the dictionary GATEWAY, for any project, in any order of imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from sockets import environment
+from sockets.conf import Conf, WrongSettings
+from sockets.environment import Variables, gather
+from sockets.types import Surface
+from tests.support.gateway import ROOT
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_every_key_has_conf_s_default(given: pytest.MonkeyPatch) -> None:
+    found = environment.read()
+    conf = Conf(**found)
+    assert set(found) == {field.name for field in fields(Conf)}
+    differing = {name for name, value in found.items() if value != getattr(Conf(), name)}
+    assert differing <= {"node_name"}
+    assert conf.surface is Surface.PUBLIC
+
+
+def test_it_reads_only_what_becomes_a_key() -> None:
+    source = Variables({})
+    gather(source)
+    own = {"SECRET_KEY", "DEBUG", "DATABASE_URL", "ALLOWED_HOSTS", "LOG_LEVEL", "LAYER_PREFIX"}
+    assert not source.names & (own | {"SECURE_COOKIES", "CSRF_TRUSTED_ORIGINS", "TIME_ZONE"})
+    assert {"HEARTBEAT", "CLIENT_RATE", "NODE_ENV", "SESSION_DATABASE_URL"} <= source.names
+
+
+def test_relative_paths_begin_at_base(given: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert environment.read()["data_dir"] == Path("var")
+    assert environment.read(base=tmp_path)["data_dir"] == tmp_path / "var"
+    given.setenv("DATA_DIR", "data")
+    assert environment.read(base=tmp_path)["data_dir"] == tmp_path / "data"
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+def test_a_file_is_read_only_if_it_is_named(given: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given.chdir(tmp_path)
+    file = tmp_path / ".env"
+    file.write_text("HEARTBEAT=3\nPONG_TIMEOUT=4\n")
+    assert environment.read()["heartbeat"] == Conf().heartbeat
+    given.setenv("PONG_TIMEOUT", "5")
+    found = environment.read(file=file)
+    assert (found["heartbeat"], found["pong_timeout"]) == (3, 5)
+
+
+def test_a_prefix_is_part_of_every_name(given: pytest.MonkeyPatch) -> None:
+    given.setenv("HEARTBEAT", "3")
+    given.setenv("GW_HEARTBEAT", "4")
+    assert environment.read(prefix="GW_")["heartbeat"] == 4
+    given.setenv("GW_CLIENT_RATE", "many")
+    given.setenv("GW_LEASE_TTL", "10")
+    given.setenv("GW_LEASE_RENEW", "8")
+    with pytest.raises(WrongSettings) as error:
+        environment.read(prefix="GW_")
+    rate, lease = error.value.faults
+    assert rate.names == ("GW_CLIENT_RATE",) and rate.text.startswith("GW_CLIENT_RATE: 'many'")
+    assert lease.names == ("GW_LEASE_TTL", "GW_LEASE_RENEW")
+    assert lease.text.startswith("GW_LEASE_TTL: 10 s is less than twice GW_LEASE_RENEW ")
+
+
+def test_all_faults_are_told_together(given: pytest.MonkeyPatch) -> None:
+    given.setenv("HEARTBEAT", "25s")
+    given.setenv("AUTH", "jwt")
+    with pytest.raises(WrongSettings) as error:
+        environment.read()
+    assert [fault.names[0] for fault in error.value.faults] == ["HEARTBEAT", "JWT_SECRET"]
+
+
+def test_a_project_notes_its_own_beside_them() -> None:
+    source = Variables({"HEARTBEAT": "25s", "CONNECTIONS": "many"}, patient=True)
+    source.integer("CONNECTIONS", 5)
+    assert gather(source)["heartbeat"] == Conf().heartbeat
+    with pytest.raises(WrongSettings) as error:
+        source.refuse()
+    assert [fault.names for fault in error.value.faults] == [("CONNECTIONS",), ("HEARTBEAT",)]
+
+
+def test_production_refuses_what_is_unsafe(given: pytest.MonkeyPatch) -> None:
+    given.setenv("ENVIRONMENT", "production")
+    given.setenv("AUTH", "insecure")
+    given.setenv("WORKER_KEYS", "a:short")
+    with pytest.raises(WrongSettings) as error:
+        environment.read()
+    assert [fault.names[0] for fault in error.value.faults] == ["AUTH", "WORKER_KEYS"]
+
+
+def test_it_may_be_imported_before_django_has_settings() -> None:
+    script = "from sockets import environment; print(environment.read()['heartbeat'])"
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("25.0\n", "")
