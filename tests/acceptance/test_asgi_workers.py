@@ -8,7 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.acceptance.place import RENEW, Place, place
+from tests.acceptance.place import LEASE, RENEW, Place, place
 from tests.support.gateway import SHORT, Gateway
 from tests.support.peers import client_at
 from tests.support.valkey import Server
@@ -22,7 +22,7 @@ async def pids(here: Place) -> dict[str, int]:
 
 async def test_uvicorns_workers_have_names_of_their_own(tmp_path: Path, redis: Server) -> None:
     async with place(tmp_path, redis, **SHORT) as here:
-        settings = here.environment | {"LEASE_RENEW": f"{RENEW}", "LEASE_TTL": "2"}
+        settings = here.environment | {"LEASE_RENEW": f"{RENEW}", "LEASE_TTL": f"{LEASE}"}
         server = here.nodes["web"] = Gateway(
             tmp_path / "web", NODE_NAME="web", SURFACE="both", **settings
         )

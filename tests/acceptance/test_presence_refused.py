@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ async def test_nobody_is_offline_while_writes_are_refused(
         await here.until("told", lambda: len(here.heard("user_online")) == len(everybody))
         assert redis.ask(refuse.encode()) == b"+OK\r\n"
         for node in (a, b):
-            await here.until("in grace", lambda: all_are(node, everybody, "in_grace"))  # noqa: B023
+            grace = partial(all_are, node, everybody, "in_grace")
+            await here.until("in grace", grace, LEASE + 20)
             async with api_of(node) as http:
                 own = USERS[0] if node is a else others[0]
                 assert (await http.get(f"/users/{own}")).json()["state"] == "in_grace"
@@ -67,8 +69,9 @@ async def test_nobody_is_offline_while_writes_are_refused(
             assert await all_are(a, everybody, "in_grace")
         assert redis.ask(allow.encode()) == b"+OK\r\n"
         for node in (a, b):
-            await here.until("back", lambda: all_are(node, everybody, "connected"))  # noqa: B023
-            await here.until("ready", lambda: ready(node))  # noqa: B023
+            back = partial(all_are, node, everybody, "connected")
+            await here.until("back", back, LEASE + 20)
+            await here.until("ready", partial(ready, node), LEASE + 20)
         ending = asyncio.get_running_loop().time() + LEASE + GRACE
         while asyncio.get_running_loop().time() < ending:
             assert await all_are(a, everybody, "connected")
