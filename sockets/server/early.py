@@ -24,7 +24,7 @@ def end_at_once() -> None:
 
 
 def listened() -> list[signal.Signals]:
-    """Return the signals of `ENDING` that the gateway heeds: SIGHUP not where it was ignored at the
+    """Return the signals of `ENDING` that end the gateway: SIGHUP not where it was ignored at the
     start, as `nohup` has it."""
     return [
         number
