@@ -270,7 +270,7 @@ async def test_after_some_time_the_api_server_is_told_beside_a_receiver(
 async def test_receivers_that_hang_have_a_bounded_queue(
     pool: ReceiverPool, sender: NotingSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change that found no space is said to be untold, and told when it comes again."""
+    """A change that found no space is said to be unannounced, and told when it comes again."""
     monkeypatch.setattr(receivers_module, "MAX_OF_USER", 5)
     events = Events(receivers=pool, webhooks=sender, hooked=["user_online"])
     before = metrics.dropped_events._value.get()
