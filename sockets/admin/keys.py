@@ -20,7 +20,7 @@ from sockets.auth.key_rows import NAME, NAME_RULE, end_keys, make_key
 from sockets.auth.scopes import ADMIN, NOTIFY, PRESENCE, TASKS, parse_scopes
 from sockets.base import audit
 from sockets.models import AccessKey
-from sockets.node.node import keys_changed
+from sockets.node.current import keys_changed
 from sockets.types import Audit
 
 _TONES = {"live": Tone.GOOD, "expired": Tone.WARNING, "ended": Tone.QUIET}

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from sockets.admin.shown import ReadOnly, Tone, badge
 from sockets.conf import get_conf
 from sockets.models import OPEN, Node, Session
-from sockets.node.node import current_node
+from sockets.node.current import current_node
 from sockets.recorder.rows import moment
 
 

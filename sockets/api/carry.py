@@ -16,7 +16,7 @@ from sockets.api.remote import remote, remote_core
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
 from sockets.node.core import Core
-from sockets.node.node import Node, current_node
+from sockets.node.current import current_node
 from sockets.node.threads import require_fair_loop, runs_a_loop
 
 CALL_TIMEOUT = 5.0
@@ -57,7 +57,7 @@ async def at_node(
 
 
 def _begin(
-    node: Node | None, call: Callable[[Core], Coroutine[Any, Any, T]]
+    node: Core | None, call: Callable[[Core], Coroutine[Any, Any, T]]
 ) -> concurrent.futures.Future[T]:
     """Start `call` where it belongs; the loop's task begins with a copy of the caller's context."""
     if node is None:

@@ -19,7 +19,7 @@ from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.exceptions import InvalidMessage
 from sockets.node.core import Addresses, Core
-from sockets.node.node import current_node
+from sockets.node.current import current_node
 from sockets.presence.revocation import USER, login, token
 from sockets.sessions.control import CLOSE_MARGIN
 from sockets.types import Audit, Disconnected, NodeInfo, SessionInfo, SessionPage, SessionPlace

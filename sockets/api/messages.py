@@ -20,7 +20,7 @@ from sockets.conf import get_conf
 from sockets.delivery import compose
 from sockets.exceptions import InvalidMessage
 from sockets.node.core import Core
-from sockets.node.node import current_node
+from sockets.node.current import current_node
 from sockets.node.state import SyncBackends
 from sockets.types import Notification, NotifyOptions, Page, Position, Receipt, SessionDelivery
 

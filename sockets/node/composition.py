@@ -22,7 +22,7 @@ from sockets.delivery import Delivery
 from sockets.events.feed import Events
 from sockets.events.webhooks import Webhooks
 from sockets.layers.groups import user_group
-from sockets.node.core import Addresses, Core
+from sockets.node.core import Core
 from sockets.node.inbox import Requests, stop_this_process
 from sockets.node.lock import NodeLock
 from sockets.node.readiness import PromiseWatch, Readiness
@@ -65,8 +65,15 @@ class Parts(Core):
         lock: NodeLock | None = None,
         end_process: Callable[[], None] = stop_this_process,
     ) -> None:
-        super().__init__(conf, state=state, clock=clock, wall=wall, executor=executor)
-        self.addresses = Addresses.of(conf, client_port, worker_port)
+        super().__init__(
+            conf,
+            state=state,
+            clock=clock,
+            wall=wall,
+            executor=executor,
+            client_port=client_port,
+            worker_port=worker_port,
+        )
         self.client_auth = ClientAuth(conf, self.presence.now)
         self.admission = Admission(conf)
         # Each lives as long as a session of its user.

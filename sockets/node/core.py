@@ -47,7 +47,8 @@ class Core:
 
     `name` is what other processes call this one: `conf.node_name`, until it has to take another.
     `state` None: what the settings choose. `clock`: monotonic seconds. `wall`: seconds since the
-    epoch. `executor`: runs Django's receivers, in place of threads of their own.
+    epoch. `executor`: runs Django's receivers, in place of threads of their own. `client_port`,
+    `worker_port`: what is really listened on.
     """
 
     def __init__(
@@ -58,8 +59,11 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         executor: Executor | None = None,
+        client_port: int | None = None,
+        worker_port: int | None = None,
     ) -> None:
         self.conf = conf
+        self.addresses = Addresses.of(conf, client_port, worker_port)
         self.name = conf.node_name
         self.loop = asyncio.get_running_loop()
         self.store_time = StoreClock(clock, wall)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from typing import cast
 
 from sockets import __version__
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis
+from sockets.node import current
 from sockets.node.composition import Parts
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
@@ -170,35 +172,25 @@ def _why(error: GatewayUnavailable | TimeoutError) -> str:
     return f"{error} ({error.detail})" if error.detail else str(error)
 
 
-_node: Node | None = None
 _starting: asyncio.Task[Node] | None = None
 
 
 def current_node() -> Node | None:
-    """The node of this process, if it runs."""
-    return _node
-
-
-def keys_changed() -> None:
-    """The node of this process, if it runs, should look now; the others do within KEYS_REFRESH."""
-    node = _node
-    if node is not None:
-        with suppress(RuntimeError):  # it has just ended
-            node.loop.call_soon_threadsafe(node.keys.hurry)
+    """Return the node of this process, if it runs, with all that a server needs of it."""
+    return cast(Node | None, current.current_node())
 
 
 async def ensure_node(**ports: int) -> Node:
     """The node of this process; starts it if need be. Callers at the same time share one start."""
     global _starting
-    if _node is not None:
-        return _node
+    if (node := current_node()) is not None:
+        return node
     if _starting is None or _starting.done():
         _starting = asyncio.ensure_future(_start(ports))
     return await asyncio.shield(_starting)
 
 
 async def _start(ports: dict[str, int]) -> Node:
-    global _node
     if ports:  # our own server, which is one process
         client, worker = ports.get("client_port"), ports.get("worker_port")
         node = Node(get_conf(), client_port=client, worker_port=worker)
@@ -210,22 +202,20 @@ async def _start(ports: dict[str, int]) -> Node:
             lock.release()
             raise
     await node.start()
-    _node = node
+    current.begin(node, node.keys.hurry)
     return node
 
 
 async def stop_node() -> None:
     """Stop the node of this process, if it runs or starts. Until it has, Django code may still
     call it."""
-    global _node
     if _starting is not None and not _starting.done():
         _starting.cancel()  # it lets go of what it has taken
         await asyncio.wait({_starting})
-    node = _node
+    node = current_node()
     if node is None:
         return
     try:
         await node.stop()
     finally:
-        if _node is node:
-            _node = None
+        current.end(node)

@@ -26,8 +26,7 @@ from sockets.layers.base import Layer
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
-from sockets.node import composition
-from sockets.node import node as node_module
+from sockets.node import composition, current
 from sockets.node.backends import memory_backends
 from sockets.node.node import Node
 from sockets.presence.memory import MemoryPresence
@@ -460,11 +459,11 @@ async def running_node(
     conf = Conf(**values | settings)
     node = MemoryNode(conf, recorder=RecordingRecorder(), keys=keys_without_database(conf))
     await node.start()
-    monkeypatch.setattr(node_module, "_node", node)
+    monkeypatch.setattr(current, "_node", node)
     try:
         yield node
     finally:
-        monkeypatch.setattr(node_module, "_node", None)
+        monkeypatch.setattr(current, "_node", None)
         await node.stop()
 
 

@@ -35,7 +35,7 @@ from sockets.exceptions import (
     NoWorkerAvailable,
     Revoked,
 )
-from sockets.node import node as node_module
+from sockets.node import current
 from sockets.node.node import Node
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
@@ -97,7 +97,7 @@ async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 def no_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "_node", None)
+    monkeypatch.setattr(current, "_node", None)
 
 
 async def client(node: Node, user: str = "42") -> Any:

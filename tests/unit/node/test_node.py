@@ -15,6 +15,7 @@ from django.conf import LazySettings
 from sockets.exceptions import AlreadyRunning, GatewayError
 from sockets.layers.groups import node_group
 from sockets.layers.memory import MemoryChannelLayer
+from sockets.node import current
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
@@ -44,7 +45,7 @@ async def nothing_runs(
     """This process before its first connection, with a folder of its own."""
     settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"}
     without_database(monkeypatch)
-    monkeypatch.setattr(node_module, "_node", None)
+    monkeypatch.setattr(current, "_node", None)
     monkeypatch.setattr(node_module, "_starting", None)
     monkeypatch.setattr(channel_layers, "backends", {})
     yield
