@@ -3,17 +3,24 @@
 Names are stable once released. A labelled metric comes with its children bound where they are
 counted often, so that the hot path pays one method call, and so that the series exist (as 0)
 from the start. Every label has a bounded set of values: a close code that the peer invented
-counts as "other".
+counts as "other". Where prometheus_client is not installed, all of them count into nothing.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
-
 from sockets.codes import ABNORMAL, CloseCode
 from sockets.types import Audit, Kind, Refusal, TaskState
+
+try:
+    from prometheus_client import Counter, Gauge, Histogram
+except ModuleNotFoundError:  # a plain installation, which serves no metrics
+    from sockets.base.uncounted import (  # type: ignore[assignment]  # of the same form
+        Counter,
+        Gauge,
+        Histogram,
+    )
 
 # 403: refused before the handshake was done, by its Origin.
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
