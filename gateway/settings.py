@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.logs import LEVELS, logging_config
+from sockets.conf import Conf
 from sockets.environment import Variables, gather
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
@@ -31,6 +32,11 @@ _env = Variables(os.environ, _file if _file.exists() else None, base=BASE_DIR, p
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
 DEBUG = _env.flag("DEBUG", False)
 GATEWAY: dict[str, Any] = gather(_env)
+if "jwt" in GATEWAY["auth"] and GATEWAY["jwt_public_keys"]:
+    # A node judges them when it starts; every command of this project shall know of it.
+    from sockets.auth.tokens import unusable_keys
+
+    _env.note(*unusable_keys(Conf(jwt_public_keys=GATEWAY["jwt_public_keys"])))
 PRODUCTION = GATEWAY["environment"] == "production"
 SECRET_KEY = _env.secret("SECRET_KEY", at_least=32 if PRODUCTION else 0)
 if PRODUCTION:

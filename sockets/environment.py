@@ -18,7 +18,6 @@ from sockets.conf import WEBHOOK_EVENTS, Conf, WrongSettings
 from sockets.types import Surface
 from sockets.variables import safety
 from sockets.variables.faults import Wrong
-from sockets.variables.keys import unusable_keys
 from sockets.variables.reader import Variables
 from sockets.variables.urls import CLUSTER
 
@@ -75,7 +74,6 @@ def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
             fault = "AUTH has jwt, and there is no secret"
             variables.note(Wrong("JWT_SECRET", fault, "set it (>= 32 bytes)"))
         variables.secret("JWT_SECRET", at_least=32)
-        variables.note(*unusable_keys("JWT_PUBLIC_KEYS", gateway["jwt_public_keys"]))
     if production:
         variables.note(*safety.unsafe(gateway), *safety.weak(variables))
     elif gateway["demo"] and not ("jwt" in auth and variables.given("JWT_SECRET")):

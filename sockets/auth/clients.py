@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
-from sockets.auth.tokens import Tokens
+from sockets.auth.tokens import Tokens, unusable_keys
 from sockets.base.clock import Now
-from sockets.conf import Conf
+from sockets.conf import Conf, WrongSettings
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.protocol.places import Places
 from sockets.types import Credentials
@@ -36,11 +36,15 @@ Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 class ClientAuth:
     """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
+    Raises WrongSettings for public keys that cannot be used.
+
     `published.run` must go on for as long as this is used. `now`: dates proofs that have no date of
     their own, by the clock that revocations are dated by; may raise GatewayUnavailable.
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        if faults := tuple(unusable_keys(conf)):
+            raise WrongSettings(*faults)
         self._conf = conf
         self._now = now
         self.published = (

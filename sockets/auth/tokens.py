@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sockets.base.ids import MAX_PROOF_ID, is_proof_id, user_id_of
-from sockets.conf import Conf
+from sockets.conf import Conf, Fault
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.values import MAX_DEPTH, is_deep, write
 from sockets.types import Credentials
@@ -103,6 +103,20 @@ def token_key(key: Any, id: str = "") -> TokenKey:
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             return TokenKey(id, ("EdDSA",), key)
     raise ValueError("keys are RSA, P-256, P-384, P-521, Ed25519 or Ed448")
+
+
+def unusable_keys(conf: Conf) -> Iterator[Fault]:
+    """Yield what is wrong with the public keys of the settings, a fault for each such key.
+
+    Only who has cryptography installed can read them, so this is asked where a node starts.
+    """
+    for label, pem in conf.jwt_public_keys:
+        try:
+            public_key(pem)
+        except ValueError as error:
+            whose = f"the one of {label!r}: " if label else ""
+            text = f"JWT_PUBLIC_KEYS: {whose}{error}; name a file with a PUBLIC KEY"
+            yield Fault(("JWT_PUBLIC_KEYS",), text)
 
 
 @lru_cache(maxsize=4)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sockets.auth.tokens import public_key
 from sockets.variables.faults import Items, Wrong
 from sockets.variables.values import LABEL, LABEL_RULE, parse_words
 
@@ -102,13 +100,3 @@ def _key(name: str, number: int, item: str) -> tuple[str, str]:
     if not secret:
         raise Wrong(name, f"the secret of {label!r} is empty", form)
     return label, hashlib.sha256(secret.encode()).hexdigest()
-
-
-def unusable_keys(name: str, pems: Iterable[tuple[str, str]]) -> Iterator[Wrong]:
-    """Yield what is wrong with public keys, which are given as (id or "", content of the file)."""
-    for label, pem in pems:
-        try:
-            public_key(pem)
-        except ValueError as error:
-            whose = f"the one of {label!r}: " if label else ""
-            yield Wrong(name, f"{whose}{error}", "name a file with a PUBLIC KEY")

@@ -100,6 +100,15 @@ def test_production_refuses_what_is_unsafe(given: pytest.MonkeyPatch) -> None:
     assert [fault.names[0] for fault in error.value.faults] == ["AUTH", "WORKER_KEYS"]
 
 
+def test_public_keys_are_judged_where_they_are_used(
+    given: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rule 10: a plain installation has no cryptography, and need not read them."""
+    (tmp_path / "key.pem").write_text("no key")
+    given.setenv("JWT_PUBLIC_KEYS", "key.pem")
+    assert environment.read(base=tmp_path)["jwt_public_keys"] == (("", "no key"),)
+
+
 def test_it_may_be_imported_before_django_has_settings() -> None:
     script = "from sockets import environment; print(environment.read()['heartbeat'])"
     command = [sys.executable, "-W", "error", "-c", script]

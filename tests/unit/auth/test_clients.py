@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sockets.auth.clients import ClientAuth
 from sockets.auth.handshake import Handshake, parse
 from sockets.auth.tokens import check_token
-from sockets.conf import Conf
+from sockets.conf import Conf, WrongSettings
 from sockets.exceptions import BadRequest, Unauthorized
 from sockets.types import Credentials
 from tests.support.doubles import JWT_SECRET, NOON, scope_of
@@ -49,6 +49,25 @@ def by_hand(payload: str, header: str = '{"alg":"HS256","typ":"JWT"}') -> str:
 def hand(query: str = "", given: str | None = None) -> Handshake:
     headers = [] if given is None else [(b"authorization", f"Bearer {given}".encode())]
     return parse(scope_of(query, headers=headers))
+
+
+# --- keys
+
+
+def test_a_public_key_that_cannot_be_used_stops_the_node() -> None:
+    """Rule 10: reading one needs cryptography, so it is not judged where settings are read."""
+    small = rsa.generate_private_key(65537, 1024).public_key()
+    pem = small.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    conf = Conf(auth=("jwt",), jwt_public_keys=(("old", "no key"), ("", pem.decode())))
+    with pytest.raises(WrongSettings) as refused:
+        ClientAuth(conf)
+    assert [fault.text for fault in refused.value.faults] == [
+        "JWT_PUBLIC_KEYS: the one of 'old': it is not a public key in PEM; "
+        "name a file with a PUBLIC KEY",
+        "JWT_PUBLIC_KEYS: an RSA key has at least 2048 bits; name a file with a PUBLIC KEY",
+    ]
 
 
 # --- tokens
