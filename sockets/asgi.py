@@ -12,6 +12,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
+from sockets.base.extras import server_lacking
+
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application: called with scope, receive and send."""
 
@@ -21,13 +25,18 @@ def with_gateway(app: Application) -> Application:
 
     The node of this process starts with the lifespan, or else with the first connection, and
     `app` sees no lifespan. Django has to be set up by then: `get_asgi_application()` does that.
+    Raises ImproperlyConfigured where the packages of a server are not installed.
     """
     # Late, for they need Django's apps; importing this module needs nothing.
     from sockets.base.client_address import client_of
     from sockets.conf import get_conf
-    from sockets.consumers.handshakes import Handshakes
-    from sockets.http.requests import serve_request
-    from sockets.node.node import ensure_node
+
+    try:
+        from sockets.consumers.handshakes import Handshakes
+        from sockets.http.requests import serve_request
+        from sockets.node.node import ensure_node
+    except ModuleNotFoundError as error:
+        raise ImproperlyConfigured(server_lacking("with_gateway()", error)) from error
 
     handshakes = Handshakes()
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from sockets.asgi import with_gateway
 from sockets.auth.admission import Admission
@@ -17,6 +18,13 @@ from sockets.conf import Conf
 from sockets.node import node as node_module
 from sockets.types import Surface
 from tests.support.gateway import ROOT
+
+
+def test_a_plain_installation_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 10."""
+    monkeypatch.setitem(sys.modules, "sockets.http.requests", None)
+    with pytest.raises(ImproperlyConfigured, match=r"django-gateway\[server\]"):
+        with_gateway(App())
 
 
 class App:

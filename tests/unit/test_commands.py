@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -182,3 +183,10 @@ def test_a_drained_node_that_is_started_again_is_gone(monkeypatch: pytest.Monkey
         "1 sessions left",
         "node a is gone",
     ]
+
+
+def test_serve_names_what_a_plain_installation_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 10."""
+    monkeypatch.setitem(sys.modules, "sockets.server.serve", None)
+    with pytest.raises(CommandError, match=r"^manage\.py serve needs .*django-gateway\[server\]'$"):
+        call_command("serve", skip_checks=True)

@@ -14,6 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from sockets.base.extras import server_lacking
 from sockets.conf import get_conf
 from sockets.management.output import GatewayCommand, one_line
 from sockets.server.early import end_at_once
@@ -57,8 +58,11 @@ class Command(GatewayCommand):
         super().run_from_argv(argv)
 
     def handle(self, **options: Any) -> None:
-        from sockets.server.application import load_application
-        from sockets.server.serve import serve
+        try:
+            from sockets.server.application import load_application
+            from sockets.server.serve import serve
+        except ModuleNotFoundError as error:
+            raise CommandError(server_lacking("manage.py serve", error)) from error
 
         path = getattr(settings, "ASGI_APPLICATION", None)
         try:
