@@ -1,4 +1,4 @@
-"""The line for who wants from a plain installation what only a server has (rule 10)."""
+"""Rule 10: the line for whoever wants from a plain installation what only a server has."""
 
 from __future__ import annotations
 

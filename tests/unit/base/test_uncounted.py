@@ -1,4 +1,4 @@
-"""Rule 10 of the plain installation: without prometheus_client every metric counts into nothing."""
+"""Rule 10: without prometheus_client every metric counts into nothing."""
 
 from __future__ import annotations
 
