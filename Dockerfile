@@ -11,7 +11,6 @@ COPY manage.py LICENSE ./
 COPY gateway gateway
 COPY sockets sockets
 COPY examples examples
-COPY clients clients
 # The keys live for this line only: production does not start without, collecting does not use them.
 RUN ENVIRONMENT=production DATA_DIR=/tmp/build \
     SECRET_KEY=only-while-the-image-is-built-000 JWT_SECRET=only-while-the-image-is-built-111 \

@@ -88,7 +88,8 @@ class Script:
 async def serve(route: Route) -> None:
     if route.request.url.endswith("/gateway.js"):
         await route.fulfill(
-            path=ROOT / "clients" / "js" / "gateway.js", content_type="text/javascript"
+            path=ROOT / "sockets" / "static" / "sockets" / "gateway.js",
+            content_type="text/javascript",
         )
     else:
         await route.fulfill(body="<title>test</title>", content_type="text/html")

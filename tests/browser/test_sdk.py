@@ -1,4 +1,4 @@
-"""clients/js/gateway.js in a real browser, against a socket that follows a script."""
+"""static/sockets/gateway.js in a real browser, against a socket that follows a script."""
 
 from __future__ import annotations
 

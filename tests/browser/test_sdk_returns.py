@@ -1,4 +1,4 @@
-"""When clients/js/gateway.js comes back, and what makes it hurry."""
+"""When static/sockets/gateway.js comes back, and what makes it hurry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients/js/gateway.js lets out, and what it tells the page of losses."""
+"""What static/sockets/gateway.js lets out, and what it tells the page of losses."""
 
 from __future__ import annotations
 
