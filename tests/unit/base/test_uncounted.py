@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
 import pytest
+from prometheus_client import Counter, Gauge, Histogram
 
 from sockets.base import metrics, uncounted
 from sockets.types import Kind
@@ -44,11 +45,7 @@ def test_they_take_every_call(without: ModuleType) -> None:
 
 def test_they_have_the_form_of_those_that_count() -> None:
     for name in ("labels", "inc", "dec", "set", "observe", "set_function", "clear"):
-        real = [
-            getattr(kind, name)
-            for kind in (metrics.Counter, metrics.Gauge, metrics.Histogram)
-            if hasattr(kind, name)
-        ]
+        real = [getattr(kind, name) for kind in (Counter, Gauge, Histogram) if hasattr(kind, name)]
         assert real, name
         taken = list(inspect.signature(getattr(uncounted.Nothing, name)).parameters)
         if name != "labels":  # ours are positional

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sockets.node import current
+from sockets.node.core import Core
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def made(loop: asyncio.AbstractEventLoop | None = None) -> Any:
 
 def test_it_is_there_from_its_beginning_to_its_end() -> None:
     assert current.current_node() is None
-    node = made()
+    node: Core = made()
     current.begin(node, list)
     assert current.current_node() is node
     current.end(made())

@@ -1,0 +1,129 @@
+"""The wheel, and virtual environments that have it and nothing of this checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.gateway import ROOT
+
+FOR_PIP: Final = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""What pip is left of this process' variables, beside its own (PIP_…) and those of proxies."""
+
+_PINNED: Final = re.compile(r"^([\w.-]+==[^\s;\\]+)(?: ; ([^\\]+?))? *\\?$", re.MULTILINE)
+
+
+def build(folder: Path, *kinds: str) -> list[Path]:
+    """Build the checkout: an sdist and a wheel from that, or the `kinds` straight from it."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+    subprocess.run([*command, *kinds, str(ROOT)], check=True, capture_output=True, timeout=120)
+    return sorted(folder.iterdir())
+
+
+def pins() -> list[str]:
+    """The versions of the lock, as constraints: what is published tomorrow changes no result."""
+    lock = (ROOT / "requirements-dev.txt").read_text()
+    return [f"{pin} ; {when}" if when else pin for pin, when in _PINNED.findall(lock)]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment without pip, which this process' pip installs into."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def run(
+        self, *arguments: str | Path, cwd: Path, check: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run its Python. It gets none of this process' variables but PATH."""
+        done = subprocess.run(
+            [str(self.python), *map(str, arguments)],
+            cwd=cwd,
+            env={"PATH": os.environ["PATH"], "DATA_DIR": str(cwd / "var"), **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0 or not check, done.stdout[-3_000:] + done.stderr[-3_000:]
+        return done
+
+    def install(self, *requirements: str) -> None:
+        constraints = self.folder / "pins.txt"
+        constraints.write_text("\n".join(pins()))
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
+        options = ["--no-compile", "--prefer-binary", "--no-input", "--disable-pip-version-check"]
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in FOR_PIP or name.startswith("PIP_") or name.lower().endswith("_proxy")
+        }
+        done = subprocess.run(
+            [*pip, *options, "--constraint", str(constraints), *requirements],
+            env=kept,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr[-3_000:]
+
+
+def make(folder: Path, *requirements: str) -> Environment:
+    """Make an environment with these installed from the index that pip is set up for."""
+    venv.create(folder, with_pip=False)
+    made = Environment(folder)
+    made.install(*requirements)
+    return made
+
+
+SETTINGS: Final = """
+
+import sockets.environment
+
+INSTALLED_APPS += ["sockets"]
+GATEWAY = sockets.environment.read() | {"django_accounts": True}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "sockets.layers.redis.RedisChannelLayer",
+        "CONFIG": {"hosts": [GATEWAY["redis_url"]]},
+    }
+}
+DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
+"""
+
+URLS: Final = """
+
+from django.http import JsonResponse
+
+from sockets.api import is_online, notify_user, presence_of
+
+
+def paid(request):
+    receipt = notify_user(42, "order.paid", {"order": 7})
+    return JsonResponse(
+        {"offset": receipt.offset, "online": is_online(42), "state": presence_of(42).state}
+    )
+
+
+urlpatterns += [path("paid/", paid)]
+"""
+
+
+def start_project(environment: Environment, folder: Path) -> Path:
+    """Make a Django project as its own command does, with the gateway in it; return its folder."""
+    folder.mkdir()
+    environment.run("-m", "django", "startproject", "shop", folder, cwd=folder)
+    with (folder / "shop" / "settings.py").open("a") as settings:
+        settings.write(SETTINGS)
+    with (folder / "shop" / "urls.py").open("a") as urls:
+        urls.write(URLS)
+    return folder
