@@ -16,7 +16,7 @@ SOCKETS = ROOT / "sockets"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
-    *("py.typed", "signals", "signatures", "types"),
+    *("py.typed", "signals", "signatures", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {

@@ -26,9 +26,9 @@ import httpx
 import msgspec
 
 from sockets.auth.breaker import Breaker
+from sockets.auth.claims import check_info
 from sockets.auth.handshake import Handshake
 from sockets.auth.origins import own_origin
-from sockets.auth.tokens import check_info
 from sockets.auth.turns import Turns
 from sockets.base.clock import Now
 from sockets.base.http_client import (

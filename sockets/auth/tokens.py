@@ -18,19 +18,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from sockets.base.ids import MAX_PROOF_ID, is_proof_id, user_id_of
+from sockets.auth.claims import MAX_TOKEN, check_info, check_meta, proof_id_in
+from sockets.base.ids import user_id_of
 from sockets.conf import Conf, Fault
 from sockets.exceptions import TryAgainLater, Unauthorized
-from sockets.protocol.values import MAX_DEPTH, is_deep, write
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
-
-MAX_TOKEN: Final = 8_192
-"""Characters."""
-
-MAX_INFO: Final = 1_024
-"""Bytes of JSON that presence shows of a session."""
 
 FAR: Final = 30 * 86_400.0
 """Seconds until a token's end above which the log warns: as long as a revocation is kept."""
@@ -209,41 +203,11 @@ def check_token(token: str, conf: Conf, keys: tuple[TokenKey, ...] | None = None
         "jwt",
         expires_at,
         issued_at,
-        sid=_proof_id(claims, "sid"),
-        jti=_proof_id(claims, "jti"),
+        sid=proof_id_in(claims, "sid"),
+        jti=proof_id_in(claims, "jti"),
         info=check_info(claims.get("info"), "token"),
-        meta=_meta(claims.get("meta")),
+        meta=check_meta(claims.get("meta")),
     )
-
-
-def _meta(meta: Any) -> Any:
-    """Return what Django code is given. Raises Unauthorized for NaN and its like, which are no
-    JSON."""
-    try:
-        write(meta)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise Unauthorized("token: meta is no JSON") from None
-    return meta
-
-
-def check_info(info: Any, whose: str) -> Any:
-    """Return what presence shows of a session. Raises Unauthorized where it is too large."""
-    try:
-        size = 0 if info is None else len(write(info))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise Unauthorized(f"{whose}: info cannot be shown") from None
-    if is_deep(info):
-        raise Unauthorized(f"{whose}: info is nested more than {MAX_DEPTH} deep")
-    if size > MAX_INFO:
-        raise Unauthorized(f"{whose}: info has more than {MAX_INFO} bytes")
-    return info
-
-
-def _proof_id(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name, "")
-    if value != "" and not is_proof_id(value):
-        raise Unauthorized(f"token: {name} must be a string of at most {MAX_PROOF_ID} characters")
-    return str(value)
 
 
 def _key_id(token: str) -> str:

@@ -21,7 +21,7 @@ OF_A_SERVER = {
 
 PUBLIC = (
     *("api", "asgi", "codes", "conf", "environment", "exceptions", "signals", "signatures"),
-    *("types", "layers.memory.MemoryChannelLayer", "layers.redis.RedisChannelLayer"),
+    *("tokens", "types", "layers.memory.MemoryChannelLayer", "layers.redis.RedisChannelLayer"),
 )
 
 
