@@ -97,6 +97,7 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [GATEWAY["redis_url"]]},
     }
 }
+ASGI_APPLICATION = "shop.asgi.application"
 DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
 """
 
@@ -118,6 +119,14 @@ urlpatterns += [path("paid/", paid)]
 """
 
 
+ASGI: Final = """
+
+from sockets.asgi import with_gateway
+
+application = with_gateway(application)
+"""
+
+
 def start_project(environment: Environment, folder: Path) -> Path:
     """Make a Django project as its own command does, with the gateway in it; return its folder."""
     folder.mkdir()
@@ -126,4 +135,6 @@ def start_project(environment: Environment, folder: Path) -> Path:
         settings.write(SETTINGS)
     with (folder / "shop" / "urls.py").open("a") as urls:
         urls.write(URLS)
+    with (folder / "shop" / "asgi.py").open("a") as asgi:
+        asgi.write(ASGI)
     return folder
