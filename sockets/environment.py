@@ -2,9 +2,10 @@
 
     GATEWAY = environment.read()
 
-One line a variable, its unit beside it; what each means is in docs/reference/settings.md. Only
-variables that become keys of `sockets.conf.Conf` are read here: a project has its own SECRET_KEY,
-DATABASES and the like, and may read them with the same strict `Variables`.
+One line a variable, with its unit where the reader does not name it; what each means is in
+docs/reference/settings.md. Only variables that become keys of `sockets.conf.Conf` are read here: a
+project has its own SECRET_KEY, DATABASES and the like, and may read them with the same strict
+`Variables`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def read(*, base: Path | None = None, file: Path | None = None, prefix: str = ""
 
 
 def gather(variables: Variables) -> dict[str, Any]:
-    """Return the same from `variables`, and note there what is wrong.
+    """Return the dictionary `GATEWAY` from `variables`, and note there what is wrong.
 
     For a project that reads variables of its own: its `variables.refuse()` then tells of all
     faults at once. Writes nothing.
@@ -84,7 +85,7 @@ def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
 
 
 def _has_jwt(variables: Variables) -> bool:
-    """Whether there is a key for tokens, if only a wrong one."""
+    """Whether any key for tokens is set, even a wrong one."""
     return any(map(variables.given, _JWT_KEYS))
 
 
@@ -100,7 +101,7 @@ def _check_redis(variables: Variables, gateway: dict[str, Any]) -> None:
 
 def _read(env: Variables) -> dict[str, Any]:
     default = Conf()
-    node_env = env.choice("NODE_ENV", default.environment, _ENVIRONMENTS)  # Node services' name
+    node_env = env.choice("NODE_ENV", default.environment, _ENVIRONMENTS)  # of Node services
     environment = env.choice("ENVIRONMENT", node_env, _ENVIRONMENTS)
     production = environment == "production"
     auth = ("jwt",) if _has_jwt(env) else () if production else ("insecure",)
