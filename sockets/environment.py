@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,15 @@ def read(*, base: Path | None = None, file: Path | None = None, prefix: str = ""
     return gateway
 
 
-def gather(variables: Variables) -> dict[str, Any]:
+def gather(variables: Variables, secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return the dictionary `GATEWAY` from `variables`, and note there what is wrong.
 
     For a project that reads variables of its own: its `variables.refuse()` then tells of all
-    faults at once. Writes nothing.
+    faults at once. `secrets`: variables of that project which hold one, judged with the others in
+    production. Writes nothing.
     """
     gateway = _read(variables)
-    _check_auth(variables, gateway)
+    _check_auth(variables, gateway, secrets)
     _check_redis(variables, gateway)
     if gateway["client_port"] == gateway["worker_port"] != 0:
         fault, remedy = "it equals CLIENT_SOCKET_PORT", "choose another, or 0"
@@ -63,7 +65,7 @@ def gather(variables: Variables) -> dict[str, Any]:
     return gateway
 
 
-def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
+def _check_auth(variables: Variables, gateway: dict[str, Any], secrets: Collection[str]) -> None:
     auth, production = gateway["auth"], gateway["environment"] == "production"
     if "*" in gateway["api_origins"]:
         fault = "* would let every page read answers"
@@ -78,7 +80,9 @@ def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
         variables.secret("JWT_SECRET", at_least=32)
         variables.note(*unusable_keys("JWT_PUBLIC_KEYS", gateway["jwt_public_keys"]))
     if production:
-        variables.note(*safety.unsafe(gateway), *safety.weak(variables))
+        for name in secrets:
+            variables.secret(name, at_least=32)
+        variables.note(*safety.unsafe(gateway), *safety.weak(variables, also=secrets))
     elif gateway["demo"] and not ("jwt" in auth and variables.given("JWT_SECRET")):
         fault, remedy = "its page connects with tokens", "set JWT_SECRET (scripts/run does)"
         variables.note(Wrong("DEMO", fault, remedy, also=["AUTH"]))

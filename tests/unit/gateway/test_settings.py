@@ -419,7 +419,11 @@ class TestAllFaultsAtOnce:
             ),
             (
                 PRODUCTION | {"JWT_SECRETS": f"a:short,b:{'0' * 40}", "SECRET_KEY": "short"},
-                ["JWT_SECRETS", "JWT_SECRETS", "SECRET_KEY"],
+                ["JWT_SECRETS", "SECRET_KEY", "JWT_SECRETS"],
+            ),
+            (  # one secret for three purposes: told once each
+                PRODUCTION | {"SECRET_KEY": KEY, "JWT_SECRET": KEY, "WEBHOOK_SECRET": KEY},
+                ["JWT_SECRET", "WEBHOOK_SECRET"],
             ),
         ],
     )
