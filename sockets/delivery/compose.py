@@ -181,7 +181,7 @@ def compose(
 
 
 def _body(id: str, event: str, data: object, limit: int, now: float) -> bytes:
-    raw = data if isinstance(data, Raw) else Raw(encode_json(data, limit))
+    raw = data if isinstance(data, Raw) else Raw(_json(data))
     try:
         body = to_json(Body(id, event, raw, round(now, 3)))
     except ValueError:  # it has no UTF-8
@@ -219,12 +219,17 @@ def _client_id(value: object) -> str | None:
 
 def encode_json(value: object, limit: int) -> bytes:
     """Return what somebody wants to send as JSON. Raises InvalidMessage, MessageTooLarge."""
-    try:
-        encoded = bytes(value) if isinstance(value, Raw) else write(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    encoded = bytes(value) if isinstance(value, Raw) else _json(value)
     _require_size(encoded, limit)
     return encoded
+
+
+def _json(value: object) -> bytes:
+    """Raises InvalidMessage."""
+    try:
+        return write(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
 
 
 def _require_size(encoded: bytes, limit: int) -> None:
