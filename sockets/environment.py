@@ -82,7 +82,8 @@ def _check_auth(variables: Variables, gateway: dict[str, Any], secrets: Collecti
     if production:
         for name in secrets:
             variables.secret(name, at_least=32)
-        variables.note(*safety.unsafe(gateway), *safety.weak(variables, also=secrets))
+        variables.note(*safety.unsafe(gateway))
+        safety.note_weak(variables, also=secrets)
     elif gateway["demo"] and not ("jwt" in auth and variables.given("JWT_SECRET")):
         fault, remedy = "its page connects with tokens", "set JWT_SECRET (scripts/run does)"
         variables.note(Wrong("DEMO", fault, remedy, also=["AUTH"]))
