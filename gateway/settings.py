@@ -19,7 +19,6 @@ from sockets.environment import Variables, gather
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
-from sockets.variables.safety import weak
 from sockets.variables.urls import hosts_of, redis_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -31,20 +30,19 @@ _env = Variables(os.environ, _file if _file.exists() else None, base=BASE_DIR, p
 
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
 DEBUG = _env.flag("DEBUG", False)
-GATEWAY: dict[str, Any] = gather(_env)
+GATEWAY: dict[str, Any] = gather(_env, secrets=["SECRET_KEY"])
 if "jwt" in GATEWAY["auth"] and GATEWAY["jwt_public_keys"]:
     # A node judges them when it starts; every command of this project shall know of it.
     from sockets.auth.tokens import unusable_keys
 
     _env.note(*unusable_keys(Conf(jwt_public_keys=GATEWAY["jwt_public_keys"])))
 PRODUCTION = GATEWAY["environment"] == "production"
-SECRET_KEY = _env.secret("SECRET_KEY", at_least=32 if PRODUCTION else 0)
+SECRET_KEY = _env.secret("SECRET_KEY")
 if PRODUCTION:
     if DEBUG:
         _env.note(Wrong("DEBUG", "it shows the inside of errors", "unset it in production"))
     if not SECRET_KEY:
         _env.note(Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32"))
-    _env.note(*weak(_env, also=["SECRET_KEY"]))
 
 # Redis' pub/sub knows no database numbers, so the prefix has to part them.
 _number = redis_database(GATEWAY["redis_url"])

@@ -46,7 +46,7 @@ def with_gateway(app: Application) -> Application:
             return
         scope.setdefault("gateway.surface", get_conf().surface)
         node = await ensure_node()
-        # Once, and here: what comes after this needs to know of no proxy.
+        # Only here: nothing after this has to know of proxies.
         scope["client"] = client_of(
             scope.get("client"), scope.get("headers", ()), node.conf.trusted_proxies
         )

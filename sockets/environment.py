@@ -2,15 +2,17 @@
 
     GATEWAY = environment.read()
 
-One line a variable, its unit beside it; what each means is in docs/reference/settings.md. Only
-variables that become keys of `sockets.conf.Conf` are read here: a project has its own SECRET_KEY,
-DATABASES and the like, and may read them with the same strict `Variables`.
+One line a variable, with its unit where the reader does not name it; what each means is in
+docs/reference/settings.md. Only variables that become keys of `sockets.conf.Conf` are read here: a
+project has its own SECRET_KEY, DATABASES and the like, and may read them with the same strict
+`Variables`.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +44,15 @@ def read(*, base: Path | None = None, file: Path | None = None, prefix: str = ""
     return gateway
 
 
-def gather(variables: Variables) -> dict[str, Any]:
-    """Return the same from `variables`, and note there what is wrong.
+def gather(variables: Variables, secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Return the dictionary `GATEWAY` from `variables`, and note there what is wrong.
 
     For a project that reads variables of its own: its `variables.refuse()` then tells of all
-    faults at once. Writes nothing.
+    faults at once. `secrets`: variables of that project which hold one, judged with the others in
+    production. Writes nothing.
     """
     gateway = _read(variables)
-    _check_auth(variables, gateway)
+    _check_auth(variables, gateway, secrets)
     _check_redis(variables, gateway)
     if gateway["client_port"] == gateway["worker_port"] != 0:
         fault, remedy = "it equals CLIENT_SOCKET_PORT", "choose another, or 0"
@@ -61,7 +64,7 @@ def gather(variables: Variables) -> dict[str, Any]:
     return gateway
 
 
-def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
+def _check_auth(variables: Variables, gateway: dict[str, Any], secrets: Collection[str]) -> None:
     auth, production = gateway["auth"], gateway["environment"] == "production"
     if "*" in gateway["api_origins"]:
         fault = "* would let every page read answers"
@@ -75,14 +78,17 @@ def _check_auth(variables: Variables, gateway: dict[str, Any]) -> None:
             variables.note(Wrong("JWT_SECRET", fault, "set it (>= 32 bytes)"))
         variables.secret("JWT_SECRET", at_least=32)
     if production:
-        variables.note(*safety.unsafe(gateway), *safety.weak(variables))
+        for name in secrets:
+            variables.secret(name, at_least=32)
+        variables.note(*safety.unsafe(gateway))
+        safety.note_weak(variables, also=secrets)
     elif gateway["demo"] and not ("jwt" in auth and variables.given("JWT_SECRET")):
         fault, remedy = "its page connects with tokens", "set JWT_SECRET (scripts/run does)"
         variables.note(Wrong("DEMO", fault, remedy, also=["AUTH"]))
 
 
 def _has_jwt(variables: Variables) -> bool:
-    """Whether there is a key for tokens, if only a wrong one."""
+    """Whether any key for tokens is set, even a wrong one."""
     return any(map(variables.given, _JWT_KEYS))
 
 
@@ -98,7 +104,7 @@ def _check_redis(variables: Variables, gateway: dict[str, Any]) -> None:
 
 def _read(env: Variables) -> dict[str, Any]:
     default = Conf()
-    node_env = env.choice("NODE_ENV", default.environment, _ENVIRONMENTS)  # Node services' name
+    node_env = env.choice("NODE_ENV", default.environment, _ENVIRONMENTS)  # of Node services
     environment = env.choice("ENVIRONMENT", node_env, _ENVIRONMENTS)
     production = environment == "production"
     auth = ("jwt",) if _has_jwt(env) else () if production else ("insecure",)

@@ -13,7 +13,7 @@ client. What they raise is logged.
 """
 
 # The end of a task, each with `task` (sockets.types.Task): one of these is sent, once. Receivers
-# run in a thread of the gateway's own, before the user is told; what they raise is logged.
+# run in a thread of the gateway's own, before the user is notified; what they raise is logged.
 task_done = Signal()
 task_failed = Signal()
 task_released = Signal()
@@ -25,7 +25,7 @@ task_cancelled = Signal()
 
 user_online = Signal()
 """The first session of a user: `change` (sockets.types.PresenceChange), with `user`, `at`, and an
-`id` by which a repetition is known: told at least once, also when a node dies in between."""
+`id` by which a repetition is known: announced at least once, also when a node dies in between."""
 
 user_offline = Signal()
 """The last session is gone for longer than PRESENCE_GRACE: `change`, as of `user_online`."""
@@ -35,4 +35,4 @@ session_opened = Signal()
 
 session_closed = Signal()
 """It is gone: `session`; `cause` ("client", "replaced", "lost" …), `code`, `reason` of the close.
-A session whose process died is told by another node, as `lost`."""
+A session whose process died is announced by another node, as `lost`."""

@@ -16,6 +16,7 @@ from django.conf import global_settings
 from tests.support.gateway import ROOT
 
 HISTORY = "CHANGELOG.md"  # speaks of what is gone
+LOCKS = [PurePosixPath("requirements.txt"), PurePosixPath("requirements-dev.txt")]
 PAGES = (".md",)
 SOURCES = (".py", ".lua", ".js", ".mjs", ".html", ".css", ".yaml", ".yml", ".toml", ".in", ".txt")
 
@@ -68,7 +69,7 @@ def _docstrings(tree: ast.AST) -> Iterator[str]:
 
 def written() -> list[PurePosixPath]:
     kinds = (*PAGES, *SOURCES)
-    return [p for p in KNOWN if p.suffix in kinds and p.name != HISTORY and p.parent.name != "lock"]
+    return [p for p in KNOWN if p.suffix in kinds and p.name != HISTORY and p not in LOCKS]
 
 
 @cache

@@ -7,15 +7,24 @@ language that is active now. The call itself may run on another thread's loop, o
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from dataclasses import fields
 from functools import update_wrapper
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from sockets.types import Notification, NotifyOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Form = Callable[[Any], Any]
 """Gives the plain form of one argument. Raises InvalidMessage."""
+
+_OPTIONS = [
+    Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=one.type)
+    for one in fields(Notification)
+    if one.name in NotifyOptions.__annotations__
+]
 
 
 class Twin(Generic[P, T]):
@@ -28,9 +37,7 @@ class Twin(Generic[P, T]):
         update_wrapper(self, plain)
         self.plain: Any = plain
         self._forms = forms
-        self._takes = signature(plain)
-        takes = self._takes.parameters.values()
-        self._rest = next((one.name for one in takes if one.kind is one.VAR_KEYWORD), "")
+        self._takes = self.__signature__ = _by_name(signature(plain))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         try:
@@ -46,8 +53,7 @@ class Twin(Generic[P, T]):
             if name in found.arguments:
                 found.arguments[name] = form(found.arguments[name])
         found.apply_defaults()
-        rest: dict[str, Any] = found.arguments.pop(self._rest, {})
-        return found.arguments | rest
+        return found.arguments
 
     def __getattr__(self, name: str) -> Any:
         """Show `inspect` that this is an async function (`__code__` and its like)."""
@@ -59,6 +65,15 @@ class Twin(Generic[P, T]):
 def given(**forms: Form) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Twin[P, T]]:
     """Have the arguments of these names put into their plain form when the function is called."""
     return lambda plain: Twin(plain, forms)
+
+
+def _by_name(takes: Signature) -> Signature:
+    """Return it with each of NotifyOptions in the place of `**options`: a name that is none of them
+    is refused as any function refuses it, and documents show them."""
+    found: list[Parameter] = []
+    for one in takes.parameters.values():
+        found += _OPTIONS if one.kind is one.VAR_KEYWORD else [one]
+    return takes.replace(parameters=found)
 
 
 async def _fail(error: Exception) -> Any:

@@ -35,7 +35,7 @@ GroupMessage = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A notification for one user, checked and written. `durable`: it is appended first."""
+    """A notification for one user, checked and written. `durable`: it goes into the stream."""
 
     user: str
     entry: NewEntry
@@ -59,7 +59,8 @@ class Composer:
     def one(
         self, notification: Notification, *, id: str | None = None, own_key: str | None = None
     ) -> Outgoing:
-        """Write one notification to the user that it names. Keys are those of `compose`."""
+        """Write one notification to the user that it names. `id`, `own_key`: as of
+        `compose`."""
         user = require_user_id(notification.user_id)
         entry = compose(notification, limit=self._limit, now=self._clock(), id=id, own_key=own_key)
         return Outgoing(user, entry, bool(notification.durable))
@@ -113,7 +114,7 @@ def is_repeated(entry: NewEntry, done: Appended) -> bool:
 
 
 def unpublished(one: Outgoing, done: Appended) -> GroupMessage | None:
-    """Return what goes over the layer of what was appended; None where that has been done."""
+    """Return what is still to be published of what was appended; None: it has been."""
     if done.published or is_repeated(one.entry, done):
         return None
     return one.published(done.position)
@@ -143,7 +144,7 @@ def in_order(
 def for_each(
     named: Sequence[str], sent: Sequence[Outgoing], receipts: Sequence[Receipt]
 ) -> list[Receipt]:
-    """Return the receipts in the order in which their users were named, however often."""
+    """Return a receipt for each name, in their order; a user may be named more than once."""
     by_user = {one.user: done for one, done in zip(sent, receipts, strict=True)}
     return [by_user[user] for user in named]
 
@@ -159,7 +160,7 @@ def compose(
     """Return a notification as it is appended, or published only where it is not durable.
 
     `limit`: bytes of its JSON. `id`: where the caller has to know it before the outcome. `own_key`:
-    as of NewEntry, beside an `idempotency_key`. Whom it is for is not looked at.
+    as of NewEntry, beside an `idempotency_key`. Its `user_id` is not looked at.
     """
     given = notification
     event = require_event(given.event)
@@ -180,7 +181,7 @@ def compose(
 
 
 def _body(id: str, event: str, data: object, limit: int, now: float) -> bytes:
-    raw = data if isinstance(data, Raw) else Raw(encode_json(data, limit))
+    raw = data if isinstance(data, Raw) else Raw(_json(data))
     try:
         body = to_json(Body(id, event, raw, round(now, 3)))
     except ValueError:  # it has no UTF-8
@@ -207,7 +208,7 @@ def require_event(event: str) -> str:
 
 def _client_id(value: object) -> str | None:
     """Return a client id in its canonical form, or None. Raises InvalidMessage: it is kept beside
-    the message, so it has a size, and what is no client id spares nobody."""
+    the message, so its size is bounded, and a wrong one would exclude nobody."""
     if value is None:
         return None
     found = parse_ulid(value) if isinstance(value, str) else None
@@ -218,12 +219,17 @@ def _client_id(value: object) -> str | None:
 
 def encode_json(value: object, limit: int) -> bytes:
     """Return what somebody wants to send as JSON. Raises InvalidMessage, MessageTooLarge."""
-    try:
-        encoded = bytes(value) if isinstance(value, Raw) else write(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
+    encoded = bytes(value) if isinstance(value, Raw) else _json(value)
     _require_size(encoded, limit)
     return encoded
+
+
+def _json(value: object) -> bytes:
+    """Raises InvalidMessage."""
+    try:
+        return write(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessage(f"data cannot be written as JSON: {error}") from None
 
 
 def _require_size(encoded: bytes, limit: int) -> None:

@@ -256,7 +256,7 @@ class MessagesOut(Schema):
 
 
 class DisconnectedOut(Schema):
-    """How many sockets are closed, and how many nodes did not confirm in time."""
+    """How many sockets are closed, and of how many the node did not confirm that in time."""
 
     closed: int
     unconfirmed: int

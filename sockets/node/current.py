@@ -40,7 +40,7 @@ def end(node: Core) -> None:
 
 
 def keys_changed() -> None:
-    """Have the node of this process, if it runs, look now; the others do within KEYS_REFRESH."""
+    """Have the node of this process, if it runs, read the keys now; others do in KEYS_REFRESH."""
     node = _node
     if node is not None:
         with suppress(RuntimeError):  # it has just ended

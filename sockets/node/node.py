@@ -30,9 +30,10 @@ class Node(Parts):
     """One gateway process. Belongs to the loop that it is made and started on."""
 
     async def start(self) -> None:
-        """Raises AlreadyRunning when another process has this place, MisconfiguredRedis.
+        """Start the node.
 
-        A state store that is away stops nothing: the node is not ready until it has come.
+        Raises AlreadyRunning when another process has its place, MisconfiguredRedis. A state store
+        that is away stops nothing: the node is not ready until the store is there.
         """
         self._lock.acquire()
         try:
@@ -73,7 +74,7 @@ class Node(Parts):
         self.renewal.hurry()  # the others should see at once that it is ready
 
     async def _check(self) -> None:
-        """Raises MisconfiguredRedis."""
+        """Look at the promises that the store has to keep. Raises MisconfiguredRedis."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 found = await self.state.promises()
@@ -85,7 +86,7 @@ class Node(Parts):
         self._promises.note(found)
 
     async def _listen(self) -> None:
-        """Join this node's own group: now, or when the bus has come."""
+        """Join this node's own group: now, or as soon as the channel layer can."""
         try:
             await self.bus.listen()
         except GatewayUnavailable as error:
@@ -119,7 +120,7 @@ class Node(Parts):
         await asyncio.sleep(self.conf.ready_lag)
 
     async def drain(self) -> None:
-        """Send every client away: 4000, with a plan for the return."""
+        """Send every client away (4000), and tell each when to come back."""
         self._draining = True
         self.sessions.accepting = False
         await drain(self.hub, self.conf.drain_seconds)
@@ -166,7 +167,7 @@ class Node(Parts):
 
 
 def _why(error: GatewayUnavailable | TimeoutError) -> str:
-    """The reason for the log: in our words, and in Redis' own where there are any."""
+    """Return the reason for the log: in our words, and in Redis' own where there are any."""
     if isinstance(error, TimeoutError):
         return "Redis does not answer"
     return f"{error} ({error.detail})" if error.detail else str(error)
@@ -181,7 +182,7 @@ def current_node() -> Node | None:
 
 
 async def ensure_node(**ports: int) -> Node:
-    """The node of this process; starts it if need be. Callers at the same time share one start."""
+    """Return the node of this process, started if need be. Callers at once share one start."""
     global _starting
     if (node := current_node()) is not None:
         return node

@@ -1,4 +1,4 @@
-"""What a dead node left behind: settled and announced by the node that finds it."""
+"""What a dead node left undone: settled and announced by the node that finds it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Handover:
         return True
 
     async def _finish(self, kind: Kind, settled: dict[str, Effects]) -> list[str]:
-        """Returns the users for whom the dead node has nothing left to do."""
+        """Announce what was settled. Returns the users about whom nothing is left to be done."""
         for effects in settled.values():
             self._tracker.announce_lost(effects)
         announced = await self._announce(
@@ -65,7 +65,7 @@ class Handover:
         return done
 
     async def _announce(self, changes: Iterable[PresenceChange]) -> set[PresenceChange]:
-        """Returns those that were announced in time."""
+        """Announce changes. Returns those that were announced in time."""
         announced: set[PresenceChange] = set()
         answers: list[asyncio.Future[None]] = []
         for change in changes:

@@ -1,6 +1,7 @@
 """The presence of users at this node, and what this node is responsible for.
 
-The presence backend decides who is online; this sees to it, for each user (or worker's key):
+The presence backend decides who is online. This keeps, for each user (or worker's key), what this
+node still has to do about them:
 
                arrive                      leave (the last session)
     absent ─────────────► here ──────────────────────────────► due
@@ -9,7 +10,7 @@ The presence backend decides who is online; this sees to it, for each user (or w
       │ tick: nothing      │ arrive: online                     │ tick: offline, when the grace
       │ is left            ▼                                    ▼ or the last lease is over
     announced ◄──────── decided ◄───────────────────────────────┘
-       the events answer; where they had no space for it: due after a lease, and decided again
+    once receivers and webhooks have it; where they had no space: due after a lease, decided again
 
 Somebody who is here may be decided or announced at the same time. While a user is anything but
 absent, the registry of nodes lists them under the life of this node: it is responsible for them.
@@ -54,8 +55,8 @@ Key = tuple[Kind, str]
 class PresenceTracker:
     """Belongs to the node's event loop. Any method may raise GatewayUnavailable.
 
-    `lease`: seconds. `store_time`: the presence backend's clock, as this node knows it; None: where
-    no call is ever long on its way. `clock`: monotonic seconds.
+    `lease`: seconds. `store_time`: the presence backend's clock, as this node knows it; None: of
+    presence in this process, where no call comes late. `clock`: monotonic seconds.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class PresenceTracker:
         self._life = ""
         self._former: deque[str] = deque(maxlen=FORMER)
         self._beat_at = -float("inf")
-        self._back_at = -float("inf")  # after a silence
+        self._back_at = -float("inf")  # when it was alive to the others again, after a silence
         self._warm_until = 0.0
-        self._patient_until = 0.0  # the others may not have renewed yet
+        self._patient_until = 0.0  # until then the other nodes may not have renewed yet
         self._here: Counter[Key] = Counter()  # sessions
         self._due: dict[Key, float] = {}  # when to settle: in grace, or after a failure
-        self._decided: dict[str, set[int]] = {}  # generations that are being announced
-        self._announced: list[PresenceChange] = []  # and the backend does not know it yet
+        self._decided: dict[str, set[int]] = {}  # by user: generations being announced
+        self._announced: list[PresenceChange] = []  # the backend does not know it yet
         self._responsible: set[Key] = set()  # for whom the registry lists this life
         self._perhaps_idle: set[Key] = set()
 
@@ -100,7 +101,7 @@ class PresenceTracker:
     # --- sessions of this node
 
     async def arrive(self, info: SessionInfo) -> Registered:
-        """A session wants to begin. `leave` must follow, whatever becomes of this."""
+        """Register a session. `leave` must follow, whatever becomes of this."""
         key = (info.kind, info.user)
         self._here[key] += 1
         await self._take_on([key])
@@ -109,7 +110,7 @@ class PresenceTracker:
         return registered
 
     async def leave(self, info: SessionInfo) -> None:
-        """A session is gone."""
+        """Release a session that is gone."""
         key = (info.kind, info.user)
         try:
             await self._release(info)
@@ -130,7 +131,7 @@ class PresenceTracker:
             raise
 
     async def renew(self, infos: Sequence[SessionInfo]) -> tuple[Fenced, ...]:
-        """These are still here; returns those that must be closed. Raises PartlyRenewed too."""
+        """Renew sessions. Returns those that must be closed. Raises PartlyRenewed too."""
         try:
             effects = await self._presence.renew(infos, self._lives)
         except PartlyRenewed as error:
@@ -140,11 +141,14 @@ class PresenceTracker:
         return effects.fenced
 
     async def leave_again(self, info: SessionInfo) -> None:
-        """It left while it was being renewed: which of the two came first is not known."""
+        """Release a session again that left while it was renewed: which came first is not known."""
         await self._release(info)
 
     def beat_succeeded(self, warm: float) -> None:
-        """This node is alive to the others. For `warm` seconds nobody is declared offline."""
+        """Note that this node is alive to the others, and for how long nobody is declared offline.
+
+        `warm`: seconds.
+        """
         now = self._clock()
         if now - self._beat_at > SILENCE * self._lease:
             self._back_at = now
@@ -166,12 +170,13 @@ class PresenceTracker:
         return self._clock() - self._beat_at > SILENCE * self._lease
 
     def taken_for_dead(self) -> None:
-        """Others have cleared up behind this life: it is responsible for nobody any more."""
+        """End this life, which others took for dead: they have cleared up after it, and it is
+        responsible for nobody any more."""
         self._former.appendleft(self._life)
         self._life = ""
 
     async def begin(self, life: str) -> None:
-        """A new life of this node begins: it is responsible for all its users."""
+        """Begin a new life of this node: it is responsible for all its users."""
         self._life = life
         self._responsible.clear()
         await self._take_on(self._all())
@@ -187,7 +192,7 @@ class PresenceTracker:
     def _all(self) -> set[Key]:
         return {*self._here, *self._due, *((Kind.CLIENT, user) for user in self._decided)}
 
-    # --- the clock's
+    # --- what time brings
 
     async def watch(self) -> None:
         """Run for ever: settle whose grace is over, and confirm what has been announced."""
@@ -196,15 +201,15 @@ class PresenceTracker:
             try:
                 await self.tick()
             except GatewayUnavailable:
-                continue  # the renewal says that, once
+                continue  # the renewal logs that, once
             except Exception:
                 logger.exception("settling who is offline failed; again in %g s", TICK)
 
     async def tick(self) -> None:
-        """One look at the clock."""
+        """Settle who is due, confirm what is announced, let go of whom nothing is left."""
         now = self._clock()
         if not self._life or now - self._beat_at > self._lease:
-            return  # who knows what happened meanwhile: the next beat tells
+            return  # others may have taken over meanwhile: the next beat shows
         due = [key for key, at in self._due.items() if at <= now]
         for kind in Kind:
             await self._settle(kind, [user for of, user in due if of is kind])
@@ -215,9 +220,10 @@ class PresenceTracker:
         for start in range(0, len(users), BATCH):
             some = users[start : start + BATCH]
             warm = max(0.0, max(self._warm_until, self._patient_until) - self._clock())
-            # Before: whoever leaves meanwhile is due again, and that must not be forgotten.
+            # Before the call: whoever leaves meanwhile is due again, and that must not be lost.
             due = {(kind, user): self._due.pop((kind, user)) for user in some}
-            # A renewal that Redis carried out late leaves a lease of nobody: it is waited for too.
+            # A renewal that Redis carried out late leaves a lease in this node's own name that no
+            # session here has: its end is waited for too.
             own = self._life.rpartition(":")[0]
             try:
                 settled = await self._presence.settle(
@@ -273,13 +279,14 @@ class PresenceTracker:
     # --- for whoever takes over from a dead node
 
     def latest(self) -> float | None:
-        """By the store's time, until when what is asked now may decide something: the others renew
-        in the meantime, and a store that stood still may hear of that only after this."""
+        """Return until when, by the store's time, what is asked now may decide something.
+
+        The others renew in the meantime, and a store that stood still may hear of that later.
+        """
         return self._store_time() + CATCH_UP * self._lease if self._store_time else None
 
     async def take_over(self, key: Key, wait: float) -> None:
-        """A grace or a lease of this user goes on, and from now on this node sees to its end, which
-        is in `wait` seconds."""
+        """Be responsible for a user of a dead node whose grace or lease ends in `wait` seconds."""
         self._due[key] = self._clock() + wait
         await self._take_on([key])
 
@@ -293,12 +300,13 @@ class PresenceTracker:
 
     @property
     def _lives(self) -> str:
+        """This life and the former ones, as the argument `by` of Presence has them."""
         if not self._events.changes_wanted:
             return ""
         return "\n".join([self._life, *self._former] if self._life else self._former)
 
     async def _take_on(self, keys: Iterable[Key]) -> None:
-        """Before anything is done about them."""
+        """Be responsible for these users; awaited before anything is done about them."""
         new = [key for key in keys if key not in self._responsible]
         if new and not self._life:
             raise GatewayUnavailable("this node is not registered yet")
@@ -339,6 +347,6 @@ class PresenceTracker:
         return not decided
 
     def _settle_in(self, key: Key, seconds: float) -> None:
-        """At the latest."""
+        """Settle a user in so many seconds at the latest."""
         at = self._clock() + seconds
         self._due[key] = min(at, self._due.get(key, at))

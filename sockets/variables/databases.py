@@ -24,7 +24,7 @@ def parse_database(name: str, text: str) -> dict[str, Any]:
     if found["NAME"] in ("", ":memory:"):
         # Every thread would have a database of its own.
         raise Wrong(name, "it names no database", _REMEDY)
-    return _postgres(found) if scheme.startswith("postgres") else sqlite(found["NAME"])
+    return _postgres(found) if scheme.startswith("postgres") else found | sqlite(found["NAME"])
 
 
 def sqlite(file: str) -> dict[str, Any]:

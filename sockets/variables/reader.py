@@ -86,12 +86,12 @@ class Variables:
         """Return the same of a value that may be wrong."""
         return self._values.get(f"{self.prefix}{name}", "").strip() or None
 
-    def note(self, *faults: Fault | WrongSettings) -> None:
+    def note(self, *faults: Fault | WrongSettings, certain: bool = False) -> None:
         """Keep faults for `refuse`, without those of variables that could not be read: they may be
-        faults of the default that was taken instead."""
+        faults of the default that was taken instead. `certain`: they are of what was given."""
         for each in faults:
             plain = each.faults if isinstance(each, WrongSettings) else (each,)
-            self._faults += [one for one in plain if self.wrong.isdisjoint(one.names)]
+            self._faults += [one for one in plain if certain or self.wrong.isdisjoint(one.names)]
 
     def refuse(self) -> None:
         """Raise what was noted as one WrongSettings, if anything was."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from sockets.conf import Fault
 from sockets.types import Surface
 from sockets.variables.faults import Wrong
 from sockets.variables.reader import Variables
@@ -19,7 +17,8 @@ _PLACEHOLDER = re.compile(
 )
 _REMEDY = "make one: openssl rand -hex 32"
 _SINGLE = ("JWT_SECRET", "WEBHOOK_SECRET")
-_LISTS = ("JWT_SECRETS", "WORKER_KEYS", "API_KEYS")
+_KEYS = ("WORKER_KEYS", "API_KEYS")
+_LISTS = ("JWT_SECRETS", *_KEYS)
 
 
 def unsafe(gateway: Mapping[str, Any]) -> Iterator[Wrong]:
@@ -36,8 +35,8 @@ def unsafe(gateway: Mapping[str, Any]) -> Iterator[Wrong]:
         yield Wrong("DEMO", "the demo hands out identities", "unset it in production")
 
 
-def weak(variables: Variables, also: Collection[str] = ()) -> Iterator[Wrong | Fault]:
-    """Yield what is wrong with secrets that are short, guessable, or have two uses.
+def note_weak(variables: Variables, also: Collection[str] = ()) -> None:
+    """Note what is wrong with secrets that are short, guessable, or have two uses.
 
     `also`: variables of the project's own that hold a secret. Keys are looked at as they were
     given: what is kept of them is a hash.
@@ -47,18 +46,14 @@ def weak(variables: Variables, also: Collection[str] = ()) -> Iterator[Wrong | F
         use = name.removesuffix("S")  # JWT_SECRET and JWT_SECRETS are one
         other = used.setdefault(secret, use)
         if (size := len(secret.encode())) < _AT_LEAST:
-            yield Wrong(name, f"{whose} has {size} of the {_AT_LEAST} bytes it needs", _REMEDY)
+            short = f"{whose} has {size} of the {_AT_LEAST} bytes it needs"
+            # Of the others their readers have said so.
+            variables.note(Wrong(name, short, _REMEDY), certain=name in _KEYS)
         elif len(set(secret)) < _DIFFERENT or _PLACEHOLDER.search(secret):
-            yield _certain(Wrong(name, f"{whose} can be guessed", _REMEDY))
+            variables.note(Wrong(name, f"{whose} can be guessed", _REMEDY), certain=True)
         elif other != use:
             both = f"{whose} is that of {other}: who has one has both"
-            yield _certain(Wrong(name, both, _REMEDY))
-
-
-def _certain(wrong: Wrong) -> Fault:
-    """Return a fault that is noted whatever else is wrong with the variable: no reader looks for
-    this."""
-    return replace(wrong.faults[0], names=())
+            variables.note(Wrong(name, both, _REMEDY), certain=True)
 
 
 def _given(variables: Variables, also: Collection[str]) -> Iterator[tuple[str, str, str]]:

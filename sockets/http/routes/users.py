@@ -122,8 +122,8 @@ async def disconnect(
     tags=["Access"],
 )
 async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> DisconnectedOut:
-    """What was issued by now is refused from now on: all of the user's, one login or one token.
-    Returns when the sockets are closed (4508)."""
+    """What was issued before `before` is refused from now on: all of the user's, one login or one
+    token. Returns when the sockets are closed (4508)."""
     done = await arevoke_till_now(user, sid=what.sid, jti=what.jti, before=what.before)
     return DisconnectedOut.of(done)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from msgspec import Raw
 
+from sockets.base.ids import new_id
 from sockets.delivery.compose import Composer, for_each, in_order, receipt, unpublished
-from sockets.exceptions import InvalidMessage
+from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.streams.base import Appended
 from sockets.types import Notification, Position, Receipt
 
@@ -91,3 +93,15 @@ def test_a_broadcast_goes_to_everybody_but_the_excluded_client() -> None:
     id, (group, message) = composer().broadcast(given)
     assert group == "gateway.clients" and message["exclude_client"] == client
     assert id.encode() in message["body"]
+
+
+@pytest.mark.parametrize("size", [990, 2_000])
+def test_what_is_too_large_is_counted_whole_in_whatever_form_it_came(size: int) -> None:
+    text = "x" * size
+    found = set()
+    for data in (text, Raw(b'"%s"' % text.encode())):
+        with pytest.raises(MessageTooLarge) as error:
+            composer().one(Notification("1", "e", data), id=new_id())
+        found.add(str(error.value))
+    (said,) = found
+    assert int(said.split()[3]) > size + len('"id":"","event":"","data":"","time":""')

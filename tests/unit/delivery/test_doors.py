@@ -186,11 +186,18 @@ def test_the_command_has_them() -> None:
 
 
 def test_an_option_that_there_is_not_is_a_mistake() -> None:
-    with pytest.raises(TypeError, match="durble"):
+    with pytest.raises(TypeError, match=r"^got an unexpected keyword argument 'durble'$"):
         asyncio.run(api.anotify_user("42", "e", durble=True))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["notify_user", "notify_users", "notify_user_on_commit"])
 def test_type_checkers_see_them(name: str) -> None:
-    rest = inspect.signature(getattr(api, name)).parameters["options"]
+    rest = inspect.signature(inspect.unwrap(getattr(api, name))).parameters["options"]
     assert rest.kind is rest.VAR_KEYWORD and rest.annotation == "Unpack[NotifyOptions]"
+
+
+@pytest.mark.parametrize("name", ["notify_user", "notify_users", "anotify_user", "anotify_users"])
+def test_documents_show_each(name: str) -> None:
+    takes = inspect.signature(getattr(api, name)).parameters
+    assert takes.keys() - OPTIONS.keys() == {*list(takes)[:3]}
+    assert takes["durable"].default is True and takes["ttl"].default is None

@@ -419,7 +419,15 @@ class TestAllFaultsAtOnce:
             ),
             (
                 PRODUCTION | {"JWT_SECRETS": f"a:short,b:{'0' * 40}", "SECRET_KEY": "short"},
-                ["JWT_SECRETS", "JWT_SECRETS", "SECRET_KEY"],
+                ["JWT_SECRETS", "SECRET_KEY", "JWT_SECRETS"],
+            ),
+            (  # whatever else is wrong with the list
+                PRODUCTION | {"WORKER_KEYS": "bad name:short,ok:short-too"},
+                ["WORKER_KEYS", "WORKER_KEYS", "WORKER_KEYS"],
+            ),
+            (  # one secret for three purposes: told once each
+                PRODUCTION | {"SECRET_KEY": KEY, "JWT_SECRET": KEY, "WEBHOOK_SECRET": KEY},
+                ["JWT_SECRET", "WEBHOOK_SECRET"],
             ),
         ],
     )

@@ -21,6 +21,12 @@ class TestDatabase:
         assert found is not None
         assert found["NAME"] == "/data/gw.db"
 
+    def test_what_a_url_says_of_sqlite_too_is_kept(self) -> None:
+        found = env(A="sqlite:////data/gw.db?conn_max_age=600&timeout=1").database("A")
+        assert found is not None
+        assert found["CONN_MAX_AGE"] == 600
+        assert found["OPTIONS"]["timeout"] == 20  # the gateway's own go before
+
     @pytest.mark.parametrize(
         "text",
         [
