@@ -10,7 +10,7 @@ and are returned to the node that decided until they are `announced`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -131,10 +131,10 @@ class Presence(Protocol):
         too, on a Cluster.
         """
 
-    async def release(self, info: SessionInfo, by: str = "") -> Effects:
+    async def release(self, info: SessionInfo, by: str = "", *, online: bool = False) -> Effects:
         """End a lease; idempotent, and harmless to a session that replaced this one.
 
-        A registration of it that is still on its way comes too late.
+        A registration of it that is still on its way comes too late. `online`: as of `settle`.
         """
 
     async def end(
@@ -177,14 +177,17 @@ class Presence(Protocol):
         warm: float = 0.0,
         dead: str = "",
         until: float | None = None,
+        online: Collection[str] = (),
     ) -> dict[str, Effects]:
         """Decide who is offline: whose grace is over, or whose leases all ran out.
 
         `warm`: for so many seconds more nobody is declared offline. `dead`: the name of a node that
         renews no lease of these users any more; whoever has one of it that still runs must be
         settled when that has run out. `until`: by the store's time, when this is too old to decide
-        anything: a store that stood still meanwhile sees nobody's renewals before it. Left out of
-        the answer is whose shard of a Cluster does not take it now.
+        anything: a store that stood still meanwhile sees nobody's renewals before it. `online`: who
+        of them is known to have been online: a store that has forgotten them takes them for in
+        grace, for a lease at least. Left out of the answer is whose shard of a Cluster does not
+        take it now.
         """
 
     async def announced(self, changes: Iterable[PresenceChange]) -> None:

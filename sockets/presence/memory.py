@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from sockets.base.clock import steady_time
 from sockets.codes import CloseCode
@@ -158,7 +158,7 @@ class MemoryPresence:
             return Fenced(info.id, CloseCode.SESSION_LIMIT, OVER_LIMIT)
         return None
 
-    async def release(self, info: SessionInfo, by: str = "") -> Effects:
+    async def release(self, info: SessionInfo, by: str = "", *, online: bool = False) -> Effects:
         user = self._purged(info.kind, info.user)
         if info.id in user.leases:
             user.forget(info)
@@ -236,6 +236,7 @@ class MemoryPresence:
         warm: float = 0.0,
         dead: str = "",
         until: float | None = None,
+        online: Collection[str] = (),
     ) -> dict[str, Effects]:
         if until is not None and self._clock() > until:
             return {name: Effects(wait=self._lease) for name in users}

@@ -9,7 +9,7 @@ replaced is fenced.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, cast
 
 from redis import Redis as SyncRedis
@@ -33,7 +33,7 @@ from sockets.presence.scripts import (
     PresenceCalls,
     join,
 )
-from sockets.redis import batches, translated
+from sockets.redis import Call, batches, translated
 from sockets.types import (
     Kind,
     PresenceAnswer,
@@ -95,9 +95,9 @@ class RedisPresence:
                 raise PartlyRenewed(str(error), effects) from error
             raise
 
-    async def release(self, info: SessionInfo, by: str = "") -> Effects:
+    async def release(self, info: SessionInfo, by: str = "", *, online: bool = False) -> Effects:
         with translated(writes=True):
-            answer = await RELEASE.run(self._client, self._calls.release(info, by))
+            answer = await RELEASE.run(self._client, self._calls.release(info, by, online))
         return self._calls.effects(info.kind, info.user, answer)
 
     async def end(
@@ -141,14 +141,18 @@ class RedisPresence:
         warm: float = 0.0,
         dead: str = "",
         until: float | None = None,
+        online: Collection[str] = (),
     ) -> dict[str, Effects]:
         settled: dict[str, Effects] = {}
+
+        def asked(user: str, until: float | None) -> Call:
+            return self._calls.settle(kind, user, by, warm, dead, until, user in online)
+
         for some in batches(list(dict.fromkeys(users))):
-            calls = [self._calls.settle(kind, user, by, warm, dead, until) for user in some]
             began = self._steady()
-            answers = await SETTLE.run_each(self._client, calls)
+            answers = await SETTLE.run_each(self._client, [asked(user, until) for user in some])
             if self._steady() - began < self._calls.patience:
-                await self._settle_again(answers, some, by, kind, warm, dead)
+                await self._settle_again(answers, some, asked)
             with translated(writes=True):
                 _raise_if_all_failed(answers)
             for user, answer in zip(some, answers, strict=True):
@@ -157,7 +161,10 @@ class RedisPresence:
         return settled
 
     async def _settle_again(
-        self, answers: list[Any], users: Sequence[str], by: str, kind: Kind, warm: float, dead: str
+        self,
+        answers: list[Any],
+        users: Sequence[str],
+        asked: Callable[[str, float], Call],
     ) -> None:
         """Ask once more where the answer was quick, and yet too late: then the clock
         of that shard of a Cluster is ahead of the one that the node knows."""
@@ -167,7 +174,7 @@ class RedisPresence:
         calls = []
         for index in late:
             until = float(answers[index][1]) + self._calls.patience
-            calls.append(self._calls.settle(kind, users[index], by, warm, dead, until))
+            calls.append(asked(users[index], until))
         for index, answer in zip(late, await SETTLE.run_each(self._client, calls), strict=True):
             answers[index] = answer
 

@@ -106,7 +106,7 @@ class PresenceCalls:
             info.client_id,
             written(info),
             limit.count,
-            "1" if limit.oldest_goes else "",
+            _flag(limit.oldest_goes),
             limit.fresh,
             _why(CloseCode.REPLACED, REPLACED),
             _why(CloseCode.SESSION_LIMIT, OVER_LIMIT),
@@ -133,9 +133,10 @@ class PresenceCalls:
             _why(CloseCode.TOKEN_EXPIRED, DOUBTFUL),
         )
 
-    def release(self, info: SessionInfo, by: str) -> Call:
+    def release(self, info: SessionInfo, by: str, online: bool) -> Call:
         """Arguments of RELEASE."""
-        return self._call(info.kind, info.user, by, info.id, _why(CloseCode.NORMAL, ""))
+        why = _why(CloseCode.NORMAL, "")
+        return self._call(info.kind, info.user, by, info.id, why, _flag(online))
 
     def end(
         self,
@@ -157,11 +158,18 @@ class PresenceCalls:
         return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
 
     def settle(
-        self, kind: Kind, user: str, by: str, warm: float, dead: str, until: float | None
+        self,
+        kind: Kind,
+        user: str,
+        by: str,
+        warm: float,
+        dead: str,
+        until: float | None,
+        online: bool,
     ) -> Call:
         """Arguments of SETTLE."""
         latest = "" if until is None else f"{until:.6f}"
-        return self._call(kind, user, by, warm, dead, latest)
+        return self._call(kind, user, by, warm, dead, latest, _flag(online))
 
     @property
     def patience(self) -> float:
@@ -286,6 +294,10 @@ def join(many: Iterable[Effects]) -> Effects:
         ended=tuple(info for one in found for info in one.ended),
         dropped=sum(one.dropped for one in found),
     )
+
+
+def _flag(given: bool) -> str:
+    return "1" if given else ""
 
 
 def _why(code: CloseCode, reason: str) -> str:

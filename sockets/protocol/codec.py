@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from sockets.codes import ErrorCode
 from sockets.exceptions import BadFrame
+from sockets.protocol.depth import require_shallow
 from sockets.protocol.frames import Frame
 from sockets.protocol.grammar import read
 from sockets.protocol.messages import (
@@ -49,6 +50,7 @@ def decode_client(text: str, *, explained: bool = True) -> ClientMessage:
     """
     try:
         message = _client.decode(text)
+        require_shallow(text)
     except _BROKEN as error:
         raise _explain(text, error, _CLIENT_TAGS, explained) from None
     _require_numbers(message)
@@ -59,6 +61,7 @@ def decode_worker(text: str, *, explained: bool = True) -> WorkerMessage:
     """Decode one frame of a worker, as `decode_client`. Raises BadFrame."""
     try:
         message = _worker.decode(text)
+        require_shallow(text)
     except _BROKEN as error:
         raise _explain(text, error, _WORKER_TAGS, explained) from None
     _require_numbers(message)
@@ -141,7 +144,9 @@ def from_json(raw: Raw | bytes) -> Any:
     try:
         if why := infinite_in(raw):
             raise OverflowingNumber(why)
-        return msgspec.json.decode(raw)
+        found = msgspec.json.decode(raw)
+        require_shallow(bytes(raw))
+        return found
     except _BROKEN as error:
         is_json = read(bytes(raw).decode("utf-8", "replace")) is not None
         code = ErrorCode.BAD_MESSAGE if is_json else ErrorCode.BAD_JSON

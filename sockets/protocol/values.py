@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from sockets.protocol.codec import LARGE_NUMBER, from_json
+from sockets.protocol.depth import require_shallow
 
 Plain = Callable[[Any], Any]
 """Gives the plain value of an object that msgspec cannot write. Raises TypeError."""
@@ -51,6 +52,7 @@ def write(value: Any, hook: Plain = plain) -> bytes:
     except TypeError:  # msgspec asks the hook for values, and never for the keys of a dict
         value = _with_plain_keys(value, hook)
         encoded = msgspec.json.encode(value, enc_hook=hook)
+    require_shallow(encoded)
     if _DOUBTFUL.search(encoded) is not None:
         _require_finite(msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, enc_hook=hook))
     return encoded

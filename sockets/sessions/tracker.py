@@ -87,6 +87,7 @@ class PresenceTracker:
         self._announced: list[PresenceChange] = []  # the backend does not know it yet
         self._responsible: set[Key] = set()  # for whom the registry lists this life
         self._perhaps_idle: set[Key] = set()
+        self._online: set[str] = set()  # users that were registered here: should the store forget
 
     @property
     def life(self) -> str:
@@ -107,6 +108,8 @@ class PresenceTracker:
         await self._take_on([key])
         registered = await self._presence.register(info, self._lives)
         self._apply(registered.effects, key)
+        if registered.refused is None and info.kind is Kind.CLIENT:
+            self._online.add(info.user)
         return registered
 
     async def leave(self, info: SessionInfo) -> None:
@@ -124,7 +127,8 @@ class PresenceTracker:
     async def _release(self, info: SessionInfo) -> None:
         key = (info.kind, info.user)
         try:
-            self._apply(await self._presence.release(info, self._lives), key)
+            online = info.kind is Kind.CLIENT and info.user in self._online
+            self._apply(await self._presence.release(info, self._lives, online=online), key)
         except BaseException:
             # Its lease ends by itself, and then somebody has to notice.
             self._settle_in(key, self._lease)
@@ -227,7 +231,13 @@ class PresenceTracker:
             own = self._life.rpartition(":")[0]
             try:
                 settled = await self._presence.settle(
-                    some, self._lives, kind=kind, warm=warm, dead=own, until=self.latest()
+                    some,
+                    self._lives,
+                    kind=kind,
+                    warm=warm,
+                    dead=own,
+                    until=self.latest(),
+                    online=self._online if kind is Kind.CLIENT else (),
                 )
             except BaseException:
                 self._due = due | self._due
@@ -258,6 +268,7 @@ class PresenceTracker:
         }
         self._perhaps_idle.clear()
         self._responsible -= idle
+        self._online.difference_update(user for kind, user in idle if kind is Kind.CLIENT)
         try:
             for kind in Kind:
                 users = [user for of, user in idle if of is kind]

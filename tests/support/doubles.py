@@ -267,6 +267,7 @@ class StillNode(MemoryNode):
         """Until nothing that was started is left to do; what failed in it fails the test."""
         while self._spawned:
             await asyncio.gather(*self._spawned)
+            await asyncio.sleep(0)  # gather of what has ended gives nobody a turn
 
     async def open(
         self, user: str = "42", *, position: Position | None = None, **given: Any

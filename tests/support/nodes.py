@@ -43,7 +43,9 @@ class Cluster:
     """A store, and nodes on it; `clock` is everybody's."""
 
     def __init__(self, client: Any, clock: MovedClock) -> None:
-        keys = Keys(f"t{new_id()}")
+        namespace = f"t{new_id()}"
+        keys = Keys(namespace)
+        self._client, self._namespace = client, namespace
         self.clock = clock
         calls = PresenceCalls(keys, lease=LEASE, grace=GRACE, limit=Limit(), clock=clock)
         node_calls = NodeCalls(keys, lease=LEASE, warmup=LEASE + GRACE, clock=clock)
@@ -76,6 +78,12 @@ class Cluster:
             seconds -= step
             for name, tracker in alive.items():
                 await self.beat(name, tracker)
+
+    async def forget_users(self) -> None:
+        """Lose what the store knows of users: a flush, as presence meets it."""
+        async for key in self._client.scan_iter(match=f"{self._namespace}:{{*}}:*"):
+            if not key.startswith(f"{self._namespace}:{{{self._namespace}:".encode()):
+                await self._client.delete(key)
 
     async def users_of(self, name: str) -> set[str]:
         return set(await self.nodes.users_of(f"{name}:1", Kind.CLIENT, 100))

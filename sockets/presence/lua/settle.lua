@@ -4,6 +4,7 @@
 --       6 a node that died ('': none): the leases that it left are waited for
 --       7 until when this may be decided ('': whenever): what is heard later was asked before this
 --         server stood still, and then all leases seem to have run out
+--       8 '1': the caller knows that the user was online
 -- Returns  effects; and where it came too late, this server's time
 local asked = tonumber(ARGV[7] or '')
 if asked and now > asked then return { { {}, {}, text(LEASE), 0 }, text(now) } end
@@ -18,6 +19,7 @@ if ARGV[6] ~= '' then
   end
 end
 if GRACE and redis.call('ZCARD', SESSIONS) == 0 then
+  if ARGV[8] == '1' and not state.state then recall() end
   local due = 0
   if state.state == 'grace' then due = tonumber(state.grace_end) - now end
   due = math.max(due, tonumber(ARGV[5]))

@@ -213,9 +213,20 @@ local function arrived(adopted)
   state.state = 'online'
 end
 
--- Perhaps nobody is there any more: then the grace begins, or goes on.
-local function left()
+-- This server has forgotten somebody who was online: as if they had gone just now. The grace is a
+-- lease at least, in which other nodes renew whom they have.
+local function recall()
+  state.state, state.grace_end = 'grace', text(now + math.max(LEASE, GRACE))
+  set('state', 'grace', 'grace_end', state.grace_end,
+    'generation', string.format('%.0f', math.floor(now * 1000)))
+  redis.call('EXPIRE', STATE, STATE_TTL)
+end
+
+-- Perhaps nobody is there any more: then the grace begins, or goes on. `online`: the caller knows
+-- that they were.
+local function left(online)
   if not GRACE or redis.call('ZCARD', SESSIONS) > 0 then return end
+  if online and not state.state then recall() end
   if state.state == 'online' then
     state.state, state.grace_end = 'grace', text(now + GRACE)
     set('state', 'grace', 'grace_end', state.grace_end)

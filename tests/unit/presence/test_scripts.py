@@ -26,11 +26,11 @@ def row(**given: object) -> bytes:
 
 
 def test_a_call_names_the_keys_of_its_user_and_begins_with_the_time() -> None:
-    keys, arguments = CALLS.release(one := info("42"), "a:1")
+    keys, arguments = CALLS.release(one := info("42"), "a:1", True)
     assert [str(key) for key in keys][:2] == ["gw:{42}:sessions", "gw:{42}:info"]
     time, numbers, *given = arguments
     assert (time, str(numbers).split()[0]) == (repr(NOON), str(LEASE))
-    assert given == [10.0, "a:1", one.id, "1000 "]
+    assert given == [10.0, "a:1", one.id, "1000 ", "1"]
 
 
 def test_workers_have_no_grace_and_no_limit() -> None:

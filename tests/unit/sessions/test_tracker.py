@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -100,6 +101,61 @@ async def test_users_that_the_store_forgot_are_listed_again(cluster: Cluster) ->
     assert await cluster.users_of("a") == {"42"}
 
 
+@pytest.mark.parametrize("forgotten", ["before it left", "in grace", "while writes were refused"])
+async def test_who_leaves_a_store_that_forgot_them_is_announced(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """And nobody else: other nodes renew whom they have within a lease."""
+    a, b = await cluster.node("a"), await cluster.node("b")
+    elsewhere, back = info("at both"), info("comes back")
+    for session in (gone := [info("gone"), info("at both"), info("comes back")]):
+        await a.arrive(session)
+    await b.arrive(elsewhere)
+    if forgotten == "before it left":
+        await cluster.forget_users()
+    with monkeypatch.context() as away:
+        if forgotten == "while writes were refused":
+
+            async def fail(*_: Any, **__: Any) -> None:
+                raise GatewayUnavailable("no memory left")
+
+            away.setattr(cluster.presence, "release", fail)
+        for session in gone:
+            with suppress(GatewayUnavailable):
+                await a.leave(session)
+    if forgotten != "before it left":
+        await cluster.forget_users()
+    await b.arrive(back)
+    await b.renew([elsewhere])
+    for _ in range(9):
+        await cluster.pass_time(LEASE / 3, a=a, b=b)
+        await b.renew([elsewhere, back])
+        await a.tick()
+        await b.tick()
+    announced = cluster.events["a"].announced + cluster.events["b"].announced
+    offline = [one for one in announced if one.startswith("-")]
+    assert offline == ["-gone"], announced
+    assert await cluster.users_of("a") == set()
+    assert await cluster.users_of("b") == {"at both", "comes back"}
+
+
+async def test_who_never_came_in_is_not_announced_as_gone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = await cluster.node("a")
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise GatewayUnavailable("no memory left")
+
+    with monkeypatch.context() as away, pytest.raises(GatewayUnavailable):
+        away.setattr(cluster.presence, "register", fail)
+        await a.arrive(one := info("42"))
+    await a.leave(one)
+    await cluster.pass_time(3 * LEASE, a=a)
+    await a.tick()
+    assert cluster.events["a"].announced == [] and await cluster.users_of("a") == set()
+
+
 async def test_a_failed_release_is_noticed_when_the_lease_is_over(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +163,7 @@ async def test_a_failed_release_is_noticed_when_the_lease_is_over(
     await a.arrive(one := info("42"))
     with monkeypatch.context() as away:
 
-        async def fail(*_: Any) -> None:
+        async def fail(*_: Any, **__: Any) -> None:
             raise GatewayUnavailable("away")
 
         away.setattr(cluster.presence, "release", fail)
@@ -207,7 +263,7 @@ async def test_a_second_release_that_failed_is_noticed_when_the_lease_is_over(
     await a.tick()
     with monkeypatch.context() as away:
 
-        async def fail(*_: Any) -> None:
+        async def fail(*_: Any, **__: Any) -> None:
             raise GatewayUnavailable("away")
 
         away.setattr(cluster.presence, "release", fail)
@@ -228,10 +284,10 @@ async def test_whoever_is_just_leaving_stays_listed(
     await a.tick()
     release, listed = cluster.presence.release, []
 
-    async def slow(*given: Any) -> Any:
+    async def slow(*given: Any, **more: Any) -> Any:
         await a.tick()
         listed.append(await cluster.users_of("a"))
-        return await release(*given)
+        return await release(*given, **more)
 
     monkeypatch.setattr(cluster.presence, "release", slow)
     await a.leave(one)
