@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, find_commands, load_command_class
+from django.core.management import CommandError, call_command, find_commands, load_command_class
+from django.core.management.base import OutputWrapper
 
 from sockets.management.commands import sessions as command
+from sockets.management.output import GatewayCommand, harmless, one_line
 from tests.unit.management.conftest import EVIL
 
 
@@ -36,3 +39,34 @@ def test_no_command_says_an_argument_back_as_it_came(
         told = capsys.readouterr()
         assert "evil" in told.err
         assert not {"\x1b", "\x9b", "\u202e", "\r", "\x07"} & set(told.out + told.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "in_lines", "in_one"),
+    [
+        ("plain 한 🎉", "plain 한 🎉", "plain 한 🎉"),
+        ("a\tb\nc", "a\tb\nc", r"a\u0009b\u000ac"),
+        ("\x1b[2J\r", r"\u001b[2J\u000d", r"\u001b[2J\u000d"),
+        ("\u202e\ud800", r"\u202e\ud800", r"\u202e\ud800"),
+        ("\U000e0001", r"\udb40\udc01", r"\udb40\udc01"),
+    ],
+)
+def test_what_is_not_printable_is_written_as_json_has_it(
+    text: str, in_lines: str, in_one: str
+) -> None:
+    assert (harmless(text), one_line(text)) == (in_lines, in_one)
+
+
+def test_a_command_writes_what_is_harmless_wherever_it_writes() -> None:
+    class Command(GatewayCommand):
+        def handle(self, *args: Any, **options: Any) -> None:
+            self.stdout.write(EVIL)
+            self.stderr.write(EVIL)
+            self.stdout = OutputWrapper(out)
+            self.stdout.write(EVIL, self.style.SUCCESS)
+
+    out, error = StringIO(), StringIO()
+    call_command(Command(), stdout=out, stderr=error)
+    for text in (out.getvalue(), error.getvalue()):
+        assert r"\u001b[2J" in text and not {"\x9b", "\r", "\x07"} & set(text)
+    assert out.getvalue().count("evil") == 2
