@@ -35,6 +35,10 @@ def message(n: int = 0) -> dict[str, Any]:
     return {"type": "t", "n": n}
 
 
+def timer_of(queues: Queues) -> asyncio.TimerHandle | None:
+    return queues._timer
+
+
 def dropped() -> float:
     value: float = metrics.dropped_layer._value.get()
     return value
@@ -137,31 +141,31 @@ async def test_a_queue_with_a_receiver_stays() -> None:
 async def test_a_timer_runs_only_while_there_is_something_to_look_for() -> None:
     clock = MovedClock()
     queues = Kept(clock)
-    assert queues._timer is None
+    assert timer_of(queues) is None
     queues.open("a")
     clock.advance(EXPIRY / 2)
     queues.open("b")
-    timer = queues._timer
+    timer = timer_of(queues)
     assert timer is not None
     timer.cancel()
     clock.advance(EXPIRY / 2)
     queues._on_timer()
     assert queues.left == ["a"]
-    next_timer: Any = queues._timer
+    next_timer: Any = timer_of(queues)
     assert next_timer.when() - asyncio.get_running_loop().time() == pytest.approx(EXPIRY / 2, abs=1)
     clock.advance(EXPIRY)
     next_timer.cancel()
     queues._on_timer()
-    assert queues.left == ["a", "b"] and queues._timer is None
+    assert queues.left == ["a", "b"] and timer_of(queues) is None
 
 
 async def test_clearing_forgets_everything_and_its_timer() -> None:
     queues = Kept(MovedClock())
     queues.put("c", message())
-    timer = queues._timer
+    timer = timer_of(queues)
     assert timer is not None
     queues.clear()
-    assert len(queues) == 0 and timer.cancelled() and queues._timer is None
+    assert len(queues) == 0 and timer.cancelled() and timer_of(queues) is None
 
 
 async def test_emptying_keeps_the_queues_that_somebody_waits_on() -> None:
@@ -180,9 +184,9 @@ async def test_queues_without_a_loop_have_a_timer_when_they_move_to_one() -> Non
     queues = Kept(MovedClock(), homeless=True)
     for n in range(2):
         queues.put("c", message(n))
-    assert queues._timer is None
+    assert timer_of(queues) is None
     queues.move(asyncio.get_running_loop())
-    assert queues._timer is not None
+    assert timer_of(queues) is not None
     assert [(await queues.get("c"))["n"] for _ in range(2)] == [0, 1]
 
 

@@ -91,6 +91,12 @@ def test_an_inner_call_says_nothing_of_the_outer_one() -> None:
             perhaps_done()
         raise OSError
     assert caught.value.outcome == "nothing"
+    with pytest.raises(GatewayUnavailable) as caught, translated(writes=True):
+        with translated(writes=True):
+            pass
+        perhaps_done()
+        raise OSError
+    assert caught.value.outcome == "unknown"
     perhaps_done()  # outside of all calls it says nothing
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +16,6 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.redis import scripts
 from sockets.redis.errors import translated
 from sockets.redis.scripts import BATCH, Script, batches
-
-Run = Callable[[str, Any, Any], Any]
 
 ASK = Script("sockets.redis", "guard", asks=True)
 """Any text: it is never run."""
@@ -109,20 +108,18 @@ class Node:
         self.name = name
 
 
-class ClusterClient(Client, RedisCluster):
-    """Its keys are on the shard that their first letter names."""
+def of_cluster(kind: type[Client], theirs: Any) -> Any:
+    """That kind as a client of a Cluster. Keys are on the shard that their first letter names."""
 
-    def get_node_from_key(self, key: str, *_: Any, **__: Any) -> Any:
+    def shard(self: object, key: str, *_: Any, **__: Any) -> Node:
         return Node(key[0])
 
-    def __del__(self) -> None: ...
+    name, bases = f"Cluster{kind.__name__}", (kind, theirs)
+    return type(name, bases, {"get_node_from_key": shard, "__del__": lambda self: None})
 
 
-class SyncClusterClient(SyncClient, SyncRedisCluster):
-    def get_node_from_key(self, key: str, *_: Any, **__: Any) -> Any:
-        return Node(key[0])
-
-    def __del__(self) -> None: ...
+ClusterClient = of_cluster(Client, RedisCluster)
+SyncClusterClient = of_cluster(SyncClient, SyncRedisCluster)
 
 
 def calls(*keys: str) -> list[tuple[Sequence[str], Sequence[Any]]]:
@@ -222,6 +219,6 @@ def test_a_silent_shard_is_left_alone_for_a_while(
     assert do(kind, client, "run_each", calls("a", "b")) == [silent, refusing]
     assert do(kind, client, "run_each", calls("a", "b")) == [silent, b"OK"]
     assert server.sent == [["a"], ["b"], ["b"]], "a refusal costs no time"
-    later = scripts.time.monotonic() + scripts.SILENT
-    monkeypatch.setattr(scripts.time, "monotonic", lambda: later)
+    later = time.monotonic() + scripts.SILENT
+    monkeypatch.setattr("sockets.redis.scripts.time.monotonic", lambda: later)
     assert do(kind, client, "run_each", calls("a")) == [b"OK"]

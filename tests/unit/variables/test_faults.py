@@ -22,8 +22,10 @@ def test_items_without_a_fault_are_fine() -> None:
 
 def test_the_fault_of_one_item_is_raised_as_it_was() -> None:
     items, wrong = Items(), Wrong("A", "f", "r")
-    with items.each():
-        raise wrong
+    for one in (None, wrong):
+        with items.each():
+            if one is not None:
+                raise one
     with pytest.raises(Wrong) as caught:
         items.refuse()
     assert caught.value is wrong

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from sockets.variables import files
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
 
@@ -38,7 +37,8 @@ def test_what_is_no_folder_is_told_before_and_when_it_is_made(tmp_path: Path) ->
 
 
 def test_a_folder_that_may_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.os, "access", lambda path, _: path != tmp_path)  # root may anything
+    access = "sockets.variables.files.os.access"  # root may anything
+    monkeypatch.setattr(access, lambda path, _: path != tmp_path)
     (wrong,) = no_folder(tmp_path / "a")
     assert f"this user may not write in {str(tmp_path)!r}" in str(wrong)
     assert list(no_folder(tmp_path)) == [], "it need not be made"
@@ -61,7 +61,7 @@ def test_of_two_that_make_it_at_once_both_get_the_first(
         file.write_text("of the other process\n")
         link(source, target)
 
-    monkeypatch.setattr(files.os, "link", second)
+    monkeypatch.setattr("sockets.variables.files.os.link", second)
     assert kept_secret(file) == "of the other process"
     assert os.listdir(tmp_path) == ["secret"]
 
