@@ -76,7 +76,7 @@ async def address_of(gateway: Gateway, *forwarded: str) -> str:
         await peer.close()
 
         async def gone() -> bool:
-            return (await http.get("/users/42")).json()["sessions"] == []
+            return not (await http.get("/users/42")).json()["sessions"]
 
         await until_told(gone)
     return str(session["address"])
