@@ -1,4 +1,4 @@
-"""The house: what stands at its top, and that no imports go in a circle."""
+"""The house: what stands at its top, that no imports go in a circle, and where it is tested."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.gateway import ROOT
 from tests.support.import_paths import lacking
 
 SOCKETS = ROOT / "sockets"
+TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
@@ -28,6 +29,58 @@ ROOMS = {
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
     "variables",
 }
+
+WITHOUT_LOGIC = {
+    *("layers.base", "recorder.base", "server.host", "signals", "streams.base", "tasks.base"),
+    *("cluster.registry", "presence.base", "types"),
+}
+"""Types, protocols and constants: there is nothing to be run by itself."""
+
+TESTED_ELSEWHERE = {
+    # What every backend promises is one suite for all of them.
+    "cluster.registry_memory": "contracts/test_nodes.py",
+    "cluster.registry_redis": "contracts/test_nodes.py",
+    "layers.redis": "contracts/test_layers.py",
+    "presence.redis": "contracts/test_presence.py",
+    "streams.redis": "contracts/test_streams.py",
+    "tasks.redis": "contracts/test_tasks.py",
+    # Their work is with a server of Redis, and there they are tested.
+    "layers.line": "integration/test_redis_layer_faults.py",
+    "layers.link": "integration/test_redis_layer_faults.py",
+    "layers.publisher": "integration/test_redis_layer_limits.py",
+    "layers.publisher_sync": "acceptance/test_python_api.py",
+    "redis.probe": "integration/test_redis_probe.py",
+    "node.in_redis": "acceptance/test_redis_mode.py",
+    # They need a process, a port or signals of their own.
+    "server.daphne": "acceptance/test_server_contract.py",
+    "server.early": "acceptance/test_signals.py",
+    "server.http": "acceptance/test_http_strictness.py",
+    "server.reactor": "acceptance/test_server_contract.py",
+    "server.serve": "acceptance/test_server_life.py",
+    "server.websocket": "acceptance/test_server_contract.py",
+    "apps": "acceptance/test_redis_mode.py",
+    "management.commands.create_key": "acceptance/test_keys.py",
+    "management.commands.devsetup": "acceptance/test_proxies.py",
+    "management.commands.end_key": "acceptance/test_keys.py",
+    # Each is a way to something else, and is tested beside the other ways.
+    "api.given": "unit/api/test_data.py",
+    "auth.claims": "unit/auth/test_tokens.py",
+    "base.http_client": "unit/auth/test_proxy.py",
+    "management.commands.notify": "unit/delivery/test_doors.py",
+    # The HTTP API is tested as its document describes it, route by route.
+    "http.api": "unit/http/test_document.py",
+    "http.schemas": "unit/http/test_document.py",
+    "http.routes.messages": "unit/http/test_problems_places.py",
+    "http.routes.tasks": "unit/http/test_problems_places.py",
+    "http.routes.users": "unit/http/test_problems_places.py",
+    # Pages and middleware in the order that a project has them in.
+    "http.middleware.base": "unit/http/middleware/test_surface.py",
+    "http.middleware.static": "unit/gateway/test_start.py",
+    "http.ops": "unit/gateway/test_surfaces.py",
+    "http.pages": "unit/gateway/test_surfaces.py",
+    "http.problem": "unit/http/test_problems.py",
+}
+"""Where a module is tested that has no `tests/unit/a/test_b.py` for its `sockets/a/b.py`."""
 
 
 def modules() -> dict[str, Path]:
@@ -85,3 +138,19 @@ def documented() -> list[str]:
 def test_what_the_pages_import_is_there(path: str) -> None:
     """Rule 18, in this checkout; tests/packaging does so from the wheel."""
     assert lacking(path) is None
+
+
+def test_each_module_is_tested_in_its_mirrored_place_or_it_is_known_where() -> None:
+    files = [file.relative_to(SOCKETS) for file in modules().values()]
+    files = [file for file in files if file.name != "__init__.py"]
+    without = {
+        ".".join(file.with_suffix("").parts)
+        for file in files
+        if not (TESTS / "unit" / file.parent / f"test_{file.name}").is_file()
+    }
+    assert without == WITHOUT_LOGIC | TESTED_ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("module", TESTED_ELSEWHERE)
+def test_the_other_place_is_there(module: str) -> None:
+    assert (TESTS / TESTED_ELSEWHERE[module]).is_file()

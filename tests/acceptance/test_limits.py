@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from tests.support.gateway import API_KEY, SHORT, Gateway, running
+from tests.support.doubles import until_told
+from tests.support.gateway import API_KEY, SHORT, Gateway, running, wait_for
 from tests.support.peers import (
     RawClient,
     client,
@@ -71,8 +73,12 @@ async def address_of(gateway: Gateway, *forwarded: str) -> str:
     base = f"http://127.0.0.1:{gateway.worker_port}/api/v1"
     async with httpx.AsyncClient(base_url=base, headers=key) as http:
         (session,) = (await http.get("/users/42")).json()["sessions"]
-    await peer.close()
-    await asyncio.sleep(0.1)
+        await peer.close()
+
+        async def gone() -> bool:
+            return not (await http.get("/users/42")).json()["sessions"]
+
+        await until_told(gone)
     return str(session["address"])
 
 
@@ -110,8 +116,7 @@ def test_handshakes_of_one_address(tmp_path: Path) -> None:
         assert upgrade(worker_port, "/ws/worker/").status == 101, "nor have the workers"
         assert http_get(port, "/healthz")[0] == 200
         assert turned_away(gateway, "address_rate") >= 6
-        time.sleep(3)
-        assert upgrade(port).status == 101, "and it may come back"
+        wait_for(lambda: upgrade(port).status == 101, "it may come back")
         assert "Traceback" not in gateway.log()
 
 
@@ -146,8 +151,16 @@ async def test_sessions_of_one_address(tmp_path: Path) -> None:
         for _ in range(5):
             await worker(gateway)
         await tabs[0].close()
-        await asyncio.sleep(0.3)
-        await client(gateway, "u4")
+
+        async def has_space() -> bool:
+            try:
+                await client(gateway, "u4")
+            except ConnectionClosed as error:
+                assert error.rcvd is not None and error.rcvd.code == 1013
+                return False
+            return True
+
+        await until_told(has_space)  # its place is free a moment after it is closed
         assert await refused(gateway.client_url(user_id="u5")) == full
 
 
@@ -262,10 +275,10 @@ def test_a_byte_now_and_then_is_no_request(tmp_path: Path) -> None:
             with pytest.raises(ConnectionError):
                 for _ in range(100):
                     peer.sendall(b"X-A: 1\r\n")
-                    time.sleep(0.1)
+                    time.sleep(0.1)  # what is tested
             assert time.monotonic() - started < 8
         with connected(gateway.client_port, HEAD) as peer:
-            time.sleep(0.5)
+            time.sleep(0.5)  # what is tested
             peer.sendall(b"\r\n")
             assert b"200" in peer.recv(65_536), "slow is not too slow"
 
@@ -273,7 +286,7 @@ def test_a_byte_now_and_then_is_no_request(tmp_path: Path) -> None:
 async def test_a_socket_is_not_cut_for_the_time_of_its_handshake(tmp_path: Path) -> None:
     with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="0.2") as gateway:
         tab = await client(gateway, "42")
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # nothing happens
         assert (await tab.ask(type="sessions"))["ok"]
 
 
@@ -282,14 +295,18 @@ def test_who_opens_too_many_cuts_its_own(tmp_path: Path) -> None:
         port = gateway.client_port
         peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
         try:
-            time.sleep(1.5)
-            assert http_get(port, "/healthz")[0] == 200
+            # None has less than a second for itself; whoever comes then finds space.
+            wait_for(
+                lambda: (
+                    http_get(port, "/healthz")[0] == 200 and turned_away(gateway, "crowded") >= 4
+                ),
+                "the oldest to be cut",
+            )
             assert [is_cut(peer, 0.5) for peer in peers] == [True] * 4 + [False] * 4
             assert upgrade(port).status == 101
         finally:
             for peer in peers:
                 peer.close()
-        assert turned_away(gateway, "crowded") >= 4
 
 
 def test_the_bodies_of_all_connections_have_a_bound(tmp_path: Path) -> None:
@@ -304,7 +321,7 @@ def test_the_bodies_of_all_connections_have_a_bound(tmp_path: Path) -> None:
             socket.create_connection(address) as second,
         ):
             first.sendall(head + b"x" * 80_000)
-            time.sleep(0.5)
+            time.sleep(0.5)  # until it has been read, of which nothing can be seen
             second.sendall(head + b"x" * 80_000)
             second.settimeout(5)
             assert second.recv(65_536).startswith(b"HTTP/1.1 503 ")
@@ -336,8 +353,7 @@ def test_a_large_head_is_told_so(tmp_path: Path) -> None:
 async def test_requests_at_once(tmp_path: Path) -> None:
     limits = SHORT | {"MAX_REQUESTS": "2", "TASK_ACCEPT_TIMEOUT": "3", "TASK_ASSIGN_TIMEOUT": "3"}
     with running(tmp_path / "data", **limits) as gateway:
-        for _ in range(2):
-            await worker(gateway, pools="slow")  # which never accepts
+        workers = [await worker(gateway, pools="slow") for _ in range(2)]  # which never accept
         key = {"Authorization": f"Bearer {API_KEY}"}
         base = f"http://127.0.0.1:{gateway.worker_port}"
         body = {"pool": "slow", "event": "e"}
@@ -345,7 +361,8 @@ async def test_requests_at_once(tmp_path: Path) -> None:
             base_url=base, headers=key, trust_env=False, timeout=30
         ) as http:
             slow = [asyncio.ensure_future(http.post("/api/v1/tasks", json=body)) for _ in range(2)]
-            await asyncio.sleep(0.5)
+            for one in workers:
+                assert (await one.receive())["type"] == "task"
             refused = await http.get("/api/v1/nodes")
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
             assert refused.headers["Content-Type"] == "application/problem+json"

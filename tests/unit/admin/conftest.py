@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+import re
+import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +17,10 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import path
 
+from sockets.codes import CloseCode
+from sockets.exceptions import GatewayError
 from sockets.models import Session
+from sockets.types import Disconnected
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -73,3 +80,69 @@ def add_session(number: int = 1, **given: Any) -> Session:
 @pytest.fixture
 def add() -> Callable[..., Session]:
     return add_session
+
+
+LIST = "/admin/sockets/session/"
+
+
+@pytest.fixture
+def viewer(staff: Callable[..., Client]) -> Client:
+    return staff("view_session")
+
+
+def shown_ids(client: Client, query: str = "") -> list[int]:
+    """The numbers of the sessions on the page, in its order."""
+    page = client.get(LIST + query).content.decode()
+    seen = re.findall(r'class="field-state[^"]*"><a href="[^"]*/session/01(\d+)/change/', page)
+    return [int(number) for number in seen]
+
+
+class RecordingApi(ModuleType):
+    """Stands for `sockets.api`: notes the calls, answers as told."""
+
+    def __init__(self) -> None:
+        super().__init__("sockets.api")
+        self.calls: list[tuple[str, CloseCode, str]] = []
+        self.gone: set[str] = set()
+        self.slow: set[str] = set()
+        self.error: GatewayError | None = None
+        self.recorder_writes = True
+
+    def disconnect_sessions(
+        self, session_ids: Iterable[str], *, code: CloseCode, reason: str
+    ) -> dict[str, Disconnected]:
+        if self.error is not None:
+            raise self.error
+        self.calls += [(id, code, reason) for id in session_ids]
+        if self.recorder_writes:
+            rows = Session.objects.filter(pk__in=set(session_ids) - self.slow)
+            rows.update(disconnected_at=NOON, close_code=code, close_reason=reason)
+        return {
+            id: Disconnected(int(id not in self.slow), int(id in self.slow))
+            for id in session_ids
+            if id not in self.gone
+        }
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> RecordingApi:
+    recording = RecordingApi()
+    monkeypatch.setitem(sys.modules, "sockets.api", recording)
+    return recording
+
+
+@pytest.fixture
+def operator(staff: Callable[..., Client]) -> Client:
+    return staff("view_session", "disconnect_session")
+
+
+def disconnect(client: Client, *rows: Session, **given: Any) -> list[str]:
+    """Choose the action; the messages of the page that follows."""
+    response = client.post(
+        LIST,
+        {"action": "disconnect", "_selected_action": [row.pk for row in rows]} | given,
+        follow=True,
+    )
+    assert response.status_code == 200
+    found = re.findall(r'<li class="(\w+)">(.*?)</li>', response.content.decode())
+    return [f"{tag}: {html.unescape(text)}" for tag, text in found]

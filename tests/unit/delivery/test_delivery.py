@@ -10,12 +10,11 @@ from django.utils.safestring import mark_safe
 from sockets.base import metrics
 from sockets.delivery import delivery as delivery_module
 from sockets.delivery.compose import compose
-from sockets.exceptions import GatewayUnavailable, InvalidMessage, MessageTooLarge
+from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.tasks.arguments import require_pool
 from sockets.types import Notification
 from tests.support.doubles import (
     NOON,
-    FailingLayer,
     outbox_of,
     still_node,
 )
@@ -91,89 +90,6 @@ async def test_a_client_is_excluded_however_its_ulid_is_written() -> None:
     mine = await house.open(client_id=ULID)
     await house.notifier.send(Notification("42", "echo", None, exclude_client=ULID.lower()))
     assert outbox_of(mine).events == []
-
-
-async def test_a_repeated_key_is_told_nobody_twice() -> None:
-    house = await still_node()
-    one = await house.open()
-    before = metrics.notifications[True]._value.get()
-    first = await house.notifier.send(Notification("42", "e", 1, idempotency_key="k"))
-    again = await house.notifier.send(Notification("42", "e", 2, idempotency_key="k"))
-    assert (again.id, again.offset, again.duplicate) == (first.id, 1, True)
-    assert len(outbox_of(one).frames) == 1
-    assert metrics.notifications[True]._value.get() == before + 1
-
-
-async def test_one_key_of_a_batch_stands_for_each_of_its_messages() -> None:
-    house = await still_node()
-    many = [
-        Notification("42", "a"),
-        Notification("42", "now", durable=False),
-        Notification("42", "b", idempotency_key="own"),
-        Notification("42", "c"),
-    ]
-    notifier = house.notifier
-    first = await notifier.send_batch(many, "job")
-    singles = [
-        await notifier.send(Notification("42", "e", 1, idempotency_key=f"job:{n}"))
-        for n in range(4)
-    ]
-    assert [one.duplicate for one in singles] == [False] * 4
-    again = await notifier.send_batch(many, "job")
-    assert [one.id for one in again if one.duplicate] == [first[n].id for n in (0, 2, 3)]
-    assert (await notifier.send(Notification("42", "e", 1, idempotency_key="own"))).id == first[
-        2
-    ].id
-    assert (await house.streams.head("42")).offset == 7
-
-
-@pytest.mark.parametrize("key", ["", "k" * 256, 5, "\ud800"], ids=ascii)
-async def test_a_batch_with_a_key_that_is_none_sends_nothing(key: Any) -> None:
-    house = await still_node()
-    with pytest.raises(InvalidMessage, match="idempotency_key"):
-        await house.notifier.send_batch([Notification("42", "a")], key)
-    assert (await house.streams.head("42")).offset == 0
-
-
-async def test_a_message_that_is_in_the_stream_was_sent_even_if_its_layer_message_fails() -> None:
-    """State first, message second: a lost one is repaired by the next renewal.
-
-    With an error, the caller would send it again.
-    """
-    layer = FailingLayer()
-    house = await still_node(layer)
-    one = await house.open()
-    layer.failing.add("group_send")
-    receipt = await house.notifier.send(Notification("42", "e", None))
-    assert receipt.offset == 1
-    await house.sessions.renew()
-    await house.settle()
-    assert outbox_of(one).events == ["e"]
-
-
-async def test_an_ephemeral_message_that_the_layer_refused_is_told() -> None:
-    layer = FailingLayer("group_send")
-    with pytest.raises(GatewayUnavailable):
-        node = await still_node(layer)
-        await node.notifier.send(Notification("42", "e", None, durable=False))
-
-
-async def test_many_users_get_one_append_each_however_often_they_are_named() -> None:
-    house = await still_node()
-    one, two = await house.open("1"), await house.open("2")
-    receipts = await house.notifier.send_many(
-        iter(["1", "2", "1"]), Notification(None, "e", None, ttl=5)
-    )
-    assert [(r.offset, r.duplicate) for r in receipts] == [(1, False), (1, False), (1, False)]
-    assert receipts[0] is receipts[2]
-    assert outbox_of(one).events == outbox_of(two).events == ["e"]
-
-
-async def test_many_users_get_nothing_if_one_of_them_is_none() -> None:
-    house = await still_node()
-    with pytest.raises(InvalidMessage):
-        await house.notifier.send_many(["1", ""], Notification(None, "e", None))
-    assert (await house.streams.head("1")).offset == 0
 
 
 # --- what is refused

@@ -19,6 +19,7 @@ from examples.image_converter.jobs import KEEP, Jobs
 from examples.image_converter.records import Job
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, NoWorkerAvailable
 from sockets.types import PoolLoad, Task, TaskState
+from tests.support.doubles import until
 from tests.unit.examples.conftest import MADE, NOW, AddJob, make_files
 
 
@@ -190,7 +191,8 @@ async def test_a_task_that_ends_before_its_job_knows_it(
     async def at_once(task: Task) -> None:
         failed = gateway.end(task.id, TaskState.FAILED, error="quick")
         ended.append(asyncio.create_task(assigner.ended(failed)))
-        await asyncio.sleep(0.05)  # it has every chance to be too early
+        # It has found no job of its task, and lets whoever assigns go on first.
+        await until(lambda: assigner._assigning._waiters)
 
     gateway.meanwhile = at_once
     await assigner.round(NOW)

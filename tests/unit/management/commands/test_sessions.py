@@ -1,22 +1,20 @@
-"""`manage.py sessions`: what it shows, to people and to programs. `manage.py drain`: until when."""
+"""`manage.py sessions`: what it shows, to people and to programs."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command, find_commands, load_command_class
+from django.core.management import CommandError, call_command
 
 from sockets.exceptions import GatewayUnavailable
-from sockets.management.commands import drain
 from sockets.management.commands import sessions as command
 from sockets.types import NodeInfo, Position, PresenceState, UserPresence
 from tests.support.doubles import info
+from tests.unit.management.conftest import EVIL
 
 
 @pytest.fixture
@@ -65,9 +63,6 @@ def test_nothing_that_a_stranger_chose_steers_the_terminal(told: dict[str, Any])
     assert max(map(len, text.splitlines())) < 250
 
 
-EVIL = "\x1b[2J\x9b31m\u202e\r\x07evil"
-
-
 def test_nor_does_the_user_who_is_asked_for(told: dict[str, Any]) -> None:
     told["user"] = UserPresence(f"{EVIL}\nuser 42: online", PresenceState.OFFLINE, (), None)
     first = shown("--user", "x").splitlines()[0]
@@ -82,32 +77,6 @@ def test_nor_do_objects_for_programs_which_are_the_same(told: dict[str, Any]) ->
     text = shown("--json")
     assert "한" in text and all(c.isprintable() for c in text.rstrip("\n"))
     assert json.loads(text)["user"] == EVIL + "\U000e0001"
-
-
-@pytest.mark.parametrize("name", find_commands(str(Path(command.__file__).parents[1])))
-def test_no_command_says_an_argument_back_as_it_came(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither what it does not know, nor what it cannot use, nor what a stranger's error says."""
-    made = load_command_class("sockets", name)
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise CommandError(f"what came of it: {EVIL}")
-
-    monkeypatch.setattr(made, "handle", fail)
-    required = {
-        "create_key": [EVIL, "--scope=notify"],
-        "drain": [f"--node={EVIL}"],
-        "end_key": [EVIL],
-        "notify": [EVIL, EVIL],
-    }.get(name, [])
-    for more in ([], [f"--{EVIL}"], [EVIL] * 4):
-        arguments = [*required, *more]
-        with pytest.raises(SystemExit):
-            made.run_from_argv(["manage.py", name, "--skip-checks", *arguments])
-        told = capsys.readouterr()
-        assert "evil" in told.err
-        assert not {"\x1b", "\x9b", "\u202e", "\r", "\x07"} & set(told.out + told.err)
 
 
 def test_one_object_a_line_for_programs(told: dict[str, Any]) -> None:
@@ -158,35 +127,3 @@ def test_an_outage_is_one_line(told: dict[str, Any], monkeypatch: pytest.MonkeyP
 def test_no_such_node(told: dict[str, Any]) -> None:
     told["sessions"] = []
     assert "no node 'z' lives" in shown("--node", "z")
-
-
-@pytest.mark.parametrize("timeout", ["-1", "nan"])
-def test_a_timeout_that_is_none(timeout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "nodes", pytest.fail)
-    with pytest.raises(CommandError, match="at least 0"):
-        call_command("drain", "--node", "a", f"--timeout={timeout}")
-
-
-def test_a_drained_node_that_is_started_again_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its supervisor is quick: no look at the nodes finds none of that name."""
-    first = NodeInfo("a:1", "a", 7, "h", "0.1", 1000.0, "ready", clients=2)
-    again = NodeInfo("a:3", "a", 8, "h", "0.1", 1005.0, "ready", clients=5)
-    reborn = NodeInfo("a:2", "a", 7, "h", "0.1", 1000.0, "draining", clients=1)
-    answers = iter([[first], [first], [reborn], [again], [again]])
-    monkeypatch.setattr(drain, "POLL", 0.0)
-    monkeypatch.setattr(drain, "nodes", lambda: next(answers))
-    monkeypatch.setattr(drain, "drain_node", lambda name: True)
-    out = StringIO()
-    call_command("drain", "--node", "a", stdout=out)
-    assert out.getvalue().splitlines()[1:] == [
-        "2 sessions left",
-        "1 sessions left",
-        "node a is gone",
-    ]
-
-
-def test_serve_names_what_a_plain_installation_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 10."""
-    monkeypatch.setitem(sys.modules, "sockets.server.serve", None)
-    with pytest.raises(CommandError, match=r"^manage\.py serve needs .*django-gateway\[server\]'$"):
-        call_command("serve", skip_checks=True)
