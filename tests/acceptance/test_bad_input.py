@@ -86,7 +86,7 @@ def test_whoever_goes_on_after_an_oversize_frame_still_hears_why(shared_gateway:
     with raw(shared_gateway) as peer:
         for _ in range(3):
             peer.socket.sendall(masked(b"x" * 65_537) * 2 + b"\x81\x02hi")
-            time.sleep(0.05)
+            time.sleep(0.05)  # so that each is read by itself
         assert peer.read_until_close()[0] == 1009
 
 
@@ -352,7 +352,7 @@ def test_what_follows_a_refused_body_does_not_take_its_answer_away(
         peer.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         peer.sendall(b"%x\r\n%s\r\n" % (100_000, b"x" * 100_000) + b"this is no chunk\r\n" * 9_000)
         for _ in range(3):  # whoever writes before it reads meets no reset
-            time.sleep(0.1)
+            time.sleep(0.1)  # the refusal has gone out meanwhile
             peer.sendall(b"nor is this\r\n")
         assert peer.recv(65_536).startswith(b"HTTP/1.1 413 ")
 

@@ -98,7 +98,7 @@ async def test_a_rolling_restart_under_load_is_no_event(tmp_path: Path, redis: S
         publishing = asyncio.create_task(audience.publish(messages, rate))
         took = []
         for node in audience.nodes:
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # the pace of the deployment
             began = time.monotonic()
             node.signal(signal.SIGTERM)
             assert await asyncio.to_thread(node.wait, 60) == 0

@@ -41,40 +41,46 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     made.stop()
 
 
+async def under_way(cluster: Cluster) -> None:
+    """Until messages arrive, so that the trouble comes upon some of them."""
+    already = cluster.total()["messages"]
+    await cluster.until("more messages", lambda: cluster.total()["messages"] > already + 200)
+
+
 async def links_are_cut(cluster: Cluster, server: Server) -> None:
     """(a) The pub/sub connections of both nodes, again and again."""
     async with Redis.from_url(server.url) as redis:
         while True:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # how often
             await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 async def redis_is_frozen(cluster: Cluster, server: Server) -> None:
     """(b) It is stopped, and continued."""
-    await asyncio.sleep(0.7)
+    await under_way(cluster)
     server.freeze()
-    await asyncio.sleep(OUTAGE)
+    await asyncio.sleep(OUTAGE)  # it is away for so long
     server.thaw()
 
 
 async def redis_is_restarted(cluster: Cluster, server: Server) -> None:
     """(c) kill -9, and a start with what it had acknowledged."""
-    await asyncio.sleep(0.7)
+    await under_way(cluster)
     server.kill()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # it is away for so long
     await asyncio.to_thread(server.start)
 
 
 async def clients_wander(cluster: Cluster, server: Server) -> None:
     """(e) Sessions drop their socket and come back at the other node."""
     while True:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # how often
         await random.choice(cluster.listeners).move()
 
 
 async def a_node_dies(cluster: Cluster, server: Server) -> None:
     """(f) kill -9; its sessions come back at the other."""
-    await asyncio.sleep(1)
+    await under_way(cluster)
     cluster.nodes[1].kill()
 
 
@@ -114,9 +120,9 @@ async def test_every_message_comes_once_and_in_order(
 
 async def redis_forgets(cluster: Cluster, server: Server) -> None:
     """(d) It is restarted empty."""
-    await asyncio.sleep(1)
+    await under_way(cluster)
     server.kill()
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # it is away for so long
     await asyncio.to_thread(server.start)
 
 
@@ -169,10 +175,10 @@ async def test_a_fail_over_to_a_replica_that_lags_is_said_to_everybody(
 def fails_over_to_a_lagging_replica(pair: Pair) -> Trouble:
     async def fails_over(cluster: Cluster, _: Server) -> None:
         """(d) What is published while the replica hangs is lost with the master."""
-        await cluster.until("some messages", lambda: cluster.total()["messages"] > 200)
+        await under_way(cluster)
         pair.replica.freeze()
         pair.master.ask(b"CLIENT KILL TYPE replica")  # or the kernel would keep it for the replica
-        await asyncio.sleep(1)
+        await under_way(cluster)  # these are lost
         pair.master.kill()
         pair.replica.thaw()
 

@@ -31,7 +31,6 @@ async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:
     """Every client gets a plan and a close frame, every row is closed, the ports are free."""
     peers = [await client(gateway, f"user-{n}") for n in range(scaled(500, 40))]
     peers.append(await worker(gateway))
-    await asyncio.sleep(0.2)
     gateway.signal(signal.SIGTERM)
     waits = []
     for peer in peers:
