@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.script import script as script  # a fixture
 from tests.support.gateway import ROOT, WORKER_KEY, Gateway, wait_for
+
+expect.set_options(timeout=20_000)  # milliseconds; by itself 5 s
 
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

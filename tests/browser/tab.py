@@ -13,6 +13,9 @@ from playwright.async_api import BrowserContext, Page, WebSocket, expect
 
 from tests.support.gateway import Gateway
 
+PATIENCE = 60_000
+"""Milliseconds; a long conversion takes 4 s of a core, and other tests have the cores too."""
+
 # Everything that the list ever said, because a fast job changes quicker than a test can look.
 REMEMBER = """
 window.said = [];
@@ -89,7 +92,7 @@ class Tab:
 
     async def live(self) -> None:
         await expect(self.page.locator("#status")).to_have_attribute(
-            "data-state", "online", timeout=20_000
+            "data-state", "online", timeout=PATIENCE
         )
 
     async def upload(
@@ -132,10 +135,10 @@ class Tab:
 
     async def says(self, name: str, text: str) -> None:
         """The row's line comes to contain the text."""
-        await expect(self.row(name).locator(".detail")).to_contain_text(text, timeout=20_000)
+        await expect(self.row(name).locator(".detail")).to_contain_text(text, timeout=PATIENCE)
 
     async def becomes(self, name: str, state: str) -> None:
-        await expect(self.row(name)).to_have_attribute("data-state", state, timeout=20_000)
+        await expect(self.row(name)).to_have_attribute("data-state", state, timeout=PATIENCE)
 
     async def said(self) -> list[str]:
         """Every line that the list has shown since the page was opened."""
