@@ -13,8 +13,8 @@ from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
-from sockets.management.commands import prune_sessions as command
 from sockets.models import Session
+from sockets.recorder import pruning
 
 pytestmark = pytest.mark.django_db
 
@@ -101,14 +101,14 @@ def test_what_is_deleted_stays_so(
     error: BaseException, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended(range(700), 91)
-    prune: Any = command.pruning.prune
+    prune: Any = pruning.prune
 
     def one_step(before: Any, after: Any) -> Any:
         if after is not None:
             raise error
         return prune(before, after)
 
-    monkeypatch.setattr(command.pruning, "prune", one_step)
+    monkeypatch.setattr(pruning, "prune", one_step)
     with pytest.raises(CommandError, match=text):
         said()
     assert Session.objects.count() == 200

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from sockets.base import metrics
 from sockets.models import Node, Session
-from sockets.recorder import Recorder, pruning
+from sockets.recorder import Recorder, pruning, rows
 from sockets.recorder.pruning import Pruner
 from sockets.types import Kind, SessionInfo
 
@@ -69,7 +69,7 @@ def pruned() -> float:
 def minutes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Moves the time that the pruner waits by."""
     now = [1_000.0]
-    monkeypatch.setattr(pruning.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sockets.recorder.pruning.time.monotonic", lambda: now[0])
 
     def move(count: float) -> None:
         now[0] += count * 60
@@ -112,27 +112,27 @@ class TestOneStep:
     ) -> None:
         """Between the step's look and its delete."""
         old([1, 2])
-        atomic = pruning.transaction.atomic
+        atomic = transaction.atomic
 
         def opened_again(**given: Any) -> Any:
             Session.objects.filter(id=session_id(1)).update(disconnected_at=None)
             return atomic(**given)
 
-        monkeypatch.setattr(pruning.transaction, "atomic", opened_again)
+        monkeypatch.setattr(transaction, "atomic", opened_again)
         assert pruning.prune(moment(NOW - KEEP)) == (1, None)
         assert Session.objects.get().id == session_id(1)
 
     def test_two_at_once_delete_each_row_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         old([1, 2])
-        before, atomic = moment(NOW - KEEP), pruning.transaction.atomic
+        before, atomic = moment(NOW - KEEP), transaction.atomic
         counts: list[int] = []
 
         def other_is_faster(**given: Any) -> Any:
-            monkeypatch.setattr(pruning.transaction, "atomic", atomic)
+            monkeypatch.setattr(transaction, "atomic", atomic)
             counts.append(pruning.prune(before)[0])
             return atomic(**given)
 
-        monkeypatch.setattr(pruning.transaction, "atomic", other_is_faster)
+        monkeypatch.setattr(transaction, "atomic", other_is_faster)
         counts.append(pruning.prune(before)[0])
         assert counts == [2, 0]
 
@@ -221,7 +221,7 @@ class TestByANode:
     ) -> None:
         old([1])
         subject = Pruner(KEEP, lambda: NOW)
-        monkeypatch.setattr(pruning.rows, "drop_connection", lambda: None)  # the test's own
+        monkeypatch.setattr(rows, "drop_connection", lambda: None)  # the test's own
 
         def refuse(*_: Any) -> Any:
             raise OperationalError("permission denied\nLINE 1: DELETE")
