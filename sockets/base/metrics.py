@@ -218,6 +218,9 @@ RECORDER_WRITTEN: Final = Counter(
 RECORDER_FAILURES: Final = Counter(
     "gateway_recorder_failures", "Batches that the database did not take and that are retried."
 )
+RECORDER_PRUNED: Final = Counter(
+    "gateway_recorder_pruned", "Session rows deleted by this node, for their age (SESSION_KEEP)."
+)
 
 # Webhooks.
 

@@ -84,6 +84,7 @@ class Parts(Core):
             node=conf.node_name,
             queue_size=conf.recorder_queue,
             interval=conf.recorder_interval,
+            keep=conf.session_keep,
             live=self.hub.ids,
             clock=self.store_time,
         )

@@ -18,6 +18,7 @@ rows with the sessions that live. Such rows end as lost (4099).
     base.py     what a node needs of its recorder
     queue.py    what waits: bounded, joined by session, no database
     rows.py     entries and the node's row as SQL
+    pruning.py  deletes the rows of sessions that ended long ago, in small steps
     writer.py   the thread, its retries, `Recorder`
 """
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.conf import settings
 from django.db import (
     DataError,
+    Error,
     IntegrityError,
     connections,
     models,
@@ -157,6 +159,17 @@ def is_refusal(error: Exception) -> bool:
         return True
     # PostgreSQL reports an index entry that is too large as an operational error: class 54.
     return str(getattr(error.__cause__, "sqlstate", "")).startswith("54")
+
+
+def drop_connection() -> None:
+    """Drop this thread's connection; the next query opens a new one."""
+    with suppress(Error):
+        connections[alias()].close()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error: PostgreSQL quotes the statement after it."""
+    return str(error).partition("\n")[0]
 
 
 def text(model: type[models.Model], field: str, value: str) -> str:

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Final
 
 from django.db import Error, connections
@@ -15,6 +14,7 @@ from django.db import Error, connections
 from sockets.base import metrics
 from sockets.models import Node
 from sockets.recorder import rows
+from sockets.recorder.pruning import Pruner
 from sockets.recorder.queue import Close, Entry, Queue
 from sockets.types import SessionInfo
 
@@ -28,7 +28,8 @@ MAX_BACKOFF: Final = 5.0  # seconds between two attempts while the database is a
 class Recorder:
     """Keeps the rows of one node's sessions, and the node's own row, up to date.
 
-    `queue_size` is in sessions, `interval` in seconds between two batches. `clock` gives seconds
+    `queue_size` is in sessions, `interval` in seconds between two batches, `keep` in seconds that
+    the rows of ended sessions are kept (0: for ever; `pruning`). `clock` gives seconds
     since the epoch and dates the node's start, which is now, and its stop; all else is dated by
     the caller. `live`: the ids of the node's live sessions, asked from the thread. Every method
     may be called from any thread.
@@ -40,6 +41,7 @@ class Recorder:
         node: str,
         queue_size: int,
         interval: float,
+        keep: float = 0.0,
         live: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -50,6 +52,7 @@ class Recorder:
         # seconds later, where Redis is away.
         self._made = clock()
         self._queue = Queue(queue_size)
+        self._pruner = Pruner(keep, clock)
         self._writing = threading.Lock()  # one writer at a time, or a close overtakes its open
         self._node: Node | None = None  # the row as it should be; None: not started
         self._entered = threading.Event()  # the node's row is written, its lost sessions closed
@@ -165,7 +168,7 @@ class Recorder:
         try:
             self._write_all(stopping=True)
         except Error as error:
-            logger.warning("recorder: not everything was written: %s", _first_line(error))
+            logger.warning("recorder: not everything was written: %s", rows.first_line(error))
             return False
         self._node = None
         return True
@@ -184,7 +187,7 @@ class Recorder:
                     # Whatever it is, the notes are queued again and the next attempt may succeed;
                     # a thread that ended here would leave them there for ever.
                     failures += 1
-                    _drop_connection()
+                    rows.drop_connection()
                     if failures == 1:
                         delay = 0.0  # perhaps only a connection gone stale: at once, in silence
                     elif not stopping:
@@ -203,6 +206,7 @@ class Recorder:
                     self._finished = stopping
                     if stopping:
                         return
+                    self._pruner.work(self._name)
                 (self._abandoned if stopping else self._stopping).wait(delay)
         finally:
             connections.close_all()  # this thread's
@@ -212,7 +216,7 @@ class Recorder:
             "recorder: the database does not take rows (%s: %s); up to %d sessions wait for it, "
             "and it is tried again until it does",
             type(error).__name__,
-            _first_line(error),
+            rows.first_line(error),
             self._queue.size,
         )
 
@@ -332,14 +336,3 @@ class Recorder:
                 self._queue.done()
             metrics.RECORDER_WRITTEN.inc(written)
         return written
-
-
-def _drop_connection() -> None:
-    """Drop the connection; the next query opens a new one."""
-    with suppress(Error):
-        connections[rows.alias()].close()
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error: PostgreSQL quotes the statement after it."""
-    return str(error).partition("\n")[0]

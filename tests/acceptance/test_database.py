@@ -207,3 +207,29 @@ async def test_a_node_that_dies_is_cleared_up_behind(
         await asyncio.to_thread(a.start)
         back = await open_clients(a, "back", 10)
         await until(lambda: open_rows(b) == ids([*back, *kept]), "the rows of its return")
+
+
+def test_old_rows_are_pruned_beside_whoever_holds_one(
+    server: Server, empty: str, tmp_path: Path
+) -> None:
+    """Rule 16, in PostgreSQL: a row that a transaction holds is left to the next time, not waited
+    for; live ones stay."""
+    gateway = Gateway(tmp_path / "data", **SHORT, DATABASE_URL=server.database(empty))
+    with psycopg.connect(gateway.environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            'INSERT INTO sockets_session (id, kind, "user", client_id, node, address, agent, '
+            "connected_at, disconnected_at, close_reason) SELECT lpad(n::text, 26, '0'), 'client', "
+            "'42', 'C', 'a', '', '', now() - interval '200 days', "
+            "CASE WHEN n > 3 THEN now() - interval '91 days' END, '' "
+            "FROM generate_series(1, 1203) n"
+        )
+        with connection.transaction():
+            connection.execute(
+                "SELECT 1 FROM sockets_session WHERE id = lpad('700', 26, '0') FOR UPDATE"
+            )
+            said = gateway.manage("prune_sessions", "--dry-run").stdout
+            assert said == "1200 rows of ended sessions would be deleted\n"
+            said = gateway.manage("prune_sessions").stdout
+            assert said == "1199 rows of ended sessions deleted\n"
+        assert gateway.manage("prune_sessions").stdout == "1 rows of ended sessions deleted\n"
+    assert len(open_rows(gateway)) == len(rows(gateway)) == 3

@@ -33,6 +33,15 @@ def test_every_key_has_conf_s_default(given: pytest.MonkeyPatch) -> None:
     assert conf.surface is Surface.PUBLIC
 
 
+def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
+    """Rule 16: SESSION_KEEP=0."""
+    given.setenv("SESSION_KEEP", "0")
+    assert environment.read()["session_keep"] == 0
+    given.setenv("SESSION_KEEP", "-1")
+    with pytest.raises(WrongSettings, match="SESSION_KEEP"):
+        environment.read()
+
+
 def test_it_reads_only_what_becomes_a_key() -> None:
     source = Variables({})
     gather(source)

@@ -25,6 +25,7 @@ NAMES = {
     "gateway_recorder_pending",
     "gateway_recorder_written",
     "gateway_recorder_failures",
+    "gateway_recorder_pruned",
     "gateway_webhooks",
     "gateway_webhooks_pending",
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sockets.auth.keyring import KeyRing
+from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable
 from sockets.types import Kind, PresenceState
-from tests.support.doubles import node_info, outbox_of, still_node
+from tests.support.doubles import StillNode, node_info, outbox_of, still_node
 
 
 async def test_all_parts_go_by_the_clock_that_a_node_is_given() -> None:
@@ -98,3 +99,19 @@ async def test_webhooks_are_sent_only_where_they_are_wanted() -> None:
     assert plain.webhooks is None and not plain.events.changes_wanted
     assert hooked.webhooks is not None and hooked.events.wanted("user_online")
     assert not hooked.events.wanted("user_offline")
+
+
+async def test_the_recorder_keeps_rows_as_long_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rule 16: 90 days unless SESSION_KEEP says otherwise."""
+    kept: list[float] = []
+
+    def recorder(*, keep: float, **_: object) -> None:
+        kept.append(keep)
+
+    monkeypatch.setattr("tests.support.doubles.RecordingRecorder", lambda: None)
+    monkeypatch.setattr("sockets.node.composition.Recorder", recorder)
+    StillNode()
+    StillNode(session_keep=0.0)
+    assert kept == [Conf().session_keep, 0.0] == [90 * 86_400.0, 0.0]
