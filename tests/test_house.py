@@ -15,7 +15,7 @@ from tests.support.import_paths import lacking
 SOCKETS = ROOT / "sockets"
 
 USED_FROM_OUTSIDE = {
-    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
+    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
     *("py.typed", "signals", "signatures", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
