@@ -13,9 +13,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from gateway.logs import LEVELS, logging_config
 from sockets.conf import Conf
 from sockets.environment import Variables, gather
+from sockets.logs import LEVELS, logging_config
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
@@ -175,7 +175,7 @@ SERVESTATIC_USE_MANIFEST = PRODUCTION
 SERVESTATIC_AUTOREFRESH = DEBUG
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
-LOGGING_CONFIG = "gateway.logs.configure"
+LOGGING_CONFIG = "sockets.logs.configure"
 LOGGING = logging_config(LEVELS[LOG_LEVEL], json=PRODUCTION)
 SILENCED_SYSTEM_CHECKS: list[str] = []
 VARIABLES = frozenset(_env.names | {"ENV_FILE"})  # the tests hold the documents to it

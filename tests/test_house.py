@@ -16,7 +16,7 @@ SOCKETS = ROOT / "sockets"
 TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
-    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions"),
+    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
     *("py.typed", "signals", "signatures", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }

@@ -20,8 +20,14 @@ OF_A_SERVER = {
 """What `[server]` brings, as it is imported."""
 
 PUBLIC = (
-    *("api", "asgi", "codes", "conf", "environment", "exceptions", "signals", "signatures"),
-    *("tokens", "types", "layers.memory.MemoryChannelLayer", "layers.redis.RedisChannelLayer"),
+    *("api", "asgi", "codes", "conf", "environment", "exceptions", "logs", "signals"),
+    *(
+        "signatures",
+        "tokens",
+        "types",
+        "layers.memory.MemoryChannelLayer",
+        "layers.redis.RedisChannelLayer",
+    ),
 )
 
 

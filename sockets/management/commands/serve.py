@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from sockets.base.extras import server_lacking
 from sockets.conf import get_conf
+from sockets.logs import audit_to_stderr
 from sockets.management.output import GatewayCommand, one_line
 from sockets.server.early import end_at_once
 
@@ -71,6 +72,8 @@ class Command(GatewayCommand):
             raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
+        if audit_to_stderr(json=conf.environment == "production"):
+            self.stderr.write("LOGGING has no handler for gateway.audit: its lines go to stderr")
         client, worker = options["client_port"], options["worker_port"]
         code = serve(
             application,

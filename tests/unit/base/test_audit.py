@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from gateway.logs import logging_config
 from sockets.base import audit, metrics
+from sockets.logs import logging_config
 from sockets.types import Audit
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.test import RequestFactory
 
-from gateway.logs import LEVELS, configure, logging_config
+from sockets.logs import LEVELS, configure, logging_config
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "0123456789abcdef" * 2

@@ -1,4 +1,7 @@
-"""How the process logs: every record through structlog, for people or as JSON lines, on stderr.
+"""How a process logs: every record through structlog, for people or as JSON lines, on stderr.
+
+This project's settings use it; another's may (docs/audit-log.md). The packages of a server have
+structlog, and it is imported where a configuration is asked for: a plain installation has none.
 
 Levels have Python's names and those usual among Node services. Tokens and keys that slip into a
 line (a URL's query, a subprotocol, a header) are blotted out here, whoever logged them, and nothing
@@ -11,10 +14,14 @@ import logging
 import logging.config
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from django.core.exceptions import ImproperlyConfigured
+
+from sockets.base.extras import server_lacking
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 LEVELS = {
     "silly": logging.DEBUG,
@@ -86,17 +93,26 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"  # as JSON has it
 
 
-_SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.ExtraAdder(),
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
+def _shared() -> list[Processor]:
+    """Return what a record passes, whoever logged it, before it is rendered."""
+    import structlog
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
 
 
-def logging_config(level: int, *, json: bool) -> dict[str, Any]:
-    """Django's LOGGING: one handler, one format, `level` for all that is not named."""
+def _line(*, json: bool) -> dict[str, Any]:
+    """Return the formatter, as `logging.config` has it: what it makes it of is under "()"."""
+    try:
+        import structlog
+    except ModuleNotFoundError as error:
+        raise ImproperlyConfigured(server_lacking("sockets.logs", error)) from error
+
     # Tracebacks as text: structured ones carry the frames' locals, and those hold secrets.
     renderer: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
@@ -113,15 +129,23 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
         redact,
     ]
     return {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": _shared(),
+        "processors": render,
+    }
+
+
+def logging_config(level: int, *, json: bool) -> dict[str, Any]:
+    """Return Django's LOGGING: one handler, one format, `level` for all that is not named.
+
+    `level`: a number, as `LEVELS` has them by name. `json`: a JSON object a line, for programs;
+    else a line for people. Raises ImproperlyConfigured, with the remedy, where structlog is not
+    installed.
+    """
+    return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": _SHARED,
-                "processors": render,
-            }
-        },
+        "formatters": {"line": _line(json=json)},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
@@ -146,11 +170,13 @@ def logging_config(level: int, *, json: bool) -> dict[str, Any]:
 
 def configure(config: dict[str, Any]) -> None:
     """Django's LOGGING_CONFIG: set up the standard library and structlog alike."""
+    import structlog
+
     logging.config.dictConfig(config)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *_shared(),
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -160,10 +186,29 @@ def configure(config: dict[str, Any]) -> None:
     )
 
 
+def audit_to_stderr(*, json: bool) -> bool:
+    """Write the audit log to stderr where no handler takes it, as `logging_config` would, and
+    return whether that was so.
+
+    A handler of the logger `gateway.audit`, of `gateway` or of the root takes it, `NullHandler`
+    too: who wants no audit log names that one.
+    """
+    logger = logging.getLogger("gateway.audit")
+    if logger.hasHandlers():
+        return False
+    how = _line(json=json)
+    handler = logging.StreamHandler()
+    handler.setFormatter(how.pop("()")(**how))
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:  # the root's, which lets nothing through below warnings
+        logger.setLevel(logging.INFO)
+    return True
+
+
 def _hold() -> None:
     """Before a fork: no thread is in the midst of a line then. The child would inherit the lock of
     the stream that it writes to, and wait for it for ever; logging sees to its own locks only."""
-    _held.extend(logging.getLogger().handlers)
+    _held.extend([*logging.getLogger().handlers, *logging.getLogger("gateway.audit").handlers])
     for handler in _held:
         handler.acquire()
 
