@@ -59,7 +59,8 @@ class Site(Gateway):
         with log.open("wb") as out:
             worker = self.workers[name] = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "examples.image_converter.worker"),
+                    # Work is for the idle: where cores are shared, pages keep up with it.
+                    *("nice", "-n", "19", sys.executable, "-m", "examples.image_converter.worker"),
                     *("--url", f"ws://127.0.0.1:{self.worker_port}", "--data", str(self.data_dir)),
                     *("--name", name, *options),
                 ],

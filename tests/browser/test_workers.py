@@ -118,7 +118,7 @@ async def test_a_worker_that_was_cut_off_goes_on(own_site: Site, browser: Browse
     assert log.count("connected to node") == 2
 
     await tab.upload(("stuck.jpg", long_work()), to="PNG")
-    await tab.says("stuck.jpg", "Decoding")
+    await tab.says("stuck.jpg", "Encoding")
     os.kill(worker.pid, signal.SIGSTOP)
     await tab.page.evaluate(LATER)
     await tab.says("stuck.jpg", "no news for 9 s")
