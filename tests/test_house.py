@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "layers.publisher": "integration/test_redis_layer_limits.py",
     "layers.publisher_sync": "acceptance/test_python_api.py",
     "redis.probe": "integration/test_redis_probe.py",
+    "redis.sentinel": "integration/test_redis_sentinel.py",
     "node.in_redis": "acceptance/test_redis_mode.py",
     # They need a process, a port or signals of their own.
     "server.daphne": "acceptance/test_server_contract.py",

@@ -27,14 +27,13 @@ from sockets.redis.links import (
     ASYNC,
     SYNC,
     LinkedConnection,
-    LinkedSentinelConnection,
     Links,
-    SyncLinkedSentinelConnection,
     links_to,
     server_of,
     server_of_host,
     sync_class,
 )
+from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelConnection
 
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
