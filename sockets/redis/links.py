@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 AGAIN = 1.0
 """Seconds between two ends of all links, where the server still takes no writes."""
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 0.25
 """Seconds between two questions to the sentinels who the primary is, while it is used."""
 
 OVER = -1
