@@ -177,8 +177,12 @@ class Linked(AsyncAbstractConnection):
         self._generation = links.generation
         self._greets = False
 
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
+    async def _connect(self) -> None:
+        # Not after it: links that end meanwhile mean the server that it is being made to.
         self._generation = self._links.generation
+        await super()._connect()  # type: ignore[safe-super]  # one above it has a body
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
         self._greets = True  # what is lost now was no command of ours
         try:
             await super().on_connect_check_health(check_health)
@@ -260,8 +264,11 @@ class SyncLinked(AbstractConnection):
         self._generation = links.generation
         self._greets = False
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
+    def _connect(self) -> Any:
         self._generation = self._links.generation
+        return super()._connect()  # type: ignore[safe-super]  # one above it has a body
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
         self._greets = True
         try:
             super().on_connect_check_health(check_health)

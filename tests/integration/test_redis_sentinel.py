@@ -7,11 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.connection import Connection
 from redis.exceptions import RedisError
 
 from sockets.redis import close, connect, connect_sync
+from sockets.redis.links import LinkedConnection, Links, SyncLinkedConnection
 from tests.support.gateway import wait_for
-from tests.support.valkey import Sentinel, Server
+from tests.support.valkey import Sentinel, Server, shared
 
 
 class Pair:
@@ -111,3 +114,44 @@ def test_a_call_that_waits_for_the_old_primary_is_cut(pair: Pair) -> None:
     thread.join(5)
     client.close()
     waiting.close()
+
+
+async def test_a_connection_that_was_made_while_links_end_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was sent to the old primary, and would be taken for one to the new."""
+    links = Links()
+    connection = LinkedConnection(links=links, port=shared().port, password="pw")
+    connect_to = AsyncConnection._connect
+
+    async def meanwhile(self: AsyncConnection) -> None:
+        await connect_to(self)
+        links.end("a test", links.generation)
+
+    monkeypatch.setattr(AsyncConnection, "_connect", meanwhile)
+    await connection.connect()
+    monkeypatch.undo()
+    first = connection._writer
+    await connection.send_command("PING")
+    assert connection._writer is not first
+    await connection.send_command("PING")
+    await connection.disconnect()
+
+
+def test_one_of_a_thread_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = Links()
+    connection = SyncLinkedConnection(links=links, port=shared().port, password="pw")
+    connect_to = Connection._connect
+
+    def meanwhile(self: Connection) -> object:
+        made = connect_to(self)
+        links.end("a test", links.generation)
+        return made
+
+    monkeypatch.setattr(Connection, "_connect", meanwhile)
+    connection.connect()
+    monkeypatch.undo()
+    first: object = connection._sock
+    connection.send_command("PING")
+    assert connection._sock is not first
+    connection.disconnect()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from tests.search.faults import May
-from tests.search.record import Heard, Record
+from tests.search.record import Call, Heard, Record
 
 LIE = 4.0
 """Seconds that readiness may be wrong: two tries, one at each renewal, and some patience."""
