@@ -194,6 +194,9 @@ class Linked(AsyncAbstractConnection):
     ) -> None:
         if self.is_connected and not self._greets and self._is_over():
             await self.disconnect(nowait=True)
+        if not self.is_connected:
+            # Not as redis-py does it here, which goes to the address of last time.
+            await self.connect()
         await super().send_packed_command(command, check_health)
 
     def _is_over(self) -> bool:
@@ -281,7 +284,7 @@ class SyncLinked(AbstractConnection):
             self.disconnect()
             sock = None
         if sock is None:
-            self.connect_check_health(check_health=False)
+            self.connect()
         try:
             super().send_packed_command(command, check_health)
         except BaseException:

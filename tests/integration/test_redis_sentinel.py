@@ -59,6 +59,7 @@ async def both(pair: Pair) -> AsyncIterator[Pair]:
 async def test_calls_go_to_the_new_primary_while_the_old_one_takes_writes(both: Pair) -> None:
     client = connect(both.sentinel.url)
     await client.set("place", "before")
+    taken = await client.connection_pool.get_connection()
     both.fail_over()
 
     async def arrived() -> bool:
@@ -72,12 +73,16 @@ async def test_calls_go_to_the_new_primary_while_the_old_one_takes_writes(both: 
     else:
         pytest.fail("no call reached the new primary in 8 s")
     assert both.is_primary(both.first), "it was not demoted: nothing but Sentinel could say so"
+    await taken.send_command("PING")
+    assert taken.port == both.second.port, "one that somebody had taken goes there too"
+    await client.connection_pool.release(taken)
     await close(client)
 
 
 def test_calls_of_threads_do_too(pair: Pair) -> None:
     client = connect_sync(pair.sentinel.url)
     client.set("place", "before")
+    taken = client.connection_pool.get_connection()
     pair.fail_over()
 
     def arrived() -> bool:
@@ -86,6 +91,9 @@ def test_calls_of_threads_do_too(pair: Pair) -> None:
 
     wait_for(arrived, "a call to reach the new primary", 8)
     assert pair.is_primary(pair.first)
+    taken.send_command("PING")
+    assert taken.port == pair.second.port
+    client.connection_pool.release(taken)
     client.close()
 
 
