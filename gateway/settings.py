@@ -13,13 +13,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sockets.conf import Conf
-from sockets.environment import Variables, gather
+from sockets.base.hosts import hosts_of
+from sockets.conf import environment_of
+from sockets.environment import Variables, gather, judge
 from sockets.logs import LEVELS, logging_config
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
-from sockets.variables.urls import hosts_of, redis_database
+from sockets.variables.urls import redis_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -29,15 +30,15 @@ if "ENV_FILE" in os.environ and not _file.exists():
 _env = Variables(os.environ, _file if _file.exists() else None, base=BASE_DIR, patient=True)
 
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
-DEBUG = _env.flag("DEBUG", False)
-GATEWAY: dict[str, Any] = gather(_env, secrets=["SECRET_KEY"])
-if "jwt" in GATEWAY["auth"] and GATEWAY["jwt_public_keys"]:
-    # A node judges them when it starts; every command of this project shall know of it.
-    from sockets.auth.tokens import unusable_keys
-
-    _env.note(*unusable_keys(Conf(jwt_public_keys=GATEWAY["jwt_public_keys"])))
+GATEWAY: dict[str, Any] = {"environment": "development"} | gather(_env)
+DEBUG = _env.flag("DEBUG", GATEWAY["environment"] == "development")
+GATEWAY["environment"] = environment_of(GATEWAY["environment"], DEBUG)
 PRODUCTION = GATEWAY["environment"] == "production"
+if not GATEWAY["auth"] and not PRODUCTION:
+    GATEWAY["auth"] = ("insecure",)
 SECRET_KEY = _env.secret("SECRET_KEY")
+# A node judges all this when it starts; every command of this project shall know of it.
+judge(_env, GATEWAY, secrets=["SECRET_KEY"])
 if PRODUCTION:
     if DEBUG:
         _env.note(Wrong("DEBUG", "it shows the inside of errors", "unset it in production"))
@@ -70,8 +71,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
-    "ninja",  # its page of the API's documents, without a foreign host
-    # Not daphne: as an app it imports its reactor too early, and uvloop is lost.
+    "servestatic",  # its checks
     "sockets",
     "gateway",
     *(["examples.image_converter"] if GATEWAY["demo"] else []),
@@ -79,8 +79,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "sockets.http.middleware.headers.HeadersMiddleware",
     "gateway.middleware.SurfaceMiddleware",
-    "sockets.http.middleware.cors.CorsMiddleware",
-    "sockets.http.middleware.problems.ProblemMiddleware",
+    "sockets.http.middleware.forms.FormMiddleware",
     "sockets.http.middleware.static.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",
     "gateway.middleware.AdminAuthenticationMiddleware",
@@ -88,6 +87,7 @@ MIDDLEWARE = [
 ]
 ASGI_APPLICATION = "gateway.asgi.application"
 ROOT_URLCONF = "gateway.urls_public"  # the private one only where the surface is known
+PRIVATE_URLCONF = "gateway.urls_private"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -6,10 +6,12 @@
     gateway.E004   settings of the gateway that do not exist, or cannot be meant together
     gateway.E005   an option of a channel layer of ours that has no meaning
     gateway.E006   an entry of `client_origins` or `api_origins` that no page can have
+    gateway.E007   settings that must not face the world
     gateway.W001   SQLite without BEGIN IMMEDIATE
     gateway.W002   production: the admin's cookies go to every path of the host
     gateway.W003   production: browsers reach the public and the private port by one host name
     gateway.W004   production: browsers connect without TLS
+    gateway.W005   what a node needs is not set: none would start with these settings
 
 None of them opens a connection.
 """
@@ -26,6 +28,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from sockets import safety
 from sockets.auth.origins import parse_rule
 from sockets.conf import WrongSettings, get_conf
 
@@ -121,6 +124,28 @@ def check_settings(
         hint = "docs/reference/settings.md says what each setting means, and its default."
         return [Error(f"{one.text}.", hint=hint, id="gateway.E004") for one in error.faults]
     return []
+
+
+@register(_TAG)
+def check_safety(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E007, W005: what is unsafe must not run anywhere; what is lacking, a web process works
+    without."""
+    try:
+        conf = get_conf()
+    except ImproperlyConfigured:
+        return []  # E004 says why
+    why = "" if settings.DEBUG else " (Without DEBUG it is production, whatever ENVIRONMENT says.)"
+    hint = f"A key of GATEWAY is the name of the variable in lower case.{why}"
+    found: list[CheckMessage] = [
+        Error(f"{one.text}.", hint=hint, id="gateway.E007")
+        for one in (*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf))
+    ]
+    for one in safety.lacking(conf):
+        text = f"{one.text}. A node does not start with these settings."
+        found.append(Warning(text, hint=hint, id="gateway.W005"))
+    return found
 
 
 @register(_TAG)

@@ -27,7 +27,7 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
-    "variables",
+    *("safety", "variables"),
 }
 
 WITHOUT_LOGIC = {
@@ -75,10 +75,11 @@ TESTED_ELSEWHERE = {
     "http.routes.tasks": "unit/http/test_problems_places.py",
     "http.routes.users": "unit/http/test_problems_places.py",
     # Pages and middleware in the order that a project has them in.
-    "http.middleware.base": "unit/http/middleware/test_surface.py",
+    "http.middleware.base": "unit/http/middleware/test_forms.py",
     "http.middleware.static": "unit/gateway/test_start.py",
     "http.ops": "unit/gateway/test_surfaces.py",
     "http.pages": "unit/gateway/test_surfaces.py",
+    "http.browser": "unit/gateway/test_surfaces.py",
     "http.problem": "unit/http/test_problems.py",
 }
 """Where a module is tested that has no `tests/unit/a/test_b.py` for its `sockets/a/b.py`."""

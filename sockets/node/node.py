@@ -11,14 +11,17 @@ import logging
 from contextlib import suppress
 from typing import cast
 
+from django.conf import settings
+
 from sockets import __version__
-from sockets.conf import get_conf
+from sockets.conf import WrongSettings, get_conf
 from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis
 from sockets.node import current
 from sockets.node.composition import Parts
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
 from sockets.node.lock import place_among_workers
+from sockets.safety import refusals
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +195,9 @@ async def ensure_node(**ports: int) -> Node:
 
 
 async def _start(ports: dict[str, int]) -> Node:
+    """Raises WrongSettings for what must not face the world, and for what a node needs."""
+    if faults := tuple(refusals(get_conf(), settings.SECRET_KEY)):
+        raise WrongSettings(*faults)
     if ports:  # our own server, which is one process
         client, worker = ports.get("client_port"), ports.get("worker_port")
         node = Node(get_conf(), client_port=client, worker_port=worker)

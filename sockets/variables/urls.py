@@ -126,16 +126,6 @@ def redis_database(url: str) -> int:
     return int((text or "").strip("/") or 0)
 
 
-def hosts_of(*urls: str | None) -> tuple[str, ...]:
-    """Return the hosts of those URLs that are set, as an HTTP request names them (without the
-    port)."""
-    found = []
-    for url in urls:
-        if url is not None and (host := urlsplit(url).hostname):
-            found.append(f"[{host}]" if ":" in host else host)
-    return tuple(found)
-
-
 def _split(name: str, text: str, schemes: tuple[str, ...], *, user: bool = False) -> SplitResult:
     """Take a URL apart; Wrong unless it has one of `schemes`, a host and a proper port.
 

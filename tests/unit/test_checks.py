@@ -48,7 +48,7 @@ def test_django_runs_them(settings: LazySettings) -> None:
     [
         ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
         ({"inbound_low": 64}, "INBOUND_LOW"),
-        ({"webhooks": ("user_online",), "api_server_url": "http://h"}, "WEBHOOK_SECRET"),
+        ({"auth": ("ldap",)}, "AUTH"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
@@ -59,6 +59,36 @@ def test_e004_settings_that_contradict_each_other(
     [error] = checks.check_settings()
     assert ids([error]) == ["gateway.E004"] and said in str(error.msg)
     assert checks.check_cookie_paths() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "debug", "found"),
+    [
+        ({"auth": ("insecure",)}, False, ["E007 AUTH: insecure"]),
+        ({"auth": ("insecure",), "environment": "development"}, False, ["E007 AUTH: insecure"]),
+        ({"auth": ("insecure",), "environment": "test"}, False, []),
+        ({"auth": ("insecure",)}, True, []),
+        ({}, True, ["W005 AUTH: it is not set"]),
+        ({}, False, ["W005 AUTH: production has no default"]),
+        ({"auth": ["jwt"]}, False, ["W005 JWT_SECRET: AUTH has jwt"]),
+        ({"auth": ["jwt"], "jwt_public_keys": [["k", "x"]]}, False, ["E007 JWT_PUBLIC_KEYS: "]),
+        ({"auth": ["session"], "client_origins": ["*"]}, False, ["E007 CLIENT_ORIGIN: *"]),
+        (
+            {"auth": ["session"], "webhooks": ["user_online"], "weak_keys": ["API_KEYS: weak"]},
+            False,
+            ["E007 API_KEYS: weak", "W005 API_SERVER_URL: ", "W005 WEBHOOK_SECRET: "],
+        ),
+    ],
+)
+def test_e007_w005_what_a_node_refuses(
+    settings: LazySettings, given: dict[str, Any], debug: bool, found: list[str]
+) -> None:
+    """Rule 1: an error where it must not run anywhere; a web process works without the rest."""
+    settings.DEBUG, settings.GATEWAY = debug, given
+    told = [f"{one.id}".removeprefix("gateway.") + f" {one.msg}" for one in checks.check_safety()]
+    assert len(told) == len(found)
+    assert all(line.startswith(start) for line, start in zip(told, found, strict=True))
+    assert ids(checks.check_safety()) == [f"gateway.{line[:4]}" for line in found]
 
 
 @pytest.mark.parametrize("name", ["client_origins", "api_origins"])

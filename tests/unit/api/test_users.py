@@ -19,7 +19,6 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import CommandError, call_command
-from django.test import AsyncClient
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 
@@ -33,8 +32,9 @@ from sockets.consumers.worker import WorkerConsumer
 from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
 from sockets.node.node import Node
-from sockets.types import Notification, Surface
-from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, on_surface, running_node
+from sockets.types import Notification
+from tests.support.asgi_client import GatewayClient
+from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
 
 KEY = "the backend's own key"
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
@@ -275,7 +275,7 @@ JSON_NOBODY: list[Any] = [None, True, 4.5, 42.0, "", {}, ["42"], 10**1_024]
 
 
 async def post(path: str, **body: Any) -> tuple[int, Any]:
-    response = await AsyncClient(**on_surface(Surface.PRIVATE)).post(
+    response = await GatewayClient().post(
         f"/api/v1{path}",
         json.dumps(body),
         content_type="application/json",

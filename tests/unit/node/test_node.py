@@ -43,7 +43,8 @@ async def nothing_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings
 ) -> AsyncIterator[None]:
     """This process before its first connection, with a folder of its own."""
-    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"}
+    settings.DEBUG = True
+    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here", "auth": ["insecure"]}
     without_database(monkeypatch)
     monkeypatch.setattr(current, "_node", None)
     monkeypatch.setattr(node_module, "_starting", None)
