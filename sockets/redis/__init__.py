@@ -1,7 +1,7 @@
 """Redis: clients, names of keys, scripts, and its errors as ours."""
 
+from sockets.redis.addresses import SentinelGroup
 from sockets.redis.clients import (
-    SentinelGroup,
     close,
     close_sentinels,
     connect,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import Any, Self, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from channels_redis.utils import create_pool
 from redis import BlockingConnectionPool as SyncBlockingConnectionPool
@@ -22,6 +21,7 @@ from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
+from sockets.redis.addresses import CONNECT_TIMEOUT, SentinelGroup, host_and_port
 from sockets.redis.errors import NotConnected, translated
 from sockets.redis.links import (
     ASYNC,
@@ -42,7 +42,6 @@ CONNECTIONS = 32
 RETRIES = 3
 """Of a call whose connection was cut."""
 
-CONNECT_TIMEOUT = 2.0
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
 
@@ -230,7 +229,7 @@ _CLUSTER = "redis+cluster://"
 def _hosts_of(url: str) -> list[tuple[str, int]]:
     """Return all hosts of a Cluster's URL; the rest of it is learnt from any of them."""
     hosts = urlsplit(url).netloc.rpartition("@")[2]
-    return [_host_and_port(host, "6379") for host in hosts.split(",")]
+    return [host_and_port(host, "6379") for host in hosts.split(",")]
 
 
 def _cluster_options(url: str, call_timeout: float) -> dict[str, Any]:
@@ -279,60 +278,6 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
             **group.options,
         }
     return create_pool(host), links
-
-
-@dataclass(frozen=True, slots=True)
-class SentinelGroup:
-    """`redis+sentinel://[user:password@]host[:port],host[:port]/db?service=name`, taken apart.
-
-    `sentinel_username` and `sentinel_password` in the query: for the sentinels themselves.
-    """
-
-    service: str
-    hosts: list[tuple[str, int]]
-    options: dict[str, Any] = field(repr=False)
-    sentinel_options: dict[str, Any] = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> Self | None:
-        """Read a URL; None for another kind of URL. Raises ValueError."""
-        if not url.startswith("redis+sentinel://"):
-            return None
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        login, _, hosts = parts.netloc.rpartition("@")
-        user, _, password = login.partition(":")
-        given = {"username": unquote(user), "password": unquote(password)}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value}
-        options["db"] = _number(parts.path.strip("/") or "0")
-        sentinel_options: dict[str, Any] = {
-            "socket_timeout": CONNECT_TIMEOUT,
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-        }
-        for name in ("username", "password"):
-            if value := query.get(f"sentinel_{name}"):
-                sentinel_options[name] = value
-        return cls(
-            query.get("service", "mymaster"),
-            [_host_and_port(host, "26379") for host in hosts.split(",")],
-            options,
-            sentinel_options,
-        )
-
-
-def _host_and_port(text: str, usual: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = text, usual
-    if not host:
-        raise ValueError("the URL names a server without a host")
-    return host.strip("[]"), _number(port)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():  # a badly quoted password ends up here: never shown
-        raise ValueError("the URL has a port or a database that is no number")
-    return int(text)
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

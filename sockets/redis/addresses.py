@@ -1,0 +1,65 @@
+"""Addresses of Redis taken apart: sentinels, database numbers, and which name one server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds that a connection gets to be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelGroup:
+    """`redis+sentinel://[user:password@]host[:port],host[:port]/db?service=name`, taken apart.
+
+    `sentinel_username` and `sentinel_password` in the query: for the sentinels themselves.
+    """
+
+    service: str
+    hosts: list[tuple[str, int]]
+    options: dict[str, Any] = field(repr=False)
+    sentinel_options: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """Read a URL; None for another kind of URL. Raises ValueError."""
+        if not url.startswith("redis+sentinel://"):
+            return None
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        login, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        given = {"username": unquote(user), "password": unquote(password)}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value}
+        options["db"] = _number(parts.path.strip("/") or "0")
+        sentinel_options: dict[str, Any] = {
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+        }
+        for name in ("username", "password"):
+            if value := query.get(f"sentinel_{name}"):
+                sentinel_options[name] = value
+        return cls(
+            query.get("service", "mymaster"),
+            [host_and_port(host, "26379") for host in hosts.split(",")],
+            options,
+            sentinel_options,
+        )
+
+
+def host_and_port(text: str, usual: str) -> tuple[str, int]:
+    """Take a host apart from its port, or from the `usual` one. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, usual
+    if not host:
+        raise ValueError("the URL names a server without a host")
+    return host.strip("[]"), _number(port)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():  # a badly quoted password ends up here: never shown
+        raise ValueError("the URL has a port or a database that is no number")
+    return int(text)
