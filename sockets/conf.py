@@ -153,7 +153,9 @@ class Conf:
 
     # Redis: "" is memory mode.
     redis_url: str = field(default="", repr=False)
+    layer: str | None = None  # an alias of CHANNEL_LAYERS that is ours: sockets/layers/chosen.py
     layer_redis_urls: tuple[str, ...] = field(default=(), repr=False)  # (): the same server
+    layer_prefix: str | None = None  # of channels; None: the project's stock layer's, or "asgi"
     namespace: str = "gw"  # of keys
     redis_durable: bool = False  # it never loses what it has acknowledged
 

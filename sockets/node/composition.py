@@ -200,6 +200,11 @@ class Parts(Core):
                 raise
             self.readiness.registered()
 
+    async def stop(self, timeout: float) -> None:
+        """As of Core. The layer may live longer than this node, and calls it no more."""
+        self.layer.discard_gap_listener(self.renewal.hurry)
+        await super().stop(timeout)
+
     async def rename(self, name: str) -> None:
         """Change the name of this node: for other processes, in rows and in metrics.
 

@@ -1,4 +1,4 @@
-"""Addresses of Redis taken apart: sentinels, database numbers, and which name one server."""
+"""Addresses of Redis taken apart: sentinels, and the numbers of databases."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ class SentinelGroup:
             options,
             sentinel_options,
         )
+
+
+def database_of(url: str) -> int:
+    """Return the number of the database in an address; 0 where it names none."""
+    parts = urlsplit(url)
+    text = dict(parse_qsl(parts.query)).get("db") if parts.scheme == "unix" else parts.path
+    text = (text or "").strip("/")
+    return int(text) if text.isdecimal() else 0
 
 
 def host_and_port(text: str, usual: str) -> tuple[str, int]:

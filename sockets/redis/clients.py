@@ -12,6 +12,7 @@ from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncRedisCluster
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, NodesManager
+from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
@@ -26,6 +27,7 @@ from sockets.redis.errors import NotConnected, translated
 from sockets.redis.links import (
     ASYNC,
     SYNC,
+    SYNC_OF,
     LinkedConnection,
     LinkedSentinelConnection,
     Links,
@@ -269,15 +271,45 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
         "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
         **host,
     }
-    if (group := SentinelGroup.of(host.get("address", ""))) is not None:
-        del host["address"]
-        host |= {
-            "master_name": group.service,
-            "sentinels": group.hosts,
-            "sentinel_kwargs": group.sentinel_options,
-            **group.options,
-        }
-    return create_pool(host), links
+    return create_pool(_with_sentinels(host)), links
+
+
+def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
+    """Return a client for threads that publishes to one host of the channel layer, each message
+    once. Nothing is sent yet.
+
+    `host`: as channels-redis writes one. Raises ValueError for a connection class of its own.
+    """
+    links = links_to(server_of_host(host))
+    options = {**_options(CALL_TIMEOUT), "links": links}
+    options |= {name: value for name, value in _with_sentinels(host).items() if name != "retry"}
+    options["retry"] = SyncRetry(_BACKOFF, 0, _CUT_OFF)
+    if (url := options.pop("address", None)) is not None:
+        pool = _SyncPool.from_url(url, **options)
+        pool.connection_class = SYNC[pool.connection_class]
+        return _SyncClient.from_pool(pool)
+    if (service := options.pop("master_name", None)) is not None:
+        hosts, their = options.pop("sentinels"), options.pop("sentinel_kwargs", None)
+        options["connection_class"] = SyncLinkedSentinelConnection
+        sentinel = SyncSentinel(hosts, sentinel_kwargs=their)
+        return _SyncClient.from_pool(_SyncSentinelPool(service, sentinel, **options))
+    given = options.pop("connection_class", AsyncConnection)
+    if given not in SYNC_OF:
+        raise ValueError(f"a host of the channel layer has a {given.__name__}, unknown to threads")
+    return _SyncClient.from_pool(_SyncPool(connection_class=SYNC_OF[given], **options))
+
+
+def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:
+    """Return a host in which the URL of sentinels is spelled out, as channels-redis takes them."""
+    if (group := SentinelGroup.of(host.get("address", ""))) is None:
+        return host
+    return {
+        **{name: value for name, value in host.items() if name != "address"},
+        "master_name": group.service,
+        "sentinels": group.hosts,
+        "sentinel_kwargs": group.sentinel_options,
+        **group.options,
+    }
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

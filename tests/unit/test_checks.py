@@ -7,25 +7,10 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
 
 from sockets import checks
 from sockets.conf import Conf
-
-MEMORY = "sockets.layers.memory.MemoryChannelLayer"
-
-
-class NotALayer:
-    """Importable, and no layer."""
-
-
-class Ours:
-    """As a class of `sockets.layers` would be, seen from a subclass of it."""
-
-    __module__ = "sockets.layers.memory"
-
-
-class Subclass(Ours):
-    """A project's own variation."""
 
 
 def ids(found: list[CheckMessage]) -> list[str | None]:
@@ -39,7 +24,7 @@ def test_the_project_has_nothing_to_say() -> None:
 
 
 def test_django_runs_them(settings: LazySettings) -> None:
-    settings.CHANNEL_LAYERS = {}
+    settings.GATEWAY = {"layer": "no-such-alias"}
     assert "gateway.E001" in [message.id for message in run_checks(tags=["gateway"])]
 
 
@@ -81,32 +66,6 @@ def test_e006_only_client_sockets_may_be_open_to_any_page(settings: LazySettings
     assert checks.check_origins() == []
 
 
-@pytest.mark.parametrize(
-    "layers",
-    [
-        {},
-        {"default": {}},
-        {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
-        {"default": {"BACKEND": "no.such.module.Layer"}},
-        {"default": {"BACKEND": f"{__name__}.NotALayer"}},
-        {"other": {"BACKEND": MEMORY}},
-    ],
-)
-def test_e001_another_channel_layer(settings: LazySettings, layers: dict[str, Any]) -> None:
-    settings.CHANNEL_LAYERS = layers
-    [error] = checks.check_channel_layer()
-    assert ids([error]) == ["gateway.E001"]
-    assert MEMORY in str(error.hint)
-
-
-def test_e001_is_silent_about_ours(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY}}
-    assert not checks.check_channel_layer()
-    monkeypatch.setattr(checks, "import_string", lambda path: Subclass)
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "project.layers.Subclass"}}
-    assert not checks.check_channel_layer()
-
-
 SQLITE = "django.db.backends.sqlite3"
 
 
@@ -125,11 +84,18 @@ def test_w001_sqlite(
     database: dict[str, Any],
     found: list[str],
 ) -> None:
+    """Rule 12: of the database that has our tables, and by `serve` alone."""
     # Not through `settings`: Django warns when a test overrides DATABASES.
-    monkeypatch.setattr(checks, "settings", type("Settings", (), {"DATABASES": {"x": database}}))
-    messages = checks.check_sqlite_transactions()
+    databases = {"default": database, "of the shop": {"ENGINE": SQLITE}}
+    monkeypatch.setattr(checks, "settings", type("Settings", (), {"DATABASES": databases}))
+    messages = checks.sqlite_transactions()
     assert ids(messages) == found
-    assert all("'x'" in message.msg for message in messages)
+    assert all("'default'" in message.msg for message in messages)
+
+
+def test_w001_is_no_matter_of_check_and_migrate() -> None:
+    """Rule 12."""
+    assert checks.sqlite_transactions not in registry.registered_checks
 
 
 @pytest.mark.parametrize(
@@ -138,7 +104,8 @@ def test_w001_sqlite(
         ("production", "/", "/admin/", ["SESSION_COOKIE_PATH"]),
         ("production", "/admin/", "/", ["CSRF_COOKIE_PATH"]),
         ("production", "/admin/", "/admin/", []),
-        ("development", "/", "/", []),
+        ("production", "/", "/", []),  # the site's cookies too, which it needs there
+        ("development", "/", "/admin/", []),
     ],
 )
 def test_w002_cookie_paths(
@@ -149,6 +116,7 @@ def test_w002_cookie_paths(
     csrf: str,
     named: list[str],
 ) -> None:
+    """Rule 12: only where the admin has cookies of its own."""
     monkeypatch.setattr(checks, "get_conf", lambda: Conf(environment=environment))
     settings.SESSION_COOKIE_PATH = session
     settings.CSRF_COOKIE_PATH = csrf
@@ -185,74 +153,12 @@ def test_w003_w004_host_names(
         assert ids(checks.check_host_names()) == wanted
 
 
-REDIS = "sockets.layers.redis.RedisChannelLayer"
-
-
-@pytest.mark.parametrize("alias", ["default", "other"])
-def test_the_core_layer_is_an_error_wherever_it_is(settings: LazySettings, alias: str) -> None:
-    core = {"BACKEND": "channels_redis.core.RedisChannelLayer"}
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}, alias: core}
-    assert ids(checks.check_core_layer()) == ["gateway.E002"]
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}}
-    assert ids(checks.check_core_layer()) == []
-
-
-@pytest.mark.parametrize(
-    ("hosts", "found"),
-    [
-        (None, 0),
-        ([], 0),
-        (["redis://h:1/0"], 0),
-        ([("h", 6379)], 0),
-        ([{"host": "h", "socket_timeout": None}], 0),
-        ([{"host": "h", "socket_timeout": 5}], 1),
-        ([{"address": "redis://h?socket_timeout=5"}], 1),
-        (["redis://a", "redis://h?socket_timeout=5"], 1),
-    ],
-)
-def test_a_timeout_that_cuts_idle_connections(
-    settings: LazySettings, hosts: Any, found: int
+def test_w003_is_no_matter_of_cookies_that_are_the_sites_too(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS, "CONFIG": {"hosts": hosts}}}
-    assert ids(checks.check_layer_timeouts()) == ["gateway.E003"] * found
-
-
-@pytest.mark.parametrize(
-    ("backend", "config", "names"),
-    [
-        (MEMORY, {"capacity": 0}, "capacity"),
-        (MEMORY, {"hosts": []}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"group_expiry": 5}, "group_expiry"),
-        (
-            "sockets.layers.redis.RedisChannelLayer",
-            {"hosts": [{"port": 1}], "expiry": -1},
-            "expiry",
-        ),
-        ("sockets.layers.memory.NoSuchLayer", {}, "NoSuchLayer"),
-        (MEMORY, {"expiry": 10**400}, "expiry"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [5]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [("x",)]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": ["redis://a:port"]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [{"address": 5}]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": "redis://localhost"}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"prefix": 5}, "prefix"),
-    ],
-    ids=str,
-)
-def test_options_of_a_layer(
-    settings: LazySettings, backend: str, config: dict[str, Any], names: str
-) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
-    (found,) = checks.check_layer_options()
-    assert ids([found]) == ["gateway.E005"]
-    assert names in found.msg
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY, "CONFIG": {"capacity": 5}}}
-    assert not checks.check_layer_options()
-
-
-def test_a_secret_in_the_hosts_is_not_repeated(settings: LazySettings) -> None:
-    layer = {"BACKEND": "sockets.layers.redis.RedisChannelLayer"}
-    hosts = ["redis://:very/secret@localhost:6379/0"]
-    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": {"hosts": hosts}}}
-    (found,) = checks.check_layer_options()
-    assert "very" not in found.msg and "secret" not in found.msg
+    """Rule 12."""
+    conf = Conf(environment="production", client_socket_url=PUBLIC, worker_socket_url=PUBLIC)
+    monkeypatch.setattr(checks, "get_conf", lambda: conf)
+    assert ids(checks.check_host_names()) == ["gateway.W003"]
+    settings.SESSION_COOKIE_PATH = settings.CSRF_COOKIE_PATH = "/"
+    assert ids(checks.check_host_names()) == []
