@@ -27,7 +27,6 @@ def _now() -> datetime:
     return timezone.now() if here is None else moment(here.store_time())
 
 
-@admin.register(Node)
 class NodeAdmin(ReadOnly):
     """Read-only; a node's live sessions are one click away."""
 

@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import (
     Http404,
@@ -106,7 +107,6 @@ class CloseCodeFilter(admin.SimpleListFilter):
         return queryset.filter(close_code=code)
 
 
-@admin.register(Session)
 class SessionAdmin(ReadOnly):
     """Read-only; every page of the list costs a few looks into indexes, however many rows."""
 
@@ -193,7 +193,12 @@ class SessionAdmin(ReadOnly):
         """Rows of earlier versions may have an IPv4 address in the form of IPv6."""
         return plain(session.address)
 
-    # The action, and the button.
+    # The action, and the button. They wait for what another process or thread writes: a transaction
+    # round the request (ATOMIC_REQUESTS) would not see it, and SQLite not let it be written.
+
+    @transaction.non_atomic_requests
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.disconnect_view)  # with its login and CSRF checks
@@ -213,6 +218,7 @@ class SessionAdmin(ReadOnly):
         context["may_disconnect"] = live and self.has_disconnect_permission(request)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
+    @transaction.non_atomic_requests
     def disconnect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Do the list's action for one session, by POST; answers with its page."""
         if request.method != "POST":
