@@ -76,7 +76,7 @@ def test_its_pages_stand_in_the_base_of_the_shop(
     add: Callable[..., Session],
     root: str,
 ) -> None:
-    """Rule 15: a project's own `admin/base_site.html` is what ours extend."""
+    """Rule 15: ours extend the base template of a project."""
     base = tmp_path / "admin" / "base_site.html"
     base.parent.mkdir()
     base.write_text(
