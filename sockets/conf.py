@@ -180,6 +180,7 @@ class Conf:
     body_private: int = 8 * 1024 * 1024
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
+    history: bool = True  # rows of sessions and nodes; keys need their table anyway
     session_keep: float = 90 * 24 * 3600.0  # that rows of ended sessions are kept; 0: for ever
 
     # Webhooks: events that go to the API server.

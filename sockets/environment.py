@@ -223,6 +223,7 @@ def _read(env: Variables) -> dict[str, Any]:
         "body_private": env.size("BODY_PRIVATE", default.body_private),  # bytes
         "recorder_queue": env.integer("RECORDER_QUEUE", default.recorder_queue),  # rows
         "recorder_interval": env.seconds("RECORDER_INTERVAL", default.recorder_interval),
+        "history": env.flag("SESSION_HISTORY", default.history),
         "session_keep": env.seconds("SESSION_KEEP", default.session_keep, minimum=0),
         "webhooks": env.choices("WEBHOOKS", default.webhooks, WEBHOOK_EVENTS),
         "webhook_path": env.url_path("WEBHOOK_PATH", default.webhook_path),

@@ -1,6 +1,7 @@
 """What staff see: the stock Django admin with the gateway's history in it.
 
 sessions.py   who is and was connected; what disconnects them
+live.py       the same lists without history: what is live now
 closing.py    sessions that were ended and whose rows do not say so yet
 keys.py       the keys of workers and backends
 nodes.py      the processes that serve them

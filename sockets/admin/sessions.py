@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from sockets.admin.closing import remember, remembered, wait_until_written
+from sockets.admin.live import sessions_page
 from sockets.admin.periods import PeriodQuerySet
 from sockets.admin.shown import (
     CODES,
@@ -38,6 +39,7 @@ from sockets.admin.shown import (
 )
 from sockets.base.client_address import plain
 from sockets.codes import CloseCode
+from sockets.conf import get_conf
 from sockets.exceptions import GatewayError
 from sockets.models import OPEN, Node, Session
 from sockets.types import Disconnected
@@ -198,7 +200,16 @@ class SessionAdmin(ReadOnly):
 
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, extra_context)
+        if get_conf().history:
+            return super().changelist_view(request, extra_context)
+        may_end = self.has_disconnect_permission(request)
+        if request.method != "POST":
+            return sessions_page(self, request, may_end)
+        if not (self.has_view_permission(request) and may_end):
+            raise PermissionDenied
+        chosen = request.POST.getlist("_selected_action")
+        self._close(request, {id: Session(id=id) for id in chosen})
+        return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.disconnect_view)  # with its login and CSRF checks
@@ -245,9 +256,11 @@ class SessionAdmin(ReadOnly):
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Close the sessions (4504), and wait a moment for their rows; what has no end then is
         shown as closing."""
+        self._close(request, {session.id: session for session in queryset.filter(OPEN)})
+
+    def _close(self, request: HttpRequest, live: dict[str, Session]) -> None:
         from sockets.api import disconnect_sessions
 
-        live = {session.id: session for session in queryset.filter(OPEN)}
         done: dict[str, Disconnected] = {}
         problem: GatewayError | None = None
         try:
@@ -258,7 +271,7 @@ class SessionAdmin(ReadOnly):
         closed = [live[id] for id, one in done.items() if one.closed]
         slow = sum(one.unconfirmed for one in done.values())
         gone = 0 if problem else len(live) - len(done)
-        if problem is None and live:
+        if problem is None and live and get_conf().history:
             wait_until_written([row.pk for row in closed])
             remember(request, live)
         self._tell(request, len(closed), slow, gone, problem)

@@ -42,6 +42,13 @@ def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
         environment.read()
 
 
+def test_no_history(given: pytest.MonkeyPatch) -> None:
+    """Rule 16: SESSION_HISTORY=false."""
+    assert environment.read()["history"] is True
+    given.setenv("SESSION_HISTORY", "false")
+    assert environment.read()["history"] is False
+
+
 def test_it_reads_only_what_becomes_a_key() -> None:
     source = Variables({})
     gather(source)
