@@ -55,7 +55,9 @@ def check_layer_timeouts(
     used = _chosen_or_none()
     if used is None or not any(map(_has_socket_timeout, used.config.get("hosts") or ())):
         return []
-    where = "redis_url" if used.alias is None else f"CHANNEL_LAYERS[{used.alias!r}]"
+    where = (
+        "redis_url or layer_redis_urls" if used.alias is None else f"CHANNEL_LAYERS[{used.alias!r}]"
+    )
     return [
         Error(
             f"{where} sets socket_timeout: a connection that listens is silent while nobody "

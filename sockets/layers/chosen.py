@@ -11,7 +11,7 @@ Nothing is connected here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -55,7 +55,7 @@ class Chosen:
 
     alias: str | None
     backend: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)  # it may hold passwords
 
     def make(self) -> Any:
         """Return the layer: the project's own object, or a new one, which its maker has to close.

@@ -54,7 +54,8 @@ def test_it_loads_nothing_of_apps_that_are_not_there() -> None:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated project with Channels and the gateway alone."""
-    folder = make_project(tmp_path_factory.mktemp("bare"), "")
+    deferred = 'del DATABASES["default"]["OPTIONS"]'
+    folder = make_project(tmp_path_factory.mktemp("bare"), "", deferred)
     assert "no issues" in run(folder, "-m", "django", "check")
     run(folder, "-m", "django", "migrate", "--no-input")
     return folder
@@ -72,7 +73,7 @@ def test_keys_are_made_without_an_admin(bare: Path) -> None:
 
 
 def test_it_serves_without_an_admin(bare: Path) -> None:
-    """Rule 15."""
+    """Rules 12 and 15: `serve` alone says that its SQLite begins transactions deferred."""
     ports, log = bare / "ports.json", bare / "log"
     options = ("--client-port=0", "--worker-port=0", f"--ports-file={ports}")
     with log.open("wb") as written:
@@ -90,3 +91,4 @@ def test_it_serves_without_an_admin(bare: Path) -> None:
         process.terminate()
         code = process.wait(30)
     assert (code, "Traceback" in log.read_text()) == (0, False), log.read_text()
+    assert log.read_text().count("gateway.W001") == 1

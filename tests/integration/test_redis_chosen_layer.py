@@ -15,6 +15,7 @@ from sockets.base.ids import new_id
 from sockets.conf import Conf
 from sockets.layers.chosen import REDIS, STOCK
 from sockets.layers.groups import user_group
+from sockets.layers.redis import RedisChannelLayer
 from sockets.node.backends import backends, sync_backends
 from sockets.node.state import Backends
 from sockets.types import Notification
@@ -77,6 +78,19 @@ async def test_an_alias_is_used_everywhere(
         await notified(conf, heard)
     await layer.group_send("of-the-project", {"type": "t"})
     await until(lambda: theirs)
+    await layer.close()
+
+
+async def test_a_listener_for_gaps_may_go(prefix: str, server: Server) -> None:
+    layer: Any = RedisChannelLayer(hosts=[server.url], prefix=prefix)
+    calls: list[int] = []
+    listeners = [lambda: calls.append(1), lambda: calls.append(2)]
+    await layer.group_add_sink("g", lambda _: None)
+    for listener in listeners:
+        layer.add_gap_listener(listener)
+    layer.discard_gap_listener(listeners[0])
+    layer._get_layer()._on_ready(again=True)
+    assert calls == [2]
     await layer.close()
 
 
