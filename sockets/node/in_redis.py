@@ -13,7 +13,7 @@ from sockets.layers.redis import RedisChannelLayer
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
-from sockets.redis import Keys, connect, connect_sync
+from sockets.redis import Keys, connect, connect_sync, is_same_login
 from sockets.redis import close as close_client
 from sockets.redis.errors import listen_to_failures
 from sockets.redis.probe import RedisProbe
@@ -95,4 +95,6 @@ def _together(conf: Conf, layer: RedisChannelLayer) -> bool:
 
     Else the layer message follows the append.
     """
-    return layer.wire.scriptable and layer.hosts == [{"address": conf.redis_url}]
+    if not layer.wire.scriptable or len(layer.hosts) > 1:
+        return False
+    return is_same_login(layer.hosts[0], conf.redis_url)

@@ -1,6 +1,6 @@
 """Redis: clients, names of keys, scripts, and its errors as ours."""
 
-from sockets.redis.addresses import SentinelGroup, database_of
+from sockets.redis.addresses import SentinelGroup, database_of, is_same_login
 from sockets.redis.clients import (
     close,
     close_sentinels,
@@ -27,6 +27,7 @@ __all__ = [
     "connect_sync",
     "connect_sync_layer",
     "database_of",
+    "is_same_login",
     "layer_pool",
     "server_of",
     "server_of_host",

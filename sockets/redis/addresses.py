@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from sockets.redis.links import server_of, server_of_host
+
 CONNECT_TIMEOUT = 2.0
 """Seconds that a connection gets to be made."""
 
@@ -47,6 +49,31 @@ class SentinelGroup:
             options,
             sentinel_options,
         )
+
+
+def is_same_login(host: dict[str, Any], url: str) -> bool:
+    """Whether a host, as channels-redis writes one, is the server of `url` by the same login.
+
+    The database may be another: pub/sub knows none. False where that is not certain.
+    """
+    if host == {"address": url}:
+        return True
+    if host.keys() <= {"host", "port", "db", "username", "password"}:
+        login = (host.get("username"), host.get("password"))
+        return _login_of(url) == ("redis", login, server_of_host(host))
+    address = host.get("address")
+    if len(host) > 1 or not isinstance(address, str):
+        return False
+    return _login_of(address) == _login_of(url) is not None
+
+
+def _login_of(url: str) -> tuple[str, tuple[str | None, str | None], str] | None:
+    """Return scheme, login and server of an address; None for those of several servers."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix") or parts.query:
+        return None
+    user, password = (text and unquote(text) for text in (parts.username, parts.password))
+    return parts.scheme, (user or None, password or None), server_of(url)
 
 
 def database_of(url: str) -> int:

@@ -51,6 +51,19 @@ def test_it_loads_nothing_of_apps_that_are_not_there() -> None:
     assert in_a_project("", f"FOREIGN = {FOREIGN!r}\n{LOADED}") == "[]"
 
 
+def test_what_the_first_call_needs_is_imported_before_a_fork(tmp_path: Path) -> None:
+    """Rule 12: the class of the project's own layer too, which is looked at."""
+    core = """
+GATEWAY |= {"redis_url": "redis://h"}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
+"""
+    make_project(tmp_path, "", core)
+    wanted = "channels_redis.core", "sockets.layers.redis", "sockets.node.in_redis"
+    code = "import django, sys\ndjango.setup()\n"
+    assert run(tmp_path, "-c", f"{code}print({{*{wanted}}} - {{*sys.modules}})") == "set()"
+    run(tmp_path, "-m", "django", "check")  # a warning stops nothing
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated project with Channels and the gateway alone."""
