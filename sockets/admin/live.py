@@ -25,6 +25,26 @@ from sockets.types import NodeInfo, SessionInfo
 PAGE: Final = 100
 """Users whose sessions are on one page."""
 
+SESSIONS: Final = {
+    "kind": "kind",
+    "user_shown": "user",
+    "connected_at nowrap": "connected since",
+    "duration_shown": "duration",
+    "node": "node",
+    "address_shown": "address",
+}
+"""Columns by the names that the stylesheet has of the list with history."""
+
+NODES: Final = {
+    "name": "name",
+    "state": "state",
+    "started_at nowrap": "up since",
+    "seen_at nowrap": "last seen",
+    "clients": "clients",
+    "workers": "workers",
+    "version": "version",
+}
+
 TEMPLATE: Final = "admin/sockets/live.html"
 
 
@@ -41,10 +61,10 @@ def sessions_page(admin: ModelAdmin[Any], request: HttpRequest, may_end: bool) -
         found, after = _sessions(user, node, request.GET.get("cursor") or None)
     except GatewayError as error:
         problem = str(error)
-    rows = [(one.id, _session_cells(one)) for one in found]
+    rows = [(one.id, list(zip(SESSIONS, _session_cells(one), strict=True))) for one in found]
     more = {"node": node or "", "cursor": after} if after else None
     context = {
-        "columns": ("kind", "user", "connected since", "duration", "node", "address"),
+        "columns": SESSIONS.items(),
         "rows": rows,
         "may_disconnect": may_end and bool(rows),
         "asked": user,
@@ -67,8 +87,8 @@ def nodes_page(admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
     except GatewayError as error:
         problem = str(error)
     context = {
-        "columns": ("name", "state", "up since", "last seen", "clients", "workers", "version"),
-        "rows": [(one.id, _node_cells(one)) for one in found],
+        "columns": NODES.items(),
+        "rows": [(one.id, list(zip(NODES, _node_cells(one), strict=True))) for one in found],
         "problem": problem,
     }
     return _page(admin, request, "Live nodes", context)
