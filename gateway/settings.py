@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sockets.base.hosts import hosts_of
-from sockets.conf import environment_of
+from sockets.conf import Conf, environment_of
 from sockets.environment import Variables, gather, judge
+from sockets.layers.chosen import own_layer
 from sockets.logs import LEVELS, logging_config
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
-from sockets.variables.urls import redis_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -45,21 +45,11 @@ if PRODUCTION:
     if not SECRET_KEY:
         _env.note(Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32"))
 
-# Redis' pub/sub knows no database numbers, so the prefix has to part them.
-_number = redis_database(GATEWAY["redis_url"])
-_layer_prefix = _env.label("LAYER_PREFIX", f"asgi.{_number}" if _number else "asgi")
+# What the gateway would make for itself, so that plain Channels code in it has the same one.
+_of_layer = ("redis_url", "layer_redis_urls", "layer_prefix", "layer_capacity")
 CHANNEL_LAYERS: dict[str, Any] = {
-    "default": {
-        "BACKEND": "sockets.layers.memory.MemoryChannelLayer",
-        "CONFIG": {"capacity": GATEWAY["layer_capacity"]},
-    }
+    "default": own_layer(Conf(**{name: GATEWAY[name] for name in _of_layer}))
 }
-if GATEWAY["redis_url"]:
-    CHANNEL_LAYERS["default"]["BACKEND"] = "sockets.layers.redis.RedisChannelLayer"
-    CHANNEL_LAYERS["default"]["CONFIG"] |= {
-        "hosts": list(GATEWAY["layer_redis_urls"] or (GATEWAY["redis_url"],)),
-        "prefix": _layer_prefix,
-    }
 
 # --- Django ---------------------------------------------------------------------------------
 

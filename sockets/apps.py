@@ -27,7 +27,11 @@ class SocketsConfig(AppConfig):
                 # At their first use they may be half imported when another thread forks, and the
                 # child would wait for the import's end for ever.
                 from sockets.layers import redis  # noqa: F401
+                from sockets.layers.chosen import choose
                 from sockets.node import in_redis  # noqa: F401
+
+                with suppress(ImproperlyConfigured):
+                    choose(conf)  # it looks at the class of the project's own layer
             if conf.django_accounts:
                 from sockets import django_accounts as accounts
 

@@ -175,7 +175,9 @@ class Conf:
 
     # Redis: "" is memory mode.
     redis_url: str = field(default="", repr=False)
+    layer: str | None = None  # an alias of CHANNEL_LAYERS that is ours: sockets/layers/chosen.py
     layer_redis_urls: tuple[str, ...] = field(default=(), repr=False)  # (): the same server
+    layer_prefix: str | None = None  # of channels; None: the project's stock layer's, or "asgi"
     namespace: str = "gw"  # of keys
     redis_durable: bool = False  # it never loses what it has acknowledged
 
@@ -200,6 +202,7 @@ class Conf:
     body_private: int = 8 * 1024 * 1024
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
+    history: bool = True  # rows of sessions and nodes; keys need their table anyway
     session_keep: float = 90 * 24 * 3600.0  # that rows of ended sessions are kept; 0: for ever
 
     # Webhooks: events that go to the API server.

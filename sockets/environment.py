@@ -194,7 +194,9 @@ def _read(env: Variables) -> dict[str, Any]:
         "presence_threads": env.integer("PRESENCE_THREADS", default.presence_threads),
         "task_threads": env.integer("TASK_THREADS", default.task_threads),
         "redis_url": env.redis_url("REDIS_URL", redis_database),
+        "layer": env.label("GATEWAY_LAYER", default.layer),
         "layer_redis_urls": env.redis_urls("LAYER_REDIS_URL"),
+        "layer_prefix": env.label("LAYER_PREFIX", default.layer_prefix),
         "namespace": env.label("GATEWAY_NAMESPACE", default.namespace),
         "redis_durable": env.choice("REDIS_DURABILITY", "usual", ("usual", "always")) == "always",
         "history_size": env.integer("HISTORY_SIZE", default.history_size),  # messages per user
@@ -215,6 +217,7 @@ def _read(env: Variables) -> dict[str, Any]:
         "body_private": env.size("BODY_PRIVATE", default.body_private),  # bytes
         "recorder_queue": env.integer("RECORDER_QUEUE", default.recorder_queue),  # rows
         "recorder_interval": env.seconds("RECORDER_INTERVAL", default.recorder_interval),
+        "history": env.flag("SESSION_HISTORY", default.history),
         "session_keep": env.seconds("SESSION_KEEP", default.session_keep, minimum=0),
         "webhooks": env.choices("WEBHOOKS", default.webhooks, WEBHOOK_EVENTS),
         "webhook_path": env.url_path("WEBHOOK_PATH", default.webhook_path),

@@ -153,6 +153,15 @@ def test_each_module_is_tested_in_its_mirrored_place_or_it_is_known_where() -> N
     assert without == WITHOUT_LOGIC | TESTED_ELSEWHERE.keys()
 
 
+def test_nothing_loads_the_admin_or_sessions_where_they_are_not_installed() -> None:
+    """Rule 15: only what works with them alone imports them with the module."""
+    foreign = r"(?m)^(?:from|import) django\.contrib\.(?:admin|sessions|messages)\b"
+    found = {name for name, file in modules().items() if findall(foreign, file.read_text())}
+    assert "sockets.auth.django_sessions" in found
+    others = {name for name in found if not name.startswith("sockets.admin")}
+    assert others == {"sockets.auth.django_sessions"}
+
+
 @pytest.mark.parametrize("module", TESTED_ELSEWHERE)
 def test_the_other_place_is_there(module: str) -> None:
     assert (TESTS / TESTED_ELSEWHERE[module]).is_file()

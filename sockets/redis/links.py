@@ -349,3 +349,10 @@ SYNC: dict[type, type] = {
     UnixDomainSocketConnection: SyncLinkedUnixConnection,
 }
 """redis-py's classes, as a URL chooses them, and ours."""
+
+SYNC_OF: dict[type, type] = {
+    AsyncConnection: SyncLinkedConnection,
+    AsyncSSLConnection: SyncLinkedSSLConnection,
+    AsyncUnixConnection: SyncLinkedUnixConnection,
+}
+"""What threads have in the place of redis-py's classes for event loops."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import environ
 
@@ -128,10 +128,14 @@ class Variables:
 
     # --- what a variable can be: values.py, keys.py, urls.py and databases.py say what is right
 
-    def label(self, name: str, default: str) -> str:
+    @overload
+    def label(self, name: str, default: str) -> str: ...
+    @overload
+    def label(self, name: str, default: str | None) -> str | None: ...
+    def label(self, name: str, default: str | None) -> str | None:
         """Return a short name that is safe in logs, metrics and addresses. The default may be wrong
         too."""
-        if name not in self.wrong and self.raw(name) is None:
+        if default is not None and name not in self.wrong and self.raw(name) is None:
             try:
                 return values.parse_label(name, default)
             except WrongSettings as error:

@@ -51,10 +51,17 @@ def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
         environment.read()
 
 
+def test_no_history(given: pytest.MonkeyPatch) -> None:
+    """Rule 16: SESSION_HISTORY=false."""
+    assert environment.read()["history"] is True
+    given.setenv("SESSION_HISTORY", "false")
+    assert environment.read()["history"] is False
+
+
 def test_it_reads_only_what_becomes_a_key() -> None:
     source = Variables({})
     gather(source)
-    own = {"SECRET_KEY", "DEBUG", "DATABASE_URL", "ALLOWED_HOSTS", "LOG_LEVEL", "LAYER_PREFIX"}
+    own = {"SECRET_KEY", "DEBUG", "DATABASE_URL", "ALLOWED_HOSTS", "LOG_LEVEL"}
     assert not source.names & (own | {"SECURE_COOKIES", "CSRF_TRUSTED_ORIGINS", "TIME_ZONE"})
     assert {"HEARTBEAT", "CLIENT_RATE", "NODE_ENV", "SESSION_DATABASE_URL"} <= source.names
 

@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from sockets.base.extras import server_lacking
+from sockets.checks import sqlite_transactions
 from sockets.conf import get_conf
 from sockets.logs import audit_to_stderr
 from sockets.management.output import GatewayCommand, one_line
@@ -72,6 +73,9 @@ class Command(GatewayCommand):
             raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
+        for warning in sqlite_transactions():
+            if not warning.is_silenced():
+                self.stderr.write(str(warning))
         if audit_to_stderr(json=conf.environment == "production"):
             self.stderr.write("LOGGING has no handler for gateway.audit: its lines go to stderr")
         client, worker = options["client_port"], options["worker_port"]
