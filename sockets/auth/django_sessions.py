@@ -30,7 +30,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from sockets.auth.handshake import Handshake
-from sockets.auth.origins import own_origin
+from sockets.auth.cookies import own_origin
 from sockets.base.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized
