@@ -29,8 +29,8 @@ from django.http.cookie import parse_cookie
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from sockets.auth.handshake import Handshake
 from sockets.auth.cookies import own_origin
+from sockets.auth.handshake import Handshake
 from sockets.base.clock import Now
 from sockets.conf import Conf
 from sockets.exceptions import TryAgainLater, Unauthorized

@@ -27,8 +27,8 @@ import msgspec
 
 from sockets.auth.breaker import Breaker
 from sockets.auth.claims import check_info
-from sockets.auth.handshake import Handshake
 from sockets.auth.cookies import own_origin
+from sockets.auth.handshake import Handshake
 from sockets.auth.turns import Turns
 from sockets.base.clock import Now
 from sockets.base.http_client import (
