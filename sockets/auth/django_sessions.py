@@ -4,8 +4,7 @@ The gateway reads the API server's tables, and writes none of them. A session co
 itself would have it: signed with the API server's SECRET_KEY, not over, of an active user, and made
 with the password that the user has now. The admin's cookie is another one and never looked at.
 
-A cookie proves who the user is, and never whose page it is: only pages of the very origin that the
-socket is opened at may use it (architecture.md, rule 9).
+Which pages may use the cookie says `sockets/auth/cookies.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from django.http.cookie import parse_cookie
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from sockets.auth.cookies import own_origin
+from sockets.auth.cookies import REFUSED, cookie_counts
 from sockets.auth.handshake import Handshake
 from sockets.base.clock import Now
 from sockets.conf import Conf
@@ -71,6 +70,7 @@ class DjangoSessions:
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        self._conf = conf
         self._now = now
         self._cookie = conf.session_cookie
         self._database = conf.session_database
@@ -88,8 +88,8 @@ class DjangoSessions:
         key = parse_cookie(handshake.headers.get("cookie", "")).get(self._cookie)
         if not key:
             return None
-        if not own_origin(handshake.scope):
-            raise Unauthorized("a cookie counts only on pages of this origin: use a token")
+        if not cookie_counts(handshake.scope, self._conf):
+            raise Unauthorized(REFUSED)
         if _KEY.fullmatch(key) is None:
             raise Unauthorized(_UNKNOWN)
         issued_at = time.time() if self._now is None else await self._now()

@@ -94,6 +94,15 @@ async def test_a_page_of_another_origin_has_the_cookie_too(
     await refused(auth, hand(store.session_key, origin), "pages of this origin")
 
 
+async def test_a_named_page_may_use_the_cookie(store: SessionStore) -> None:
+    """Rule 3."""
+    listed = ("https://shop.example", "https://*.shop.example", "*")
+    made = DjangoSessions(Conf(auth=("session",), client_origins=listed))
+    assert await made.ask(hand(store.session_key, "https://shop.example")) is not None
+    await refused(made, hand(store.session_key, "https://a.shop.example"), "pages of this origin")
+    made.close()
+
+
 async def test_as_django_would_judge(auth: DjangoSessions, user: User, store: SessionStore) -> None:
     handshake = hand(store.session_key)
 
