@@ -31,6 +31,7 @@ _env = Variables(os.environ, _file if _file.exists() else None, base=BASE_DIR, p
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
 DEBUG = _env.flag("DEBUG", False)
 GATEWAY: dict[str, Any] = gather(_env, secrets=["SECRET_KEY"])
+GATEWAY["sessions"] = "tables"  # this project's own sessions are the admin's
 if "jwt" in GATEWAY["auth"] and GATEWAY["jwt_public_keys"]:
     # A node judges them when it starts; every command of this project shall know of it.
     from sockets.auth.tokens import unusable_keys

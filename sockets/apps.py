@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -28,7 +28,13 @@ class SocketsConfig(AppConfig):
                 # child would wait for the import's end for ever.
                 from sockets.layers import redis  # noqa: F401
                 from sockets.node import in_redis  # noqa: F401
-            if conf.django_accounts:
+            if not apps.is_installed("django.contrib.auth"):
+                return
+            if conf.follows_accounts or conf.reads_own_sessions:
+                from sockets.auth import logins
+
+                logins.connect()
+            if conf.follows_accounts:
                 from sockets import django_accounts as accounts
 
                 accounts.connect()

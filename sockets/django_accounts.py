@@ -27,7 +27,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 from django.dispatch import Signal
 
 from sockets.api import presence_of_users, revoke
-from sockets.auth.django_sessions import login_id
+from sockets.auth.logins import login_id
 from sockets.exceptions import GatewayError
 from sockets.types import PresenceState
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from threading import Lock
 
 
 class Bucket:
@@ -36,6 +37,27 @@ class Bucket:
     def wait(self) -> float:
         """Return the seconds until there is a token."""
         return max(0.0, (1 - self._tokens) / self._rate)
+
+
+class Seldom:
+    """Lets one through in `seconds`, for a log that strangers could fill. Any thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = Lock()
+        self._next = -float("inf")
+        self._held_back = 0
+
+    def passes(self, now: float) -> int | None:
+        """Return how many were held back since the one before; None: this one is too. `now`:
+        monotonic seconds."""
+        with self._lock:
+            if now < self._next:
+                self._held_back += 1
+                return None
+            self._next = now + self._seconds
+            held_back, self._held_back = self._held_back, 0
+            return held_back
 
 
 class Buckets:

@@ -89,7 +89,9 @@ async def test_a_cookie_counts_only_on_pages_of_this_very_origin(origin: str | N
 
 async def test_the_cookie_of_a_named_page_is_shown() -> None:
     """Rule 3: as with AUTH=session."""
-    listed = {"client_origins": ("https://shop.example", "https://*.shop.example", "*")}
+    listed: dict[str, Any] = {
+        "client_origins": ("https://shop.example", "https://*.shop.example", "*")
+    }
     async with api_server() as server, asked(server, **listed) as auth:
         server.answer = says(user="42")
         assert await auth.ask(hand(origin="https://shop.example"), None) is not None
