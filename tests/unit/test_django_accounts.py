@@ -193,7 +193,7 @@ def test_a_gateway_that_is_away_stops_no_logout(
 def test_one_who_fails_keeps_no_other_connected(
     monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
-    users = [(str(number), {}) for number in range(2 * accounts.AT_ONCE)]
+    users: list[tuple[str, dict[str, str]]] = [(str(n), {}) for n in range(2 * accounts.AT_ONCE)]
     tried: list[str] = []
 
     async def away(user: str, **what: Any) -> None:
