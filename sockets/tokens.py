@@ -31,7 +31,7 @@ from sockets.protocol.codec import from_json
 __all__ = ["issue_token", "token_view"]
 
 Whose: TypeAlias = UserId | HttpRequest
-"""A user, or a request of theirs; one of Django REST framework too."""
+"""A user, or a request of theirs; one of djangorestframework too."""
 
 _OURS: Final = ("sub", "iat", "exp")
 _AT_LEAST: Final = 32  # bytes of the secret; RFC 7518 section 3.2

@@ -189,7 +189,7 @@ def test_a_session_of_another_or_of_none_says_nothing_of_the_login(kim: User) ->
 
 
 def test_a_request_of_another_framework(kim: User) -> None:
-    """Django REST framework's holds Django's, and knows the user better."""
+    """One of djangorestframework holds Django's, and knows the user better."""
     theirs = SimpleNamespace(_request=HttpRequest(), user=kim, session=None)
     assert read(issue_token(theirs))["sub"] == "7"  # type: ignore[arg-type]
 
