@@ -114,3 +114,28 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert (conf.webhooks, conf.webhook_path) == ((), "/gateway/events")
     assert (conf.webhook_queue, conf.webhook_timeout) == (10_000, 5)
     assert conf.query_token is False
+
+
+@pytest.mark.parametrize(
+    ("auth", "sessions", "given", "follows"),
+    [
+        (("session",), "project", None, True),
+        (("jwt", "session"), "project", None, True),
+        (("session",), "tables", None, False),
+        (("jwt",), "project", None, False),
+        (("session",), "project", False, False),
+        (("jwt",), "tables", True, True),
+    ],
+)
+def test_whose_users_are_followed(
+    auth: tuple[str, ...], sessions: str, given: bool | None, follows: bool
+) -> None:
+    """Rule 8: where nothing is said, those of a project whose own sessions count."""
+    conf = Conf(auth=auth, sessions=sessions, django_accounts=given)
+    assert conf.follows_accounts is follows
+
+
+def test_sessions_are_of_two_kinds() -> None:
+    """Rule 6."""
+    with pytest.raises(WrongSettings, match="sessions is 'table'; use 'project'"):
+        Conf(sessions="table")
