@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from threading import Lock
 
 
 class Bucket:
@@ -40,24 +39,26 @@ class Bucket:
 
 
 class Seldom:
-    """Lets one through in `seconds`, for a log that strangers could fill. Any thread."""
+    """Lets one through in `seconds`, for a log that strangers could fill.
+
+    Any thread, and without a lock, which a fork could leave locked: two threads of one moment may
+    both be let through.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._lock = Lock()
         self._next = -float("inf")
         self._held_back = 0
 
     def passes(self, now: float) -> int | None:
         """Return how many were held back since the one before; None: this one is too. `now`:
         monotonic seconds."""
-        with self._lock:
-            if now < self._next:
-                self._held_back += 1
-                return None
-            self._next = now + self._seconds
-            held_back, self._held_back = self._held_back, 0
-            return held_back
+        if now < self._next:
+            self._held_back += 1
+            return None
+        self._next = now + self._seconds
+        held_back, self._held_back = self._held_back, 0
+        return held_back
 
 
 class Buckets:
