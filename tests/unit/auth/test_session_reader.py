@@ -31,14 +31,21 @@ def test_a_table_is_there_or_it_is_missing(no_sessions: None) -> None:
     assert unreadable_because(busy, TABLES) == "there is no table django_session"
 
 
-def test_a_view_is_a_table_too(no_sessions: None) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 'k' AS session_key, '' AS session_data, '2999-01-01' AS expire_date",
+        "SELECT * FROM what_this_role_may_not_read",
+    ],
+)
+def test_a_view_is_a_table_too(no_sessions: None, query: str) -> None:
+    """Rule 9: also one that cannot be read, which is another fault."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE VIEW django_session AS SELECT 'k' AS session_key, '' AS session_data, "
-            "'2999-01-01' AS expire_date"
-        )
-        assert missing_tables(TABLES) == []
-        cursor.execute("DROP VIEW django_session")
+        cursor.execute(f"CREATE VIEW django_session AS {query}")
+        try:
+            assert missing_tables(TABLES) == []
+        finally:
+            cursor.execute("DROP VIEW django_session")
 
 
 def test_what_will_mend_by_itself_and_what_will_not() -> None:
