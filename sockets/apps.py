@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -32,7 +32,13 @@ class SocketsConfig(AppConfig):
 
                 with suppress(ImproperlyConfigured):
                     choose(conf)  # it looks at the class of the project's own layer
-            if conf.django_accounts:
+            if not apps.is_installed("django.contrib.auth"):
+                return
+            if conf.follows_accounts or conf.reads_own_sessions:
+                from sockets.auth import logins
+
+                logins.connect()
+            if conf.follows_accounts:
                 from sockets import django_accounts as accounts
 
                 accounts.connect()

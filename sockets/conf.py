@@ -42,6 +42,9 @@ MAY_BE_ZERO: Final = frozenset(
 
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+SESSION_COOKIE: Final = "sessionid"
+"""Django's own name for the cookie of a session."""
+
 _NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -113,10 +116,11 @@ class Conf:
     )  # what it is shown; lower case
     auth_proxy_timeout: float = 3.0
     auth_proxy_cache: float = 5.0  # that an answer counts
-    session_cookie: str = "sessionid"  # AUTH=session: the API server's cookie ...
-    session_database: str = "default"  # ... an alias of DATABASES: its tables ...
-    session_secret: str = field(default="", repr=False)  # ... its SECRET_KEY; "": ours
-    django_accounts: bool = False  # their users are ours: sockets/django_accounts.py
+    sessions: str = "project"  # AUTH=session: whose: this project's, or another's "tables" ...
+    session_cookie: str = SESSION_COOKIE  # ... of which this is the cookie; ours has its own name
+    session_database: str = "default"  # "tables": an alias of DATABASES that has them ...
+    session_secret: str = field(default="", repr=False)  # ... their SECRET_KEY; "": ours
+    django_accounts: bool | None = None  # its users are ours; None: where `sessions` are its own
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
     weak_keys: tuple[str, ...] = ()  # a line for each of them that production refuses
@@ -261,12 +265,30 @@ class Conf:
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
                 f"({self.lease_renew:g} s); a single late renewal would end live sessions",
             )
+        if self.sessions not in ("project", "tables"):
+            yield Fault(
+                (),
+                f"GATEWAY: sessions is {self.sessions!r}; use 'project', for sessions that this "
+                "project's own Django judges, or 'tables', for those of another one's database",
+            )
         if self.inbound_low >= self.inbound_high:
             yield Fault(
                 ("INBOUND_LOW", "INBOUND_HIGH"),
                 f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
                 f"({self.inbound_high}); choose a smaller number",
             )
+
+    @property
+    def follows_accounts(self) -> bool:
+        """Whether what happens to the users of this Django project happens to their sockets."""
+        if self.django_accounts is None:
+            return self.reads_own_sessions
+        return self.django_accounts
+
+    @property
+    def reads_own_sessions(self) -> bool:
+        """Whether clients prove who they are by the sessions of this Django project."""
+        return "session" in self.auth and self.sessions == "project"
 
     @property
     def proxy_url(self) -> str:

@@ -136,6 +136,7 @@ def _read(env: Variables) -> dict[str, Any]:
         ),
         "auth_proxy_timeout": env.seconds("AUTH_PROXY_TIMEOUT", default.auth_proxy_timeout),
         "auth_proxy_cache": env.seconds("AUTH_PROXY_CACHE", default.auth_proxy_cache, minimum=0),
+        "sessions": default.sessions,  # no variable: a project knows whose sessions it reads
         "session_cookie": env.label("SESSION_COOKIE", default.session_cookie),
         "session_database": "sessions" if session_database else default.session_database,
         "session_secret": env.secret("SESSION_SECRET"),

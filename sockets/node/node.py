@@ -35,11 +35,13 @@ class Node(Parts):
     async def start(self) -> None:
         """Start the node.
 
-        Raises AlreadyRunning when another process has its place, MisconfiguredRedis. A state store
+        Raises AlreadyRunning when another process has its place, MisconfiguredRedis, WrongSettings
+        where the tables that AUTH=session reads are not there. A state store
         that is away stops nothing: the node is not ready until the store is there.
         """
         self._lock.acquire()
         try:
+            await self.client_auth.check()
             await self._check()
             await self._listen()
             await self._register()
@@ -70,6 +72,8 @@ class Node(Parts):
             self.spawn(self.webhooks.run())
         if self.client_auth.published is not None:
             self.spawn(self.client_auth.published.run())
+        if self.client_auth.session_watch is not None:
+            self.spawn(self.client_auth.session_watch.run())
         self.spawn(self.keys.run())
         self.spawn(self.tracker.watch())
         self.spawn(self.reaper.run())

@@ -26,6 +26,7 @@ from sockets.variables.databases import parse_database
 from sockets.variables.faults import Items, Wrong
 
 T = TypeVar("T")
+Flag = TypeVar("Flag", bool, bool | None)
 
 _NAME = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
@@ -151,7 +152,7 @@ class Variables:
         """Return a value that no message may show, of `at_least` bytes."""
         return self._read(name, default, lambda name, text: keys.parse_secret(name, text, at_least))
 
-    def flag(self, name: str, default: bool) -> bool:
+    def flag(self, name: str, default: Flag) -> Flag:
         """Return true or false."""
         return self._read(name, default, values.parse_flag)
 

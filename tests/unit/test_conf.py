@@ -217,3 +217,28 @@ def test_the_variables_and_the_settings_agree_on_what_may_be_zero() -> None:
         gather(source)
         refused = one.name.upper() in source.wrong
         assert refused is not (one.name in MAY_BE_ZERO), one.name
+
+
+@pytest.mark.parametrize(
+    ("auth", "sessions", "given", "follows"),
+    [
+        (("session",), "project", None, True),
+        (("jwt", "session"), "project", None, True),
+        (("session",), "tables", None, False),
+        (("jwt",), "project", None, False),
+        (("session",), "project", False, False),
+        (("jwt",), "tables", True, True),
+    ],
+)
+def test_whose_users_are_followed(
+    auth: tuple[str, ...], sessions: str, given: bool | None, follows: bool
+) -> None:
+    """Rule 8: where nothing is said, those of a project whose own sessions count."""
+    conf = Conf(auth=auth, sessions=sessions, django_accounts=given)
+    assert conf.follows_accounts is follows
+
+
+def test_sessions_are_of_two_kinds() -> None:
+    """Rule 6."""
+    with pytest.raises(WrongSettings, match="sessions is 'table'; use 'project'"):
+        Conf(sessions="table")
