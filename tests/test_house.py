@@ -157,9 +157,9 @@ def test_nothing_loads_the_admin_or_sessions_where_they_are_not_installed() -> N
     """Rule 15: only what works with them alone imports them with the module."""
     foreign = r"(?m)^(?:from|import) django\.contrib\.(?:admin|sessions|messages)\b"
     found = {name for name, file in modules().items() if findall(foreign, file.read_text())}
-    assert "sockets.auth.django_sessions" in found
-    others = {name for name in found if not name.startswith("sockets.admin")}
-    assert others == {"sockets.auth.django_sessions"}
+    of_sessions = {"sockets.auth.project_sessions", "sockets.auth.session_tables"}
+    assert of_sessions < found
+    assert {name for name in found if not name.startswith("sockets.admin")} == of_sessions
 
 
 @pytest.mark.parametrize("module", TESTED_ELSEWHERE)
