@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
 from django.http.cookie import parse_cookie
 
 from sockets.auth.cookies import REFUSED, cookie_counts
@@ -31,6 +31,7 @@ from sockets.auth.session_reader import (
     unreadable_because,
 )
 from sockets.base.clock import Now
+from sockets.base.database import tidy_connections
 from sockets.base.rate import Seldom
 from sockets.conf import Conf, Fault, WrongSettings
 from sockets.exceptions import TryAgainLater, Unauthorized
@@ -132,13 +133,13 @@ class DjangoSessions:
             work.exception()  # whoever asked may be gone
 
     def _find(self, key: str) -> Credentials:
-        close_old_connections()
+        tidy_connections()
         try:
             return self._reader.read(key)
         except DatabaseError as error:
             raise self._refusal(error) from None
         finally:
-            close_old_connections()
+            tidy_connections()
 
     def _refusal(self, error: DatabaseError) -> Unreadable | TryAgainLater:
         why = unreadable_because(error, self._reader.tables())
@@ -162,11 +163,11 @@ class DjangoSessions:
         return found
 
     def _missing(self) -> list[str]:
-        close_old_connections()
+        tidy_connections()
         try:
             return missing_tables(self._reader.tables())
         finally:
-            close_old_connections()
+            tidy_connections()
 
 
 def _reader(conf: Conf) -> SessionReader:

@@ -17,14 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
-from django.db import close_old_connections
-
 from sockets.auth import key_rows
 from sockets.auth.handshake import Handshake
 from sockets.auth.keys import Key, Use, environment_key, hash_of, id_in
 from sockets.auth.scopes import ADMIN
 from sockets.base import audit
 from sockets.base.client_address import neighbourhood
+from sockets.base.database import tidy_connections
 from sockets.base.rate import Buckets
 from sockets.conf import Conf
 from sockets.exceptions import Forbidden, TryAgainLater, Unauthorized
@@ -191,13 +190,13 @@ class KeyRing:
         return due
 
     def _ask(self, used: Mapping[str, float]) -> Mapping[str, Key]:
-        close_old_connections()
+        tidy_connections()
         try:
             if used:
                 self._note_used(used)
             return self._load()
         finally:
-            close_old_connections()
+            tidy_connections()
 
     def _done(self, work: asyncio.Future[Mapping[str, Key]]) -> None:
         self._at_work = None

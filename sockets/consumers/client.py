@@ -10,8 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import close_old_connections
-
+from sockets.base.database import tidy_connections
 from sockets.codes import CloseCode, ErrorCode
 from sockets.consumers.base import GatewayConsumer, PeerGone
 from sockets.exceptions import BadFrame, BadRequest, GatewayUnavailable, TryAgainLater, Unauthorized
@@ -194,7 +193,7 @@ class ClientConsumer(GatewayConsumer):
 
 def _send_signal(user: str, client: str, event: str, data: Any, meta: Any) -> None:
     """Run the receivers of `client_message` in this thread; database connections are not kept."""
-    close_old_connections()
+    tidy_connections()
     try:
         for receiver, outcome in client_message.send_robust(
             ClientConsumer, user=user, client=client, event=event, data=data, meta=meta
@@ -202,4 +201,4 @@ def _send_signal(user: str, client: str, event: str, data: Any, meta: Any) -> No
             if isinstance(outcome, Exception):
                 logger.error("client_message: %r failed", receiver, exc_info=outcome)
     finally:
-        close_old_connections()
+        tidy_connections()

@@ -18,11 +18,11 @@ from functools import partial
 from math import inf
 from typing import Any, Protocol
 
-from django.db import close_old_connections
 from django.dispatch import Signal
 
 from sockets import signals
 from sockets.base import metrics
+from sockets.base.database import tidy_connections
 from sockets.codes import LOST, CloseCode
 from sockets.events.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo
@@ -227,11 +227,11 @@ def _turn_of(info: SessionInfo) -> str:
 
 def _call_receivers(event: _Event) -> None:
     """Call the receivers of an event, in a thread."""
-    close_old_connections()
+    tidy_connections()
     try:
         _SIGNALS[event.name].send_robust(Events, **event.members)  # Django logs what fails
     finally:
-        close_old_connections()
+        tidy_connections()
 
 
 def _body(event: _Event, now: float) -> dict[str, Any]:

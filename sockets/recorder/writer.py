@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
-from django.db import Error, connections
+from django.db import Error, connections, reset_queries
 
 from sockets.base import metrics
 from sockets.models import Node
@@ -183,6 +183,7 @@ class Recorder:
                 delay = self._interval
                 try:
                     self._write_all(stopping=stopping)
+                    reset_queries()  # DEBUG keeps them: whole batches of rows
                 except Exception as error:
                     # Whatever it is, the notes are queued again and the next attempt may succeed;
                     # a thread that ended here would leave them there for ever.

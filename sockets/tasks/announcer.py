@@ -7,10 +7,9 @@ import logging
 from functools import partial
 from typing import Any, Protocol
 
-from django.db import close_old_connections
-
 from sockets import signals
 from sockets.base import metrics
+from sockets.base.database import tidy_connections
 from sockets.delivery import Notifier
 from sockets.events.receivers import ReceiverPool
 from sockets.exceptions import GatewayUnavailable
@@ -165,10 +164,10 @@ class Announcer:
 
 def _run_receivers(task: Task) -> None:
     """Call the receivers, in a thread; database connections are not kept."""
-    close_old_connections()
+    tidy_connections()
     try:
         for receiver, outcome in _SIGNALS[task.state].send_robust(Task, task=task):
             if isinstance(outcome, Exception):
                 logger.error("task_%s: %r failed", task.state, receiver, exc_info=outcome)
     finally:
-        close_old_connections()
+        tidy_connections()
