@@ -71,7 +71,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "ninja",  # its page of the API's documents, without a foreign host
-    # Not daphne: as an app it imports its reactor too early, and uvloop is lost.
+    # Not daphne: as an app it imports its reactor too early, and `serve` would begin twice.
     "sockets",
     "gateway",
     *(["examples.image_converter"] if GATEWAY["demo"] else []),
