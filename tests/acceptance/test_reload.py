@@ -55,7 +55,11 @@ def served(site: Site) -> Iterator[Site]:
         if not site.ended():
             site.signal(signal.SIGTERM)
             assert site.wait(5) == 0
-        wait_for(lambda: not any(map(lives, children)), "all children to be gone", 5)
+        try:
+            wait_for(lambda: not any(map(lives, children)), "all children to be gone", 5)
+        finally:
+            for child in filter(lives, children):
+                os.kill(child, signal.SIGKILL)
 
 
 def running(site: Site) -> list[int]:
