@@ -1,5 +1,5 @@
-"""The wiring as a Django app: who signs in at the admin is in the audit log, and the admin has no
-link to a site, for the private surface is none."""
+"""The wiring as a Django app: who signs in at the admin is in the audit log, and the admin has the
+gateway's name and no link to a site, for the private surface is none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from sockets.types import Audit
 
 
 class GatewayConfig(AppConfig):
-    """Here and not in `sockets`: in another project users sign in too, and are none of ours."""
+    """Here and not in `sockets`: another project has users and an admin too, and they are none of
+    ours."""
 
     name = "gateway"
 
     def ready(self) -> None:
+        admin.site.site_header = "Gateway"
+        admin.site.site_title = "Gateway"
+        admin.site.index_title = "Sessions, keys and staff"
         admin.site.site_url = None
         admin.site.enable_nav_sidebar = False  # for five lists; the tables need its place
         user_logged_in.connect(_signed_in, dispatch_uid="gateway.signed_in")

@@ -1,9 +1,9 @@
 """The URLs of each surface, and the admin's own stack.
 
 Django's middleware hops to a thread for each request and class, so sessions, authentication and
-messages are run for /admin/ alone. Every other path is public or proves itself by a key in a
-header, and cookies mean nothing to it. CSRF: the admin's views carry `csrf_protect` themselves;
-the middleware would cost every request a hop and its cookie reaches /admin/ only.
+messages are run for /admin/ alone. Every other path is public, and cookies mean nothing to it.
+CSRF: the admin's views carry `csrf_protect` themselves; the middleware would cost every request a
+hop and its cookie reaches /admin/ only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,32 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from sockets.base import audit
-from sockets.http.middleware import surface
-from sockets.http.middleware.base import Next, surface_of
+from sockets.base.client_address import client_of
+from sockets.conf import get_conf
+from sockets.http.middleware.base import Answer, Middleware, Next, scope_of, surface_of
 from sockets.types import Surface
 
 
-class SurfaceMiddleware(surface.SurfaceMiddleware):
-    """Knows the URLconfs of this project."""
+class SurfaceMiddleware(Middleware):
+    """Gives each request the URLs of its surface, and the client's own address behind proxies.
+
+    An early one: what follows may rely on both.
+    """
 
     urlconfs = {
         Surface.PUBLIC: "gateway.urls_public",
         Surface.PRIVATE: "gateway.urls_private",
         Surface.BOTH: "gateway.urls_both",
     }
+
+    def __call__(self, request: HttpRequest) -> Answer:
+        request.urlconf = self.urlconfs[surface_of(request)]
+        scope = scope_of(request)
+        trusted = get_conf().trusted_proxies
+        if client := client_of(scope.get("client"), scope.get("headers", ()), trusted):
+            request.META["REMOTE_ADDR"], request.META["REMOTE_PORT"] = client
+        answer: Answer = self.get_response(request)
+        return answer
 
 
 class _AdminOnly:

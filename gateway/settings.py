@@ -13,13 +13,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sockets.conf import Conf
-from sockets.environment import Variables, gather
+from sockets.base.hosts import hosts_of
+from sockets.conf import Conf, environment_of
+from sockets.environment import Variables, gather, judge
+from sockets.layers.chosen import own_layer
 from sockets.logs import LEVELS, logging_config
 from sockets.variables.databases import is_sqlite, sqlite
 from sockets.variables.faults import Wrong
 from sockets.variables.files import kept_secret, make_folder, no_folder
-from sockets.variables.urls import hosts_of, redis_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -29,36 +30,27 @@ if "ENV_FILE" in os.environ and not _file.exists():
 _env = Variables(os.environ, _file if _file.exists() else None, base=BASE_DIR, patient=True)
 
 LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
-DEBUG = _env.flag("DEBUG", False)
-GATEWAY: dict[str, Any] = gather(_env, secrets=["SECRET_KEY"])
-if "jwt" in GATEWAY["auth"] and GATEWAY["jwt_public_keys"]:
-    # A node judges them when it starts; every command of this project shall know of it.
-    from sockets.auth.tokens import unusable_keys
-
-    _env.note(*unusable_keys(Conf(jwt_public_keys=GATEWAY["jwt_public_keys"])))
+GATEWAY: dict[str, Any] = {"environment": "development"} | gather(_env)
+DEBUG = _env.flag("DEBUG", GATEWAY["environment"] == "development")
+GATEWAY["environment"] = environment_of(GATEWAY["environment"], DEBUG)
+GATEWAY["sessions"] = "tables"  # this project's own sessions are the admin's
 PRODUCTION = GATEWAY["environment"] == "production"
+if not GATEWAY["auth"] and not PRODUCTION:
+    GATEWAY["auth"] = ("insecure",)
 SECRET_KEY = _env.secret("SECRET_KEY")
+# A node judges all this when it starts; every command of this project shall know of it.
+judge(_env, GATEWAY, secrets=["SECRET_KEY"])
 if PRODUCTION:
     if DEBUG:
         _env.note(Wrong("DEBUG", "it shows the inside of errors", "unset it in production"))
     if not SECRET_KEY:
         _env.note(Wrong("SECRET_KEY", "production needs one", "set it to: openssl rand -hex 32"))
 
-# Redis' pub/sub knows no database numbers, so the prefix has to part them.
-_number = redis_database(GATEWAY["redis_url"])
-_layer_prefix = _env.label("LAYER_PREFIX", f"asgi.{_number}" if _number else "asgi")
+# What the gateway would make for itself, so that plain Channels code in it has the same one.
+_of_layer = ("redis_url", "layer_redis_urls", "layer_prefix", "layer_capacity")
 CHANNEL_LAYERS: dict[str, Any] = {
-    "default": {
-        "BACKEND": "sockets.layers.memory.MemoryChannelLayer",
-        "CONFIG": {"capacity": GATEWAY["layer_capacity"]},
-    }
+    "default": own_layer(Conf(**{name: GATEWAY[name] for name in _of_layer}))
 }
-if GATEWAY["redis_url"]:
-    CHANNEL_LAYERS["default"]["BACKEND"] = "sockets.layers.redis.RedisChannelLayer"
-    CHANNEL_LAYERS["default"]["CONFIG"] |= {
-        "hosts": list(GATEWAY["layer_redis_urls"] or (GATEWAY["redis_url"],)),
-        "prefix": _layer_prefix,
-    }
 
 # --- Django ---------------------------------------------------------------------------------
 
@@ -70,7 +62,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
-    "ninja",  # its page of the API's documents, without a foreign host
+    "servestatic",  # its checks
     # Not daphne: as an app it imports its reactor too early, and `serve` would begin twice.
     "sockets",
     "gateway",
@@ -79,8 +71,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "sockets.http.middleware.headers.HeadersMiddleware",
     "gateway.middleware.SurfaceMiddleware",
-    "sockets.http.middleware.cors.CorsMiddleware",
-    "sockets.http.middleware.problems.ProblemMiddleware",
+    "sockets.http.middleware.forms.FormMiddleware",
     "sockets.http.middleware.static.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",
     "gateway.middleware.AdminAuthenticationMiddleware",
@@ -88,6 +79,7 @@ MIDDLEWARE = [
 ]
 ASGI_APPLICATION = "gateway.asgi.application"
 ROOT_URLCONF = "gateway.urls_public"  # the private one only where the surface is known
+PRIVATE_URLCONF = "gateway.urls_private"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -1,4 +1,4 @@
-"""The public surface: health, the browser SDK, and the demo where it is on. Nothing else."""
+"""The project's own paths on the public surface: the demo, where it is on. Nothing else."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from gateway import views
-from sockets.http import ops, pages
+from sockets.http import pages
 
-urlpatterns: list[URLPattern | URLResolver] = [
-    path("healthz", ops.healthz),
-    path("gateway.js", views.sdk),
-]
+urlpatterns: list[URLPattern | URLResolver] = []
 if settings.GATEWAY["demo"]:
     urlpatterns += [
         path("", RedirectView.as_view(url="/demo/")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -27,8 +27,18 @@ class SocketsConfig(AppConfig):
                 # At their first use they may be half imported when another thread forks, and the
                 # child would wait for the import's end for ever.
                 from sockets.layers import redis  # noqa: F401
+                from sockets.layers.chosen import choose
                 from sockets.node import in_redis  # noqa: F401
-            if conf.django_accounts:
+
+                with suppress(ImproperlyConfigured):
+                    choose(conf)  # it looks at the class of the project's own layer
+            if not apps.is_installed("django.contrib.auth"):
+                return
+            if conf.follows_accounts or conf.reads_own_sessions:
+                from sockets.auth import logins
+
+                logins.connect()
+            if conf.follows_accounts:
                 from sockets import django_accounts as accounts
 
                 accounts.connect()

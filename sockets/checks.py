@@ -1,17 +1,31 @@
 """What can be wrong with a project's settings, found before the first socket opens.
 
-    gateway.E001   the channel layer is not one of ours
-    gateway.E002   some channel layer is the core layer of channels-redis
-    gateway.E003   a channel layer has a time-out that cuts idle connections
+    gateway.E001   GATEWAY['layer'] names no channel layer of ours
+    gateway.E002   it names the core layer of channels-redis
+    gateway.E003   the layer that we use has a time-out that cuts idle connections
     gateway.E004   settings of the gateway that do not exist, or cannot be meant together
     gateway.E005   an option of a channel layer of ours that has no meaning
     gateway.E006   an entry of `client_origins` or `api_origins` that no page can have
-    gateway.W001   SQLite without BEGIN IMMEDIATE
-    gateway.W002   production: the admin's cookies go to every path of the host
-    gateway.W003   production: browsers reach the public and the private port by one host name
+    gateway.E007   settings that must not face the world
+    gateway.E010   the layer that we use is one of memory and the state in Redis, or the reverse
+    gateway.E011   the layer that we use writes JSON
+    gateway.W001   SQLite without BEGIN IMMEDIATE; said by `serve` alone
+    gateway.W002   production: one of the admin's own cookies goes to every path of the host
+    gateway.W003   production: browsers reach the admin with its own cookies by the public name
     gateway.W004   production: browsers connect without TLS
+    gateway.W005   what a node needs is not set: none would start with these settings
+    gateway.W006   the project's URLs have a path that the gateway serves itself
+    gateway.W007   deploy: strangers see the project's admin
 
-None of them opens a connection.
+What the project sends through its default channel layer does not reach our users:
+
+    gateway.W010   it is the core layer of channels-redis
+    gateway.W011   it is in the memory of one process
+    gateway.W012   it has other servers than the layer that we use
+    gateway.W013   it has another prefix
+    gateway.W014   it encrypts or writes messages in another way
+
+None of them opens a connection. Those of channel layers are in `sockets/layers/checks.py`.
 """
 
 from __future__ import annotations
@@ -24,90 +38,19 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.urls import Resolver404, get_resolver
 from django.utils.module_loading import import_string
 
+from sockets import safety
 from sockets.auth.origins import parse_rule
 from sockets.conf import WrongSettings, get_conf
+from sockets.http.own_paths import own_paths
+from sockets.layers import checks as _of_layers  # noqa: F401  (importing registers them)
 
-_LAYERS = "sockets.layers."
 _TAG = "gateway"
+_COOKIE_PATHS = ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-@register(_TAG)
-def check_channel_layer(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """E001: the consumers register sinks, which only our layers and their subclasses have."""
-    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
-    backend = layers.get("default", {}).get("BACKEND", "")
-    if _is_ours(backend):
-        return []
-    found = repr(backend) if backend else "missing"
-    return [
-        Error(
-            f"CHANNEL_LAYERS['default']['BACKEND'] is {found}; the gateway needs a channel "
-            "layer of its own, which other Channels code can use as well.",
-            hint="Set it to 'sockets.layers.redis.RedisChannelLayer', or for a single process to "
-            "'sockets.layers.memory.MemoryChannelLayer'.",
-            id="gateway.E001",
-        )
-    ]
-
-
-@register(_TAG)
-def check_core_layer(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """E002: what consumers on that layer lose, nobody can give back."""
-    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
-    return [
-        Error(
-            f"CHANNEL_LAYERS[{alias!r}] is the core layer of channels-redis: it drops messages "
-            "above 100 a channel, forgets groups after a day, and a restart of Redis or a "
-            "time-out of its client ends every consumer of the process.",
-            hint="Use 'sockets.layers.redis.RedisChannelLayer' with the same hosts.",
-            id="gateway.E002",
-        )
-        for alias, layer in layers.items()
-        if layer.get("BACKEND", "").startswith("channels_redis.core.")
-    ]
-
-
-@register(_TAG)
-def check_layer_timeouts(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """E003: a connection that listens is silent for as long as nobody sends anything."""
-    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
-    return [
-        Error(
-            f"CHANNEL_LAYERS[{alias!r}] sets socket_timeout: a connection that listens is silent "
-            "while nobody sends, and would be cut again and again, with the messages of that time.",
-            hint="Remove it from the hosts: half-open connections are found without it.",
-            id="gateway.E003",
-        )
-        for alias, layer in layers.items()
-        if any(map(_has_socket_timeout, layer.get("CONFIG", {}).get("hosts") or ()))
-    ]
-
-
-@register(_TAG)
-def check_layer_options(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """E005: a layer is made at its first use otherwise, which may be a user's first message."""
-    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {})
-    errors: list[CheckMessage] = []
-    for alias, layer in layers.items():
-        if not str(layer.get("BACKEND")).startswith(_LAYERS):
-            continue  # of others nobody knows what making one does
-        try:
-            import_string(layer["BACKEND"])(**layer.get("CONFIG", {}))
-        except (ImproperlyConfigured, ImportError, TypeError, ValueError, KeyError) as error:
-            hint = f"See CHANNEL_LAYERS[{alias!r}] in the project's settings."
-            errors.append(Error(f"{error}.", hint=hint, id="gateway.E005"))
-    return errors
 
 
 @register(_TAG)
@@ -121,6 +64,78 @@ def check_settings(
         hint = "docs/reference/settings.md says what each setting means, and its default."
         return [Error(f"{one.text}.", hint=hint, id="gateway.E004") for one in error.faults]
     return []
+
+
+@register(_TAG)
+def check_safety(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E007, W005: what is unsafe must not run anywhere; what is lacking, a web process works
+    without."""
+    try:
+        conf = get_conf()
+    except ImproperlyConfigured:
+        return []  # E004 says why
+    why = "" if settings.DEBUG else " (Without DEBUG it is production, whatever ENVIRONMENT says.)"
+    hint = f"A key of GATEWAY is the name of the variable in lower case.{why}"
+    found: list[CheckMessage] = [
+        Error(f"{one.text}.", hint=hint, id="gateway.E007")
+        for one in (*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf))
+    ]
+    for one in safety.lacking(conf):
+        text = f"{one.text}. A node does not start with these settings."
+        found.append(Warning(text, hint=hint, id="gateway.W005"))
+    return found
+
+
+@register(_TAG)
+def check_own_paths(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W006: `with_gateway` serves them first, and whoever wrote the view waits for its requests."""
+    try:
+        resolver, paths = get_resolver(), own_paths(get_conf())
+        resolver.url_patterns  # noqa: B018  # imports the URLconf, or fails
+    except (ImproperlyConfigured, ImportError, AttributeError):
+        return []  # E004 says why; or the project has no URLs, which Django says where it has to
+    found: list[CheckMessage] = []
+    for path in paths:
+        try:
+            match = resolver.resolve(path)
+        except Resolver404:
+            continue
+        found.append(
+            Warning(
+                f"The project's URLs lead from {path} to {match._func_path}, and with_gateway() "
+                "serves that path itself where it is round the project's application.",
+                hint="Give the view another path, or the API with GATEWAY['api_path']; or silence "
+                "this where only servers without with_gateway() are asked for it.",
+                id="gateway.W006",
+            )
+        )
+    return found
+
+
+@register(_TAG, deploy=True)
+def check_public_admin(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W007: whoever wrote `public_admin=True` shall read it once more before it is deployed."""
+    path = getattr(settings, "ASGI_APPLICATION", None)
+    try:
+        site = getattr(import_string(str(path).replace(":", ".")), "site", None)
+    except (ImproperlyConfigured, ImportError, AttributeError):
+        return []  # what is wrong there, `serve` says
+    if not (getattr(site, "public", False) and getattr(site, "public_admin", False)):
+        return []
+    return [
+        Warning(
+            f"ASGI_APPLICATION, {path}, shows the project's site at the public port, and its admin "
+            "with it.",
+            hint="Leave public_admin out of with_gateway(): the admin is at the private port too.",
+            id="gateway.W007",
+        )
+    ]
 
 
 @register(_TAG)
@@ -151,28 +166,29 @@ def check_origins(
     return errors
 
 
-def _has_socket_timeout(host: Any) -> bool:
-    if isinstance(host, dict):
-        return host.get("socket_timeout") is not None or _has_socket_timeout(host.get("address"))
-    return isinstance(host, str) and "socket_timeout=" in urlsplit(host).query
+def _admin_has_cookies_of_its_own() -> bool:
+    """Whether the cookies of this project are meant for its admin alone: one of them has a path.
+
+    A site that has an admin too has the same cookies for both, and needs them on every path.
+    """
+    return any(getattr(settings, name) != "/" for name in _COOKIE_PATHS)
 
 
-def _is_ours(backend: str) -> bool:
-    """Whether the dotted path names one of our layers or a subclass of one."""
-    if backend.startswith(_LAYERS):
-        return True
-    try:
-        layer = import_string(backend)
-    except ImportError:
-        return False
-    return any(base.__module__.startswith(_LAYERS) for base in getattr(layer, "__mro__", ()))
+def sqlite_transactions() -> list[CheckMessage]:
+    """W001: a deferred transaction that turns into a writer fails at once with "locked".
 
+    Said by `manage.py serve`: it has one writer of ours, many of whoever else is there, and other
+    commands and the project's own processes are not for us to judge.
+    """
+    from sockets.models import Session
 
-@register(_TAG)
-def check_sqlite_transactions(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
-    """W001: a deferred transaction that turns into a writer fails at once with "locked"."""
+    alias = router.db_for_write(Session)
+    database = settings.DATABASES[alias]
+    options = database.get("OPTIONS", {})
+    if not database.get("ENGINE", "").endswith("sqlite3"):
+        return []
+    if str(options.get("transaction_mode")).upper() == "IMMEDIATE":
+        return []
     return [
         Warning(
             f"DATABASES[{alias!r}] is SQLite and begins its transactions deferred: under load, "
@@ -180,9 +196,6 @@ def check_sqlite_transactions(
             hint=f"Set DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] to 'IMMEDIATE'.",
             id="gateway.W001",
         )
-        for alias, database in settings.DATABASES.items()
-        if database.get("ENGINE", "").endswith("sqlite3")
-        and str(database.get("OPTIONS", {}).get("transaction_mode")).upper() != "IMMEDIATE"
     ]
 
 
@@ -192,7 +205,7 @@ def check_cookie_paths(
 ) -> list[CheckMessage]:
     """W002: browsers send a host's cookies to all of its ports, so the path must part them."""
     try:
-        if get_conf().environment != "production":
+        if get_conf().environment != "production" or not _admin_has_cookies_of_its_own():
             return []
     except ImproperlyConfigured:
         return []  # E004 says why
@@ -203,7 +216,7 @@ def check_cookie_paths(
             hint=f"Set {name} to the path that the admin is served under, e.g. '/admin/'.",
             id="gateway.W002",
         )
-        for name in ("SESSION_COOKIE_PATH", "CSRF_COOKIE_PATH")
+        for name in _COOKIE_PATHS
         if getattr(settings, name) == "/"
     ]
 
@@ -225,7 +238,7 @@ def check_host_names(
         urlsplit(url or "ws://localhost").hostname
         for url in (conf.client_socket_url, conf.worker_socket_url)
     )
-    if public == private:
+    if public == private and _admin_has_cookies_of_its_own():
         found.append(
             Warning(
                 f"CLIENT_SOCKET_URL and WORKER_SOCKET_URL have the same host name, {public!r}: "

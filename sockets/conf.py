@@ -2,7 +2,7 @@
 
 Durations are seconds, sizes are bytes. `sockets.environment.read()` makes the dictionary from
 environment variables; a project may also write it by hand, and what it leaves out has the default
-below.
+below. Why a node would not start with them, `sockets.safety` says.
 """
 
 from __future__ import annotations
@@ -19,10 +19,31 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from sockets.base.client_address import Trusted
+from sockets.base.forms import formed
 from sockets.types import Surface
+
+ENVIRONMENTS: Final = ("development", "test", "production")
+AUTH_METHODS: Final = ("jwt", "session", "proxy", "insecure")
+"""How clients prove who they are."""
 
 WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
 """Events that webhooks can carry to the API server."""
+
+MAY_BE_ZERO: Final = frozenset(
+    {
+        *("client_port", "worker_port", "hsts_seconds", "jwt_leeway", "token_grace"),
+        *("auth_proxy_cache", "ready_lag", "drain_seconds", "presence_grace", "inbound_low"),
+        *("sessions_per_user", "sessions_per_address", "max_idle", "max_requests", "session_keep"),
+        *("api_rate", "client_rate", "worker_rate", "user_rate", "connect_rate"),
+        "node_connect_rate",
+    }
+)
+"""Numbers of which 0 means something; all others are above it."""
+
+_PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+SESSION_COOKIE: Final = "sessionid"
+"""Django's own name for the cookie of a session."""
 
 _NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -55,7 +76,7 @@ class WrongSettings(ImproperlyConfigured):
 class Conf:
     """Every setting of the gateway. Field order is the order of docs/reference/settings.md."""
 
-    environment: str = "development"
+    environment: str = "development"  # a project's own: as `environment_of` has it
     data_dir: Path = Path("var")
     node_name: str = "gateway"
     surface: Surface = Surface.PUBLIC  # of a port that is not ours: uvicorn, plain daphne
@@ -68,12 +89,15 @@ class Conf:
     worker_socket_url: str | None = None
     api_server_url: str | None = None
     client_origins: tuple[str, ...] = ()  # "scheme://[*.]host[:port]", or "*"
+    client_paths: tuple[str, ...] = ("/", "/ws/client")  # of sockets, on the public surface ...
+    worker_paths: tuple[str, ...] = ("/", "/ws/worker")  # ... and on the private one
+    api_path: str = "/api/v1/"  # what the HTTP API's paths begin with
     trusted_proxies: Trusted = field(default_factory=Trusted)  # whose X-Forwarded-For is believed
     api_origins: tuple[str, ...] = ()  # pages that may call the HTTP API; never "*"
     hsts_seconds: int = 0  # that browsers insist on TLS, of surfaces that have it; 0: not sent
 
     # Who may enter.
-    auth: tuple[str, ...] = ("insecure",)
+    auth: tuple[str, ...] = ()  # out of AUTH_METHODS; no default: nobody comes in by oversight
     jwt_secret: str = field(default="", repr=False)
     jwt_secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # (kid, secret)
     jwt_public_keys: tuple[tuple[str, str], ...] = ()  # (kid or "", PEM)
@@ -92,12 +116,14 @@ class Conf:
     )  # what it is shown; lower case
     auth_proxy_timeout: float = 3.0
     auth_proxy_cache: float = 5.0  # that an answer counts
-    session_cookie: str = "sessionid"  # AUTH=session: the API server's cookie ...
-    session_database: str = "default"  # ... an alias of DATABASES: its tables ...
-    session_secret: str = field(default="", repr=False)  # ... its SECRET_KEY; "": ours
-    django_accounts: bool = False  # their users are ours: sockets/django_accounts.py
+    sessions: str = "project"  # AUTH=session: whose: this project's, or another's "tables" ...
+    session_cookie: str = SESSION_COOKIE  # ... of which this is the cookie; ours has its own name
+    session_database: str = "default"  # "tables": an alias of DATABASES that has them ...
+    session_secret: str = field(default="", repr=False)  # ... their SECRET_KEY; "": ours
+    django_accounts: bool | None = None  # its users are ours; None: where `sessions` are its own
     worker_keys: dict[str, str] = field(default_factory=dict, repr=False)  # name -> SHA-256, hex
     api_keys: dict[str, str] = field(default_factory=dict, repr=False)
+    weak_keys: tuple[str, ...] = ()  # a line for each of them that production refuses
     keys_refresh: float = 10.0  # between two readings of the database's keys
     api_rate: float = 200.0  # requests a second of one key; 0: any number
     api_burst: int = 400  # requests
@@ -153,7 +179,9 @@ class Conf:
 
     # Redis: "" is memory mode.
     redis_url: str = field(default="", repr=False)
+    layer: str | None = None  # an alias of CHANNEL_LAYERS that is ours: sockets/layers/chosen.py
     layer_redis_urls: tuple[str, ...] = field(default=(), repr=False)  # (): the same server
+    layer_prefix: str | None = None  # of channels; None: the project's stock layer's, or "asgi"
     namespace: str = "gw"  # of keys
     redis_durable: bool = False  # it never loses what it has acknowledged
 
@@ -178,6 +206,7 @@ class Conf:
     body_private: int = 8 * 1024 * 1024
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
+    history: bool = True  # rows of sessions and nodes; keys need their table anyway
     session_keep: float = 90 * 24 * 3600.0  # that rows of ended sessions are kept; 0: for ever
 
     # Webhooks: events that go to the API server.
@@ -193,6 +222,29 @@ class Conf:
 
     def _contradictions(self) -> Iterator[Fault]:
         """Yield what cannot be meant, or not together."""
+        if self.environment not in ENVIRONMENTS:
+            yield _unknown("ENVIRONMENT", self.environment, ENVIRONMENTS)
+        for name, given, meant in (
+            ("AUTH", self.auth, AUTH_METHODS),
+            ("WEBHOOKS", self.webhooks, WEBHOOK_EVENTS),
+        ):
+            yield from (_unknown(name, one, meant) for one in given if one not in meant)
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if value < 0 or (value == 0 and one.name not in MAY_BE_ZERO):
+                least = "0 or more" if one.name in MAY_BE_ZERO else "above 0"
+                name = one.name.upper()
+                yield Fault((name,), f"{name}: {value!r} is too little; it is a number {least}")
+        for name, keys in (("WORKER_KEYS", self.worker_keys), ("API_KEYS", self.api_keys)):
+            for label, digest in keys.items():
+                if _DIGEST.fullmatch(digest) is None:
+                    yield Fault(
+                        (name,),
+                        f"{name}: what stands beside {label!r} is no SHA-256 of a secret in hex; "
+                        "write hashlib.sha256(secret.encode()).hexdigest()",
+                    )
         if _NAMESPACE.fullmatch(self.namespace) is None:
             yield Fault(
                 ("GATEWAY_NAMESPACE",),
@@ -206,27 +258,18 @@ class Conf:
                 "name another process has taken, after a colon stands which life of it this is; "
                 "choose one without",
             )
+        yield from _wrong_paths(self)
         if self.lease_ttl < 2 * self.lease_renew:
             yield Fault(
                 ("LEASE_TTL", "LEASE_RENEW"),
                 f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
                 f"({self.lease_renew:g} s); a single late renewal would end live sessions",
             )
-        if self.webhooks and not self.api_server_url:
+        if self.sessions not in ("project", "tables"):
             yield Fault(
-                ("API_SERVER_URL", "WEBHOOKS"),
-                "API_SERVER_URL: WEBHOOKS go there, and it is not set; set it",
-            )
-        if self.webhooks and not self.webhook_secret:
-            yield Fault(
-                ("WEBHOOK_SECRET", "WEBHOOKS"),
-                "WEBHOOK_SECRET: WEBHOOKS are signed with it, and it is not set; set it, and at "
-                "the API server as well, to: openssl rand -hex 32",
-            )
-        if "proxy" in self.auth and not self.api_server_url:
-            yield Fault(
-                ("AUTH", "API_SERVER_URL"),
-                "AUTH: proxy asks the API server, and API_SERVER_URL is not set; set it",
+                (),
+                f"GATEWAY: sessions is {self.sessions!r}; use 'project', for sessions that this "
+                "project's own Django judges, or 'tables', for those of another one's database",
             )
         if self.inbound_low >= self.inbound_high:
             yield Fault(
@@ -234,6 +277,18 @@ class Conf:
                 f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
                 f"({self.inbound_high}); choose a smaller number",
             )
+
+    @property
+    def follows_accounts(self) -> bool:
+        """Whether what happens to the users of this Django project happens to their sockets."""
+        if self.django_accounts is None:
+            return self.reads_own_sessions
+        return self.django_accounts
+
+    @property
+    def reads_own_sessions(self) -> bool:
+        """Whether clients prove who they are by the sessions of this Django project."""
+        return "session" in self.auth and self.sessions == "project"
 
     @property
     def proxy_url(self) -> str:
@@ -250,22 +305,55 @@ class Conf:
         return f"{self.api_server_url.rstrip('/')}/{self.webhook_path.lstrip('/')}"
 
 
+def _wrong_paths(conf: Conf) -> Iterator[Fault]:
+    for name, paths in (("CLIENT_PATHS", conf.client_paths), ("WORKER_PATHS", conf.worker_paths)):
+        if not paths or not all(map(_PATH.fullmatch, paths)):
+            text = f"{name}: it lists no paths, or one that is none; write /ws/…, plain letters"
+            yield Fault((name,), text)
+    if _PATH.fullmatch(conf.api_path) is None or not len(conf.api_path.split("/")) >= 3:
+        yield Fault(("API_PATH",), f"API_PATH: {conf.api_path!r} is no path; write /…/")
+    elif not conf.api_path.endswith("/"):
+        yield Fault(("API_PATH",), f"API_PATH: {conf.api_path!r} is a page; end it with a slash")
+
+
+def _unknown(name: str, given: str, meant: tuple[str, ...]) -> Fault:
+    return Fault((name,), f"{name}: {given!r} is none of {', '.join(meant)}; choose among these")
+
+
+def environment_of(given: str | None, debug: bool) -> str:
+    """Return what the process runs in. `debug`: Django's setting DEBUG.
+
+    Whoever says nothing develops with DEBUG and is in production without, and without it
+    "development" is production too: what is for developers alone never faces the world because
+    of one forgotten variable.
+    """
+    if given in (None, "", "development"):
+        return "development" if debug else "production"
+    return str(given)
+
+
 @lru_cache(maxsize=1)
 def get_conf() -> Conf:
     """Return the settings of this process.
 
-    Raises WrongSettings for keys of `GATEWAY` that do not exist or contradict each other.
+    Raises WrongSettings for keys of `GATEWAY` that do not exist, have another form, or contradict
+    each other.
     """
     from django.conf import settings
 
     given: dict[str, Any] = getattr(settings, "GATEWAY", {})
-    known = {f.name for f in fields(Conf)}
+    if not isinstance(given, dict):
+        raise WrongSettings(
+            Fault((), "GATEWAY: it is no dictionary; see docs/reference/settings.md")
+        )
+    known, wrong = formed(Conf, given)
     faults = [
-        Fault((), f"GATEWAY: unknown setting {name!r}; see sockets/conf.py")
-        for name in sorted(set(given) - known, key=str)
+        Fault((name.upper(),), f"GATEWAY: {text}; see sockets/conf.py")
+        for name, text in sorted(wrong.items())
     ]
+    known["environment"] = environment_of(known.get("environment"), settings.DEBUG)
     try:
-        conf = Conf(**{name: value for name, value in given.items() if name in known})
+        conf = Conf(**known)
     except WrongSettings as error:
         faults += error.faults
     if faults:
@@ -276,5 +364,5 @@ def get_conf() -> Conf:
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: object) -> None:
     """Tests change settings: the cached value goes with them."""
-    if setting == "GATEWAY":
+    if setting in ("GATEWAY", "DEBUG"):
         get_conf.cache_clear()

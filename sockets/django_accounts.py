@@ -7,16 +7,19 @@ For projects whose users are the gateway's users, by `str(user.pk)`:
     staff or superuser or groups or permissions     all of the user
     a group's permissions                           all of its members who are connected
 
-The change is in the database first. A gateway that does not answer stops no logout: what could not
-be revoked is logged as an error. Queries that pass the models by (`update`, `bulk_update`, raw SQL)
-send no signals: call `sockets.api.revoke` beside them.
+The change is in the database first. A gateway that does not answer stops no logout: it is waited
+for for a second at most, and what could not be revoked is a warning in the log. Migrations and
+fixtures revoke nothing. Queries that pass the models by (`update`, `bulk_update`, raw SQL) send no
+signals: call `sockets.api.revoke` beside them.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import sys
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from types import FrameType
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -26,17 +29,28 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import Signal
 
-from sockets.api import presence_of_users, revoke
-from sockets.auth.django_sessions import login_id
+from sockets.api import apresence_of_users, arevoke
+from sockets.api.briefly import briefly
+from sockets.auth.logins import login_id, sid_of
 from sockets.exceptions import GatewayError
 from sockets.types import PresenceState
-
-logger = logging.getLogger(__name__)
 
 WATCHED: Final = ("password", "is_active", "is_staff", "is_superuser")
 """Fields of a user whose change ends their sessions."""
 
 BATCH: Final = 10_000
+"""Users of one question."""
+
+AT_ONCE: Final = 50
+"""Revocations on their way at once."""
+
+_SETTING_UP: Final = frozenset(
+    {
+        "django.core.management.commands.loaddata",
+        "django.core.management.commands.migrate",
+        "django.db.migrations.executor",
+    }
+)
 _CHANGED: Final = "_gateway_changed"
 
 __all__ = ["connect", "disconnect", "login_id"]
@@ -70,9 +84,13 @@ def _receivers() -> list[tuple[Signal, Callable[..., None], Any]]:
 
 
 def _logged_out(sender: Any, *, request: Any, user: Any, **_: Any) -> None:
-    key = getattr(getattr(request, "session", None), "session_key", None)
-    if user is not None and key:
-        _revoke_all([user.pk], sid=login_id(key))
+    session = getattr(request, "session", None)
+    if user is None or session is None:
+        return
+    key = session.session_key
+    # The second is the login of tokens whose `sid` the project has made of the key by itself.
+    sids = {sid_of(session, key), login_id(key) if key else ""} - {""}
+    _revoke([(user.pk, {"sid": sid}) for sid in sorted(sids)])
 
 
 def _saving(
@@ -82,42 +100,61 @@ def _saving(
     names = [name for name in WATCHED if name in known]
     if update_fields is not None:
         names = [name for name in names if name in update_fields]
-    if raw or instance._state.adding or not names:
+    if raw or instance._state.adding or not names or _is_setting_up():
         return
-    if names == ["password"] and update_fields is not None and instance._password is None:
+    hashed_anew = getattr(instance, "_password", None) is None
+    if names == ["password"] and update_fields is not None and hashed_anew:
         return  # a login with the right password has only hashed it anew
     rows = sender._base_manager.using(using).filter(pk=instance.pk).values_list(*names)
     changed = rows.first() not in (None, tuple(getattr(instance, name) for name in names))
     setattr(instance, _CHANGED, changed)
 
 
-def _saved(sender: Any, *, instance: Any, **_: Any) -> None:
+def _saved(sender: Any, *, instance: Any, using: str, **_: Any) -> None:
     if instance.__dict__.pop(_CHANGED, False):
-        _revoke_all([instance.pk])
+        _revoke_all([instance.pk], using)
 
 
-def _deleted(sender: Any, *, instance: Any, **_: Any) -> None:
-    _revoke_all([instance.pk])
+def _deleted(sender: Any, *, instance: Any, using: str, **_: Any) -> None:
+    _revoke_all([instance.pk], using)
 
 
 def _rights_changed(
-    sender: Any, *, instance: Any, action: str, reverse: bool, pk_set: Any, **_: Any
+    sender: Any,
+    *,
+    instance: Any,
+    action: str,
+    reverse: bool,
+    pk_set: Any,
+    using: str,
+    raw: bool = False,
+    **_: Any,
 ) -> None:
     """Groups or permissions of a user, from either side."""
+    if raw:
+        return
     if not reverse:
         if action in ("post_add", "post_remove", "post_clear") and (pk_set is None or pk_set):
-            _revoke_all([instance.pk])
+            _revoke_all([instance.pk], using)
     elif action in ("post_add", "post_remove"):
-        _revoke_all(pk_set)
+        _revoke_all(pk_set, using)
     elif action == "pre_clear":  # afterwards nobody knows who they were
-        _revoke_connected(_members(instance))
+        _revoke_connected(_members(instance), using)
 
 
 def _group_changed(
-    sender: Any, *, instance: Any, action: str, reverse: bool, pk_set: Any, **_: Any
+    sender: Any,
+    *,
+    instance: Any,
+    action: str,
+    reverse: bool,
+    pk_set: Any,
+    using: str,
+    raw: bool = False,
+    **_: Any,
 ) -> None:
     """Permissions of a group, from either side."""
-    if action not in ("post_add", "post_remove", "pre_clear"):
+    if raw or action not in ("post_add", "post_remove", "pre_clear") or _is_setting_up():
         return
     if not reverse:
         groups = [instance]
@@ -126,38 +163,79 @@ def _group_changed(
     else:
         groups = list(Group.objects.filter(pk__in=pk_set))
     for group in groups:
-        _revoke_connected(_members(group))
+        _revoke_connected(_members(group), using)
 
 
 def _members(of: Group | Permission) -> list[Any]:
-    return list(of.user_set.order_by("pk").values_list("pk", flat=True))
+    user: Any = get_user_model()
+    name = "groups" if isinstance(of, Group) else "user_permissions"
+    if not hasattr(user, name):
+        return []
+    found = user._base_manager.filter(**{name: of}).order_by("pk")
+    return list(found.values_list("pk", flat=True))
 
 
-def _revoke_all(users: Iterable[Any], **what: str) -> None:
-    """When the change is in the database; a logout must not fail because the gateway is away."""
+def _revoke_all(users: Iterable[Any], using: str | None = None) -> None:
+    _revoke([(user, {}) for user in users], using)
+
+
+def _revoke(chosen: Iterable[tuple[Any, dict[str, str]]], using: str | None = None) -> None:
+    """When the change is in the database."""
+    revocations = [(str(user), what) for user, what in chosen]
+    if not revocations or _is_setting_up():
+        return
+    work, whom = partial(_revoke_each, revocations), _named([user for user, _ in revocations])
+    transaction.on_commit(partial(briefly, work, whom), using, robust=True)
+
+
+def _revoke_connected(users: Collection[Any], using: str | None = None) -> None:
     chosen = [str(user) for user in users]
-    transaction.on_commit(partial(_try_all, chosen, what))
+    if not chosen or _is_setting_up():
+        return
+    work = partial(_revoke_those_connected, chosen)
+    transaction.on_commit(partial(briefly, work, _named(chosen)), using, robust=True)
 
 
-def _revoke_connected(users: Collection[Any]) -> None:
-    transaction.on_commit(partial(_try_connected, [str(user) for user in users]))
-
-
-def _try_connected(users: list[str]) -> None:
+async def _revoke_those_connected(users: list[str]) -> None:
     for start in range(0, len(users), BATCH):
         some = users[start : start + BATCH]
-        try:
-            answer = presence_of_users(some)
-        except GatewayError as error:
-            logger.error("rights changed, %d users may be connected still: %s", len(some), error)
-            continue
+        answer = await apresence_of_users(some)
         gone = PresenceState.OFFLINE
-        _try_all([user for user in some if answer.users[user].state is not gone], {})
+        await _revoke_each([(user, {}) for user in some if answer.users[user].state is not gone])
 
 
-def _try_all(users: list[str], what: dict[str, Any]) -> None:
-    for user in users:
-        try:
-            revoke(user, **what)
-        except GatewayError as error:
-            logger.error("user %s may be connected still, revoke again: %s", user, error)
+async def _revoke_each(revocations: list[tuple[str, dict[str, str]]]) -> None:
+    """Revoke them, some at a time. Raises the first error when all have been tried; or at once
+    where nobody answers."""
+    failed: GatewayError | None = None
+    for start in range(0, len(revocations), AT_ONCE):
+        some = revocations[start : start + AT_ONCE]
+        calls = [arevoke(user, **what) for user, what in some]  # type: ignore[arg-type]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        errors = [one for one in done if isinstance(one, BaseException)]
+        for error in errors:
+            if not isinstance(error, GatewayError):
+                raise error
+            failed = failed or error
+        if failed is not None and len(errors) == len(some):
+            break
+    if failed is not None:
+        raise failed
+
+
+def _named(users: Collection[str]) -> str:
+    """Return how the log calls them."""
+    first = next(iter(users))
+    others = len(set(users)) - 1
+    return f"user {first} and {others} more" if others else f"user {first}"
+
+
+def _is_setting_up() -> bool:
+    """Whether a migration or a fixture is what changes users. Nobody is connected yet for whom that
+    matters, there may be no Redis, and the tables may not be what the models say."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in _SETTING_UP:
+            return True
+        frame = frame.f_back
+    return False

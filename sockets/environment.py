@@ -14,29 +14,31 @@ import os
 import socket
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-from sockets.conf import WEBHOOK_EVENTS, Conf, WrongSettings
+from sockets import safety
+from sockets.conf import AUTH_METHODS, ENVIRONMENTS, WEBHOOK_EVENTS, Conf, WrongSettings
 from sockets.types import Surface
-from sockets.variables import safety
 from sockets.variables.faults import Wrong
 from sockets.variables.reader import Variables
+from sockets.variables.safety import note_weak, weak_keys
 from sockets.variables.urls import CLUSTER
 
-__all__ = ["Variables", "gather", "read"]
+__all__ = ["Variables", "gather", "judge", "read"]
 
-_ENVIRONMENTS = ("development", "test", "production")
-_WAYS = ("jwt", "session", "proxy", "insecure")
 _JWT_KEYS = ("JWT_SECRET", "JWT_SECRETS", "JWT_PUBLIC_KEYS", "JWT_JWKS_URL")
 _YEAR = 365 * 86_400  # seconds
 
 
 def read(*, base: Path | None = None, file: Path | None = None, prefix: str = "") -> dict[str, Any]:
-    """Return the dictionary `GATEWAY`, with every key of Conf.
+    """Return the dictionary `GATEWAY`.
 
-    `base`: the folder where relative paths begin; None: the working directory. `file`: a `.env`
-    file for what the process' environment does not set; None: no file is read. `prefix` stands
-    before the name of every variable. Raises WrongSettings with a line for each fault.
+    It has every key of Conf but `environment` where no variable says it: then DEBUG of Django's
+    settings does. `base`: the folder where relative paths begin; None: the working directory.
+    `file`: a `.env` file for what the process' environment does not set; None: no file is read.
+    `prefix` stands before the name of every variable. Raises WrongSettings with a line for each
+    variable that has a wrong form; what only a node needs is judged when one starts.
     """
     variables = Variables(os.environ, file, base=base, prefix=prefix, patient=True)
     gateway = gather(variables)
@@ -44,15 +46,13 @@ def read(*, base: Path | None = None, file: Path | None = None, prefix: str = ""
     return gateway
 
 
-def gather(variables: Variables, secrets: Collection[str] = ()) -> dict[str, Any]:
+def gather(variables: Variables) -> dict[str, Any]:
     """Return the dictionary `GATEWAY` from `variables`, and note there what is wrong.
 
     For a project that reads variables of its own: its `variables.refuse()` then tells of all
-    faults at once. `secrets`: variables of that project which hold one, judged with the others in
-    production. Writes nothing.
+    faults at once. Writes nothing.
     """
     gateway = _read(variables)
-    _check_auth(variables, gateway, secrets)
     _check_redis(variables, gateway)
     if gateway["client_port"] == gateway["worker_port"] != 0:
         fault, remedy = "it equals CLIENT_SOCKET_PORT", "choose another, or 0"
@@ -64,27 +64,17 @@ def gather(variables: Variables, secrets: Collection[str] = ()) -> dict[str, Any
     return gateway
 
 
-def _check_auth(variables: Variables, gateway: dict[str, Any], secrets: Collection[str]) -> None:
-    auth, production = gateway["auth"], gateway["environment"] == "production"
-    if "*" in gateway["api_origins"]:
-        fault = "* would let every page read answers"
-        variables.note(Wrong("API_ORIGIN", fault, "list the pages' origins"))
-    if not auth:
-        fault, remedy = "production has no default for it", "set JWT_SECRET, or AUTH=jwt with it"
-        variables.note(Wrong("AUTH", fault, remedy))
-    if "jwt" in auth:
-        if not _has_jwt(variables):
-            fault = "AUTH has jwt, and there is no secret"
-            variables.note(Wrong("JWT_SECRET", fault, "set it (>= 32 bytes)"))
-        variables.secret("JWT_SECRET", at_least=32)
-    if production:
-        for name in secrets:
-            variables.secret(name, at_least=32)
-        variables.note(*safety.unsafe(gateway))
-        safety.note_weak(variables, also=secrets)
-    elif gateway["demo"] and not ("jwt" in auth and variables.given("JWT_SECRET")):
-        fault, remedy = "its page connects with tokens", "set JWT_SECRET (scripts/run does)"
-        variables.note(Wrong("DEMO", fault, remedy, also=["AUTH"]))
+def judge(variables: Variables, gateway: dict[str, Any], secrets: Collection[str] = ()) -> None:
+    """Note in `variables` why a node would not start with `gateway`.
+
+    For a project that wants every command to know. `secrets`: variables of its own that hold one,
+    which production judges with the others.
+    """
+    conf = cast(Conf, SimpleNamespace(**gateway))  # what contradicts itself is no Conf
+    variables.note(*safety.lacking(conf), *safety.exposed(conf))
+    if gateway["environment"] == "production":
+        note_weak(variables, also=secrets)
+    variables.note(*safety.unusable_keys(conf))
 
 
 def _has_jwt(variables: Variables) -> bool:
@@ -104,14 +94,14 @@ def _check_redis(variables: Variables, gateway: dict[str, Any]) -> None:
 
 def _read(env: Variables) -> dict[str, Any]:
     default = Conf()
-    node_env = env.choice("NODE_ENV", default.environment, _ENVIRONMENTS)  # of Node services
-    environment = env.choice("ENVIRONMENT", node_env, _ENVIRONMENTS)
+    node_env = env.choice("NODE_ENV", "", ENVIRONMENTS)  # of Node services
+    environment = env.choice("ENVIRONMENT", node_env, ENVIRONMENTS)
     production = environment == "production"
-    auth = ("jwt",) if _has_jwt(env) else () if production else ("insecure",)
+    auth = ("jwt",) if _has_jwt(env) else ()
     session_database = env.database("SESSION_DATABASE_URL")  # the project's alias `sessions`
     redis_database = env.integer("REDIS_DB", 0, minimum=0, maximum=65535)
     return {
-        "environment": environment,
+        **({"environment": environment} if environment else {}),
         "data_dir": env.path("DATA_DIR", env.base / default.data_dir),
         "node_name": env.label("NODE_NAME", socket.gethostname() or default.node_name),
         "surface": Surface(env.choice("SURFACE", default.surface, Surface)),
@@ -122,10 +112,13 @@ def _read(env: Variables) -> dict[str, Any]:
         "worker_socket_url": env.url("WORKER_SOCKET_URL", ("wss", "ws")),
         "api_server_url": env.url("API_SERVER_URL", ("https", "http")),
         "client_origins": env.origins("CLIENT_ORIGIN", below=True),
+        "client_paths": env.words("CLIENT_PATHS", default.client_paths),
+        "worker_paths": env.words("WORKER_PATHS", default.worker_paths),
+        "api_path": env.url_path("API_PATH", default.api_path),
         "trusted_proxies": env.proxies("TRUSTED_PROXIES"),
         "api_origins": env.origins("API_ORIGIN", below=True),
         "hsts_seconds": env.integer("HSTS_SECONDS", _YEAR if production else 0, minimum=0),
-        "auth": env.choices("AUTH", auth, _WAYS),
+        "auth": env.choices("AUTH", auth, AUTH_METHODS),
         "jwt_secret": env.secret("JWT_SECRET"),  # HS256: at least 32 bytes
         "jwt_secrets": env.labelled_secrets("JWT_SECRETS", at_least=32),
         "jwt_public_keys": env.labelled_files("JWT_PUBLIC_KEYS"),
@@ -143,12 +136,14 @@ def _read(env: Variables) -> dict[str, Any]:
         ),
         "auth_proxy_timeout": env.seconds("AUTH_PROXY_TIMEOUT", default.auth_proxy_timeout),
         "auth_proxy_cache": env.seconds("AUTH_PROXY_CACHE", default.auth_proxy_cache, minimum=0),
+        "sessions": default.sessions,  # no variable: a project knows whose sessions it reads
         "session_cookie": env.label("SESSION_COOKIE", default.session_cookie),
         "session_database": "sessions" if session_database else default.session_database,
         "session_secret": env.secret("SESSION_SECRET"),
         "django_accounts": env.flag("DJANGO_ACCOUNTS", default.django_accounts),
         "worker_keys": env.keys("WORKER_KEYS"),
         "api_keys": env.keys("API_KEYS"),
+        "weak_keys": weak_keys(env),
         "keys_refresh": env.seconds("KEYS_REFRESH", default.keys_refresh),
         "api_rate": env.rate("API_RATE", default.api_rate, "requests"),
         "api_burst": env.integer("API_BURST", default.api_burst),  # requests
@@ -200,7 +195,9 @@ def _read(env: Variables) -> dict[str, Any]:
         "presence_threads": env.integer("PRESENCE_THREADS", default.presence_threads),
         "task_threads": env.integer("TASK_THREADS", default.task_threads),
         "redis_url": env.redis_url("REDIS_URL", redis_database),
+        "layer": env.label("GATEWAY_LAYER", default.layer),
         "layer_redis_urls": env.redis_urls("LAYER_REDIS_URL"),
+        "layer_prefix": env.label("LAYER_PREFIX", default.layer_prefix),
         "namespace": env.label("GATEWAY_NAMESPACE", default.namespace),
         "redis_durable": env.choice("REDIS_DURABILITY", "usual", ("usual", "always")) == "always",
         "history_size": env.integer("HISTORY_SIZE", default.history_size),  # messages per user
@@ -221,6 +218,7 @@ def _read(env: Variables) -> dict[str, Any]:
         "body_private": env.size("BODY_PRIVATE", default.body_private),  # bytes
         "recorder_queue": env.integer("RECORDER_QUEUE", default.recorder_queue),  # rows
         "recorder_interval": env.seconds("RECORDER_INTERVAL", default.recorder_interval),
+        "history": env.flag("SESSION_HISTORY", default.history),
         "session_keep": env.seconds("SESSION_KEEP", default.session_keep, minimum=0),
         "webhooks": env.choices("WEBHOOKS", default.webhooks, WEBHOOK_EVENTS),
         "webhook_path": env.url_path("WEBHOOK_PATH", default.webhook_path),

@@ -4,7 +4,8 @@
     ├── Refused                 a connection that may not be: carries its close code
     │   ├── BadRequest              4500
     │   ├── Unauthorized            4501
-    │   │   └── MissingClaim            sockets.auth.tokens: the token lacks a claim
+    │   │   ├── MissingClaim            sockets.auth.tokens: the token lacks a claim
+    │   │   └── Unreadable              sockets.auth.session_reader: it will not mend by itself
     │   ├── Forbidden               4502
     │   ├── SessionLimit            4505
     │   ├── Blocked                 4507

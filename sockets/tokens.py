@@ -1,6 +1,7 @@
 """Tokens for the socket of a page, made by the project whose users they are for.
 
-    token = issue_token(request.user)
+    token = issue_token(request)                    # of whoever is signed in, and of this login
+    path("gateway-token/", token_view)              # in a URLconf: POST gives {"token": ...}
 
 A JWT (RFC 7519), signed with JWT_SECRET by HS256: the gateway takes it as it takes any token of an
 issuer's (docs/authentication.md). Needs nothing but the plain installation.
@@ -11,29 +12,42 @@ from __future__ import annotations
 import hmac
 import time
 from base64 import urlsafe_b64encode
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sockets.api.data import as_data
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, JsonResponse
+from django.utils.functional import LazyObject
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from sockets.api.data import as_data, unwrapped
 from sockets.api.users import UserId, as_user
 from sockets.auth.claims import MAX_TOKEN, check_info, proof_id_in
+from sockets.auth.logins import sid_of
 from sockets.conf import Conf, Fault, WrongSettings, get_conf
 from sockets.exceptions import InvalidMessage, Unauthorized
 from sockets.protocol.codec import from_json
 
-__all__ = ["issue_token"]
+__all__ = ["issue_token", "token_view"]
+
+Whose: TypeAlias = UserId | HttpRequest
+"""A user, or a request of theirs; one of djangorestframework too."""
 
 _OURS: Final = ("sub", "iat", "exp")
 _AT_LEAST: Final = 32  # bytes of the secret; RFC 7518 section 3.2
 
 
-def issue_token(user: UserId, /, ttl: float = 300, **claims: Any) -> str:
+def issue_token(user: Whose, /, ttl: float = 300, **claims: Any) -> str:
     """Return a token that proves to the gateway who this is, for `ttl` seconds from now.
 
-    `user`: as in `sockets.api`. `claims`: `sid`, `jti`, `info`, `meta`, and what else the token
-    shall say; `aud` and `iss` are the first of JWT_AUDIENCE and JWT_ISSUER unless given. Whoever
-    has the token is that user until it ends: keep it short, the page asks for a new one.
+    `user`: as in `sockets.api`; or a request: then it is who is signed in there, and the `sid` is
+    that of the login, so that a logout closes what the token opens. `claims`: `sid`, `jti`, `info`,
+    `meta`, and what else the token shall say; `aud` and `iss` are the first of JWT_AUDIENCE and
+    JWT_ISSUER unless given. Whoever has the token is that user until it ends: keep it short, the
+    page asks for a new one.
 
-    Raises InvalidMessage for what the gateway would refuse, WrongSettings without JWT_SECRET.
+    Raises InvalidMessage for what the gateway would refuse, and for a request of nobody;
+    WrongSettings without JWT_SECRET.
     """
     conf = get_conf()
     secret = _secret(conf)
@@ -57,9 +71,45 @@ def issue_token(user: UserId, /, ttl: float = 300, **claims: Any) -> str:
     return token
 
 
-def _whose(user: UserId) -> dict[str, str]:
+@never_cache
+@require_POST
+def token_view(request: HttpRequest) -> JsonResponse:
+    """Answer `{"token": ...}` to who is signed in, and 401 to nobody; not to be stored anywhere.
+
+    By POST alone, so that no other page can embed it; Django's CSRF protection applies.
+    """
+    if not request.user.is_authenticated:
+        return JsonResponse({"error": "nobody is signed in"}, status=401)
+    return JsonResponse({"token": issue_token(request)})
+
+
+def _whose(user: Whose) -> dict[str, str]:
     """Return the claims that say who it is; all else of a token is the same for everybody."""
-    return {"sub": as_user(user)}
+    return _of_request(user) if _is_request(user) else {"sub": as_user(user)}
+
+
+def _is_request(given: Any) -> bool:
+    if issubclass(type(given), LazyObject):
+        return False
+    return isinstance(given, HttpRequest) or isinstance(
+        getattr(given, "_request", None), HttpRequest
+    )
+
+
+def _of_request(request: Any) -> dict[str, str]:
+    user = unwrapped(getattr(request, "user", None))
+    if not getattr(user, "is_authenticated", False):
+        raise InvalidMessage(
+            "nobody is signed in with this request: put @login_required before the view, and "
+            "Django's SessionMiddleware and AuthenticationMiddleware before all of them"
+        )
+    claims = {"sub": as_user(user)}
+    session = getattr(request, "session", None)
+    # Who proved it by something else may have a session too, of nobody or somebody else.
+    if session is None or session.get(SESSION_KEY) != user._meta.pk.value_to_string(user):
+        return claims
+    sid = sid_of(session, session.session_key)
+    return claims | {"sid": sid} if sid else claims
 
 
 def _secret(conf: Conf) -> bytes:

@@ -46,7 +46,8 @@ class Credentials:
     store, read before anybody was asked: whatever is revoked after that hits it. None: nobody
     knows, and any revocation hits it. `sid`: the id of a login, `jti`: that of a token, "" for
     none; both can be revoked. `info`: JSON that presence shows; `meta`: JSON for server code only.
-    `scopes`: what a worker may do.
+    `scopes`: what a worker may do. `recheck`: no date says when it ends, so that it is to be asked
+    now and then whether it still counts.
     """
 
     subject: str
@@ -58,6 +59,7 @@ class Credentials:
     info: Any = field(default=None, hash=False)
     meta: Any = field(default=None, hash=False, repr=False)
     scopes: frozenset[str] = frozenset()
+    recheck: bool = False
 
 
 @dataclass(frozen=True, slots=True)

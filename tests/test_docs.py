@@ -21,6 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("exam
 PROTOCOL = (ROOT / "docs/reference/protocol.md").read_text()
 PYTHON_API = (ROOT / "docs/reference/python-api.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()
+CHECKS = (ROOT / "docs/reference/checks.md").read_text()
 AUDIT_LOG = (ROOT / "docs/audit-log.md").read_text()
 
 
@@ -58,6 +59,15 @@ def test_every_public_function_is_in_the_api_page() -> None:
     for name in set(api.__all__) - twins - {"user_group"}:
         assert f"`{name}(" in PYTHON_API, name
     assert "user_group" in PYTHON_API
+
+
+def test_every_check_is_in_the_page_of_checks() -> None:
+    """Whatever an error or a warning has for its id."""
+    found = set[str]()
+    for file in (ROOT / "sockets").rglob("*.py"):
+        found |= set(re.findall(r"\bgateway\.[EW]\d{3}\b", file.read_text()))
+    listed = re.findall(r"^\| `(gateway\.[EW]\d{3})` \|", CHECKS, re.M)
+    assert len(found) > 10 and listed == sorted(found)
 
 
 @pytest.mark.parametrize("event", list(Audit))

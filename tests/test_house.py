@@ -27,7 +27,7 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
-    "variables",
+    *("safety", "variables"),
 }
 
 WITHOUT_LOGIC = {
@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "layers.publisher": "integration/test_redis_layer_limits.py",
     "layers.publisher_sync": "acceptance/test_python_api.py",
     "redis.probe": "integration/test_redis_probe.py",
+    "redis.sentinel": "integration/test_redis_sentinel.py",
     "node.in_redis": "acceptance/test_redis_mode.py",
     # They need a process, a port or signals of their own.
     "server.__main__": "acceptance/test_daphne_installed.py",
@@ -75,10 +76,11 @@ TESTED_ELSEWHERE = {
     "http.routes.tasks": "unit/http/test_problems_places.py",
     "http.routes.users": "unit/http/test_problems_places.py",
     # Pages and middleware in the order that a project has them in.
-    "http.middleware.base": "unit/http/middleware/test_surface.py",
+    "http.middleware.base": "unit/http/middleware/test_forms.py",
     "http.middleware.static": "unit/gateway/test_start.py",
     "http.ops": "unit/gateway/test_surfaces.py",
     "http.pages": "unit/gateway/test_surfaces.py",
+    "http.browser": "unit/gateway/test_surfaces.py",
     "http.problem": "unit/http/test_problems.py",
 }
 """Where a module is tested that has no `tests/unit/a/test_b.py` for its `sockets/a/b.py`."""
@@ -150,6 +152,15 @@ def test_each_module_is_tested_in_its_mirrored_place_or_it_is_known_where() -> N
         if not (TESTS / "unit" / file.parent / f"test_{file.name}").is_file()
     }
     assert without == WITHOUT_LOGIC | TESTED_ELSEWHERE.keys()
+
+
+def test_nothing_loads_the_admin_or_sessions_where_they_are_not_installed() -> None:
+    """Rule 15: only what works with them alone imports them with the module."""
+    foreign = r"(?m)^(?:from|import) django\.contrib\.(?:admin|sessions|messages)\b"
+    found = {name for name, file in modules().items() if findall(foreign, file.read_text())}
+    assert "sockets.auth.django_sessions" in found
+    others = {name for name in found if not name.startswith("sockets.admin")}
+    assert others == {"sockets.auth.django_sessions"}
 
 
 @pytest.mark.parametrize("module", TESTED_ELSEWHERE)

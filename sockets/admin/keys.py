@@ -89,7 +89,6 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         return found
 
 
-@admin.register(AccessKey)
 class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """A key is made, its end may be changed, and it ends; its row stays as history."""
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
+from sockets.admin.live import nodes_page
 from sockets.admin.shown import ReadOnly, Tone, badge
 from sockets.conf import get_conf
 from sockets.models import OPEN, Node, Session
@@ -27,7 +29,6 @@ def _now() -> datetime:
     return timezone.now() if here is None else moment(here.store_time())
 
 
-@admin.register(Node)
 class NodeAdmin(ReadOnly):
     """Read-only; a node's live sessions are one click away."""
 
@@ -50,6 +51,11 @@ class NodeAdmin(ReadOnly):
         ("Process", {"fields": ("version", "pid", "client_url", "worker_url")}),
     )
     readonly_fields = ("state", "live_sessions")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not get_conf().history:
+            return nodes_page(self, request)
+        return super().changelist_view(request, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         live = (

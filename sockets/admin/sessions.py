@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import (
     Http404,
@@ -24,6 +25,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from sockets.admin.closing import remember, remembered, wait_until_written
+from sockets.admin.live import sessions_page
 from sockets.admin.periods import PeriodQuerySet
 from sockets.admin.shown import (
     CODES,
@@ -37,6 +39,7 @@ from sockets.admin.shown import (
 )
 from sockets.base.client_address import plain
 from sockets.codes import CloseCode
+from sockets.conf import get_conf
 from sockets.exceptions import GatewayError
 from sockets.models import OPEN, Node, Session
 from sockets.types import Disconnected
@@ -106,7 +109,6 @@ class CloseCodeFilter(admin.SimpleListFilter):
         return queryset.filter(close_code=code)
 
 
-@admin.register(Session)
 class SessionAdmin(ReadOnly):
     """Read-only; every page of the list costs a few looks into indexes, however many rows."""
 
@@ -193,7 +195,21 @@ class SessionAdmin(ReadOnly):
         """Rows of earlier versions may have an IPv4 address in the form of IPv6."""
         return plain(session.address)
 
-    # The action, and the button.
+    # The action, and the button. They wait for what another process or thread writes: a transaction
+    # round the request (ATOMIC_REQUESTS) would not see it, and SQLite not let it be written.
+
+    @transaction.non_atomic_requests
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if get_conf().history:
+            return super().changelist_view(request, extra_context)
+        may_end = self.has_disconnect_permission(request)
+        if request.method != "POST":
+            return sessions_page(self, request, may_end)
+        if not (self.has_view_permission(request) and may_end):
+            raise PermissionDenied
+        chosen = request.POST.getlist("_selected_action")
+        self._close(request, {id: Session(id=id) for id in chosen})
+        return HttpResponseRedirect(request.get_full_path())
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.disconnect_view)  # with its login and CSRF checks
@@ -213,6 +229,7 @@ class SessionAdmin(ReadOnly):
         context["may_disconnect"] = live and self.has_disconnect_permission(request)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
+    @transaction.non_atomic_requests
     def disconnect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Do the list's action for one session, by POST; answers with its page."""
         if request.method != "POST":
@@ -239,9 +256,11 @@ class SessionAdmin(ReadOnly):
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Close the sessions (4504), and wait a moment for their rows; what has no end then is
         shown as closing."""
+        self._close(request, {session.id: session for session in queryset.filter(OPEN)})
+
+    def _close(self, request: HttpRequest, live: dict[str, Session]) -> None:
         from sockets.api import disconnect_sessions
 
-        live = {session.id: session for session in queryset.filter(OPEN)}
         done: dict[str, Disconnected] = {}
         problem: GatewayError | None = None
         try:
@@ -252,7 +271,7 @@ class SessionAdmin(ReadOnly):
         closed = [live[id] for id, one in done.items() if one.closed]
         slow = sum(one.unconfirmed for one in done.values())
         gone = 0 if problem else len(live) - len(done)
-        if problem is None and live:
+        if problem is None and live and get_conf().history:
             wait_until_written([row.pk for row in closed])
             remember(request, live)
         self._tell(request, len(closed), slow, gone, problem)

@@ -56,6 +56,14 @@ async def at_node(
         raise _no_answer(id, seconds) from None
 
 
+def begin(
+    call: Callable[[Core], Coroutine[Any, Any, T]],
+) -> concurrent.futures.Future[T]:
+    """Start `call` where it belongs, and wait for nothing. Raises GatewayUnreachable,
+    GatewayUnavailable."""
+    return _begin(current_node(), call)
+
+
 def _begin(
     node: Core | None, call: Callable[[Core], Coroutine[Any, Any, T]]
 ) -> concurrent.futures.Future[T]:

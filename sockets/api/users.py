@@ -27,18 +27,23 @@ def as_user(user: Any) -> str:
     """
     if issubclass(type(user), LazyObject):
         user = unwrapped(user)
-    if not isinstance(user, Model):
-        return require_user_id(user)
     name = type(user).__name__
+    if not isinstance(user, Model):
+        if getattr(user, "is_anonymous", False) is True:
+            hint = "ask request.user.is_authenticated first"
+            raise InvalidMessage(f"{USER_ID}; this is {name}, so nobody is logged in: {hint}")
+        return require_user_id(user)
     if not _is_user(user):
-        raise InvalidMessage(f"{USER_ID}; this is another model, {name}")
+        raise InvalidMessage(f"{USER_ID}; this is another model, {name}: pass the user it is about")
     if user.pk is None or user._state.adding:
-        raise InvalidMessage(f"{USER_ID}; this {name} is not saved, so nobody can be found by it")
+        raise InvalidMessage(f"{USER_ID}; this {name} is not saved: save it before you pass it")
     return require_user_id(str(user.pk))
 
 
 def as_users(users: Iterable[Any]) -> list[str]:
     """Return the user ids of a list, as strings. Raises InvalidMessage; also for one id."""
+    if issubclass(type(users), LazyObject):
+        users = unwrapped(users)  # it says of itself that it can be iterated, whatever it is
     return [as_user(user) for user in require_many(users)]
 
 

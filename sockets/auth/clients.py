@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sockets.auth.handshake import Handshake
 from sockets.auth.jwks import PublishedKeys
 from sockets.auth.proxy import ApiServer
+from sockets.auth.session_watch import SessionWatch, Socket
 from sockets.auth.tokens import Tokens, unusable_keys
 from sockets.base.clock import Now
 from sockets.conf import Conf, WrongSettings
@@ -38,8 +39,9 @@ class ClientAuth:
 
     Raises WrongSettings for public keys that cannot be used.
 
-    `published.run` must go on for as long as this is used. `now`: dates proofs that have no date of
-    their own, by the clock that revocations are dated by; may raise GatewayUnavailable.
+    `published.run` and `session_watch.run` must go on for as long as this is used. `now`: dates
+    proofs that have no date of their own, by the clock that revocations are dated by; may raise
+    GatewayUnavailable.
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
@@ -53,6 +55,7 @@ class ClientAuth:
         self._tokens = Tokens(conf, self.published)
         self._api_server = ApiServer(conf, now=now) if "proxy" in conf.auth else None
         self._sessions = _django_sessions(conf, now) if "session" in conf.auth else None
+        self.session_watch = None if self._sessions is None else SessionWatch(self._sessions.owners)
         self._seats = Places(MAX_SEATED, SEATED_SHARE)
         self._methods: dict[str, Method] = {
             "jwt": self._jwt,
@@ -62,6 +65,11 @@ class ClientAuth:
         }
         # Insecure last, whatever the order: else a user_id would spare a bad token its refusal.
         self._order = sorted(conf.auth, key=lambda name: name == "insecure")
+
+    async def check(self) -> None:
+        """Raise WrongSettings where what is to be asked is there, and cannot know anybody."""
+        if self._sessions is not None:
+            await self._sessions.check()
 
     async def close(self) -> None:
         """Close the connections to whoever is asked."""
@@ -109,6 +117,17 @@ class ClientAuth:
                 return credentials
         raise BadRequest("tokens are not in use here")
 
+    def look_after(self, socket: Socket, handshake: Handshake, proof: Credentials) -> None:
+        """See to it that a socket ends with the session that it was opened by, where no date says
+        when that is. `proof`: what it goes by from now on."""
+        if self._sessions is None or self.session_watch is None:
+            return
+        key = self._sessions.key_of(handshake) if proof.recheck else None
+        if key is None:
+            self.session_watch.forget(socket)
+        else:
+            self.session_watch.watch(socket, key, proof.subject)
+
     async def _jwt(self, handshake: Handshake, token: str | None) -> Credentials | None:
         if token is None:
             return None
@@ -132,7 +151,7 @@ class ClientAuth:
 
 
 def _django_sessions(conf: Conf, now: Now | None) -> DjangoSessions:
-    # Here: a project without django.contrib.sessions has no models for it.
+    # Here: a project need not have Django's users.
     from sockets.auth.django_sessions import DjangoSessions
 
     return DjangoSessions(conf, now)

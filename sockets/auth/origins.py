@@ -18,13 +18,11 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, Final
 
 import idna
-from django.conf import settings
-from django.http.request import split_domain_port, validate_host
 
 from sockets.auth.handshake import peer_address
 from sockets.auth.refused_pages import RefusalLog, remedy
 from sockets.base import audit, metrics
-from sockets.conf import Conf, get_conf
+from sockets.conf import Conf
 from sockets.types import Audit, Surface
 
 Origin = tuple[str, str, int | None]
@@ -224,29 +222,15 @@ def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str
     return remedy(setting, now, shown, nowhere=any(map(is_nowhere, given)))
 
 
-def own_origin(scope: Mapping[str, Any]) -> bool:
-    """Whether the page is one of the very scheme, host and port that the request was made to.
-
-    For whatever is authenticated by a cookie (architecture.md, rule 9): a browser sends cookies to
-    every port of a host. Exactly one Origin and one Host are needed, and the host must be one of
-    ALLOWED_HOSTS, or a name that somebody points at this machine would be its own page's. Whether
-    it is https is what the socket URL of the surface says, for a proxy may end TLS; where none is
-    set, what the connection is.
-    """
-    origins, hosts = origins_of(scope), _values(scope, b"host")
-    if len(origins) != 1 or len(hosts) != 1:
-        return False
-    secure = "https" if _is_tls(scope, get_conf()) else "http"
-    own = normalise(f"{secure}://{hosts[0]}")
-    if own is None or normalise(origins[0]) != own:
-        return False
-    name, _port = split_domain_port(hosts[0])
-    return bool(name) and validate_host(name, settings.ALLOWED_HOSTS)
-
-
 def origins_of(scope: Mapping[str, Any]) -> list[str]:
     """Return every Origin header of the request, as it came."""
-    return _values(scope, b"origin")
+    return header_values(scope, b"origin")
+
+
+def header_values(scope: Mapping[str, Any], wanted: bytes) -> list[str]:
+    """Return every value of a header of the request. `wanted`: its name in lower case."""
+    headers = scope.get("headers", ())
+    return [value.decode("latin-1") for name, value in headers if name == wanted]
 
 
 @lru_cache(maxsize=8)
@@ -277,19 +261,6 @@ def _own(urls: tuple[str, ...], one_machine: bool) -> frozenset[Origin]:
         if one_machine and host in _LOOPBACK:
             found.update((scheme, name, port) for name in _LOOPBACK)
     return frozenset(found)
-
-
-def _values(scope: Mapping[str, Any], wanted: bytes) -> list[str]:
-    headers = scope.get("headers", ())
-    return [value.decode("latin-1") for name, value in headers if name == wanted]
-
-
-def _is_tls(scope: Mapping[str, Any], conf: Conf) -> bool:
-    private = scope.get("gateway.surface") is Surface.PRIVATE
-    url = conf.worker_socket_url if private else conf.client_socket_url
-    if url is None:
-        return scope.get("scheme") in ("wss", "https")
-    return url.startswith("wss://")
 
 
 def _check_app(scheme: str, rest: str) -> None:

@@ -27,8 +27,8 @@ import msgspec
 
 from sockets.auth.breaker import Breaker
 from sockets.auth.claims import check_info
+from sockets.auth.cookies import REFUSED, cookie_counts
 from sockets.auth.handshake import Handshake
-from sockets.auth.origins import own_origin
 from sockets.auth.turns import Turns
 from sockets.base.clock import Now
 from sockets.base.http_client import (
@@ -96,6 +96,7 @@ class ApiServer:
         client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._conf = conf
         self._now = now
         self._url = conf.proxy_url
         self._names = conf.auth_proxy_headers
@@ -146,10 +147,10 @@ class ApiServer:
         headers = {name: given[name] for name in self._names if name in given}
         if token is not None and "authorization" in self._names:
             headers["authorization"] = f"Bearer {token}"
-        if "cookie" in headers and not own_origin(handshake.scope):
+        if "cookie" in headers and not cookie_counts(handshake.scope, self._conf):
             del headers["cookie"]
             if not headers:
-                raise Unauthorized("a cookie counts only on pages of this origin: use a token")
+                raise Unauthorized(REFUSED)
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise Unauthorized("credentials have characters that no header may have")
         return headers

@@ -38,6 +38,29 @@ class Bucket:
         return max(0.0, (1 - self._tokens) / self._rate)
 
 
+class Seldom:
+    """Lets one through in `seconds`, for a log that strangers could fill.
+
+    Any thread, and without a lock, which a fork could leave locked: two threads of one moment may
+    both be let through.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = -float("inf")
+        self._held_back = 0
+
+    def passes(self, now: float) -> int | None:
+        """Return how many were held back since the one before; None: this one is too. `now`:
+        monotonic seconds."""
+        if now < self._next:
+            self._held_back += 1
+            return None
+        self._next = now + self._seconds
+        held_back, self._held_back = self._held_back, 0
+        return held_back
+
+
 class Buckets:
     """A bucket for each key, at most `most`; beyond that the one used longest ago is forgotten."""
 

@@ -70,6 +70,7 @@ class ClientConsumer(GatewayConsumer):
     async def open(self) -> None:
         session, node = self.session, self.node
         opened = await node.sessions.open_client(session, self.handshake.position())
+        node.client_auth.look_after(session, self.handshake, self.credentials)
         start = opened.opening.start
         welcome = Welcome(
             session=session.info.id,
@@ -179,6 +180,7 @@ class ClientConsumer(GatewayConsumer):
             return
         self.credentials = credentials
         session.connection.expires_at = self.end_of(credentials)
+        self.node.client_auth.look_after(session, self.handshake, credentials)
         session.info = replace(
             session.info,
             sid=credentials.sid,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from sockets.auth.origins import admits, how_to_admit
 from sockets.base import audit, metrics
 from sockets.base.client_address import peer_host
+from sockets.base.scope import path_of
+from sockets.conf import Conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node
@@ -16,15 +19,6 @@ from sockets.types import Audit, Surface
 logger = logging.getLogger(__name__)
 
 _CLIENT, _WORKER = ClientConsumer.as_asgi(), WorkerConsumer.as_asgi()
-# A handshake cannot be sent elsewhere, so that a slash at the end is as good as none.
-_CLIENTS = {"/": _CLIENT, "/ws/client": _CLIENT, "/ws/client/": _CLIENT}
-_WORKERS = {"/ws/worker": _WORKER, "/ws/worker/": _WORKER}
-_ROUTES = {
-    Surface.PUBLIC: _CLIENTS,
-    Surface.PRIVATE: {"/": _WORKER} | _WORKERS,
-    Surface.BOTH: _CLIENTS | _WORKERS,
-}
-
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _TEXT = [_PLAIN, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _LATER = [(b"retry-after", b"5"), _PLAIN]
@@ -35,16 +29,26 @@ _SHOWN = 200
 class Handshakes:
     """Takes each handshake to its consumer, for as long as the process runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, conf: Conf) -> None:
+        clients, workers = _routes(conf.client_paths, _CLIENT), _routes(conf.worker_paths, _WORKER)
+        self._routes = {
+            Surface.PUBLIC: clients,
+            Surface.PRIVATE: workers,
+            Surface.BOTH: workers | clients,
+        }
         self._warned = False
+
+    def has(self, surface: Surface, path: str) -> bool:
+        """Whether a socket of the gateway's own is at this path."""
+        return path in self._routes[surface]
 
     async def serve(self, scope: Any, receive: Any, send: Any, node: Node) -> None:
         """Serve or refuse one. The scope has its surface, and the client's own address."""
         surface: Surface = scope["gateway.surface"]
-        serve = _ROUTES[surface].get(scope["path"])
+        serve = self._routes[surface].get(path_of(scope))
         own = (node.addresses.client_socket_url,)
         if serve is None:
-            _record_unknown_path(scope, surface)
+            _record_unknown_path(scope, surface, self._routes[surface])
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
             return
@@ -72,7 +76,18 @@ class Handshakes:
             )
 
 
-def _record_unknown_path(scope: Any, surface: Surface) -> None:
+def _routes(paths: tuple[str, ...], serve: Any) -> dict[str, Any]:
+    """A handshake cannot be sent elsewhere, so that a slash at the end is as good as none."""
+    return {path.rstrip("/") + end: serve for path in paths for end in ("", "/") if path + end}
+
+
+async def refuse_for_now(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse a handshake while there is no node: 503, and the client comes back."""
+    await receive()
+    await _refuse(scope, send, 503, _LATER, else_code=1013)
+
+
+def _record_unknown_path(scope: Any, surface: Surface, meant: Iterable[str]) -> None:
     metrics.count_refusal(403)
     audit.record(
         Audit.REFUSED,
@@ -80,7 +95,7 @@ def _record_unknown_path(scope: Any, surface: Surface) -> None:
         code=403,
         reason="there is no socket at this path",
         path=scope["path"][:_SHOWN],
-        meant=" or ".join(_ROUTES[surface]),
+        meant=" or ".join(meant),
         address=peer_host(scope),
     )
 

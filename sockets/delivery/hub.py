@@ -47,6 +47,7 @@ class LocalSession:
     """
 
     __slots__ = (
+        "__weakref__",
         "_early",
         "attached",
         "blocked",

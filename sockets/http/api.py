@@ -21,7 +21,7 @@ from sockets.http.paths import SegmentConverter
 from sockets.http.reader import BodyReader
 from sockets.http.security import ApiKey
 
-register_converter(SegmentConverter, "segment")
+register_converter(SegmentConverter, "gateway_segment")
 
 
 class _Api(NinjaAPI):
@@ -60,6 +60,7 @@ api = _Api(
     ),
     auth=ApiKey(ADMIN),  # of a route that says nothing else
     urls_namespace="gateway-api",
+    docs_url=None,  # docs.py
     parser=BodyReader(),
 )
 problems.install(api)

@@ -13,6 +13,8 @@ from urllib.parse import quote
 from django.http import HttpRequest
 from django.urls import is_valid_path
 
+from sockets.conf import get_conf
+
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT = {b"2f": b"%2F", b"25": b"%25"}
 _LAST = {"%2F": "/", "%25": "%"}
@@ -35,9 +37,9 @@ def keep_segments(request: HttpRequest) -> bool:
     path that is no UTF-8, which would be read as another user's."""
     scope: dict[str, Any] = getattr(request, "scope", {})
     raw = scope.get("raw_path")
-    if not raw or not request.path_info.startswith("/api/"):
+    if not raw or not request.path_info.startswith(get_conf().api_path):
         return True
-    path = raw.partition(b"?")[0]
+    path = raw.partition(b"?")[0].removeprefix(quote(scope.get("root_path") or "").encode())
     decoded = _ESCAPE.sub(_decode, path)
     request.path_info = decoded.decode("utf-8", "replace")
     return request.path_info.encode() == decoded
@@ -50,7 +52,7 @@ def other_slash(request: HttpRequest) -> str:
     other = path[:-1] if path.endswith("/") else f"{path}/"
     # What is no UTF-8 has been replaced by now: its path cannot be written.
     if (
-        other == "/api/v1/"
+        other == get_conf().api_path
         or "\ufffd" in other
         or not is_valid_path(other, getattr(request, "urlconf", None))
     ):

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from sockets.conf import get_conf
 from sockets.exceptions import GatewayError, GatewayUnavailable, NoWorkerAvailable, TooManyRequests
 from sockets.http.problem import CONTENT_TYPE, problem
 from sockets.http.reader import Unreadable
@@ -96,7 +97,7 @@ def of_text(response: HttpResponse, meant: str = "") -> HttpResponse:
     """
     if response.status_code < 400 or response.get("Content-Type") == CONTENT_TYPE:
         return response
-    there = f"it is {meant}" if meant else "see /api/v1/docs"
+    there = f"it is {meant}" if meant else f"see {get_conf().api_path}docs"
     detail = {404: f"there is no such path: {there}", 405: "another method is meant"}.get(
         response.status_code, response.reason_phrase
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sockets.base.client_address import peer_host
+from sockets.conf import get_conf
+from sockets.http.own_paths import OPERATIONS, is_api
 from sockets.http.problem import CONTENT_TYPE, problem
 from sockets.node.node import Node
-from sockets.types import Surface
 
-_OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _LATER = (b"retry-after", b"5")
 
@@ -20,7 +20,7 @@ async def serve_request(app: Any, scope: Any, receive: Any, send: Any, node: Nod
     Machines that look after this one always get in. The scope has its surface, and the client's own
     address.
     """
-    if scope["path"] in _OPERATIONS:
+    if scope["path"] in OPERATIONS:
         await app(scope, receive, send)
         return
     surface, host = scope["gateway.surface"], peer_host(scope)
@@ -35,7 +35,7 @@ async def serve_request(app: Any, scope: Any, receive: Any, send: Any, node: Nod
 
 async def _refuse(scope: Any, send: Any) -> None:
     headers, body = [_LATER, _PLAIN], b"Too many requests at once.\n"
-    if scope["gateway.surface"] is not Surface.PUBLIC and scope["path"].startswith("/api/"):
+    if is_api(get_conf(), scope["gateway.surface"], scope["path"]):
         headers = [_LATER, (b"content-type", CONTENT_TYPE.encode())]
         body = problem(503, "there are too many requests at once: come back later").content
     await send({"type": "http.response.start", "status": 503, "headers": headers})

@@ -27,5 +27,8 @@ class Layer(Protocol):
     def add_gap_listener(self, listener: Callable[[], None]) -> None:
         """Call `listener` when messages may have been lost, and all groups are confirmed again."""
 
+    def discard_gap_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` no more: the layer may live longer than a node."""
+
     async def close(self) -> None:
-        """Let go of what this loop holds of the layer."""
+        """Let go of what this loop holds of the layer. For whoever made it."""

@@ -52,6 +52,7 @@ class Line:
         self.down_at = 0.0
         self.heard_at = 0.0
         self._pool = pool
+        self._links = links
         self._name = name
         self._on_up = on_up
         self._on_reply = on_reply
@@ -110,9 +111,12 @@ class Line:
 
     async def _serve(self) -> None:
         connection = self._pool.make_connection()
+        generation = self._links.generation
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.connect()
+            if generation != self._links.generation:
+                raise ConnectionError("it is not the server to ask any more")
             reader, self._writer = connection._reader, connection._writer
             parser = hiredis.Reader()
             if self.down_because is not None:

@@ -125,6 +125,9 @@ class MemoryChannelLayer(BaseChannelLayer):
     def add_gap_listener(self, listener: Callable[[], None]) -> None:
         """Nothing is lost here without being counted, so it is never called."""
 
+    def discard_gap_listener(self, listener: Callable[[], None]) -> None:
+        """It is never called anyway."""
+
     async def flush(self) -> None:
         """Forget all messages and groups. Who waits for a message gets the next one."""
         await self._at_home(self._clear)

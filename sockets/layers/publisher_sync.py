@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sockets.layers.wire import Wire
-from sockets.redis import connect_sync, translated
+from sockets.redis import connect_sync_layer, translated
 
 
 class SyncPublisher:
-    """Publishes to the shards of the layer, for threads. A message is never sent twice."""
+    """Publishes to the shards of the layer, for threads. A message is never sent twice.
 
-    def __init__(self, wire: Wire, urls: Sequence[str]) -> None:
+    `hosts`: of the layer, in the order of its shards, as channels-redis writes them.
+    """
+
+    def __init__(self, wire: Wire, hosts: Sequence[dict[str, Any]]) -> None:
         self._wire = wire
-        self._clients = [connect_sync(url, retries=0) for url in urls]
+        self._clients = [connect_sync_layer(host) for host in hosts]
 
     def publish(self, messages: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Publish messages, each to a group. Raises GatewayUnavailable."""

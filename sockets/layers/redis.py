@@ -61,15 +61,15 @@ class RedisChannelLayer(RedisPubSubChannelLayer):
             symmetric_encryption_keys=symmetric_encryption_keys,
             serializer_format=serializer_format,
         )
-        self._hosts = _read_hosts(hosts)
+        self.hosts = _read_hosts(hosts)
         self._options = options
-        self.wire = Wire(prefix, len(self._hosts), self._serializer)
+        self.wire = Wire(prefix, len(self.hosts), self._serializer)
 
     def _get_layer(self) -> RedisLoopLayer:
         loop = asyncio.get_running_loop()
         layer: RedisLoopLayer | None = self._layers.get(loop)
         if layer is None:
-            layer = self._layers[loop] = RedisLoopLayer(self._hosts, self.wire, **self._options)
+            layer = self._layers[loop] = RedisLoopLayer(self.hosts, self.wire, **self._options)
             _close_with(loop, self._layers)
         return layer
 
@@ -229,6 +229,10 @@ class RedisLoopLayer(BaseChannelLayer):
     def add_gap_listener(self, listener: Callable[[], None]) -> None:
         """Call `listener` when messages may have been lost, and all groups are confirmed again."""
         self._gap_listeners.append(listener)
+
+    def discard_gap_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` no more."""
+        self._gap_listeners = [one for one in self._gap_listeners if one != listener]
 
     async def flush(self) -> None:
         """Forget everything and close the connections; the next call begins anew. Who waits for a

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from channels.layers import get_channel_layer
-
 from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.layers.base import Layer
+from sockets.layers.chosen import choose
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
@@ -16,13 +15,13 @@ from sockets.tasks.memory import MemoryTaskRecords
 
 
 def backends(conf: Conf) -> Backends:
-    """Return the state store of the mode that the settings choose."""
+    """Return the state store of the mode that the settings choose. Raises WrongLayer."""
     if conf.redis_url:
         # Late: memory mode needs none of it.
         from sockets.node.in_redis import redis_backends
 
         return redis_backends(conf)
-    return memory_backends(conf, get_channel_layer())  # type: ignore[arg-type]  # it knows no sinks
+    return memory_backends(conf, choose(conf).make())
 
 
 def memory_backends(conf: Conf, layer: Layer, clock: Callable[[], float] | None = None) -> Backends:

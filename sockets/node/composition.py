@@ -32,7 +32,7 @@ from sockets.node.renewal import Renewal
 from sockets.node.state import Backends
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
-from sockets.recorder import Recorder, SessionRecorder
+from sockets.recorder import NoRecorder, Recorder, SessionRecorder
 from sockets.sessions.handover import Handover
 from sockets.sessions.lifecycle import Sessions
 from sockets.sessions.tracker import PresenceTracker
@@ -80,14 +80,7 @@ class Parts(Core):
         self.user_buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self.keys = keys or KeyRing(conf)
         self.keys.listen(self._close_those_of_ended_keys)
-        self.recorder: SessionRecorder = recorder or Recorder(
-            node=conf.node_name,
-            queue_size=conf.recorder_queue,
-            interval=conf.recorder_interval,
-            keep=conf.session_keep,
-            live=self.hub.ids,
-            clock=self.store_time,
-        )
+        self.recorder = recorder or self._recorder()
         self.delivery = Delivery(
             conf=conf, streams=self.streams, spawn=self.spawn, clock=self.store_time
         )
@@ -172,6 +165,19 @@ class Parts(Core):
         self._lock = lock or NodeLock(conf)
         metrics.name_node(conf.node_name)
 
+    def _recorder(self) -> SessionRecorder:
+        conf = self.conf
+        if not conf.history:
+            return NoRecorder()
+        return Recorder(
+            node=conf.node_name,
+            queue_size=conf.recorder_queue,
+            interval=conf.recorder_interval,
+            keep=conf.session_keep,
+            live=self.hub.ids,
+            clock=self.store_time,
+        )
+
     @property
     def ready(self) -> bool:
         """Whether it may be sent new clients."""
@@ -199,6 +205,11 @@ class Parts(Core):
                 self.readiness.registered()  # those of the shards that take writes
                 raise
             self.readiness.registered()
+
+    async def stop(self, timeout: float) -> None:
+        """As of Core. The layer may live longer than this node, and calls it no more."""
+        self.layer.discard_gap_listener(self.renewal.hurry)
+        await super().stop(timeout)
 
     async def rename(self, name: str) -> None:
         """Change the name of this node: for other processes, in rows and in metrics.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
-
-from channels.layers import get_channel_layer
 
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes, warm_sync
 from sockets.conf import Conf
 from sockets.delivery.notifier_sync import SyncNotifier
+from sockets.layers.chosen import choose
 from sockets.layers.publisher_sync import SyncPublisher
-from sockets.layers.wire import Wire
+from sockets.layers.redis import RedisChannelLayer
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
-from sockets.redis import Keys, connect, connect_sync
+from sockets.redis import Keys, connect, connect_sync, is_same_login
 from sockets.redis import close as close_client
 from sockets.redis.errors import listen_to_failures
 from sockets.redis.probe import RedisProbe
@@ -24,22 +22,24 @@ from sockets.tasks.redis import RedisTaskRecords
 
 
 def redis_backends(conf: Conf) -> Backends:
-    """For one event loop. Nothing is sent yet."""
-    layer: Any = get_channel_layer()
+    """For one event loop. Nothing is sent yet. Raises WrongLayer."""
+    chosen = choose(conf)
+    layer = chosen.make()
     client = connect(conf.redis_url)
     keys = Keys(conf.namespace)
     nodes = RedisNodes(client, _node_calls(conf))
     # Where the layer has servers of its own, its canary tries them.
-    channel = f"{layer.wire.prefix}__probe__" if _together(conf, layer.wire) else ""
+    channel = f"{layer.wire.prefix}__probe__" if _together(conf, layer) else ""
     probe = RedisProbe(client, keys, channel=channel, durable=conf.redis_durable)
 
     async def close() -> None:
-        await layer.close()
+        if chosen.alias is None:  # else it is the project's, whose own consumers go on with it
+            await layer.close()
         await close_client(client)
 
     return Backends(
         layer=layer,
-        streams=RedisStreams(client, _stream_calls(conf, layer.wire)),
+        streams=RedisStreams(client, _stream_calls(conf, layer)),
         presence=RedisPresence(client, _presence_calls(conf), warm=nodes.warm),
         nodes=nodes,
         tasks=RedisTaskRecords(client, keys, seat_ttl=conf.lease_ttl, **task_options(conf)),
@@ -52,13 +52,13 @@ def redis_backends(conf: Conf) -> Backends:
 
 def redis_sync_backends(conf: Conf) -> SyncBackends:
     """For threads; a forked process has connections of its own. Nothing is sent yet."""
-    layer: Any = get_channel_layer()
+    layer = choose(conf).make()
     client = connect_sync(conf.redis_url)
     presence = SyncRedisPresence(
         client, _presence_calls(conf), warm=partial(warm_sync, client, _node_calls(conf))
     )
-    streams = SyncRedisStreams(client, _stream_calls(conf, layer.wire))
-    publisher = SyncPublisher(layer.wire, conf.layer_redis_urls or (conf.redis_url,))
+    streams = SyncRedisStreams(client, _stream_calls(conf, layer))
+    publisher = SyncPublisher(layer.wire, layer.hosts)
     notifier = SyncNotifier(conf=conf, streams=streams, publisher=publisher, presence=presence)
     return SyncBackends(notifier, streams, presence)
 
@@ -78,7 +78,7 @@ def _node_calls(conf: Conf) -> NodeCalls:
     return NodeCalls(Keys(conf.namespace), lease=conf.lease_ttl, warmup=warmup)
 
 
-def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
+def _stream_calls(conf: Conf, layer: RedisChannelLayer) -> StreamCalls:
     return StreamCalls(
         Keys(conf.namespace),
         size=conf.history_size,
@@ -86,10 +86,15 @@ def _stream_calls(conf: Conf, wire: Wire) -> StreamCalls:
         record_ttl=conf.record_ttl,
         idempotency_ttl=conf.idempotency_ttl,
         durable=conf.redis_durable,
-        wire=wire if _together(conf, wire) else None,
+        wire=layer.wire if _together(conf, layer) else None,
     )
 
 
-def _together(conf: Conf, wire: Wire) -> bool:
-    """Whether one script appends and publishes. Else the layer message follows the append."""
-    return not conf.layer_redis_urls and wire.scriptable
+def _together(conf: Conf, layer: RedisChannelLayer) -> bool:
+    """Whether one script appends and publishes: the layer has the same server, and login there.
+
+    Else the layer message follows the append.
+    """
+    if not layer.wire.scriptable or len(layer.hosts) > 1:
+        return False
+    return is_same_login(layer.hosts[0], conf.redis_url)

@@ -11,14 +11,17 @@ import logging
 from contextlib import suppress
 from typing import cast
 
+from django.conf import settings
+
 from sockets import __version__
-from sockets.conf import get_conf
+from sockets.conf import WrongSettings, get_conf
 from sockets.exceptions import GatewayUnavailable, MisconfiguredRedis
 from sockets.node import current
 from sockets.node.composition import Parts
 from sockets.node.drain import drain
 from sockets.node.heartbeat import beat
 from sockets.node.lock import place_among_workers
+from sockets.safety import refusals
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +35,13 @@ class Node(Parts):
     async def start(self) -> None:
         """Start the node.
 
-        Raises AlreadyRunning when another process has its place, MisconfiguredRedis. A state store
+        Raises AlreadyRunning when another process has its place, MisconfiguredRedis, WrongSettings
+        where the tables that AUTH=session reads are not there. A state store
         that is away stops nothing: the node is not ready until the store is there.
         """
         self._lock.acquire()
         try:
+            await self.client_auth.check()
             await self._check()
             await self._listen()
             await self._register()
@@ -67,6 +72,8 @@ class Node(Parts):
             self.spawn(self.webhooks.run())
         if self.client_auth.published is not None:
             self.spawn(self.client_auth.published.run())
+        if self.client_auth.session_watch is not None:
+            self.spawn(self.client_auth.session_watch.run())
         self.spawn(self.keys.run())
         self.spawn(self.tracker.watch())
         self.spawn(self.reaper.run())
@@ -192,6 +199,9 @@ async def ensure_node(**ports: int) -> Node:
 
 
 async def _start(ports: dict[str, int]) -> Node:
+    """Raises WrongSettings for what must not face the world, and for what a node needs."""
+    if faults := tuple(refusals(get_conf(), settings.SECRET_KEY)):
+        raise WrongSettings(*faults)
     if ports:  # our own server, which is one process
         client, worker = ports.get("client_port"), ports.get("worker_port")
         node = Node(get_conf(), client_port=client, worker_port=worker)

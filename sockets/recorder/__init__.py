@@ -20,11 +20,13 @@ rows with the sessions that live. Such rows end as lost (4099).
     rows.py     entries and the node's row as SQL
     pruning.py  deletes the rows of sessions that ended long ago, in small steps
     writer.py   the thread, its retries, `Recorder`
+    nothing.py  for a gateway that keeps no history
 """
 
 from __future__ import annotations
 
 from sockets.recorder.base import SessionRecorder
+from sockets.recorder.nothing import NoRecorder
 from sockets.recorder.writer import Recorder
 
-__all__ = ["Recorder", "SessionRecorder"]
+__all__ = ["NoRecorder", "Recorder", "SessionRecorder"]

@@ -1,15 +1,17 @@
 """Redis: clients, names of keys, scripts, and its errors as ours."""
 
+from sockets.redis.addresses import SentinelGroup, database_of, is_same_login
 from sockets.redis.clients import (
-    SentinelGroup,
     close,
     close_sentinels,
     connect,
     connect_sync,
+    connect_sync_layer,
     layer_pool,
 )
 from sockets.redis.errors import translated
 from sockets.redis.keys import Keys
+from sockets.redis.links import server_of, server_of_host
 from sockets.redis.scripts import BATCH, Call, Script, batches
 
 __all__ = [
@@ -23,6 +25,11 @@ __all__ = [
     "close_sentinels",
     "connect",
     "connect_sync",
+    "connect_sync_layer",
+    "database_of",
+    "is_same_login",
     "layer_pool",
+    "server_of",
+    "server_of_host",
     "translated",
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import Any, Self, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from channels_redis.utils import create_pool
 from redis import BlockingConnectionPool as SyncBlockingConnectionPool
@@ -13,6 +12,7 @@ from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncRedisCluster
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, NodesManager
+from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
@@ -22,19 +22,20 @@ from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
+from sockets.redis.addresses import CONNECT_TIMEOUT, SentinelGroup, host_and_port
 from sockets.redis.errors import NotConnected, translated
 from sockets.redis.links import (
     ASYNC,
     SYNC,
+    SYNC_OF,
     LinkedConnection,
-    LinkedSentinelConnection,
     Links,
-    SyncLinkedSentinelConnection,
     links_to,
     server_of,
     server_of_host,
     sync_class,
 )
+from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelConnection
 
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
@@ -42,7 +43,6 @@ CONNECTIONS = 32
 RETRIES = 3
 """Of a call whose connection was cut."""
 
-CONNECT_TIMEOUT = 2.0
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
 
@@ -230,7 +230,7 @@ _CLUSTER = "redis+cluster://"
 def _hosts_of(url: str) -> list[tuple[str, int]]:
     """Return all hosts of a Cluster's URL; the rest of it is learnt from any of them."""
     hosts = urlsplit(url).netloc.rpartition("@")[2]
-    return [_host_and_port(host, "6379") for host in hosts.split(",")]
+    return [host_and_port(host, "6379") for host in hosts.split(",")]
 
 
 def _cluster_options(url: str, call_timeout: float) -> dict[str, Any]:
@@ -270,69 +270,45 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
         "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
         **host,
     }
-    if (group := SentinelGroup.of(host.get("address", ""))) is not None:
-        del host["address"]
-        host |= {
-            "master_name": group.service,
-            "sentinels": group.hosts,
-            "sentinel_kwargs": group.sentinel_options,
-            **group.options,
-        }
-    return create_pool(host), links
+    return create_pool(_with_sentinels(host)), links
 
 
-@dataclass(frozen=True, slots=True)
-class SentinelGroup:
-    """`redis+sentinel://[user:password@]host[:port],host[:port]/db?service=name`, taken apart.
+def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
+    """Return a client for threads that publishes to one host of the channel layer, each message
+    once. Nothing is sent yet.
 
-    `sentinel_username` and `sentinel_password` in the query: for the sentinels themselves.
+    `host`: as channels-redis writes one. Raises ValueError for a connection class of its own.
     """
-
-    service: str
-    hosts: list[tuple[str, int]]
-    options: dict[str, Any] = field(repr=False)
-    sentinel_options: dict[str, Any] = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> Self | None:
-        """Read a URL; None for another kind of URL. Raises ValueError."""
-        if not url.startswith("redis+sentinel://"):
-            return None
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        login, _, hosts = parts.netloc.rpartition("@")
-        user, _, password = login.partition(":")
-        given = {"username": unquote(user), "password": unquote(password)}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value}
-        options["db"] = _number(parts.path.strip("/") or "0")
-        sentinel_options: dict[str, Any] = {
-            "socket_timeout": CONNECT_TIMEOUT,
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-        }
-        for name in ("username", "password"):
-            if value := query.get(f"sentinel_{name}"):
-                sentinel_options[name] = value
-        return cls(
-            query.get("service", "mymaster"),
-            [_host_and_port(host, "26379") for host in hosts.split(",")],
-            options,
-            sentinel_options,
-        )
+    links = links_to(server_of_host(host))
+    options = {**_options(CALL_TIMEOUT), "links": links}
+    options |= {name: value for name, value in _with_sentinels(host).items() if name != "retry"}
+    options["retry"] = SyncRetry(_BACKOFF, 0, _CUT_OFF)
+    if (url := options.pop("address", None)) is not None:
+        pool = _SyncPool.from_url(url, **options)
+        pool.connection_class = SYNC[pool.connection_class]
+        return _SyncClient.from_pool(pool)
+    if (service := options.pop("master_name", None)) is not None:
+        hosts, their = options.pop("sentinels"), options.pop("sentinel_kwargs", None)
+        options["connection_class"] = SyncLinkedSentinelConnection
+        sentinel = SyncSentinel(hosts, sentinel_kwargs=their)
+        return _SyncClient.from_pool(_SyncSentinelPool(service, sentinel, **options))
+    given = options.pop("connection_class", AsyncConnection)
+    if given not in SYNC_OF:
+        raise ValueError(f"a host of the channel layer has a {given.__name__}, unknown to threads")
+    return _SyncClient.from_pool(_SyncPool(connection_class=SYNC_OF[given], **options))
 
 
-def _host_and_port(text: str, usual: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = text, usual
-    if not host:
-        raise ValueError("the URL names a server without a host")
-    return host.strip("[]"), _number(port)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():  # a badly quoted password ends up here: never shown
-        raise ValueError("the URL has a port or a database that is no number")
-    return int(text)
+def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:
+    """Return a host in which the URL of sentinels is spelled out, as channels-redis takes them."""
+    if (group := SentinelGroup.of(host.get("address", ""))) is None:
+        return host
+    return {
+        **{name: value for name, value in host.items() if name != "address"},
+        "master_name": group.service,
+        "sentinels": group.hosts,
+        "sentinel_kwargs": group.sentinel_options,
+        **group.options,
+    }
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

@@ -20,7 +20,6 @@ from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnecti
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
 from redis.asyncio.connection import UnixDomainSocketConnection as AsyncUnixConnection
-from redis.asyncio.sentinel import SentinelManagedConnection as AsyncSentinelConnection
 from redis.connection import (
     AbstractConnection,
     Connection,
@@ -34,7 +33,6 @@ from redis.exceptions import (
     ReadOnlyError,
     TimeoutError,
 )
-from redis.sentinel import SentinelManagedConnection
 
 from sockets.redis.errors import perhaps_done
 
@@ -43,7 +41,10 @@ logger = logging.getLogger(__name__)
 AGAIN = 1.0
 """Seconds between two ends of all links, where the server still takes no writes."""
 
-_OVER = -1
+LOOK_EVERY = 0.25
+"""Seconds between two questions to the sentinels who the primary is, while it is used."""
+
+OVER = -1
 """The generation of a connection that has to be made again whatever the others do."""
 
 _WRONG_SERVER = (ReadOnlyError, BusyLoadingError, MasterDownError)
@@ -58,6 +59,8 @@ class Links:
 
     def __init__(self) -> None:
         self.generation = 0
+        self._primary: tuple[str, int] | None = None  # as the sentinels named it last
+        self._looked_at = -float("inf")
         self._ended_at = -float("inf")
         self._is_due = False  # they end once more, AGAIN after the last time
         self._lock = threading.Lock()
@@ -68,6 +71,22 @@ class Links:
         with self._lock:
             self._listeners = [known for known in self._listeners if known() is not None]
             self._listeners.append(WeakMethod(dropped))
+
+    def may_look(self) -> bool:
+        """Whether the sentinels are to be asked now; they are once in LOOK_EVERY seconds."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY:
+            return False
+        self._looked_at = now
+        return True
+
+    def found(self, primary: tuple[str, int]) -> None:
+        """Take note of the primary that the sentinels name; all links to another one end."""
+        with self._lock:
+            before, self._primary = self._primary, primary
+            self._looked_at = time.monotonic()
+        if before not in (None, primary):
+            self.end("the sentinels name another primary", self.generation)
 
     def end(self, why: str, generation: int) -> None:
         """End all connections of this generation: one has found that they must be made anew.
@@ -147,7 +166,7 @@ def server_of_host(host: dict[str, Any]) -> str:
     return f"{host.get('host', 'localhost')}:{host.get('port', 6379)}"
 
 
-class _Linked(AsyncAbstractConnection):
+class Linked(AsyncAbstractConnection):
     """A connection that is made again when its links have ended, and that knows what it lost."""
 
     _reads_as: Any  # whose place in the order of classes `read_response` goes on from
@@ -158,8 +177,12 @@ class _Linked(AsyncAbstractConnection):
         self._generation = links.generation
         self._greets = False
 
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
+    async def _connect(self) -> None:
+        # Not after it: links that end meanwhile mean the server that it is being made to.
         self._generation = self._links.generation
+        await super()._connect()  # type: ignore[safe-super]  # one above it has a body
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
         self._greets = True  # what is lost now was no command of ours
         try:
             await super().on_connect_check_health(check_health)
@@ -171,6 +194,9 @@ class _Linked(AsyncAbstractConnection):
     ) -> None:
         if self.is_connected and not self._greets and self._is_over():
             await self.disconnect(nowait=True)
+        if not self.is_connected:
+            # Not as redis-py does it here, which goes to the address of last time.
+            await self.connect()
         await super().send_packed_command(command, check_health)
 
     def _is_over(self) -> bool:
@@ -207,7 +233,7 @@ class _Linked(AsyncAbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        generation, self._generation = self._generation, _OVER
+        generation, self._generation = self._generation, OVER
         self._links.end(why, generation)
 
     def _note_loss(self) -> None:
@@ -215,29 +241,23 @@ class _Linked(AsyncAbstractConnection):
             perhaps_done()
 
 
-_Linked._reads_as = _Linked
+Linked._reads_as = Linked
 
 
-class LinkedConnection(_Linked, AsyncConnection):
+class LinkedConnection(Linked, AsyncConnection):
     """Over TCP."""
 
 
-class LinkedSSLConnection(_Linked, AsyncSSLConnection):
+class LinkedSSLConnection(Linked, AsyncSSLConnection):
     """Over TLS."""
 
 
-class LinkedUnixConnection(_Linked, AsyncUnixConnection):
+class LinkedUnixConnection(Linked, AsyncUnixConnection):
     """Over a Unix socket."""
 
 
-class LinkedSentinelConnection(_Linked, AsyncSentinelConnection):
-    """To the primary that the sentinels name."""
-
-    _reads_as = AsyncSentinelConnection
-
-
-class _SyncLinked(AbstractConnection):
-    """`_Linked` for threads."""
+class SyncLinked(AbstractConnection):
+    """`Linked` for threads."""
 
     _reads_as: Any
 
@@ -247,8 +267,11 @@ class _SyncLinked(AbstractConnection):
         self._generation = links.generation
         self._greets = False
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
+    def _connect(self) -> Any:
         self._generation = self._links.generation
+        return super()._connect()  # type: ignore[safe-super]  # one above it has a body
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
         self._greets = True
         try:
             super().on_connect_check_health(check_health)
@@ -261,7 +284,7 @@ class _SyncLinked(AbstractConnection):
             self.disconnect()
             sock = None
         if sock is None:
-            self.connect_check_health(check_health=False)
+            self.connect()
         try:
             super().send_packed_command(command, check_health)
         except BaseException:
@@ -282,7 +305,7 @@ class _SyncLinked(AbstractConnection):
 
     def _leave(self, why: str) -> None:
         # Not now: in a pipeline there are more answers to read.
-        generation, self._generation = self._generation, _OVER
+        generation, self._generation = self._generation, OVER
         self._links.end(why, generation)
 
     def _note_loss(self) -> None:
@@ -290,25 +313,19 @@ class _SyncLinked(AbstractConnection):
             perhaps_done()
 
 
-_SyncLinked._reads_as = _SyncLinked
+SyncLinked._reads_as = SyncLinked
 
 
-class SyncLinkedConnection(_SyncLinked, Connection):
+class SyncLinkedConnection(SyncLinked, Connection):
     """Over TCP."""
 
 
-class SyncLinkedSSLConnection(_SyncLinked, SSLConnection):
+class SyncLinkedSSLConnection(SyncLinked, SSLConnection):
     """Over TLS."""
 
 
-class SyncLinkedUnixConnection(_SyncLinked, UnixDomainSocketConnection):
+class SyncLinkedUnixConnection(SyncLinked, UnixDomainSocketConnection):
     """Over a Unix socket."""
-
-
-class SyncLinkedSentinelConnection(_SyncLinked, SentinelManagedConnection):
-    """To the primary that the sentinels name."""
-
-    _reads_as = SentinelManagedConnection
 
 
 def sync_class(links: Links) -> type[SyncLinkedConnection]:
@@ -332,3 +349,10 @@ SYNC: dict[type, type] = {
     UnixDomainSocketConnection: SyncLinkedUnixConnection,
 }
 """redis-py's classes, as a URL chooses them, and ours."""
+
+SYNC_OF: dict[type, type] = {
+    AsyncConnection: SyncLinkedConnection,
+    AsyncSSLConnection: SyncLinkedSSLConnection,
+    AsyncUnixConnection: SyncLinkedUnixConnection,
+}
+"""What threads have in the place of redis-py's classes for event loops."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from sockets.conf import Conf, get_conf
 from sockets.types import Surface
 
 logger = logging.getLogger(__name__)
@@ -22,14 +24,11 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT: Final = 5.0
 """Seconds that an application gets to ask for its first event; one that is slower is believed."""
 
-_REMEDY = "set it to 'gateway.asgi.application', or pass WebSockets on to that one"
-_SHOWN = 300  # characters of another one's error
-_PATHS = (
-    ("/ws/worker/", Surface.PRIVATE),
-    ("/ws/client/", Surface.PUBLIC),
-    ("/", Surface.PUBLIC),
+_REMEDY = (
+    "wrap what it names: application = with_gateway(application), from sockets.asgi "
+    "(this repository's own is 'gateway.asgi.application')"
 )
-"""Where the gateway's sockets are. The workers' first: they count for no limit of addresses."""
+_SHOWN = 300  # characters of another one's error
 
 
 def load_application(path: Any) -> Any:
@@ -63,12 +62,22 @@ async def require_sockets(application: Any, path: str) -> None:
     event. To be called while the node runs: the gateway's own application would start one.
     """
     said = ""
-    for target, surface in _PATHS:
+    for target, surface in _places(get_conf()):
         why = await _unserved(application, target, surface)
         if why is None:
             return
         said = said or why
     raise _wrong(f"{path!r} does not serve the gateway's sockets ({said})")
+
+
+def _places(conf: Conf) -> Iterator[tuple[str, Surface]]:
+    """Yield where the gateway's sockets are. The workers' first: they count for no limit of
+    addresses."""
+    for paths, surface in (
+        (conf.worker_paths, Surface.PRIVATE),
+        (conf.client_paths, Surface.PUBLIC),
+    ):
+        yield from ((path, surface) for path in sorted(paths, key=len, reverse=True))
 
 
 async def _unserved(application: Any, target: str, surface: Surface) -> str | None:

@@ -10,8 +10,13 @@ import json
 import logging
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
 
 from sockets.conf import Conf
 from sockets.node.node import Node, current_node, ensure_node, stop_node
@@ -47,7 +52,7 @@ def serve(
         client, worker = ports[Surface.PUBLIC], ports[Surface.PRIVATE]
         node = await ensure_node(client_port=client, worker_port=worker)
         await require_sockets(application, path)
-        out.write(_banner(host, client, worker, node))
+        out.write(_banner(host, client, worker, node, application))
         out.flush()
         _have_descriptors(conf)
         if ports_file is not None:
@@ -123,15 +128,20 @@ def body_limit(conf: Conf) -> BodyLimit:
     return limit
 
 
-def _banner(host: str, client: int, worker: int, node: Node) -> str:
+def _banner(host: str, client: int, worker: int, node: Node, application: Any) -> str:
     conf = node.conf
     name = "localhost" if host in ("0.0.0.0", "127.0.0.1", "::", "localhost") else host
+    private = f"http://{name}:{worker}"
     lines = [
         f"clients  {node.addresses.client_socket_url}",
-        f"workers  ws://{name}:{worker}/ws/worker/",
-        f"admin    http://{name}:{worker}/admin/",
-        f"api      http://{name}:{worker}/api/v1/docs",
+        f"workers  ws://{name}:{worker}{_longest(conf.worker_paths)}/",
+        *(f"admin    {private}{path}" for path in _admin_paths()),
+        f"api      {private}{conf.api_path}docs",
     ]
+    site = getattr(application, "site", None)
+    if site is not None and site.public and not conf.demo:
+        shown = "with its admin" if site.public_admin else "without its admin"
+        lines.append(f"site     http://{name}:{client}/ ({shown}); all of it at {private}/")
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")
     if conf.demo:
@@ -141,6 +151,23 @@ def _banner(host: str, client: int, worker: int, node: Node) -> str:
     reason = node.unready_because
     state = "is ready" if reason is None else f"has started, but is not ready: {reason}"
     return f"gateway {conf.node_name} {state} ({mode}), process {os.getpid()}\n{text}"
+
+
+def _longest(paths: tuple[str, ...]) -> str:
+    return max(paths, key=len).rstrip("/")
+
+
+def _admin_paths() -> list[str]:
+    """Return where the project's URLs have an admin, if there is one."""
+    with suppress(NoReverseMatch, ImproperlyConfigured):
+        return [reverse("admin:index", urlconf=_private_urls())]
+    return []
+
+
+def _private_urls() -> str | None:
+    """Return the URLconf with the admin, where it is not ROOT_URLCONF, which is the public one in
+    this repository's project."""
+    return getattr(settings, "PRIVATE_URLCONF", None)
 
 
 def _write_ports(path: Path, client: int, worker: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import environ
 
@@ -26,6 +26,7 @@ from sockets.variables.databases import parse_database
 from sockets.variables.faults import Items, Wrong
 
 T = TypeVar("T")
+Flag = TypeVar("Flag", bool, bool | None)
 
 _NAME = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
@@ -128,10 +129,14 @@ class Variables:
 
     # --- what a variable can be: values.py, keys.py, urls.py and databases.py say what is right
 
-    def label(self, name: str, default: str) -> str:
+    @overload
+    def label(self, name: str, default: str) -> str: ...
+    @overload
+    def label(self, name: str, default: str | None) -> str | None: ...
+    def label(self, name: str, default: str | None) -> str | None:
         """Return a short name that is safe in logs, metrics and addresses. The default may be wrong
         too."""
-        if name not in self.wrong and self.raw(name) is None:
+        if default is not None and name not in self.wrong and self.raw(name) is None:
             try:
                 return values.parse_label(name, default)
             except WrongSettings as error:
@@ -147,7 +152,7 @@ class Variables:
         """Return a value that no message may show, of `at_least` bytes."""
         return self._read(name, default, lambda name, text: keys.parse_secret(name, text, at_least))
 
-    def flag(self, name: str, default: bool) -> bool:
+    def flag(self, name: str, default: Flag) -> Flag:
         """Return true or false."""
         return self._read(name, default, values.parse_flag)
 

@@ -1,68 +1,44 @@
-"""What production refuses: settings that must not face the world, and secrets that are weak."""
+"""Secrets as they were given: short, to be guessed, or for two uses.
+
+Of keys only hashes are kept, so that how good they are is seen here or never.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator
 
-from sockets.types import Surface
-from sockets.variables.faults import Wrong
+from sockets.safety import Secret, short, weak, whose
 from sockets.variables.reader import Variables
 
-_AT_LEAST = 32  # bytes
-_DIFFERENT = 8  # characters; 32 random hexadecimal digits have more
-_PLACEHOLDER = re.compile(
-    r"(?i)change.?me|replace.?me|insecure|passw|your.?(secret|key)|example|a-long-random"
-)
-_REMEDY = "make one: openssl rand -hex 32"
 _SINGLE = ("JWT_SECRET", "WEBHOOK_SECRET")
 _KEYS = ("WORKER_KEYS", "API_KEYS")
 _LISTS = ("JWT_SECRETS", *_KEYS)
 
 
-def unsafe(gateway: Mapping[str, Any]) -> Iterator[Wrong]:
-    """Yield what is wrong with settings of the gateway that must not face the world."""
-    if gateway["jwt_jwks_url"].startswith("http:"):
-        yield Wrong("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
-    if "insecure" in gateway["auth"]:
-        yield Wrong("AUTH", "insecure lets everybody be anybody", "use AUTH=jwt in production")
-    if "*" in gateway["client_origins"]:
-        yield Wrong("CLIENT_ORIGIN", "* lets every page connect", "list the pages' origins")
-    if gateway["surface"] is Surface.BOTH:
-        yield Wrong("SURFACE", "both shows the admin to the world", "choose public or private")
-    if gateway["demo"]:
-        yield Wrong("DEMO", "the demo hands out identities", "unset it in production")
+def weak_keys(variables: Variables) -> tuple[str, ...]:
+    """Return a line for each key that production would refuse."""
+    keys = [one for one in _given(variables, ()) if one.name in _KEYS]
+    return tuple(dict.fromkeys(fault.text for fault in weak(keys)))
 
 
 def note_weak(variables: Variables, also: Collection[str] = ()) -> None:
-    """Note what is wrong with secrets that are short, guessable, or have two uses.
+    """Note what is wrong with all secrets, whatever else is wrong with them.
 
-    `also`: variables of the project's own that hold a secret. Keys are looked at as they were
-    given: what is kept of them is a hash.
+    `also`: variables of the project's own that hold a secret.
     """
-    used: dict[str, str] = {}
-    for name, whose, secret in _given(variables, also):
-        use = name.removesuffix("S")  # JWT_SECRET and JWT_SECRETS are one
-        other = used.setdefault(secret, use)
-        if (size := len(secret.encode())) < _AT_LEAST:
-            short = f"{whose} has {size} of the {_AT_LEAST} bytes it needs"
-            # Of the others their readers have said so.
-            variables.note(Wrong(name, short, _REMEDY), certain=name in _KEYS)
-        elif len(set(secret)) < _DIFFERENT or _PLACEHOLDER.search(secret):
-            variables.note(Wrong(name, f"{whose} can be guessed", _REMEDY), certain=True)
-        elif other != use:
-            both = f"{whose} is that of {other}: who has one has both"
-            variables.note(Wrong(name, both, _REMEDY), certain=True)
+    # How short the others are, their readers have said.
+    told = [one for one in variables.wrong if one not in _KEYS]
+    given = [one for one in _given(variables, also) if one.name not in told or not [*short([one])]]
+    variables.note(*weak(given), certain=True)
 
 
-def _given(variables: Variables, also: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (variable, whose secret it is, the secret) of all that are set."""
+def _given(variables: Variables, also: Collection[str]) -> Iterator[Secret]:
+    """Yield all that are set."""
     for name in (*also, *_SINGLE):
         if secret := variables.given(name):
-            yield name, "it", secret
+            yield Secret(name, "it", secret)
     for name in _LISTS:
         for item in (variables.given(name) or "").split(","):
             label, colon, secret = (part.strip() for part in item.partition(":"))
             if colon:
-                yield name, f"the secret of {label!r}", secret
+                yield Secret(name, whose(label), secret)

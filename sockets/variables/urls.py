@@ -119,23 +119,6 @@ def parse_several_redis(name: str, text: str) -> tuple[str, ...]:
     return tuple(parse_redis(name, url, 0) for url in text.split())
 
 
-def redis_database(url: str) -> int:
-    """Return the database number in an address that `parse_redis` has made."""
-    parts = urlsplit(url)
-    text = dict(parse_qsl(parts.query)).get("db") if parts.scheme == "unix" else parts.path
-    return int((text or "").strip("/") or 0)
-
-
-def hosts_of(*urls: str | None) -> tuple[str, ...]:
-    """Return the hosts of those URLs that are set, as an HTTP request names them (without the
-    port)."""
-    found = []
-    for url in urls:
-        if url is not None and (host := urlsplit(url).hostname):
-            found.append(f"[{host}]" if ":" in host else host)
-    return tuple(found)
-
-
 def _split(name: str, text: str, schemes: tuple[str, ...], *, user: bool = False) -> SplitResult:
     """Take a URL apart; Wrong unless it has one of `schemes`, a host and a proper port.
 

@@ -18,7 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from tests.support.api_server import Request, api_server, silence, status
-from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running
+from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running, wait_for
 from tests.support.peers import V1, Peer, client_at, refused
 from tests.support.valkey import Server
 
@@ -231,6 +231,60 @@ async def test_a_django_session_and_its_end(tmp_path: Path, redis: Server) -> No
         assert (await peer.closed())[0] == 4508
         assert (await refused(url, additional_headers=cookie, origin=own))[0] == 4501
         assert key not in gateway.log()
+
+
+SIGN_IN_AT_THE_SITE = """
+from django.contrib.auth.models import User
+from django.test import Client
+user, visitor = User.objects.create_user("kim", password="p"), Client()
+visitor.force_login(user)
+print("id", user.pk, visitor.cookies["shop"].value)
+"""
+
+SIGN_OUT_OF_THE_SITE = """
+import time
+from django.contrib.auth import get_user, logout
+from django.contrib.sessions.backends.file import SessionStore
+from django.http import HttpRequest
+request = HttpRequest()
+request.session = SessionStore("KEY")
+request.user = get_user(request)
+before = time.monotonic()
+logout(request)
+print("took", time.monotonic() - before)
+"""
+
+
+async def test_a_session_of_the_project_and_its_end(tmp_path: Path, redis: Server) -> None:
+    """Rules 6 to 8: any engine; a logout in another process of the project, where no node runs."""
+    more = SHORT | {"REDIS_URL": redis.url, "AUTH": "session,jwt"}
+    more["DJANGO_SETTINGS_MODULE"] = "tests.acceptance.own_sessions_settings"
+    with running(tmp_path / "data", **more) as gateway:
+        made = gateway.manage("shell", "--no-imports", "-c", SIGN_IN_AT_THE_SITE)
+        user, key = made.stdout.split()[-2:]
+        own = f"http://127.0.0.1:{gateway.client_port}"
+        given: dict[str, Any] = {"additional_headers": {"Cookie": f"shop={key}"}, "origin": own}
+        peer = await client_at(gateway.client_url(), **given)
+        assert peer.welcome["user"] == user
+        assert (await refused(gateway.client_url(), **given | {"origin": None}))[0] == 4501
+        sign_out = SIGN_OUT_OF_THE_SITE.replace("KEY", key)
+        done = gateway.manage("shell", "--no-imports", "-c", sign_out)
+        assert (await peer.closed())[0] == 4508
+        assert float(done.stdout.split()[-1]) < 3, "a second, and what the machine adds"
+        assert (await refused(gateway.client_url(), **given))[0] == 4501
+        assert key not in gateway.log() and "Traceback" not in gateway.log()
+
+
+async def test_a_gateway_without_the_tables_of_sessions_does_not_start(tmp_path: Path) -> None:
+    """Rule 9."""
+    (tmp_path / "api.sqlite3").touch()
+    database = f"sqlite:///{tmp_path / 'api.sqlite3'}"
+    gateway = Gateway(tmp_path / "data", AUTH="session", SESSION_DATABASE_URL=database)
+    gateway.migrate()
+    gateway.spawn("manage.py", "serve", "--client-port=0", "--worker-port=0")
+    wait_for(gateway.ended, "the gateway to end", 30)
+    said = "the database has no django_session and no auth_user (SESSION_DATABASE_URL names it)"
+    assert said in gateway.log() and "use AUTH=jwt or AUTH=proxy" in gateway.log()
 
 
 async def test_keys_that_the_issuer_publishes(tmp_path: Path) -> None:

@@ -91,12 +91,6 @@ import sockets.environment
 
 INSTALLED_APPS += ["sockets"]
 GATEWAY = sockets.environment.read() | {"django_accounts": True}
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "sockets.layers.redis.RedisChannelLayer",
-        "CONFIG": {"hosts": [GATEWAY["redis_url"]]},
-    }
-}
 ASGI_APPLICATION = "shop.asgi.application"
 DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from tests.search.faults import May
-from tests.search.record import Heard, Record
+from tests.search.record import Call, Heard, Record
 
 LIE = 4.0
 """Seconds that readiness may be wrong: two tries, one at each renewal, and some patience."""
@@ -117,7 +117,7 @@ def _deliveries(record: Record) -> Iterator[Violation]:
     """An acknowledged message reaches each session of its user, or the session is told."""
     seen = {id(one): {n for _, n in one.messages} for one in record.heard}
     for call in record.calls.values():
-        if not call.acked:
+        if not call.acked or _is_of_the_old_primary(record, call):
             continue
         for one in _of(record, call.user):
             if not one.lives or one.lives[0][0] > call.began:
@@ -125,6 +125,11 @@ def _deliveries(record: Record) -> Iterator[Violation]:
             if call.number not in seen[id(one)] and not any(at >= call.began for at in one.told):
                 text = f"{one.name}: message {call.number} (offset {call.offset}, {call.door})"
                 yield Violation("acknowledged, neither delivered nor told", text, call.ended)
+
+
+def _is_of_the_old_primary(record: Record, call: Call) -> bool:
+    """Whether it may have been acknowledged by a primary that another one had taken over from."""
+    return any(began <= call.ended and call.began <= end for began, end in record.two_primaries)
 
 
 def _readiness(record: Record) -> Iterator[Violation]:

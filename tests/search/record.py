@@ -124,6 +124,9 @@ class Record:
     probes: list[Probe] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
+    two_primaries: list[tuple[float, float]] = field(default_factory=list)
+    """From a replica's promotion until its callers could know of it: what the old primary takes
+    meanwhile is lost (docs/delivery-guarantees.md, *A store that goes back in time*)."""
     notes: list[tuple[float, str, str]] = field(default_factory=list)
     """What the runner itself found: when, kind, text."""
 

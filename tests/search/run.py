@@ -284,6 +284,7 @@ class Run:
     def _keep_logs(self) -> None:
         for file in sorted(self._folder.glob("*.log")):
             self._record.logs[file.name] = file.read_text(errors="replace")
+        self._record.two_primaries = self._stage.store.two_primaries()
         for name, text in self._stage.store.logs().items():
             (self._folder / name).write_text(text)
 

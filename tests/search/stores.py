@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from contextlib import closing, suppress
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
@@ -21,6 +23,11 @@ OPTIONS = (
     *("--appendonly", "yes", "--appendfsync", "always"),
     *("--enable-protected-configs", "yes", "--user", APP, *RIGHTS),
 )
+UNKNOWN = 1.0
+"""Seconds that processes get to hear from the sentinels: they ask four times a second, one that has
+nothing to do when it has."""
+
+_ENTRY = re.compile(r"\d+:X (\d+ \w+ \d+ [0-9:.]+) [#*] (\+[a-z-]+)")
 SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
 
 
@@ -127,6 +134,23 @@ class Store:
                         data = json.loads(entry).get("data")
                         if isinstance(data, dict) and "n" in data:
                             found[user].add(data["n"])
+        return found
+
+    def two_primaries(self) -> list[tuple[float, float]]:
+        """From when until when two servers took writes and callers could not know; as Sentinel
+        wrote it down, by this machine's clock."""
+        if self.sentinel is None:
+            return []
+        promoted, found = None, []
+        for line in (self.sentinel.folder / "log").read_text(errors="replace").splitlines():
+            if (entry := _ENTRY.match(line)) is None:
+                continue
+            at = datetime.strptime(entry[1], "%d %b %Y %H:%M:%S.%f").timestamp()
+            if entry[2] == "+failover-state-wait-promotion":
+                promoted = at
+            elif entry[2] == "+switch-master" and promoted is not None:
+                found.append((promoted, at + UNKNOWN))
+                promoted = None
         return found
 
     def logs(self) -> dict[str, str]:

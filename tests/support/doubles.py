@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from channels.layers import channel_layers
+from django.db import connection as database
+from django.db.models import Model
 
 from sockets import signals
 from sockets.auth.keyring import KeyRing
@@ -485,3 +487,15 @@ async def begin_life(nodes: Nodes, info: NodeInfo) -> None:
 
 async def no_warmup() -> float:
     return 0.0
+
+
+def drop_table(model: type[Model]) -> None:
+    """Let a database be as of a project that has not installed this model."""
+    with database.schema_editor() as editor:
+        editor.delete_model(model)
+
+
+def make_table(model: type[Model]) -> None:
+    """The opposite, for the tests that follow."""
+    with database.schema_editor() as editor:
+        editor.create_model(model)

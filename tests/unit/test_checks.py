@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
 
 from sockets import checks
+from sockets.asgi import with_gateway
 from sockets.conf import Conf
-
-MEMORY = "sockets.layers.memory.MemoryChannelLayer"
-
-
-class NotALayer:
-    """Importable, and no layer."""
-
-
-class Ours:
-    """As a class of `sockets.layers` would be, seen from a subclass of it."""
-
-    __module__ = "sockets.layers.memory"
-
-
-class Subclass(Ours):
-    """A project's own variation."""
 
 
 def ids(found: list[CheckMessage]) -> list[str | None]:
@@ -39,7 +28,7 @@ def test_the_project_has_nothing_to_say() -> None:
 
 
 def test_django_runs_them(settings: LazySettings) -> None:
-    settings.CHANNEL_LAYERS = {}
+    settings.GATEWAY = {"layer": "no-such-alias"}
     assert "gateway.E001" in [message.id for message in run_checks(tags=["gateway"])]
 
 
@@ -48,7 +37,7 @@ def test_django_runs_them(settings: LazySettings) -> None:
     [
         ({"lease_ttl": 10.0, "lease_renew": 6.0}, "LEASE_TTL"),
         ({"inbound_low": 64}, "INBOUND_LOW"),
-        ({"webhooks": ("user_online",), "api_server_url": "http://h"}, "WEBHOOK_SECRET"),
+        ({"auth": ("ldap",)}, "AUTH"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
@@ -59,6 +48,36 @@ def test_e004_settings_that_contradict_each_other(
     [error] = checks.check_settings()
     assert ids([error]) == ["gateway.E004"] and said in str(error.msg)
     assert checks.check_cookie_paths() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "debug", "found"),
+    [
+        ({"auth": ("insecure",)}, False, ["E007 AUTH: insecure"]),
+        ({"auth": ("insecure",), "environment": "development"}, False, ["E007 AUTH: insecure"]),
+        ({"auth": ("insecure",), "environment": "test"}, False, []),
+        ({"auth": ("insecure",)}, True, []),
+        ({}, True, ["W005 AUTH: it is not set"]),
+        ({}, False, ["W005 AUTH: production has no default"]),
+        ({"auth": ["jwt"]}, False, ["W005 JWT_SECRET: AUTH has jwt"]),
+        ({"auth": ["jwt"], "jwt_public_keys": [["k", "x"]]}, False, ["E007 JWT_PUBLIC_KEYS: "]),
+        ({"auth": ["session"], "client_origins": ["*"]}, False, ["E007 CLIENT_ORIGIN: *"]),
+        (
+            {"auth": ["session"], "webhooks": ["user_online"], "weak_keys": ["API_KEYS: weak"]},
+            False,
+            ["E007 API_KEYS: weak", "W005 API_SERVER_URL: ", "W005 WEBHOOK_SECRET: "],
+        ),
+    ],
+)
+def test_e007_w005_what_a_node_refuses(
+    settings: LazySettings, given: dict[str, Any], debug: bool, found: list[str]
+) -> None:
+    """Rule 1: an error where it must not run anywhere; a web process works without the rest."""
+    settings.DEBUG, settings.GATEWAY = debug, given
+    told = [f"{one.id}".removeprefix("gateway.") + f" {one.msg}" for one in checks.check_safety()]
+    assert len(told) == len(found)
+    assert all(line.startswith(start) for line, start in zip(told, found, strict=True))
+    assert ids(checks.check_safety()) == [f"gateway.{line[:4]}" for line in found]
 
 
 @pytest.mark.parametrize("name", ["client_origins", "api_origins"])
@@ -81,32 +100,6 @@ def test_e006_only_client_sockets_may_be_open_to_any_page(settings: LazySettings
     assert checks.check_origins() == []
 
 
-@pytest.mark.parametrize(
-    "layers",
-    [
-        {},
-        {"default": {}},
-        {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
-        {"default": {"BACKEND": "no.such.module.Layer"}},
-        {"default": {"BACKEND": f"{__name__}.NotALayer"}},
-        {"other": {"BACKEND": MEMORY}},
-    ],
-)
-def test_e001_another_channel_layer(settings: LazySettings, layers: dict[str, Any]) -> None:
-    settings.CHANNEL_LAYERS = layers
-    [error] = checks.check_channel_layer()
-    assert ids([error]) == ["gateway.E001"]
-    assert MEMORY in str(error.hint)
-
-
-def test_e001_is_silent_about_ours(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY}}
-    assert not checks.check_channel_layer()
-    monkeypatch.setattr(checks, "import_string", lambda path: Subclass)
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "project.layers.Subclass"}}
-    assert not checks.check_channel_layer()
-
-
 SQLITE = "django.db.backends.sqlite3"
 
 
@@ -125,11 +118,19 @@ def test_w001_sqlite(
     database: dict[str, Any],
     found: list[str],
 ) -> None:
+    """Rule 12: of the database that has our tables, and by `serve` alone."""
     # Not through `settings`: Django warns when a test overrides DATABASES.
-    monkeypatch.setattr(checks, "settings", type("Settings", (), {"DATABASES": {"x": database}}))
-    messages = checks.check_sqlite_transactions()
+    databases = {"default": database, "of the shop": {"ENGINE": SQLITE}}
+    monkeypatch.setattr(checks, "settings", type("Settings", (), {"DATABASES": databases}))
+    messages = checks.sqlite_transactions()
     assert ids(messages) == found
-    assert all("'x'" in message.msg for message in messages)
+    assert all("'default'" in message.msg for message in messages)
+
+
+def test_w001_is_no_matter_of_check_and_migrate() -> None:
+    """Rule 12."""
+    names = {getattr(one, "__name__", "") for one in registry.registered_checks}
+    assert "check_host_names" in names and "sqlite_transactions" not in names
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,8 @@ def test_w001_sqlite(
         ("production", "/", "/admin/", ["SESSION_COOKIE_PATH"]),
         ("production", "/admin/", "/", ["CSRF_COOKIE_PATH"]),
         ("production", "/admin/", "/admin/", []),
-        ("development", "/", "/", []),
+        ("production", "/", "/", []),  # the site's cookies too, which it needs there
+        ("development", "/", "/admin/", []),
     ],
 )
 def test_w002_cookie_paths(
@@ -149,6 +151,7 @@ def test_w002_cookie_paths(
     csrf: str,
     named: list[str],
 ) -> None:
+    """Rule 12: only where the admin has cookies of its own."""
     monkeypatch.setattr(checks, "get_conf", lambda: Conf(environment=environment))
     settings.SESSION_COOKIE_PATH = session
     settings.CSRF_COOKIE_PATH = csrf
@@ -185,74 +188,53 @@ def test_w003_w004_host_names(
         assert ids(checks.check_host_names()) == wanted
 
 
-REDIS = "sockets.layers.redis.RedisChannelLayer"
-
-
-@pytest.mark.parametrize("alias", ["default", "other"])
-def test_the_core_layer_is_an_error_wherever_it_is(settings: LazySettings, alias: str) -> None:
-    core = {"BACKEND": "channels_redis.core.RedisChannelLayer"}
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}, alias: core}
-    assert ids(checks.check_core_layer()) == ["gateway.E002"]
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS}}
-    assert ids(checks.check_core_layer()) == []
-
-
-@pytest.mark.parametrize(
-    ("hosts", "found"),
-    [
-        (None, 0),
-        ([], 0),
-        (["redis://h:1/0"], 0),
-        ([("h", 6379)], 0),
-        ([{"host": "h", "socket_timeout": None}], 0),
-        ([{"host": "h", "socket_timeout": 5}], 1),
-        ([{"address": "redis://h?socket_timeout=5"}], 1),
-        (["redis://a", "redis://h?socket_timeout=5"], 1),
-    ],
-)
-def test_a_timeout_that_cuts_idle_connections(
-    settings: LazySettings, hosts: Any, found: int
+def test_w003_is_no_matter_of_cookies_that_are_the_sites_too(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": REDIS, "CONFIG": {"hosts": hosts}}}
-    assert ids(checks.check_layer_timeouts()) == ["gateway.E003"] * found
+    """Rule 12."""
+    conf = Conf(environment="production", client_socket_url=PUBLIC, worker_socket_url=PUBLIC)
+    monkeypatch.setattr(checks, "get_conf", lambda: conf)
+    assert ids(checks.check_host_names()) == ["gateway.W003"]
+    settings.SESSION_COOKIE_PATH = settings.CSRF_COOKIE_PATH = "/"
+    assert ids(checks.check_host_names()) == []
 
 
-@pytest.mark.parametrize(
-    ("backend", "config", "names"),
-    [
-        (MEMORY, {"capacity": 0}, "capacity"),
-        (MEMORY, {"hosts": []}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"group_expiry": 5}, "group_expiry"),
-        (
-            "sockets.layers.redis.RedisChannelLayer",
-            {"hosts": [{"port": 1}], "expiry": -1},
-            "expiry",
-        ),
-        ("sockets.layers.memory.NoSuchLayer", {}, "NoSuchLayer"),
-        (MEMORY, {"expiry": 10**400}, "expiry"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [5]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [("x",)]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": ["redis://a:port"]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": [{"address": 5}]}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"hosts": "redis://localhost"}, "hosts"),
-        ("sockets.layers.redis.RedisChannelLayer", {"prefix": 5}, "prefix"),
-    ],
-    ids=str,
-)
-def test_options_of_a_layer(
-    settings: LazySettings, backend: str, config: dict[str, Any], names: str
-) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
-    (found,) = checks.check_layer_options()
-    assert ids([found]) == ["gateway.E005"]
-    assert names in found.msg
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": MEMORY, "CONFIG": {"capacity": 5}}}
-    assert not checks.check_layer_options()
+def urls(*patterns: Any) -> Any:
+    made: Any = ModuleType("urls")
+    made.urlpatterns = list(patterns)
+    return made
 
 
-def test_a_secret_in_the_hosts_is_not_repeated(settings: LazySettings) -> None:
-    layer = {"BACKEND": "sockets.layers.redis.RedisChannelLayer"}
-    hosts = ["redis://:very/secret@localhost:6379/0"]
-    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": {"hosts": hosts}}}
-    (found,) = checks.check_layer_options()
-    assert "very" not in found.msg and "secret" not in found.msg
+def test_w006_a_path_that_the_gateway_serves_itself(settings: LazySettings) -> None:
+    """Rule 4."""
+    settings.ROOT_URLCONF = urls(
+        path("healthz", _view), path("api/v1/", include([path("", _view)])), path("orders/", _view)
+    )
+    found = checks.check_own_paths()
+    assert ids(found) == ["gateway.W006"] * 2
+    assert "/healthz" in str(found[0].msg) and "_view" in str(found[0].msg)
+    settings.GATEWAY = {**settings.GATEWAY, "api_path": "/gw/"}
+    assert len(checks.check_own_paths()) == 1
+    settings.ROOT_URLCONF = urls(path("orders/", _view))
+    assert checks.check_own_paths() == []
+
+
+def test_w006_is_silent_about_a_project_without_urls(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "no.such.module"
+    assert checks.check_own_paths() == []
+
+
+def _view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+shown = with_gateway(_view, public_site=True, public_admin=True)  # type: ignore[arg-type]
+partly = with_gateway(_view, public_site=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "told"), [("shown", 1), ("partly", 0), ("nothing", 0)])
+def test_w007_a_public_admin(settings: LazySettings, name: str, told: int) -> None:
+    """Rule 2."""
+    settings.ASGI_APPLICATION = f"{__name__}.{name}"
+    assert ids(checks.check_public_admin()) == ["gateway.W007"] * told
+    assert all(one.id != "gateway.W007" for one in run_checks()), "for deployments alone"

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
-from sockets.conf import Conf, WrongSettings, get_conf
+from sockets.base.client_address import Trusted, parse_trusted
+from sockets.conf import MAY_BE_ZERO, Conf, WrongSettings, get_conf
+from sockets.environment import Variables, gather
 from sockets.types import Surface
 
 
 def test_what_is_left_out_has_its_default(settings: LazySettings) -> None:
     settings.GATEWAY = {"heartbeat": 3.0}
-    assert get_conf() == Conf(heartbeat=3.0)
+    assert get_conf() == Conf(heartbeat=3.0, environment="production"), "DEBUG is false"
 
 
 def test_a_project_without_the_setting_has_all_defaults(settings: LazySettings) -> None:
     del settings.GATEWAY
+    settings.DEBUG = True
     assert get_conf() == Conf()
+    assert get_conf().auth == ()
 
 
 def test_it_is_read_once_and_forgotten_when_the_setting_changes(settings: LazySettings) -> None:
@@ -78,8 +83,9 @@ def test_it_cannot_be_changed() -> None:
 
 
 def test_secrets_are_not_printed() -> None:
-    conf = Conf(jwt_secret="hidden-1", worker_keys={"w": "hidden-2"}, api_keys={"a": "hidden-3"})
-    assert "hidden" not in repr(conf)
+    digest = "5ec2e7" + "0" * 58
+    conf = Conf(jwt_secret="hidden-1", worker_keys={"w": digest}, api_keys={"a": digest})
+    assert "hidden" not in repr(conf) and "5ec2e7" not in repr(conf)
     assert "hidden" not in repr(Conf(webhook_secret="hidden-4"))
 
 
@@ -114,3 +120,125 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert (conf.webhooks, conf.webhook_path) == ((), "/gateway/events")
     assert (conf.webhook_queue, conf.webhook_timeout) == (10_000, 5)
     assert conf.query_token is False
+
+
+@pytest.mark.parametrize(
+    ("given", "debug", "found"),
+    [
+        ({}, True, "development"),
+        ({}, False, "production"),
+        ({"environment": "development"}, True, "development"),
+        ({"environment": "development"}, False, "production"),
+        ({"environment": "test"}, False, "test"),
+        ({"environment": "production"}, True, "production"),
+    ],
+)
+def test_it_is_production_without_debug(
+    settings: LazySettings, given: dict[str, str], debug: bool, found: str
+) -> None:
+    """Rule 1."""
+    settings.DEBUG = debug
+    settings.GATEWAY = given
+    assert get_conf().environment == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("auth", ["jwt", "session"], ("jwt", "session")),
+        ("heartbeat", 5, 5.0),
+        ("data_dir", "/srv/gw", Path("/srv/gw")),
+        ("surface", "both", Surface.BOTH),
+        ("trusted_proxies", 1, Trusted(count=1)),
+        ("trusted_proxies", "10.0.0.0/8", parse_trusted(["10.0.0.0/8"])),
+        ("trusted_proxies", ["10.0.0.0/8", "::1"], parse_trusted(["10.0.0.0/8", "::1"])),
+        ("jwt_secrets", [["k", "s"]], (("k", "s"),)),
+    ],
+)
+def test_what_is_written_by_hand_gets_its_form(
+    settings: LazySettings, name: str, value: object, kept: object
+) -> None:
+    settings.GATEWAY = {name: value}
+    found = getattr(get_conf(), name)
+    assert (found, type(found)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auth", "jwt"),
+        ("auth", ["ldap"]),
+        ("heartbeat", "25s"),
+        ("heartbeat", 0),
+        ("heartbeat", float("nan")),
+        ("client_rate", -1),
+        ("max_sessions", 1.5),
+        ("demo", "yes"),
+        ("data_dir", 5),
+        ("surface", "all"),
+        ("environment", "staging"),
+        ("trusted_proxies", "nginx"),
+        ("trusted_proxies", True),
+        ("webhooks", ["user_away"]),
+        ("worker_keys", {"w": "hunter2"}),
+        ("api_keys", ["hunter2"]),
+        ("jwt_secret", b"hunter2"),
+    ],
+)
+def test_what_has_another_form_is_told_without_its_value(
+    settings: LazySettings, name: str, value: object
+) -> None:
+    settings.GATEWAY = {name: value}
+    with pytest.raises(WrongSettings) as error:
+        get_conf()
+    (fault,) = error.value.faults
+    assert name.upper() in fault.names and name in fault.text.lower()
+    assert "hunter2" not in fault.text and ";" in fault.text
+
+
+def test_a_setting_that_is_nearly_one_is_guessed(settings: LazySettings) -> None:
+    settings.GATEWAY = {"HEARTBEAT": 5}
+    with pytest.raises(WrongSettings, match="perhaps 'heartbeat' is meant"):
+        get_conf()
+
+
+@pytest.mark.parametrize("given", [None, [], "auth=jwt"])
+def test_the_setting_is_a_dictionary(settings: LazySettings, given: object) -> None:
+    settings.GATEWAY = given
+    with pytest.raises(WrongSettings, match="it is no dictionary"):
+        get_conf()
+
+
+def test_the_variables_and_the_settings_agree_on_what_may_be_zero() -> None:
+    for one in dataclasses.fields(Conf):
+        if type(getattr(Conf(), one.name)) not in (int, float):
+            continue
+        source = Variables({one.name.upper(): "0"}, patient=True)
+        gather(source)
+        refused = one.name.upper() in source.wrong
+        assert refused is not (one.name in MAY_BE_ZERO), one.name
+
+
+@pytest.mark.parametrize(
+    ("auth", "sessions", "given", "follows"),
+    [
+        (("session",), "project", None, True),
+        (("jwt", "session"), "project", None, True),
+        (("session",), "tables", None, False),
+        (("jwt",), "project", None, False),
+        (("session",), "project", False, False),
+        (("jwt",), "tables", True, True),
+    ],
+)
+def test_whose_users_are_followed(
+    auth: tuple[str, ...], sessions: str, given: bool | None, follows: bool
+) -> None:
+    """Rule 8: where nothing is said, those of a project whose own sessions count."""
+    conf = Conf(auth=auth, sessions=sessions, django_accounts=given)
+    assert conf.follows_accounts is follows
+
+
+def test_sessions_are_of_two_kinds() -> None:
+    """Rule 6."""
+    with pytest.raises(WrongSettings, match="sessions is 'table'; use 'project'"):
+        Conf(sessions="table")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate, logout
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import transaction
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models.signals import post_migrate
 from django.http import HttpRequest
 
 from sockets import django_accounts as accounts
+from sockets.api import briefly
+from sockets.auth.logins import LOGIN, sid_of
+from sockets.base.rate import Seldom
 from sockets.exceptions import GatewayUnavailable
 from sockets.types import PresenceAnswer, PresenceState, UserPresence
 
@@ -26,12 +34,16 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """Whom the gateway was asked to revoke; all but the users of odd ids are connected."""
     found: Told = []
 
-    def look(users: list[str]) -> PresenceAnswer:
+    async def look(users: list[str]) -> PresenceAnswer:
         states = (PresenceState.CONNECTED, PresenceState.OFFLINE)
         return PresenceAnswer({u: UserPresence(u, states[int(u) % 2]) for u in users})
 
-    monkeypatch.setattr(accounts, "revoke", lambda user, **what: found.append((user, what)))
-    monkeypatch.setattr(accounts, "presence_of_users", look)
+    async def note(user: str, **what: Any) -> None:
+        found.append((user, what))
+
+    monkeypatch.setattr(accounts, "arevoke", note)
+    monkeypatch.setattr(accounts, "apresence_of_users", look)
+    monkeypatch.setattr(accounts, "briefly", lambda work, whom: asyncio.run(work()))
     accounts.connect()
     accounts.connect()
     yield found
@@ -57,6 +69,28 @@ def test_a_logout_ends_its_login(user: User, told: Told) -> None:
     assert key not in accounts.login_id(key) and len(accounts.login_id(key)) == 32
     logout(request)  # nobody is logged in any more
     assert len(told) == 1
+
+
+def test_a_logout_ends_its_login_by_both_of_its_names(user: User, told: Told) -> None:
+    """Rules 7 and 8: sockets have the first, tokens of the project's own may have the second."""
+    request = HttpRequest()
+    request.session, request.user = SessionStore(), user
+    request.session[LOGIN] = "value"
+    request.session.save()
+    sid, key = sid_of(request.session, None), request.session.session_key
+    assert key is not None
+    logout(request)
+    both = [(str(user.pk), {"sid": one}) for one in sorted([sid, accounts.login_id(key)])]
+    assert told == both
+
+
+def test_a_logout_without_a_session_is_nobodys(user: User, told: Told) -> None:
+    request = HttpRequest()
+    request.user = user
+    user_logged_out.send(User, request=request, user=user)
+    request.session = SessionStore()
+    user_logged_out.send(User, request=request, user=user)
+    assert told == []
 
 
 @pytest.mark.parametrize(
@@ -146,11 +180,76 @@ def test_rights_of_a_group_concern_those_who_are_connected(told: Told) -> None:
 def test_a_gateway_that_is_away_stops_no_logout(
     user: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def away(user: str, **what: Any) -> None:
-        raise GatewayUnavailable("Redis does not answer")
+    """Rule 8: here it is in memory mode, and no node runs."""
+    monkeypatch.setattr(accounts, "briefly", briefly.briefly)
+    monkeypatch.setattr(briefly, "_complaints", Seldom(60))
+    for _ in range(3):
+        user.is_active = not user.is_active
+        user.save()
+    (line,) = [one for one in caplog.records if one.name == "sockets.api.briefly"]
+    assert line.levelname == "WARNING" and f"user {user.pk} may be" in line.getMessage()
 
-    monkeypatch.setattr(accounts, "revoke", away)
-    user.is_active = False
-    user.save()
-    (line,) = [one for one in caplog.records if one.name == "sockets.django_accounts"]
-    assert line.levelno == logging.ERROR and f"user {user.pk}" in line.getMessage()
+
+def test_one_who_fails_keeps_no_other_connected(
+    monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
+    users: list[tuple[str, dict[str, str]]] = [(str(n), {}) for n in range(2 * accounts.AT_ONCE)]
+    tried: list[str] = []
+
+    async def away(user: str, **what: Any) -> None:
+        tried.append(user)
+        if int(user) % 2:
+            raise GatewayUnavailable(f"no shard of {user}")
+
+    monkeypatch.setattr(accounts, "arevoke", away)
+    with pytest.raises(GatewayUnavailable, match=r"no shard of 1$"):
+        asyncio.run(accounts._revoke_each(users))
+    assert len(tried) == len(users)
+    tried.clear()
+    with pytest.raises(GatewayUnavailable):
+        asyncio.run(accounts._revoke_each([(str(2 * n + 1), {}) for n in range(200)]))
+    assert len(tried) == accounts.AT_ONCE, "where nobody answers the rest is not tried"
+
+
+# --- migrations and fixtures
+
+
+def test_a_fixture_revokes_nothing(user: User, told: Told, tmp_path: Path) -> None:
+    """Rule 8: raw saves, and groups, of which Django 5.2 does not say that they are raw."""
+    group, rights = Group.objects.create(name="g"), [Permission.objects.all()[0].pk]
+    fields = {"username": "kim", "password": "x", "is_superuser": True, "groups": [group.pk]}
+    rows = [
+        {"model": "auth.user", "pk": user.pk, "fields": fields},
+        {"model": "auth.group", "pk": group.pk, "fields": {"name": "g", "permissions": rights}},
+    ]
+    file = tmp_path / "users.json"
+    file.write_text(json.dumps(rows))
+    call_command("loaddata", str(file), verbosity=0)
+    user.refresh_from_db()
+    assert user.is_superuser and list(user.groups.all()) == [group]
+    assert told == []
+    user.groups.clear()
+    assert told == [(str(user.pk), {})], "and from then on it does again"
+
+
+def test_a_migration_revokes_nothing_and_is_asked_nothing(user: User, told: Told) -> None:
+    """Rule 8: there may be no Redis, and the table may lack what the model has."""
+    queries: list[str] = []
+
+    def saving(**_: Any) -> None:
+        user.is_staff = not user.is_staff
+        with connection.execute_wrapper(noting):
+            user.save()
+
+    def noting(execute: Any, sql: str, *rest: Any) -> Any:
+        queries.append(sql.split()[0])
+        return execute(sql, *rest)
+
+    post_migrate.connect(saving)
+    try:
+        call_command("migrate", "sockets", verbosity=0)
+    finally:
+        post_migrate.disconnect(saving)
+    assert told == [] and set(queries) == {"UPDATE"}
+    saving()
+    assert told == [(str(user.pk), {})]

@@ -12,7 +12,8 @@ import pytest
 
 from sockets import environment
 from sockets.conf import Conf, WrongSettings
-from sockets.environment import Variables, gather
+from sockets.environment import Variables, gather, judge
+from sockets.safety import refusals
 from sockets.types import Surface
 from tests.support.gateway import ROOT
 
@@ -27,10 +28,18 @@ def given(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_every_key_has_conf_s_default(given: pytest.MonkeyPatch) -> None:
     found = environment.read()
     conf = Conf(**found)
-    assert set(found) == {field.name for field in fields(Conf)}
+    assert set(found) == {field.name for field in fields(Conf)} - {"environment"}
     differing = {name for name, value in found.items() if value != getattr(Conf(), name)}
     assert differing <= {"node_name"}
     assert conf.surface is Surface.PUBLIC
+
+
+def test_what_no_variable_says_django_s_debug_does(given: pytest.MonkeyPatch) -> None:
+    """Rules 1 and 11: DEBUG is the project's, and may be set after this is read."""
+    assert "environment" not in environment.read()
+    assert environment.read()["auth"] == ()
+    given.setenv("NODE_ENV", "test")
+    assert environment.read()["environment"] == "test"
 
 
 def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
@@ -42,10 +51,17 @@ def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
         environment.read()
 
 
+def test_no_history(given: pytest.MonkeyPatch) -> None:
+    """Rule 16: SESSION_HISTORY=false."""
+    assert environment.read()["history"] is True
+    given.setenv("SESSION_HISTORY", "false")
+    assert environment.read()["history"] is False
+
+
 def test_it_reads_only_what_becomes_a_key() -> None:
     source = Variables({})
     gather(source)
-    own = {"SECRET_KEY", "DEBUG", "DATABASE_URL", "ALLOWED_HOSTS", "LOG_LEVEL", "LAYER_PREFIX"}
+    own = {"SECRET_KEY", "DEBUG", "DATABASE_URL", "ALLOWED_HOSTS", "LOG_LEVEL"}
     assert not source.names & (own | {"SECURE_COOKIES", "CSRF_TRUSTED_ORIGINS", "TIME_ZONE"})
     assert {"HEARTBEAT", "CLIENT_RATE", "NODE_ENV", "SESSION_DATABASE_URL"} <= source.names
 
@@ -85,10 +101,10 @@ def test_a_prefix_is_part_of_every_name(given: pytest.MonkeyPatch) -> None:
 
 def test_all_faults_are_told_together(given: pytest.MonkeyPatch) -> None:
     given.setenv("HEARTBEAT", "25s")
-    given.setenv("AUTH", "jwt")
+    given.setenv("AUTH", "ldap")
     with pytest.raises(WrongSettings) as error:
         environment.read()
-    assert [fault.names[0] for fault in error.value.faults] == ["HEARTBEAT", "JWT_SECRET"]
+    assert [fault.names[0] for fault in error.value.faults] == ["AUTH", "HEARTBEAT"]
 
 
 def test_a_project_notes_its_own_beside_them() -> None:
@@ -100,13 +116,27 @@ def test_a_project_notes_its_own_beside_them() -> None:
     assert [fault.names for fault in error.value.faults] == [("CONNECTIONS",), ("HEARTBEAT",)]
 
 
-def test_production_refuses_what_is_unsafe(given: pytest.MonkeyPatch) -> None:
+def test_what_only_a_node_needs_is_judged_when_one_starts(given: pytest.MonkeyPatch) -> None:
+    """Rule 11: a web process has the same variables, or fewer, and starts."""
     given.setenv("ENVIRONMENT", "production")
-    given.setenv("AUTH", "insecure")
+    given.setenv("AUTH", "insecure,jwt,proxy")
     given.setenv("WORKER_KEYS", "a:short")
+    given.setenv("WEBHOOKS", "user_online")
+    conf = Conf(**environment.read())
+    refused = [fault.names[0] for fault in refusals(conf)]
+    assert refused == [
+        *("JWT_SECRET", "AUTH", "API_SERVER_URL", "WEBHOOK_SECRET"),
+        *("AUTH", "WORKER_KEYS"),
+    ]
+
+
+def test_a_project_may_judge_it_for_all_its_commands(given: pytest.MonkeyPatch) -> None:
+    source = Variables({"AUTH": "jwt", "JWT_SECRETS": "a:short", "WEBHOOKS": "x"}, patient=True)
+    judge(source, {"environment": "development"} | gather(source))
     with pytest.raises(WrongSettings) as error:
-        environment.read()
-    assert [fault.names[0] for fault in error.value.faults] == ["AUTH", "WORKER_KEYS"]
+        source.refuse()
+    told = [fault.names[0] for fault in error.value.faults]
+    assert told == ["JWT_SECRETS", "WEBHOOKS"], "and not what follows from them"
 
 
 def test_public_keys_are_judged_where_they_are_used(

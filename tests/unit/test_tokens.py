@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import jwt
 import pytest
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.cache import SessionStore
+from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 
 from sockets.auth.clients import ClientAuth
 from sockets.auth.handshake import parse
+from sockets.auth.logins import LOGIN, login_id, sid_of
 from sockets.auth.tokens import check_token
 from sockets.conf import WrongSettings, get_conf
 from sockets.exceptions import InvalidMessage, Unauthorized
-from sockets.tokens import issue_token
+from sockets.tokens import issue_token, token_view
 from sockets.types import Credentials
 from tests.support.doubles import JWT_SECRET, scope_of
 from tests.support.gateway import ROOT
@@ -135,6 +141,84 @@ def test_more_claims() -> None:
 def test_what_the_gateway_would_refuse_is_not_issued(given: dict[str, Any], why: str) -> None:
     with pytest.raises(InvalidMessage, match=why):
         issue_token(1, **given)
+
+
+# --- of a request
+
+
+def request_of(user: User, **session: Any) -> HttpRequest:
+    request = HttpRequest()
+    request.user, request.session = user, SessionStore()
+    request.session.update({SESSION_KEY: str(user.pk)} | session)
+    return request
+
+
+@pytest.fixture
+def kim() -> User:
+    kim = User(pk=7)
+    kim._state.adding = False
+    return kim
+
+
+def test_a_request_says_whose_and_of_which_login(kim: User, settings_: Settings) -> None:
+    """Rule 7: sub, sid, iat, exp, and the configured aud and iss."""
+    settings_.GATEWAY = dict(settings_.GATEWAY) | {"jwt_audience": ("gw",), "jwt_issuer": ("shop",)}
+    request = request_of(kim, **{LOGIN: "value"})
+    found = read(issue_token(request))
+    assert set(found) == {"sub", "sid", "iat", "exp", "aud", "iss"}
+    sid = sid_of(request.session, None)
+    assert (found["sub"], found["sid"], found["exp"] - found["iat"]) == ("7", sid, 300)
+    assert check_token(issue_token(request, ttl=60), get_conf()).sid == sid
+    assert read(issue_token(request, sid="mine"))["sid"] == "mine"
+
+
+def test_a_login_from_before_there_was_a_value(kim: User) -> None:
+    request = request_of(kim)
+    request.session._session_key = "k" * 32
+    assert read(issue_token(request))["sid"] == login_id("k" * 32)
+
+
+def test_a_session_of_another_or_of_none_says_nothing_of_the_login(kim: User) -> None:
+    """Who proves it by a token of another library may have a session all the same."""
+    other, without, unsaved = (request_of(kim, **{LOGIN: "value"}) for _ in range(3))
+    other.session[SESSION_KEY] = "8"
+    del without.session
+    del unsaved.session[LOGIN]
+    for request in (other, without, unsaved):
+        assert set(read(issue_token(request))) == {"sub", "iat", "exp"}
+
+
+def test_a_request_of_another_framework(kim: User) -> None:
+    """One of djangorestframework holds Django's, and knows the user better."""
+    theirs = SimpleNamespace(_request=HttpRequest(), user=kim, session=None)
+    assert read(issue_token(theirs))["sub"] == "7"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("user", [AnonymousUser(), None, SimpleLazyObject(AnonymousUser)])
+def test_a_request_of_nobody_gets_none(user: Any) -> None:
+    """Rule 7: with the remedy."""
+    request = HttpRequest()
+    request.user = user
+    with pytest.raises(InvalidMessage, match=r"nobody is signed in .*login_required"):
+        issue_token(request)
+    with pytest.raises(InvalidMessage, match=r"nobody is signed in .*AuthenticationMiddleware"):
+        issue_token(HttpRequest())
+
+
+def test_the_view(kim: User) -> None:
+    """Rule 7: POST, for who is signed in, `no-store`; one line of a URLconf."""
+    request = request_of(kim)
+    request.method = "GET"
+    assert token_view(request).status_code == 405
+    request.method = "POST"
+    answer = token_view(request)
+    assert answer.status_code == 200 and "no-store" in answer["Cache-Control"]
+    assert "private" in answer["Cache-Control"]
+    assert check_token(json.loads(answer.content)["token"], get_conf()).subject == "7"
+    request.user = AnonymousUser()
+    answer = token_view(request)
+    assert answer.status_code == 401 and "no-store" in answer["Cache-Control"]
+    assert not getattr(token_view, "csrf_exempt", False)
 
 
 @pytest.mark.parametrize(("secret", "fault"), [("", "is not set"), ("short", "fewer than 32")])

@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from sockets.conf import get_conf
 from sockets.types import Surface
 
 # A middleware is called in the way of what it wraps: both give a response or promise one.
@@ -23,13 +24,14 @@ def scope_of(request: HttpRequest) -> dict[str, Any]:
 
 
 def surface_of(request: HttpRequest) -> Surface:
-    """The surface that `sockets.asgi` wrote into the scope; unknown never means private."""
-    return Surface(scope_of(request).get("gateway.surface", Surface.PUBLIC))
+    """The surface that the server wrote into the scope, else SURFACE; never private unsaid."""
+    return Surface(scope_of(request).get("gateway.surface", get_conf().surface))
 
 
 def is_api(request: HttpRequest) -> bool:
     """Whether this is a call of the HTTP API."""
-    return request.path_info.startswith("/api/") and surface_of(request) is not Surface.PUBLIC
+    begins = request.path_info.startswith(get_conf().api_path)
+    return begins and surface_of(request) is not Surface.PUBLIC
 
 
 class Middleware:

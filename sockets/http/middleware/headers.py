@@ -71,7 +71,7 @@ def policy(surface: Surface, path: str) -> str:
     if surface is not Surface.PUBLIC:
         if path.startswith("/admin/"):
             return ADMIN
-        if path == "/api/v1/docs":
+        if path == f"{get_conf().api_path}docs":
             return API_DOCS
     return NOTHING
 

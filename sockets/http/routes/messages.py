@@ -44,7 +44,7 @@ IdempotencyKey = Header(
 
 
 @router.post(
-    "/users/{segment:user}/messages",
+    "/users/{gateway_segment:user}/messages",
     response=ReceiptOut,
     auth=ApiKey(NOTIFY),
     summary="Notify every session of a user",
@@ -90,7 +90,7 @@ async def broadcast(request: HttpRequest, message: BroadcastIn) -> ReceiptOut:
 
 
 @router.get(
-    "/users/{segment:user}/messages",
+    "/users/{gateway_segment:user}/messages",
     response=MessagesOut,  # what _page writes
     auth=ApiKey(PRESENCE),
     summary="Read a user's recent messages",

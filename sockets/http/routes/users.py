@@ -58,7 +58,7 @@ KEEP = Query([], max_length=300, description="Ids of clients or sessions that st
 
 
 @router.get(
-    "/users/{segment:user}",
+    "/users/{gateway_segment:user}",
     response=UserOut,
     auth=ApiKey(PRESENCE),
     summary="Presence of a user",
@@ -90,7 +90,7 @@ async def presence(request: HttpRequest, asked: PresenceIn) -> PresencesOut:
 
 
 @router.delete(
-    "/users/{segment:user}/sessions",
+    "/users/{gateway_segment:user}/sessions",
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Close a user's sessions",
@@ -114,7 +114,7 @@ async def disconnect(
 
 
 @router.post(
-    "/users/{segment:user}/revocations",
+    "/users/{gateway_segment:user}/revocations",
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Revoke a user's logins and tokens",
@@ -129,7 +129,7 @@ async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> Disconn
 
 
 @router.put(
-    "/users/{segment:user}/block",
+    "/users/{gateway_segment:user}/block",
     response=DisconnectedOut,
     auth=ApiKey(ADMIN),
     summary="Block a user",
@@ -142,7 +142,7 @@ async def block(request: HttpRequest, user: str, wanted: BlockIn) -> Disconnecte
 
 
 @router.delete(
-    "/users/{segment:user}/block",
+    "/users/{gateway_segment:user}/block",
     response=UnblockedOut,
     auth=ApiKey(ADMIN),
     summary="Unblock a user",

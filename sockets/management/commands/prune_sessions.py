@@ -45,6 +45,10 @@ class Command(GatewayCommand):
         days = options["older_than"]
         if days is not None and not 0 <= days <= _MOST:
             raise CommandError("--older-than is 0 to 36,500 days")
+        if not get_conf().history:
+            self.stderr.write(
+                "SESSION_HISTORY is false: what is here is of before, and no more comes"
+            )
         keep = get_conf().session_keep if days is None else days * _DAY
         if days is None and not keep:
             raise CommandError("SESSION_KEEP is 0, rows are kept for ever: say --older-than DAYS")

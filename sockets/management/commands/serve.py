@@ -14,6 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error
 
 from sockets.base.extras import server_lacking
+from sockets.checks import sqlite_transactions
 from sockets.conf import get_conf
 from sockets.logs import audit_to_stderr
 from sockets.management.migrated import APP, databases, unapplied
@@ -105,6 +106,9 @@ class Command(GatewayCommand):
             raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
+        for warning in sqlite_transactions():
+            if not warning.is_silenced():
+                self.stderr.write(str(warning))
         if audit_to_stderr(json=conf.environment == "production"):
             self.stderr.write("LOGGING has no handler for gateway.audit: its lines go to stderr")
         client_port, worker_port = self._ports(options)

@@ -1,4 +1,4 @@
-"""One rule for user ids at every door: 42, "42" and the user with that key are one user."""
+"""One rule for user ids wherever they come in: 42, "42" and the user with that key are one user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import CommandError, call_command
-from django.test import AsyncClient
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 
@@ -33,8 +32,9 @@ from sockets.consumers.worker import WorkerConsumer
 from sockets.exceptions import InvalidMessage
 from sockets.layers import groups
 from sockets.node.node import Node
-from sockets.types import Notification, Surface
-from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, on_surface, running_node
+from sockets.types import Notification
+from tests.support.asgi_client import GatewayClient
+from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
 
 KEY = "the backend's own key"
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
@@ -53,6 +53,26 @@ def saved(pk: Any = 42) -> User:
     return User.from_db("default", ["id", "username"], [pk, "kim"])
 
 
+class Customer(User):
+    """As projects add methods to theirs."""
+
+    class Meta:
+        app_label = "shop_of_the_tests"
+        proxy = True
+
+
+def looked_at(user: Any) -> Any:
+    assert user.pk == 42
+    return user
+
+
+def deferred() -> User:
+    """As `User.objects.only("pk")` has it: another field would ask the database."""
+    found = User.from_db("default", ["id"], [42])
+    assert "username" in found.get_deferred_fields()
+    return found
+
+
 WHO: dict[str, Any] = {
     "a string": "42",
     "an int": 42,
@@ -61,6 +81,11 @@ WHO: dict[str, Any] = {
     "an enum of strings": Name.KIM,
     "a user": saved(),
     "request.user": SimpleLazyObject(saved),
+    "request.user, seen before": looked_at(SimpleLazyObject(saved)),
+    "a lazy one of a lazy one": SimpleLazyObject(lambda: SimpleLazyObject(saved)),
+    "a proxy of the model": Customer.from_db("default", ["id", "username"], [42, "kim"]),
+    "a user whose fields are deferred": deferred(),
+    "only a primary key": User.from_db("default", ["id"], [42]),
 }
 
 NOBODY: dict[str, tuple[Any, str]] = {
@@ -73,12 +98,15 @@ NOBODY: dict[str, tuple[Any, str]] = {
     "bytes": (b"42", "bytes"),
     "a float": (42.0, "float"),
     "a list": (["42"], "list"),
-    "another model": (Group(pk=42), "Group"),
-    "an unsaved user": (User(username="kim"), "not saved"),
+    "another model": (Group(pk=42), "Group: pass the user"),
+    "an unsaved user": (User(username="kim"), "not saved: save it"),
+    "an unsaved proxy": (Customer(pk=42), "Customer is not saved"),
+    "request.user, unsaved": (SimpleLazyObject(lambda: User(pk=42)), "not saved"),
     "an unsaved user with a key": (User(pk=42, username="kim"), "not saved"),
     "a deleted user": (saved(None), "not saved"),
-    "nobody": (AnonymousUser(), "AnonymousUser"),
-    "request.user, nobody": (SimpleLazyObject(AnonymousUser), "AnonymousUser"),
+    "nobody": (AnonymousUser(), "AnonymousUser.*is_authenticated"),
+    "request.user, nobody": (SimpleLazyObject(AnonymousUser), "AnonymousUser.*is_authenticated"),
+    "a class": (User, "type ModelBase"),
 }
 
 who = pytest.mark.parametrize("user", WHO.values(), ids=WHO)
@@ -122,6 +150,7 @@ def test_the_one_form(value: Any, found: str | None) -> None:
 
 
 def test_a_user_with_a_uuid_as_key() -> None:
+    """Rule 5."""
     assert as_user(saved(SOME_UUID)) == str(SOME_UUID)
 
 
@@ -160,6 +189,7 @@ FACES = [name for one in PYTHON for name in (one, f"a{one}")]
 
 
 def test_no_function_that_takes_a_user_is_missing_here() -> None:
+    """Rule 5."""
     import inspect
 
     takes = {
@@ -182,19 +212,48 @@ async def told(name: str, user: Any) -> Any:
 @who
 @pytest.mark.parametrize("name", FACES)
 async def test_every_function_takes_it(node: Node, name: str, user: Any) -> None:
+    """Rule 5."""
     await told(name, user)
     if "notify" in name:
         assert (await node.streams.head("42")).offset == 1, 'and 42 and "42" are one user'
 
 
+@pytest.mark.parametrize("user", [SOME_UUID, saved(SOME_UUID)], ids=["a UUID", "a user"])
+@pytest.mark.parametrize("name", FACES)
+async def test_every_function_takes_a_uuid(node: Node, name: str, user: Any) -> None:
+    """Rule 5: and answers with the string."""
+    answer = await told(name, user)
+    if "notify" in name:
+        assert (await node.streams.head(str(SOME_UUID))).offset == 1
+    if name.endswith("presence_of"):
+        assert answer.user == str(SOME_UUID)
+    if name.endswith("presence_of_users"):
+        assert list(answer.users) == [str(SOME_UUID), "7"]
+
+
+@pytest.mark.parametrize("name", ["notify_users", "presence_of_users"])
+@pytest.mark.parametrize(
+    "user", [saved(), SimpleLazyObject(saved), SOME_UUID, "42", b"42"], ids=str
+)
+async def test_one_user_is_no_list_of_users(node: Node, name: str, user: Any) -> None:
+    """Rule 5: `request.user` too, which says of itself that it can be iterated."""
+    rest = ["e"] if name == "notify_users" else []
+    with pytest.raises(InvalidMessage, match="a list of user ids"):
+        await getattr(api, f"a{name}")(user, *rest)
+    with pytest.raises(InvalidMessage, match="a list of user ids"):
+        await asyncio.to_thread(getattr(api, name), user, *rest)
+
+
 @nobody
 @pytest.mark.parametrize("name", FACES)
 async def test_every_function_refuses_it(node: Node, name: str, user: Any, named: str) -> None:
+    """Rule 5."""
     with pytest.raises(InvalidMessage, match=named):
         await told(name, user)
 
 
 async def test_answers_are_keyed_by_the_string(node: Node) -> None:
+    """Rule 5."""
     answer = await api.apresence_of_users([42, "42", saved(), 7])
     assert list(answer.users) == ["42", "7"]
     assert (await api.apresence_of(42)).user == "42"
@@ -231,6 +290,7 @@ async def test_a_user_who_must_be_asked_for_is_asked_for_where_the_caller_is(nod
 
 
 async def test_tasks(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 5."""
     for assign in (api.aassign_task, partial(asyncio.to_thread, api.assign_task)):
         with pytest.raises(InvalidMessage, match=r"AUTH_USER_MODEL.*bool"):
             await assign("p", "e", user_id=True)
@@ -261,6 +321,7 @@ def test_on_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_user_group() -> None:
+    """Rule 5."""
     assert {api.user_group(user) for user in WHO.values()} == {"u.42"}
     assert groups.user_group(42) == "u.42"
     assert api.user_group(SOME_UUID) == f"u.{SOME_UUID}"
@@ -275,7 +336,7 @@ JSON_NOBODY: list[Any] = [None, True, 4.5, 42.0, "", {}, ["42"], 10**1_024]
 
 
 async def post(path: str, **body: Any) -> tuple[int, Any]:
-    response = await AsyncClient(**on_surface(Surface.PRIVATE)).post(
+    response = await GatewayClient().post(
         f"/api/v1{path}",
         json.dumps(body),
         content_type="application/json",
@@ -372,6 +433,7 @@ async def test_a_token_with_a_number(node: Node) -> None:
 
 
 async def test_commands(node: Node) -> None:
+    """Rule 5."""
     out = StringIO()
 
     async def run(name: str, *args: Any, **options: Any) -> None:

@@ -1,188 +1,162 @@
-"""Authentication by the API server's Django session, as Django itself would judge it."""
+"""The cookie of a Django session is read off the loop, within bounds, and faults are told."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.db import DatabaseError
-from django.utils import timezone
+from django.db import DatabaseError, OperationalError, ProgrammingError
 
 from sockets.auth import django_sessions
-from sockets.auth.django_sessions import DjangoSessions, login_id
+from sockets.auth.django_sessions import DjangoSessions
 from sockets.auth.handshake import Handshake, parse
-from sockets.conf import Conf
+from sockets.conf import Conf, WrongSettings
 from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.protocol.places import Places
-from tests.support.doubles import scope_of, until
+from sockets.types import Credentials
+from tests.support.doubles import drop_table, make_table, scope_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OWN = "http://localhost:4000"
+KEY = "a" * 32
+TABLES = Conf(auth=("session",), sessions="tables")
 
 
-def hand(
-    key: str | None, origin: str | None = OWN, name: str = "sessionid", address: str = "192.0.2.7"
-) -> Handshake:
-    cookie = None if key is None else f"other=1; {name}={key}"
-    given = {"host": "localhost:4000", "cookie": cookie, "origin": origin}
-    headers = [(k.encode(), v.encode()) for k, v in given.items() if v is not None]
+def hand(key: str = KEY, address: str = "192.0.2.7") -> Handshake:
+    origin = b"http://localhost:4000"
+    headers = [(b"host", b"localhost:4000"), (b"origin", origin)]
+    headers.append((b"cookie", f"sessionid={key}".encode()))
     return parse(scope_of("", headers=headers, client=[address, 50_000]))
 
 
 @pytest.fixture
-def user() -> User:
-    return User.objects.create_user("kim", password="first")
-
-
-@pytest.fixture
-def store(user: User) -> SessionStore:
-    """Kim is signed in."""
-    made = SessionStore()
-    made[SESSION_KEY] = str(user.pk)
-    made[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    made[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    made.save()
-    return made
-
-
-@pytest.fixture
 async def auth() -> AsyncIterator[DjangoSessions]:
-    made = DjangoSessions(Conf(auth=("session",)))
+    made = DjangoSessions(TABLES)
     yield made
     made.close()
 
 
-async def test_a_session_is_dated_by_the_store(user: User, store: SessionStore) -> None:
-    async def now() -> float:
-        return 1_000.0
+def raising(error: Exception) -> Any:
+    def read(key: str) -> Credentials:
+        raise error
 
-    made = DjangoSessions(Conf(auth=("session",)), now)
-    found = await made.ask(hand(store.session_key))
-    made.close()
-    assert found is not None and found.issued_at == 1_000.0
-
-
-async def refused(auth: DjangoSessions, handshake: Handshake, reason: str) -> None:
-    with pytest.raises(Unauthorized, match=reason):
-        await auth.ask(handshake)
-
-
-async def test_whoever_is_signed_in(auth: DjangoSessions, user: User, store: SessionStore) -> None:
-    key = store.session_key or ""
-    found = await auth.ask(hand(key))
-    assert found is not None
-    assert (found.subject, found.method, found.sid) == (str(user.pk), "session", login_id(key))
-    assert found.expires_at is not None and found.issued_at is not None
-    assert found.expires_at - found.issued_at > 13 * 24 * 3600
-    assert await auth.ask(hand(None)) is None
-    assert await auth.ask(hand(key, name="gateway_admin_session")) is None
-
-
-@pytest.mark.parametrize(
-    "origin", [None, "null", "http://localhost:4001", "https://localhost:4000", "http://x.test"]
-)
-async def test_a_page_of_another_origin_has_the_cookie_too(
-    auth: DjangoSessions, store: SessionStore, origin: str | None
-) -> None:
-    await refused(auth, hand(store.session_key, origin), "pages of this origin")
-
-
-async def test_as_django_would_judge(auth: DjangoSessions, user: User, store: SessionStore) -> None:
-    handshake = hand(store.session_key)
-
-    def change(**values: Any) -> None:
-        User.objects.filter(pk=user.pk).update(**values)
-
-    await asyncio.to_thread(change, is_active=False)
-    await refused(auth, handshake, "not active")
-    await asyncio.to_thread(change, is_active=True)
-    assert await auth.ask(handshake) is not None
-    user.set_password("second")
-    await asyncio.to_thread(change, password=user.password)
-    await refused(auth, handshake, "not known")
-
-
-async def test_sessions_that_are_none(
-    auth: DjangoSessions, user: User, store: SessionStore
-) -> None:
-    handshake = hand(store.session_key)
-    rows = Session.objects.filter(session_key=store.session_key)
-    before = (await rows.aget()).session_data
-    for data in ("", "x", before[:-3], before + "A", SessionStore().encode({"a": 1})):
-        await rows.aupdate(session_data=data)
-        await refused(auth, handshake, "session")
-    for uid in ("", "0", "x", "9" * 30):
-        await rows.aupdate(session_data=store.encode(dict(store.items()) | {SESSION_KEY: uid}))
-        await refused(auth, handshake, "not known")
-    without = {SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: "x"}
-    await rows.aupdate(session_data=store.encode(without))
-    await refused(auth, handshake, "not known")
-    await rows.aupdate(session_data=before, expire_date=timezone.now() - timedelta(seconds=1))
-    await refused(auth, handshake, "not known")
-    await rows.adelete()
-    await refused(auth, handshake, "not known")
-    for key in ("short", "x" * 41, "A" * 32, "' OR 1=1 --", "%00" * 8):
-        await refused(auth, hand(key), "not known")
-
-
-async def test_another_projects_secret(store: SessionStore, settings: Any) -> None:
-    handshake = hand(store.session_key)
-    ours, settings.SECRET_KEY = (
-        settings.SECRET_KEY,
-        "the gateway has another one, and is told theirs",
-    )
-    own, told = (
-        DjangoSessions(Conf(auth=("session",))),
-        DjangoSessions(Conf(auth=("session",), session_secret=ours)),
-    )
-    try:
-        assert await told.ask(handshake) is not None
-        await refused(own, handshake, "not known")
-    finally:
-        own.close()
-        told.close()
+    return read
 
 
 async def test_the_database_is_away(
     auth: DjangoSessions,
-    store: SessionStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def away(key: str) -> Any:
-        raise DatabaseError("no server")
-
-    monkeypatch.setattr(auth, "_read", away)
+    monkeypatch.setattr(auth._reader, "read", raising(DatabaseError("no server")))
     with pytest.raises(TryAgainLater):
-        await auth.ask(hand(store.session_key))
-    assert "no server" in caplog.text and (store.session_key or "?") not in caplog.text
+        await auth.ask(hand())
+    assert "no server" in caplog.text and KEY not in caplog.text
 
 
 async def test_a_database_that_hangs_has_a_bound(
-    auth: DjangoSessions, store: SessionStore, monkeypatch: pytest.MonkeyPatch
+    auth: DjangoSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     gate = threading.Event()
     monkeypatch.setattr(django_sessions, "TIMEOUT", 0.05)
     auth._waiting = Places(6, 4)
-    monkeypatch.setattr(auth, "_read", lambda key: gate.wait(20))
-    handshake = hand(store.session_key)
+    monkeypatch.setattr(auth._reader, "read", lambda key: gate.wait(20))
+    handshake = hand()
     for taken in (1, 2, 3, 4, 4, 4):  # the last two do not even wait
         with pytest.raises(TryAgainLater):
             await auth.ask(handshake)
         assert auth._waiting.taken == taken
-    elsewhere = hand(store.session_key, address="192.0.2.8")
+    elsewhere = hand(address="192.0.2.8")
     for taken in (5, 6, 6):  # one stranger's share is not all of it
         with pytest.raises(TryAgainLater):
             await auth.ask(elsewhere)
         assert auth._waiting.taken == taken
     gate.set()
     await until(lambda: not auth._waiting.taken)
+
+
+# --- tables that are not there
+
+
+@pytest.fixture
+async def no_sessions() -> AsyncIterator[None]:
+    await asyncio.to_thread(drop_table, Session)
+    yield
+    await asyncio.to_thread(make_table, Session)
+
+
+async def test_a_node_does_not_start_without_the_tables(
+    auth: DjangoSessions, no_sessions: None
+) -> None:
+    """Rule 9."""
+    with pytest.raises(WrongSettings, match=r"AUTH: .* no django_session .*AUTH=jwt or AUTH=proxy"):
+        await auth.check()
+    project = DjangoSessions(Conf(auth=("session",)))
+    await project.check()
+    project.close()
+
+
+async def test_it_starts_with_them_and_without_a_database_that_answers(
+    auth: DjangoSessions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rule 9."""
+    await auth.check()
+    assert not caplog.records
+    monkeypatch.setattr(django_sessions, "missing_tables", raising(OperationalError("no server")))
+    await auth.check()
+    assert "starting without the database of sessions: no server" in caplog.text
+
+
+async def test_a_table_that_goes_later_is_no_database_that_is_away(
+    auth: DjangoSessions, no_sessions: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rule 9: 4501 for each socket, and one line a minute."""
+    for _ in range(3):
+        with pytest.raises(Unauthorized, match="use a token"):
+            await auth.ask(hand())
+    (line,) = [one for one in caplog.records if one.name == "sockets.auth.django_sessions"]
+    assert line.levelno == logging.ERROR and "no table django_session" in line.getMessage()
+    assert await auth.owners([KEY]) == {}, "whoever is in stays"
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (OperationalError("database is locked"), TryAgainLater),
+        (OperationalError("the connection was closed"), TryAgainLater),
+        (ProgrammingError("permission denied for table auth_user"), Unauthorized),
+    ],
+)
+async def test_what_will_mend_by_itself(
+    auth: DjangoSessions,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    refusal: type[Exception],
+) -> None:
+    """Rule 9: 1013 only for a database that is away, or busy."""
+    monkeypatch.setattr(auth._reader, "read", raising(error))
+    with pytest.raises(refusal):
+        await auth.ask(hand())
+    assert await auth.owners([KEY]) == {}
+
+
+async def test_whose_sessions_these_are(
+    auth: DjangoSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 7: one that cannot be read now is nobody's fault, and ends the turn."""
+
+    def read(key: str) -> Credentials:
+        if key == "ended":
+            raise Unauthorized("over")
+        if key == "away":
+            raise TryAgainLater("away")
+        return Credentials("42", "session")
+
+    monkeypatch.setattr(auth._reader, "read", read)
+    assert await auth.owners(["a", "ended", "away", "b"]) == {"a": "42", "ended": None}
+    auth.close()
+    assert await auth.owners(["a"]) == {}

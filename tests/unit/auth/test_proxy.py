@@ -87,6 +87,20 @@ async def test_a_cookie_counts_only_on_pages_of_this_very_origin(origin: str | N
         assert "cookie" not in server.requests[0].headers
 
 
+async def test_the_cookie_of_a_named_page_is_shown() -> None:
+    """Rule 3: as with AUTH=session."""
+    listed: dict[str, Any] = {
+        "client_origins": ("https://shop.example", "https://*.shop.example", "*")
+    }
+    async with api_server() as server, asked(server, **listed) as auth:
+        server.answer = says(user="42")
+        assert await auth.ask(hand(origin="https://shop.example"), None) is not None
+        with pytest.raises(Unauthorized, match="https ones of CLIENT_ORIGIN"):
+            await auth.ask(hand(origin="https://www.shop.example"), None)
+        (asked_once,) = server.requests
+        assert asked_once.headers["cookie"] == "sessionid=s"
+
+
 @pytest.mark.parametrize("code", [204, 400, 401, 403, 413, 414, 431])
 async def test_nobody(code: int) -> None:
     async with api_server() as server, asked(server) as auth:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.base.rate import Bucket
+from sockets.base.rate import Bucket, Seldom
 
 
 def test_so_many_at_once_and_so_many_a_second() -> None:
@@ -23,6 +23,11 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
     assert bucket.take(100.0)
     assert not bucket.take(50.0) and not bucket.take(100.05)
     assert bucket.take(100.11), "ten a second"
+
+
+def test_seldom_says_how_many_it_held_back() -> None:
+    seldom = Seldom(60)
+    assert [seldom.passes(at) for at in (0, 0, 59.9, 60, 60.1, 120)] == [0, None, None, 2, None, 1]
 
 
 @given(

@@ -46,12 +46,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return serve
 
-    client, worker = noting("client"), noting("worker")
-    new = {handshakes._CLIENT: client, handshakes._WORKER: worker}
-    for surface, routes in handshakes._ROUTES.items():
-        named = {path: new[serve] for path, serve in routes.items()}
-        monkeypatch.setitem(handshakes._ROUTES, surface, named)
-    monkeypatch.setattr(handshakes, "_CLIENT", client)
+    monkeypatch.setattr(handshakes, "_CLIENT", noting("client"))
+    monkeypatch.setattr(handshakes, "_WORKER", noting("worker"))
     return found
 
 
@@ -65,7 +61,9 @@ async def ask(given: Any, gateway: Any, serving: Handshakes | None = None) -> li
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await asyncio.wait_for((serving or Handshakes()).serve(given, receive, send, gateway), 5)
+    await asyncio.wait_for(
+        (serving or Handshakes(gateway.conf)).serve(given, receive, send, gateway), 5
+    )
     return sent
 
 
@@ -132,10 +130,27 @@ async def test_an_unknown_proxy_is_warned_of_once(
     served: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     forwarded = [(b"x-forwarded-for", b"192.0.2.7")]
-    serving, known = Handshakes(), Trusted(count=1)
+    serving, known = Handshakes(Conf()), Trusted(count=1)
     await ask(scope(headers=forwarded), node(trusted_proxies=known), serving)
     assert caplog.records == []
     for _ in range(2):
         await ask(scope(headers=forwarded), node(), serving)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "TRUSTED_PROXIES" in caplog.text
+
+
+async def test_paths_are_settings(served: list[str]) -> None:
+    gateway = node(client_paths=("/gw/",), worker_paths=("/pool",))
+    serving = Handshakes(gateway.conf)
+    for path in ("/gw", "/gw/"):
+        assert serving.has(PUBLIC, path) and not serving.has(PRIVATE, path)
+        assert await ask(scope(path), gateway, serving) == []
+    await ask(scope("/pool", PRIVATE), gateway, serving)
+    assert served == ["client", "client", "worker"]
+    assert not serving.has(PUBLIC, "/")
+    assert not serving.has(PUBLIC, "/ws/client")
+
+
+async def test_a_server_may_stand_below_a_path(served: list[str]) -> None:
+    assert await ask(scope("/below/ws/client", root_path="/below"), node()) == []
+    assert served == ["client"]

@@ -14,7 +14,6 @@ from typing import Any, get_type_hints
 
 import pytest
 from django.core.management import call_command, load_command_class
-from django.test import AsyncClient
 
 from sockets import api
 from sockets.delivery.hub import LocalSession
@@ -24,7 +23,8 @@ from sockets.node.node import Node
 from sockets.protocol.codec import decode_worker
 from sockets.protocol.messages import Notify
 from sockets.streams.base import Appended, NewEntry
-from sockets.types import Notification, NotifyOptions, Surface
+from sockets.types import Notification, NotifyOptions
+from tests.support.asgi_client import GatewayClient
 from tests.support.doubles import WELCOME, local_session, outbox_of, running_node
 
 OPTIONS = get_type_hints(NotifyOptions)
@@ -34,8 +34,7 @@ Door = Callable[[Node, dict[str, Any]], Awaitable[Any]]
 
 
 async def post(path: str, body: dict[str, Any]) -> None:
-    scope: Any = {"gateway.surface": Surface.PRIVATE}
-    response = await AsyncClient(**scope).generic(
+    response = await GatewayClient().generic(
         "POST",
         f"/api/v1{path}",
         json.dumps(body),

@@ -89,10 +89,19 @@ class TestDevelopment:
         gateway = settings["GATEWAY"]
         assert gateway["auth"] == ("insecure",)
         assert (gateway["client_port"], gateway["worker_port"]) == (4000, 4001)
-        assert settings["DEBUG"] is False
+        assert settings["DEBUG"] is True, "rule 1: what is for developers alone needs it"
         assert settings["DATABASES"]["default"]["NAME"] == str(tmp_path / "gateway.sqlite3")
         assert "daphne" not in settings["INSTALLED_APPS"]
         assert "examples.image_converter" not in settings["INSTALLED_APPS"]
+
+    def test_without_debug_it_is_production(self, refused: Any, load: Load) -> None:
+        """Rule 1, whatever ENVIRONMENT says; but for test."""
+        refused("AUTH", DEBUG="false", SECRET_KEY=SECRET)
+        refused("AUTH", DEBUG="false", SECRET_KEY=SECRET, ENVIRONMENT="development")
+        refused("AUTH", DEBUG="false", SECRET_KEY=SECRET, AUTH="insecure")
+        assert load(DEBUG="false", ENVIRONMENT="test")["GATEWAY"]["auth"] == ("insecure",)
+        found = load(DEBUG="false", SECRET_KEY=SECRET, JWT_SECRET=JWT)
+        assert found["GATEWAY"]["environment"] == "production"
 
     def test_the_secret_key_is_made_once_and_kept(self, load: Load, tmp_path: Path) -> None:
         first = load()["SECRET_KEY"]
@@ -389,7 +398,7 @@ class TestAllFaultsAtOnce:
     @pytest.mark.parametrize(
         ("given", "names"),
         [
-            ({"HEARTBEAT": "25s", "DEBUG": "banana"}, ["DEBUG", "HEARTBEAT"]),
+            ({"HEARTBEAT": "25s", "DEBUG": "banana"}, ["HEARTBEAT", "DEBUG"]),
             (
                 {"WORKER_KEYS": "a:,hunter2,c c:d", "SESSION_COOKIE": "gateway_admin_session"},
                 ["WORKER_KEYS", "WORKER_KEYS", "WORKER_KEYS", "SESSION_COOKIE"],
@@ -404,7 +413,7 @@ class TestAllFaultsAtOnce:
             # production
             (
                 {"ENVIRONMENT": "production", "AUTH": "insecure,proxy", "SURFACE": "both"},
-                ["AUTH", "SURFACE", "AUTH", "SECRET_KEY"],
+                ["AUTH", "AUTH", "SURFACE", "SECRET_KEY"],
             ),
             ({"ENVIRONMENT": "production"}, ["AUTH", "SECRET_KEY"]),
             (

@@ -13,17 +13,23 @@ from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIRequest
 from django.test import AsyncClient, Client
 
-from gateway import views
 from sockets.auth.refused_pages import RefusalLog
+from sockets.http import browser
 from sockets.types import Shards, Surface
+from tests.support.asgi_client import GatewayClient, project
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 ADMIN_FILE = "/static/admin/css/base.css"
 
 
-async def get(path: str, surface: Surface | None, **extra: Any) -> Any:
-    scope: dict[str, Any] = {} if surface is None else {"gateway.surface": surface}
-    return await AsyncClient(**scope).get(path, **extra)
+@pytest.fixture
+def get(monkeypatch: pytest.MonkeyPatch) -> Any:
+    whole = project(monkeypatch)
+
+    async def ask(path: str, surface: Surface | None, **extra: Any) -> Any:
+        return await GatewayClient(surface, whole).get(path, **extra)
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,9 @@ async def get(path: str, surface: Surface | None, **extra: Any) -> Any:
         ("/.env", 404, 404),
     ],
 )
-async def test_who_answers_what(path: str, public: int, private: int, sdk_file: Path) -> None:
+async def test_who_answers_what(
+    get: Any, path: str, public: int, private: int, sdk_file: Path
+) -> None:
     assert (await get(path, PUBLIC)).status_code == public
     assert (await get(path, None)).status_code == public, "unknown never means private"
     assert (await get(path, PRIVATE)).status_code == private
@@ -56,20 +64,20 @@ async def test_who_answers_what(path: str, public: int, private: int, sdk_file: 
     assert (await get(path, BOTH)).status_code in either
 
 
-async def test_the_demo_is_on_the_public_surface_only() -> None:
+async def test_the_demo_is_on_the_public_surface_only(get: Any) -> None:
     response = await get("/", PUBLIC)
     assert (response.status_code, response["Location"]) == (302, "/demo/")
     assert (await get("/", PRIVATE)).status_code == 404
     assert (await get("/demo/", PRIVATE)).status_code == 404
 
 
-async def test_a_404_says_little() -> None:
+async def test_a_404_says_little(get: Any) -> None:
     response = await get("/admin/", PUBLIC)
     assert response.content == b"Not found\n"
     assert response["Content-Type"].startswith("text/plain")
 
 
-async def test_foreign_host_names_are_refused_except_for_health() -> None:
+async def test_foreign_host_names_are_refused_except_for_health(get: Any) -> None:
     host = {"headers": {"host": "evil.example"}}
     assert (await get("/gateway.js", PUBLIC, **host)).status_code == 400
     assert (await get("/admin/login/", PRIVATE, **host)).status_code == 400
@@ -77,14 +85,14 @@ async def test_foreign_host_names_are_refused_except_for_health() -> None:
     assert (await get("/metrics", PRIVATE, **host)).status_code == 200
 
 
-async def test_headers_of_every_response() -> None:
+async def test_headers_of_every_response(get: Any) -> None:
     for path in ("/healthz", ADMIN_FILE, "/none"):
         response = await get(path, PRIVATE)
         assert response["X-Content-Type-Options"] == "nosniff", path
         assert response["X-Frame-Options"] == "DENY", path
 
 
-async def test_readyz_is_503_without_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readyz_is_503_without_a_node(get: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     from sockets.node import node
@@ -104,7 +112,7 @@ async def test_readyz_is_503_without_a_node(monkeypatch: pytest.MonkeyPatch) -> 
         assert json.loads(response.content).get("reason") == reason
 
 
-async def test_metrics_are_prometheus_text() -> None:
+async def test_metrics_are_prometheus_text(get: Any) -> None:
     response = await get("/metrics", PRIVATE)
     assert response["Content-Type"].startswith("text/plain; version=")
     assert b"# TYPE " in response.content
@@ -112,7 +120,7 @@ async def test_metrics_are_prometheus_text() -> None:
 
 async def test_only_safe_methods() -> None:
     for path in ("/healthz", "/gateway.js"):
-        response = await AsyncClient().post(path)
+        response = await GatewayClient(BOTH).post(path)
         assert response.status_code == 405, path
 
 
@@ -120,13 +128,13 @@ async def test_only_safe_methods() -> None:
 async def sdk_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
     file = tmp_path / "gateway.js"
     file.write_text("export const a = 1;\n")
-    monkeypatch.setattr(views, "SDK", file)
-    views._read.cache_clear()
+    monkeypatch.setattr(browser, "SDK", file)
+    browser._read.cache_clear()
     yield file
-    views._read.cache_clear()
+    browser._read.cache_clear()
 
 
-async def test_the_sdk_is_a_module_for_any_origin(sdk_file: Path) -> None:
+async def test_the_sdk_is_a_module_for_any_origin(get: Any, sdk_file: Path) -> None:
     response = await get("/gateway.js", PUBLIC)
     assert response.content == b"export const a = 1;\n"
     assert response["Content-Type"] == "text/javascript; charset=utf-8"
@@ -187,6 +195,7 @@ class TestAdmin:
         monkeypatch.setattr("sockets.auth.origins._refusals", RefusalLog())
         scope: dict[str, Any] = {"gateway.surface": PRIVATE}
         for environment in ("test", "development"):
+            settings.DEBUG = environment == "development"
             settings.GATEWAY = {**settings.GATEWAY, "environment": environment}
             client = async_to_sync(AsyncClient(enforce_csrf_checks=True, **scope).post)
             response = client("/admin/login/", {}, headers={"origin": origin})
@@ -207,6 +216,6 @@ class TestAdmin:
 
     def test_the_session_is_unknown_elsewhere(self, client: Client, staff: User) -> None:
         client.force_login(staff)
-        response = client.get("/healthz")
+        response = client.get("/favicon.ico")
         assert not hasattr(response.wsgi_request, "session")
         assert not hasattr(response.wsgi_request, "user")

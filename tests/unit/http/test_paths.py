@@ -37,7 +37,7 @@ def urls(settings: LazySettings) -> ModuleType:
 
 def request(raw: bytes) -> Any:
     made: Any = RequestFactory().get("/")
-    made.path_info = "/api/…" if raw.startswith(b"/api/") else raw.decode()
+    made.path_info = "/api/v1/…" if raw.startswith(b"/api/v1/") else raw.decode()
     made.scope = {"raw_path": raw}
     return made
 

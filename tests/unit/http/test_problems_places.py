@@ -12,12 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.test import AsyncClient
 
 from sockets.http.api import api
 from sockets.node.node import Node
-from sockets.types import Surface
-from tests.support.doubles import on_surface, running_node
+from tests.support.asgi_client import GatewayClient
+from tests.support.doubles import running_node
 
 KEY = "the backend's own key"
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -38,7 +37,7 @@ async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
 
 
 async def call(method: str, path: str, body: Any, **headers: str) -> tuple[int, Any]:
-    response = await AsyncClient(**on_surface(Surface.PRIVATE)).generic(
+    response = await GatewayClient().generic(
         method,
         path,
         "" if body is None else json.dumps(body),

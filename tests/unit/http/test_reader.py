@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.test import AsyncClient
 
 from sockets.node.node import Node
 from sockets.streams.base import NewEntry
-from sockets.types import Surface
-from tests.support.doubles import on_surface, running_node
+from tests.support.asgi_client import GatewayClient
+from tests.support.doubles import running_node
 
 KEY = "the backend's own key"
 
@@ -44,7 +43,7 @@ async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
 
 
 async def call(method: str, path: str, body: str = "") -> tuple[int, Any]:
-    response = await AsyncClient(**on_surface(Surface.PRIVATE)).generic(
+    response = await GatewayClient().generic(
         method,
         f"/api/v1{path}",
         body,
@@ -100,7 +99,7 @@ async def test_a_whole_emoji_arrives(node: Node) -> None:
 async def test_what_an_older_version_has_stored_can_be_read(node: Node, data: str) -> None:
     body = b'{"id":"i","event":"e","data":%s,"time":1.5}' % data.encode()
     await node.streams.append("42", NewEntry("i", body, None, None, None, None, "e", None))
-    response = await AsyncClient(**on_surface(Surface.PRIVATE)).get(
+    response = await GatewayClient().get(
         "/api/v1/users/42/messages", headers={"Authorization": f"Bearer {KEY}"}
     )
     assert response.status_code == 200

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from sockets.auth.keyring import KeyRing
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable
+from sockets.layers.memory import MemoryChannelLayer
 from sockets.types import Kind, PresenceState
 from tests.support.doubles import StillNode, node_info, outbox_of, still_node
 
@@ -115,3 +118,26 @@ async def test_the_recorder_keeps_rows_as_long_as_the_settings_say(
     StillNode()
     StillNode(session_keep=0.0)
     assert kept == [Conf().session_keep, 0.0] == [90 * 86_400.0, 0.0]
+
+
+class Listening(MemoryChannelLayer):
+    """Of a project: it lives longer than a node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listeners: list[Callable[[], None]] = []
+
+    def add_gap_listener(self, listener: Callable[[], None]) -> None:
+        self.listeners.append(listener)
+
+    def discard_gap_listener(self, listener: Callable[[], None]) -> None:
+        self.listeners.remove(listener)
+
+
+async def test_a_layer_that_lives_longer_knows_nothing_of_a_node_that_has_ended() -> None:
+    """Rule 12: a layer of the project is not closed, so what a node has put there must go."""
+    layer = Listening()
+    node = await still_node(layer)
+    assert layer.listeners == [node.renewal.hurry] and layer._fanout._sinks
+    await node.stop()
+    assert not layer.listeners and not layer._fanout._sinks

@@ -12,6 +12,7 @@ import pytest
 from channels.layers import channel_layers
 from django.conf import LazySettings
 
+from sockets.conf import WrongSettings
 from sockets.exceptions import AlreadyRunning, GatewayError
 from sockets.layers.groups import node_group
 from sockets.layers.memory import MemoryChannelLayer
@@ -43,7 +44,8 @@ async def nothing_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings
 ) -> AsyncIterator[None]:
     """This process before its first connection, with a folder of its own."""
-    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"}
+    settings.DEBUG = True
+    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here", "auth": ["insecure"]}
     without_database(monkeypatch)
     monkeypatch.setattr(current, "_node", None)
     monkeypatch.setattr(node_module, "_starting", None)
@@ -64,6 +66,21 @@ async def test_callers_at_the_same_time_share_one_start() -> None:
     assert nodes[0].addresses.client_socket_url == "ws://localhost:1234"
     assert nodes[0].addresses.worker_socket_url == "ws://localhost:4001"
     assert nodes[0].ready and nodes[0].recorder.started == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("nothing_runs")
+async def test_a_node_does_not_start_where_the_sessions_to_be_read_have_no_table(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rule 9: what it had taken by then is free again."""
+    tables = {"auth": ("session",), "sessions": "tables"}
+    settings.GATEWAY = {"data_dir": tmp_path, "node_name": "here"} | tables
+    monkeypatch.setattr("sockets.auth.django_sessions.missing_tables", lambda _: ["auth_user"])
+    for _ in range(2):
+        with pytest.raises(WrongSettings, match=r"the database has no auth_user .* use AUTH=jwt"):
+            await ensure_node()
+    monkeypatch.setattr("sockets.auth.django_sessions.missing_tables", lambda _: [])
+    assert (await ensure_node()).ready
 
 
 @pytest.mark.usefixtures("nothing_runs")

@@ -1,51 +1,90 @@
-"""The addresses of sentinels: what is read out of a URL, and that nothing secret is shown."""
+"""Clients for threads of the channel layer's hosts, in every form that channels-redis takes."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from redis.asyncio import SSLConnection
+from redis.sentinel import SentinelConnectionPool
 
-from sockets.redis import SentinelGroup
+from sockets.redis import connect_sync, connect_sync_layer
+from sockets.redis.links import (
+    SyncLinkedConnection,
+    SyncLinkedSSLConnection,
+    SyncLinkedUnixConnection,
+)
+from sockets.redis.sentinel import SyncLinkedSentinelConnection
 
-
-def of(url: str) -> SentinelGroup:
-    group = SentinelGroup.of(url)
-    assert group is not None
-    return group
-
-
-def test_a_short_address_gets_the_defaults() -> None:
-    group = of("redis+sentinel://one")
-    assert (group.service, group.hosts) == ("mymaster", [("one", 26379)])
-    assert group.options == {"db": 0}
-    assert not {"username", "password"} & set(group.sentinel_options)
-
-
-def test_all_of_a_long_address_is_read() -> None:
-    url = "redis+sentinel://us%40er:p%3Aw@one:1,two,[::1]:3,[::2]/5?service=s"
-    group = of(url + "&sentinel_username=su&sentinel_password=s%26p")
-    assert group.service == "s"
-    assert group.hosts == [("one", 1), ("two", 26379), ("::1", 3), ("::2", 26379)]
-    assert group.options == {"username": "us@er", "password": "p:w", "db": 5}
-    assert group.sentinel_options["username"] == "su"
-    assert group.sentinel_options["password"] == "s&p"
-
-
-def test_passwords_are_not_shown() -> None:
-    group = of("redis+sentinel://user:secret@one/0?sentinel_password=hidden")
-    assert "secret" not in repr(group)
-    assert "hidden" not in repr(group)
-
-
-@pytest.mark.parametrize("url", ["redis://one", "rediss://one", "unix:///x", "redis+cluster://a"])
-def test_other_addresses_are_none_of_a_sentinel(url: str) -> None:
-    assert SentinelGroup.of(url) is None
+AT_H = {"host": "h", "port": 7}
 
 
 @pytest.mark.parametrize(
-    "rest",
-    ["", "one,,two", "one:x", "one/x", ":se/cret@one/0", "u:secret/x@one/0", "u:9/secret@o/0"],
+    ("host", "made", "options"),
+    [
+        (
+            {"address": "redis://u:p@h:7/2"},
+            SyncLinkedConnection,
+            {**AT_H, "db": 2, "password": "p"},
+        ),
+        (
+            {"address": "redis://h:7", "password": "p"},
+            SyncLinkedConnection,
+            {**AT_H, "password": "p"},
+        ),
+        ({"address": "rediss://h:7"}, SyncLinkedSSLConnection, AT_H),
+        ({"address": "unix:///r.sock"}, SyncLinkedUnixConnection, {"path": "/r.sock"}),
+        ({**AT_H, "username": "u"}, SyncLinkedConnection, {**AT_H, "username": "u"}),
+        ({**AT_H, "connection_class": SSLConnection}, SyncLinkedSSLConnection, AT_H),
+    ],
+    ids=str,
 )
-def test_a_bad_address_is_refused_without_showing_it(rest: str) -> None:
-    with pytest.raises(ValueError) as error:
-        SentinelGroup.of(f"redis+sentinel://{rest}")
-    assert "cret" not in str(error.value)
+def test_hosts_of_a_layer(host: dict[str, Any], made: type, options: dict[str, Any]) -> None:
+    """Rule 12: a layer's own hosts are used in threads too."""
+    given = dict(host)
+    pool = connect_sync_layer(host).connection_pool
+    assert host == given and pool.connection_class is made
+    assert options.items() <= pool.connection_kwargs.items()
+    assert pool.connection_kwargs["retry"]._retries == 0, "a message is published once"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"address": "redis+sentinel://u:p@a:1,b/2?service=m"},
+        {
+            **{"master_name": "m", "sentinels": [("a", 1), ("b", 26379)]},
+            **{"username": "u", "password": "p", "db": 2},
+        },
+    ],
+    ids=str,
+)
+def test_sentinels_of_a_layer(host: dict[str, Any]) -> None:
+    pool = connect_sync_layer(host).connection_pool
+    assert isinstance(pool, SentinelConnectionPool) and pool.service_name == "m"
+    assert pool.connection_class is SyncLinkedSentinelConnection
+    assert pool.connection_kwargs.items() >= {"username": "u", "password": "p", "db": 2}.items()
+    places = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
+    assert [(one["host"], one["port"]) for one in places] == [("a", 1), ("b", 26379)]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://u:p@h:7/2", "rediss://h", "unix:///r.sock?db=3", "redis+sentinel://a,b/1"]
+)
+def test_a_url_is_the_same_server_as_that_of_the_streams(url: str) -> None:
+    ours, theirs = (
+        client.connection_pool
+        for client in (connect_sync_layer({"address": url}), connect_sync(url, retries=0))
+    )
+    assert type(ours) is type(theirs) and ours.connection_class is theirs.connection_class
+    assert ours.connection_kwargs.keys() == theirs.connection_kwargs.keys()
+    same = [name for name in ours.connection_kwargs if name not in ("retry", "connection_pool")]
+    assert all(ours.connection_kwargs[name] == theirs.connection_kwargs[name] for name in same)
+
+
+def test_a_class_that_threads_do_not_have() -> None:
+    class Own:
+        pass
+
+    with pytest.raises(ValueError, match="Own"):
+        connect_sync_layer({**AT_H, "connection_class": Own})

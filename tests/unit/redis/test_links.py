@@ -43,3 +43,25 @@ async def test_who_came_back_to_the_old_primary_at_once_is_sent_away_again(
     await until(lambda: line.heard == [1, 2])
     links.end("ReadOnlyError", 1)
     assert line.heard == [1, 2]
+
+
+async def test_another_primary_ends_the_links_and_the_same_one_does_not() -> None:
+    links = Links()
+    line = _Line(links)
+    for port in (1, 1, 1):
+        links.found(("127.0.0.1", port))
+    assert line.heard == [], "the first one is no other"
+    links.found(("127.0.0.1", 2))
+    assert (line.heard, links.generation) == ([1], 1)
+    links.found(("127.0.0.1", 2))
+    assert links.generation == 1
+
+
+async def test_the_sentinels_are_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.05)
+    links = Links()
+    assert links.may_look()
+    assert not links.may_look()
+    await until(links.may_look)
+    links.found(("127.0.0.1", 1))
+    assert not links.may_look(), "whoever connects has just asked"

@@ -223,3 +223,12 @@ def test_a_traceback_has_no_excuse(line: str) -> None:
     allow(record, *May)
     record.logs["node-0.log"] = f"fine\n{line}\n  File x\nValueError: y\n"
     assert kinds(record) == ["a traceback in the log"]
+
+
+def test_what_an_old_primary_took_may_be_lost_and_nothing_else() -> None:
+    record = sound()
+    record.heard[0].messages.pop()
+    record.two_primaries = [(104.5, 106)]
+    assert kinds(record) == ["acknowledged, neither delivered nor told"]
+    record.two_primaries = [(103.5, 106)]
+    assert kinds(record) == []

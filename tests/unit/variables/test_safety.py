@@ -1,24 +1,14 @@
-"""What production refuses: each unsafe setting by its variable, and secrets that are no secret."""
+"""Secrets as they were given in variables, whatever else is wrong with those."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from sockets.conf import WrongSettings
-from sockets.types import Surface
 from sockets.variables.reader import Variables
-from sockets.variables.safety import note_weak, unsafe
+from sockets.variables.safety import note_weak, weak_keys
 
 GOOD = "7f3a9c0e51d24b86a0f7c93e18d5b2640f9e"
-SAFE: dict[str, Any] = {
-    "jwt_jwks_url": "https://id.example/keys",
-    "auth": ("jwt",),
-    "client_origins": ("https://example.com",),
-    "surface": Surface.PUBLIC,
-    "demo": False,
-}
 
 
 def wrong(given: dict[str, str], *also: str, unread: str = "") -> list[str]:
@@ -31,25 +21,6 @@ def wrong(given: dict[str, str], *also: str, unread: str = "") -> list[str]:
     except WrongSettings as error:
         return [fault.text for fault in error.faults]
     return []
-
-
-def test_what_is_safe() -> None:
-    assert list(unsafe(SAFE)) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"jwt_jwks_url": "http://id.example/keys"}, "JWT_JWKS_URL"),
-        ({"auth": ("jwt", "insecure")}, "AUTH"),
-        ({"client_origins": ("https://example.com", "*")}, "CLIENT_ORIGIN"),
-        ({"surface": Surface.BOTH}, "SURFACE"),
-        ({"demo": True}, "DEMO"),
-    ],
-)
-def test_what_must_not_face_the_world(change: dict[str, Any], name: str) -> None:
-    (one,) = unsafe(SAFE | change)
-    assert [fault.names for fault in one.faults] == [(name,)]
 
 
 def test_good_secrets_are_taken_also_with_the_two_uses_of_a_rotation() -> None:
@@ -90,3 +61,12 @@ def test_what_a_reader_has_said_of_a_short_secret_is_not_said_again() -> None:
     assert "can be guessed" in text, "that it does not look for"
     (text,) = wrong({"API_KEYS": "a:x"}, unread="API_KEYS")
     assert "1 of the 32 bytes" in text, "nor for the length of a key, of which it keeps a hash"
+
+
+def test_what_is_wrong_with_keys_is_kept_beside_their_hashes() -> None:
+    """Rule 1: a node judges them when it starts, and the settings have hashes only."""
+    given = {"API_KEYS": f"a:hunter2,b:{GOOD}", "WORKER_KEYS": f"w:{'0' * 40}", "JWT_SECRET": "x"}
+    guessed, short = weak_keys(Variables(given))
+    assert short.startswith("API_KEYS: the secret of 'a' has 7 of the 32 bytes")
+    assert guessed.startswith("WORKER_KEYS: the secret of 'w' can be guessed")
+    assert "hunter2" not in short

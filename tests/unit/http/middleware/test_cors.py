@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 import pytest
-from django.test import AsyncClient
 
 from sockets.base import metrics
 from sockets.types import Surface
+from tests.support.asgi_client import GatewayClient
 
 PAGE, OTHER = "https://office.example.com", "https://evil.test"
 PATH = "/api/v1/none"
@@ -29,22 +29,9 @@ async def call(
 ) -> Any:
     given = [(b"origin", origin.encode()) for origin in origins]
     given += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope: dict[str, Any] = {"gateway.surface": surface}
-    return await _Client(given, **scope).generic(method, path)
-
-
-class _Client(AsyncClient):
-    """Sends headers as a list, so that one may come twice."""
-
-    def __init__(self, given: list[tuple[bytes, bytes]], **scope: Any) -> None:
-        super().__init__(**scope)
-        self._given = given
-
-    def _base_scope(self, **request: Any) -> dict[str, Any]:
-        base: Any = super()  # a method that its stubs do not show
-        scope: dict[str, Any] = base._base_scope(**request)
-        scope["headers"] = [*scope["headers"], *self._given]
-        return scope
+    client = GatewayClient(surface)
+    client.raw_headers = given
+    return await client.generic(method, path)
 
 
 def cors(response: Any) -> dict[str, str]:
@@ -119,6 +106,7 @@ async def test_only_listed_pages(open_to: Any, origins: tuple[str, ...], allowed
 
 @pytest.fixture
 def in_development(settings: Any) -> None:
+    settings.DEBUG = True
     settings.GATEWAY = {**settings.GATEWAY, "environment": "development"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import AsyncClient, RequestFactory
+from django.test import RequestFactory
 
 from sockets.conf import Conf
 from sockets.http.middleware.headers import (
@@ -18,14 +18,20 @@ from sockets.http.middleware.headers import (
     policy,
 )
 from sockets.types import Surface
-from tests.support.doubles import on_surface
+from tests.support.asgi_client import GatewayClient, project
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 YEAR = 31_536_000
 
 
-async def get(path: str, surface: Surface, **headers: str) -> Any:
-    return await AsyncClient(**on_surface(surface)).get(path, headers=headers)
+@pytest.fixture
+def get(monkeypatch: pytest.MonkeyPatch) -> Any:
+    whole = project(monkeypatch)
+
+    async def ask(path: str, surface: Surface, **headers: str) -> Any:
+        return await GatewayClient(surface, whole).get(path, headers=headers)
+
+    return ask
 
 
 @pytest.mark.parametrize("surface", [PUBLIC, PRIVATE])
@@ -45,7 +51,7 @@ async def get(path: str, surface: Surface, **headers: str) -> Any:
     ],
 )
 async def test_every_response_has_them(
-    path: str, headers: dict[str, str], surface: Surface
+    get: Any, path: str, headers: dict[str, str], surface: Surface
 ) -> None:
     response = await get(path, surface, **headers)
     assert response["X-Content-Type-Options"] == "nosniff"
@@ -126,5 +132,5 @@ async def test_hsts_where_there_is_tls(
         )
         assert hsts(Conf(**urls), surface) == ""  # type: ignore[arg-type]
         settings.GATEWAY = {**settings.GATEWAY, **urls, "hsts_seconds": 60}
-        response = await get("/healthz", surface)
+        response = await GatewayClient(surface).get("/healthz")
         assert response.get("Strict-Transport-Security") == ("max-age=60" if expected else None)

@@ -112,3 +112,13 @@ def test_what_is_deleted_stays_so(
     with pytest.raises(CommandError, match=text):
         said()
     assert Session.objects.count() == 200
+
+
+def test_it_says_where_no_history_is_kept() -> None:
+    """Rule 16: history=False."""
+    ended(range(2), 91)
+    err = StringIO()
+    with override_settings(GATEWAY=settings.GATEWAY | {"history": False}):
+        call_command("prune_sessions", stdout=StringIO(), stderr=err)
+    assert "SESSION_HISTORY is false" in err.getvalue()
+    assert not Session.objects.exists()

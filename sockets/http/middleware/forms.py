@@ -1,35 +1,26 @@
-"""Which addresses a request has by its surface, and which requests are refused before any view."""
+"""Which requests are refused before any view: for what they are, or for whom they name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from django.http import Http404, HttpRequest
 
-from sockets.http.middleware.base import Answer, Middleware, scope_of, surface_of
+from sockets.http.middleware.base import Answer, Middleware, scope_of
+from sockets.http.own_paths import OPERATIONS
 from sockets.http.paths import keep_segments
 from sockets.http.problem import problem
-from sockets.types import Surface
 
 MAX_MEMBERS = 1_000
 """Of a query, as of Django's DATA_UPLOAD_MAX_NUMBER_FIELDS."""
 
-_ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
 
+class FormMiddleware(Middleware):
+    """Refuses paths and queries that can be read in two ways, and foreign host names.
 
-class SurfaceMiddleware(Middleware):
-    """Gives each request the addresses of its surface, and refuses foreign host names.
-
-    A project names its URLconfs in a subclass. An early one: what follows may rely on
-    `request.urlconf`. Health and metrics are asked by machines that know an address only, so their
-    host name does not matter.
+    Health and metrics are asked by machines that know an address only, so their host name does not
+    matter.
     """
 
-    urlconfs: ClassVar[Mapping[Surface, str]]
-
     def __call__(self, request: HttpRequest) -> Answer:
-        request.urlconf = self.urlconfs[surface_of(request)]
         if request.META.get("QUERY_STRING", "").count("&") >= MAX_MEMBERS:
             # Django would find that out each time that it reads them: in its page of the error too.
             return self.answer(problem(400, f"a query has at most {MAX_MEMBERS:,} members here"))
@@ -37,7 +28,7 @@ class SurfaceMiddleware(Middleware):
             return self.answer(problem(422, "the path is no UTF-8", code="invalid_request"))
         if _has_parameters(request):
             raise Http404("paths have no parameters (;) here")
-        if request.path_info not in _ANY_HOST:
+        if request.path_info not in OPERATIONS:
             request.get_host()  # DisallowedHost, which Django answers with 400
         response: Answer = self.get_response(request)
         return response

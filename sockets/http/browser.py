@@ -1,4 +1,4 @@
-"""The browser SDK as a file."""
+"""The browser client as a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _read(_changed: float) -> tuple[bytes, str]:
 
 
 @require_safe
-async def sdk(request: HttpRequest) -> HttpResponseBase:
+async def client(request: HttpRequest) -> HttpResponseBase:
     """GET /gateway.js: the module that pages import, from any origin."""
     content, etag = _read(SDK.stat().st_mtime)
     headers = {

@@ -1,4 +1,4 @@
-"""Which addresses a request has, and what is refused before any view; in both of Django's ways."""
+"""What is refused before any view; in both of Django's ways."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse
 
-from sockets.http.middleware.surface import MAX_MEMBERS, SurfaceMiddleware
+from sockets.http.middleware.forms import MAX_MEMBERS, FormMiddleware
 from sockets.types import Surface
-
-
-class Middleware(SurfaceMiddleware):
-    """As a project makes it."""
-
-    urlconfs = {surface: f"urls_{surface.value}" for surface in Surface}
 
 
 class Behind:
@@ -47,21 +41,12 @@ def request(path: str, surface: Surface | None = Surface.PRIVATE, **given: Any) 
 
 def answer(asked: ASGIRequest, behind: Behind, way: str) -> Any:
     if way == "sync":
-        return Middleware(behind.sync)(asked)
-    middleware: Any = Middleware(behind.later)
+        return FormMiddleware(behind.sync)(asked)
+    middleware: Any = FormMiddleware(behind.later)
     return async_to_sync(middleware)(asked)
 
 
 both_ways = pytest.mark.parametrize("way", ["sync", "async"])
-
-
-@both_ways
-@pytest.mark.parametrize("surface", [*Surface, None])
-def test_the_surface_decides_the_addresses(way: str, surface: Surface | None) -> None:
-    behind = Behind()
-    assert answer(request("/", surface), behind, way).content == b"ok"
-    (passed,) = behind.requests
-    assert passed.urlconf == f"urls_{'public' if surface is None else surface.value}"
 
 
 @both_ways

@@ -1,0 +1,117 @@
+"""Who serves a connection: the gateway, for the paths that are its own, or the project's site."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+from sockets.asgi.lifespan import serve_lifespan
+from sockets.asgi.site import Site
+from sockets.base.client_address import client_of
+from sockets.base.scope import path_of
+from sockets.conf import Conf, get_conf
+from sockets.consumers.handshakes import Handshakes, refuse_for_now
+from sockets.http.handler import GatewayHandler
+from sockets.http.own_paths import is_api, is_own
+from sockets.http.problem import CONTENT_TYPE, problem
+from sockets.http.requests import serve_request
+from sockets.node.node import current_node, ensure_node
+from sockets.types import Surface
+
+logger = logging.getLogger(__name__)
+
+TELL_EVERY: Final = 60.0
+"""Seconds between two log lines while no node can start."""
+
+
+class Dispatcher:
+    """The application that `with_gateway` makes. Arguments as there."""
+
+    def __init__(self, app: Any, *, public_site: bool, public_admin: bool) -> None:
+        self.site = Site(app, public=public_site, public_admin=public_admin)
+        self._own = GatewayHandler()
+        self._handshakes = Handshakes(get_conf())
+        self._told_at = -float("inf")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            inner = self.site.app if self.site.has_lifespan else None
+            await serve_lifespan(inner, scope, receive, send)
+            return
+        conf = get_conf()
+        surface = Surface(scope.get("gateway.surface", conf.surface))
+        if kind == "http":
+            await self._serve_http(conf, surface, scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_socket(conf, surface, scope, receive, send)
+        else:
+            await self.site.app(scope, receive, send)
+
+    async def _serve_http(
+        self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
+    ) -> None:
+        path = path_of(scope)
+        if not is_own(conf, surface, path) and (
+            surface is not Surface.PUBLIC or self.site.is_public(path)
+        ):
+            await self._serve_site(scope, receive, send)
+        elif is_api(conf, surface, path):
+            await self._serve_api(conf, surface, scope, receive, send)
+        else:
+            await self._own(_own_scope(conf, surface, scope), receive, send)
+
+    async def _serve_api(
+        self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
+    ) -> None:
+        try:
+            node = await ensure_node()
+        except Exception as error:
+            self._tell(error)
+            response = problem(503, "the gateway cannot start; its log says why")
+            headers = [(b"content-type", CONTENT_TYPE.encode()), (b"retry-after", b"5")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": response.content})
+            return
+        own = _own_scope(conf, surface, scope)
+        await serve_request(self._own, own, receive, send, node)
+
+    async def _serve_site(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let the site answer. Behind our own server's ports it is one of MAX_REQUESTS."""
+        node = current_node()
+        if node is None or "gateway.surface" not in scope:
+            await self.site.app(scope, receive, send)
+        else:
+            await serve_request(self.site.app, scope, receive, send, node)
+
+    async def _serve_socket(
+        self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
+    ) -> None:
+        path = path_of(scope)
+        is_public = surface is not Surface.PUBLIC or self.site.public
+        if self.site.serves_sockets and is_public and not self._handshakes.has(surface, path):
+            await self.site.app(scope, receive, send)
+            return
+        own = _own_scope(conf, surface, scope)
+        try:
+            node = await ensure_node()
+        except Exception as error:
+            self._tell(error)
+            await refuse_for_now(own, receive, send)
+            return
+        await self._handshakes.serve(own, receive, send, node)
+
+    def _tell(self, error: Exception) -> None:
+        """Say why no node starts: once in TELL_EVERY seconds, for strangers decide how often one
+        is tried."""
+        now = time.monotonic()
+        if now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            logger.error("no node can start, and there are no sockets and no API: %s", error)
+
+
+def _own_scope(conf: Conf, surface: Surface, scope: Any) -> Any:
+    """Return the scope as the gateway's own parts read it: they need not know of proxies."""
+    client = client_of(scope.get("client"), scope.get("headers", ()), conf.trusted_proxies)
+    return {**scope, "gateway.surface": surface, "client": client}

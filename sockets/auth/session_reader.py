@@ -1,0 +1,65 @@
+"""What reads Django's sessions, and what is wrong where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Protocol, TypeAlias
+
+from django.db import DatabaseError, ProgrammingError, connections
+from django.db.models import Model
+
+from sockets.exceptions import Unauthorized
+from sockets.types import Credentials
+
+UNKNOWN: Final = "the session is not known, or over: sign in again"
+NOBODY: Final = "nobody is signed in with this session"
+UNREADABLE: Final = "sessions cannot be read here: use a token"
+AWAY: Final = "what keeps the sessions does not answer; try again"
+
+Table: TypeAlias = tuple[type[Model], str]
+"""A model, and the alias of the database that it is read from."""
+
+
+class Unreadable(Unauthorized):
+    """Whose session it is cannot be read, and it will not mend by itself."""
+
+
+class SessionReader(Protocol):
+    """One way of reading sessions. `cookie`: the name of the cookie that has the key."""
+
+    cookie: str
+
+    def is_key(self, value: str) -> bool:
+        """Whether this can be the key of a session at all."""
+
+    def read(self, key: str) -> Credentials:
+        """Return whose session it is; blocks. Raises Unauthorized, TryAgainLater, DatabaseError."""
+
+    def tables(self) -> list[Table]:
+        """Return what is read of databases."""
+
+
+def missing_tables(tables: Iterable[Table]) -> list[str]:
+    """Return the names of the tables that are not there. Raises DatabaseError where a database does
+    not answer."""
+    missing = []
+    for model, alias in tables:
+        try:
+            model._base_manager.using(alias).order_by().values_list("pk").first()
+        except DatabaseError:
+            connection = connections[alias]
+            name = connection.introspection.identifier_converter(model._meta.db_table)
+            if name not in connection.introspection.table_names(include_views=True):
+                missing.append(model._meta.db_table)
+    return missing
+
+
+def unreadable_because(error: DatabaseError, tables: Iterable[Table]) -> str | None:
+    """Return what has to be mended, after reading failed; None: the database is away, or busy."""
+    try:
+        missing = missing_tables(tables)
+    except DatabaseError:
+        return None
+    if missing:
+        return f"there is no table {' and no table '.join(missing)}"
+    return str(error) if isinstance(error, ProgrammingError) else None
