@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "servestatic",  # its checks
+    # Not daphne: as an app it imports its reactor too early, and `serve` would begin twice.
     "sockets",
     "gateway",
     *(["examples.image_converter"] if GATEWAY["demo"] else []),

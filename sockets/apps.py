@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class SocketsConfig(AppConfig):
-    """The app `sockets`; daphne is not one beside it (docs/why-our-own-server.md section 3)."""
+    """The app `sockets`. "daphne" may be one beside it, and is not needed."""
 
     name = "sockets"
     label = "sockets"

@@ -309,6 +309,8 @@ class GatewayServer(Server):
     # --- end
 
     def _on_signal(self, number: int) -> None:
+        if self.at_once:
+            return  # a second one changes nothing: `--reload` passes on what a terminal sent to all
         if self._stopping:
             logger.warning("second %s: hurrying", signal.Signals(number).name)
             self._hurry.set()

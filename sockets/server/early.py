@@ -33,6 +33,11 @@ def listened() -> list[signal.Signals]:
     ]
 
 
+def nothing_begun() -> bool:
+    """Return whether a signal would still end the process just so."""
+    return signal.getsignal(signal.SIGINT) is _end
+
+
 def _end(number: int, frame: Any) -> None:
     # An exception could be caught by whatever is being imported.
     os._exit(0)

@@ -1,8 +1,9 @@
 """Twisted's reactor on uvloop. Must be imported before anything that imports a reactor.
 
 `daphne.server` installs its own asyncio reactor on import, with the default loop, unless one is
-there already; "daphne" in INSTALLED_APPS would import it during `django.setup()`. Hence this
-module, imported first by `sockets.server.daphne`, and a test that asks for the loop's class.
+there already; "daphne" in INSTALLED_APPS imports it during `django.setup()`. Hence this module,
+imported first by `sockets.server.daphne`, or where that is too late by a fresh interpreter
+(`sockets/server/fresh.py`); and a test that asks for the loop's class.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from twisted.internet.main import installReactor
 
 if "twisted.internet.reactor" in sys.modules:
     raise ImportError(
-        "a Twisted reactor is installed already, so uvloop cannot be used: take 'daphne' out of "
-        "INSTALLED_APPS, and import sockets.server before other code that uses Twisted"
+        "a Twisted reactor is installed already, so uvloop cannot be used: run `manage.py serve`, "
+        "or import sockets.server.reactor before all other code that uses Twisted"
     )
 
 logger = logging.getLogger(__name__)

@@ -143,7 +143,8 @@ def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
     done = Gateway(tmp_path).manage("serve", "--client-port=0", "--worker-port=0", check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "CommandError: the database is not migrated; run: python manage.py migrate\n"
+        "CommandError: the database is not migrated, it lacks sockets.0001_initial, "
+        "sockets.0002_access_keys; run: python manage.py migrate\n"
     )
 
 

@@ -72,4 +72,5 @@ def test_what_it_says_of_itself(built: Built) -> None:
     assert told["Summary"] and told["Description-Content-Type"] == "text/markdown"
     kinds = told.get_all("Classifier", [])
     assert {f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)} <= set(kinds)
+    assert {f"Framework :: Django :: {version}" for version in ("5.2", "6.0", "6.1")} <= set(kinds)
     assert told.get_all("Provides-Extra") == ["server"]

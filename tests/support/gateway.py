@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -75,8 +76,16 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
     return value
 
 
+def deprecations(log: str) -> list[str]:
+    """What a process was told that our modules do in an old way (Django: with `stacklevel`)."""
+    return re.findall(r"^.*/(?:sockets|gateway)/\S+\.py:\d+: \w*(?:Deprec|RemovedIn).*", log, re.M)
+
+
 class Gateway:
     """One process. `command`: how it is started, `--client-port` and so on included."""
+
+    folder = ROOT
+    """The project's, where it is started."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
@@ -105,7 +114,7 @@ class Gateway:
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             check=check,
             capture_output=True,
@@ -118,7 +127,7 @@ class Gateway:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
-                cwd=ROOT,
+                cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -222,6 +231,7 @@ def running(data_dir: Path, **environment: str) -> Iterator[Gateway]:
         yield gateway
     finally:
         _end(gateway)
+    assert not (old := deprecations(gateway.log())), old
 
 
 @contextmanager

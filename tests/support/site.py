@@ -1,0 +1,87 @@
+"""A Django project as `startproject` makes it, with the gateway of this checkout in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.gateway import ROOT, Gateway, wait_for
+
+SETTINGS: Final = """
+
+import sys
+
+print("settings of", __name__, file=sys.stderr)
+INSTALLED_APPS = [*{first!r}, *INSTALLED_APPS, "channels", "sockets"]
+GATEWAY = {{
+    "auth": ("insecure",),
+    "data_dir": BASE_DIR.parent / "data",
+    "ready_lag": 0.0,
+    "drain_seconds": 0.3,
+}}
+CHANNEL_LAYERS = {{"default": {{"BACKEND": "sockets.layers.memory.MemoryChannelLayer"}}}}
+ASGI_APPLICATION = "shop.asgi.application"
+DATABASES["default"]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE"}}
+TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]
+"""
+
+ASGI: Final = """
+
+import json
+import os
+import sys
+import threading
+
+from sockets.asgi import with_gateway
+
+application = with_gateway(application)
+FACTS = {
+    "pid": os.getpid(),
+    "argv": sys.argv[1:],
+    "path": sys.path[0],
+    "settings": os.environ["DJANGO_SETTINGS_MODULE"],
+    "variable": os.environ.get("OF_THE_SHOP"),
+    "warnings": sys.warnoptions,
+    "utf8": sys.flags.utf8_mode,
+    "isolated": sys.flags.no_user_site,
+    "reactor": type(sys.modules.get("twisted.internet.reactor")).__name__,
+    "in_main_thread": threading.current_thread() is threading.main_thread(),
+}
+print("facts " + json.dumps(FACTS), flush=True)
+"""
+
+
+class Site(Gateway):
+    """A shop's project in a folder of its own. `first`: what comes first in INSTALLED_APPS."""
+
+    def __init__(self, folder: Path, *first: str, **environment: str) -> None:
+        super().__init__(folder / "data", PYTHONPATH=str(ROOT), **environment)
+        del self.environment["PYTHONWARNINGS"]
+        self.folder = folder / "site"
+        self.folder.mkdir()
+        command = [sys.executable, "-m", "django", "startproject", "shop", str(self.folder)]
+        subprocess.run(command, cwd=folder, check=True, timeout=60)
+        self.append("settings.py", SETTINGS.format(first=list(first)))
+        self.append("asgi.py", ASGI)
+        (self.folder / "templates").mkdir()
+
+    def migrate(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+
+    def append(self, name: str, text: str) -> None:
+        """Add to a module of the project."""
+        with (self.folder / "shop" / name).open("a") as file:
+            file.write(text)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What each process that loaded the application said of itself."""
+        lines = self.log().splitlines()
+        return [json.loads(line[6:]) for line in lines if line.startswith("facts ")]
+
+    def wait_until_ready(self, times: int = 1, seconds: float = 30) -> None:
+        """Return when the gateway has started so many times; fails early where it has ended."""
+        wait_for(lambda: self.log().count("is ready") >= times or self.ended(), "a start", seconds)
+        assert self.log().count("is ready") >= times, self.log()
