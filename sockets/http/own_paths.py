@@ -15,6 +15,11 @@ _PUBLIC = frozenset({HEALTH, BROWSER_CLIENT})
 _EXACT = {Surface.PUBLIC: _PUBLIC, Surface.PRIVATE: OPERATIONS, Surface.BOTH: OPERATIONS | _PUBLIC}
 
 
+def exact_paths(surface: Surface) -> frozenset[str]:
+    """Return those that the gateway has at this surface beside the HTTP API."""
+    return _EXACT[surface]
+
+
 def is_own(conf: Conf, surface: Surface, path: str) -> bool:
     """Whether the gateway answers HTTP for this path itself."""
     return path in _EXACT[surface] or is_api(conf, surface, path)
