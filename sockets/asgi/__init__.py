@@ -9,6 +9,7 @@ port is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -33,7 +34,12 @@ def with_gateway(
     The node of this process starts with the lifespan, or else with the first connection that needs
     one. Django has to be set up by then: `get_asgi_application()` does that. Raises
     ImproperlyConfigured where the packages of a server are not installed.
+
+    Under `manage.py runserver`, which daphne's own serves ASGI_APPLICATION with, it returns `app`:
+    that is for the site, on one port, and the gateway is `manage.py serve` beside it.
     """
+    if sys.argv[1:2] == ["runserver"]:
+        return app
     try:
         # Late, for they need Django's apps; importing this module needs nothing.
         from sockets.asgi.dispatch import Dispatcher

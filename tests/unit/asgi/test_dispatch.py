@@ -31,6 +31,14 @@ def test_a_plain_installation_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch
         with_gateway(App())
 
 
+@pytest.mark.parametrize("command", ["runserver", "serve"])
+def test_runserver_has_the_site_alone(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Rule 14: daphne's own serves ASGI_APPLICATION, and the site would be 404 on one port."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", command])
+    app = App()
+    assert (with_gateway(app) is app) == (command == "runserver")
+
+
 def test_it_may_be_imported_before_django_is_set_up() -> None:
     """Rule 11."""
     command = [sys.executable, "-W", "error", "-c", "import sockets.asgi, sockets.environment"]
