@@ -95,7 +95,7 @@ def _record_unknown_path(scope: Any, surface: Surface, meant: Iterable[str]) -> 
         code=403,
         reason="there is no socket at this path",
         path=scope["path"][:_SHOWN],
-        meant=" or ".join(meant),
+        meant=" or ".join(dict.fromkeys(path.rstrip("/") or "/" for path in meant)),
         address=peer_host(scope),
     )
 

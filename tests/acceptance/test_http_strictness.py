@@ -411,8 +411,8 @@ def test_a_socket_at_an_unknown_path_is_told_in_the_log(shared_gateway: Gateway)
     """Once each, and no longer than a line should be."""
     before = len(shared_gateway.log())
     for port, meant in (
-        (shared_gateway.client_port, "/ws/client"),
-        (shared_gateway.worker_port, "/ws/worker"),
+        (shared_gateway.client_port, "'/ or /ws/client'"),
+        (shared_gateway.worker_port, "'/ or /ws/worker'"),
     ):
         path = f"/socket-{port}/{'x' * 2_000}"
         assert upgrade(port, f"{path}?token=secret").status == 403

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.environments import Environment, build, make, start_project
+from tests.packaging.environments import NEWEST, Environment, above, build, make, start_project
+from tests.packaging.shop import INSTALL, OpenShop
+from tests.support.peers import Peer
 from tests.support.valkey import Server
 
 
@@ -82,3 +85,43 @@ def server(built: Built, redis: Server, tmp_path_factory: pytest.TempPathFactory
     """The same with `[server]`."""
     folder = tmp_path_factory.mktemp("server")
     return _shop(make(folder / "env", f"{built.wheel}[server]"), folder / "site", redis)
+
+
+@pytest.fixture(scope="session", params=["development", "production"])
+def shop(
+    request: pytest.FixtureRequest,
+    built: Built,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[OpenShop]:
+    """The shop of the page, open: once on these Python and Django, once on the newest."""
+    assert shlex.split(INSTALL) == ["pip", "install", "django-gateway[server]"]
+    folder = tmp_path_factory.mktemp(f"shop-{request.param}")
+    production = request.param == "production"
+    if production and not NEWEST.python.exists():
+        pytest.skip("no Python 3.13: scripts/test makes .venv-newest of it")
+    if production:
+        both = above(NEWEST, folder / "both", f"{built.wheel}[server]", "gunicorn")
+        environments = both, both
+    else:
+        plain, server = (request.getfixturevalue(name).environment for name in ("plain", "server"))
+        own = "daphne", "django-ninja", "psycopg[binary]"  # what the shop brings itself
+        environments = (
+            above(plain, folder / "plain", "gunicorn", *own),
+            above(server, folder / "server", *own),
+        )
+    redis = Server()
+    try:
+        made = OpenShop(folder / "site", *environments, redis, production=production)
+        made.set_up()
+        with made.opened():
+            yield made
+    finally:
+        redis.stop()
+
+
+@pytest.fixture(autouse=True)
+async def close_peers() -> AsyncIterator[None]:
+    """No test leaves a socket to the next one, whatever became of it."""
+    yield
+    while Peer.opened:
+        await Peer.opened.pop().connection.close()

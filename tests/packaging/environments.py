@@ -26,10 +26,10 @@ def build(folder: Path, *kinds: str) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def pins() -> list[str]:
+def pins(lock: str = "requirements-dev.txt") -> list[str]:
     """The versions of the lock, as constraints: what is published tomorrow changes no result."""
-    lock = (ROOT / "requirements-dev.txt").read_text()
-    return [f"{pin} ; {when}" if when else pin for pin, when in _PINNED.findall(lock)]
+    found = _PINNED.findall((ROOT / lock).read_text())
+    return [f"{pin} ; {when}" if when else pin for pin, when in found]
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,16 @@ class Environment:
     """A virtual environment without pip, which this process' pip installs into."""
 
     folder: Path
+    lock: str = "requirements-dev.txt"
 
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
+
+    @property
+    def packages(self) -> Path:
+        (found,) = self.folder.glob("lib/python3*/site-packages")
+        return found
 
     def run(
         self, *arguments: str | Path, cwd: Path, check: bool = True, **variables: str
@@ -59,7 +65,7 @@ class Environment:
 
     def install(self, *requirements: str) -> None:
         constraints = self.folder / "pins.txt"
-        constraints.write_text("\n".join(pins()))
+        constraints.write_text("\n".join(pins(self.lock)))
         pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
         options = ["--no-compile", "--prefer-binary", "--no-input", "--disable-pip-version-check"]
         kept = {
@@ -81,6 +87,20 @@ def make(folder: Path, *requirements: str) -> Environment:
     """Make an environment with these installed from the index that pip is set up for."""
     venv.create(folder, with_pip=False)
     made = Environment(folder)
+    made.install(*requirements)
+    return made
+
+
+NEWEST: Final = Environment(ROOT / ".venv-newest", "requirements-newest.txt")
+"""That of the newest Django and Python, which scripts/test makes. It has no `sockets`."""
+
+
+def above(below: Environment, folder: Path, *requirements: str) -> Environment:
+    """Make an environment that has these beside all that `below` has."""
+    command = [str(below.python), "-m", "venv", "--without-pip", str(folder)]
+    subprocess.run(command, check=True, timeout=60)
+    made = Environment(folder, below.lock)
+    (made.packages / "below.pth").write_text(f"{below.packages}\n")
     made.install(*requirements)
     return made
 

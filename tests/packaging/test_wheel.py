@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
@@ -50,7 +52,8 @@ def test_the_sdist_holds_nothing_of_the_project_around(built: Built) -> None:
         paths = [Path(*Path(name).parts[1:]) for name in archive.getnames()]
     beside = {str(path) for path in paths if path.parts and path.parts[0] != "sockets"}
     assert beside == {
-        *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml")
+        *(".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "hatch_build.py"),
+        "pyproject.toml",
     }
 
 
@@ -62,10 +65,24 @@ def test_an_index_would_take_both(built: Built) -> None:
     assert (done.returncode, done.stdout.count("PASSED")) == (0, 2), done.stdout
 
 
-def test_what_it_says_of_itself(built: Built) -> None:
+def told_by(wheel: Path) -> Message:
     info = f"{DISTRIBUTION.replace('-', '_')}-{sockets.__version__}.dist-info"
-    with ZipFile(built.wheel) as archive:
-        told = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+    with ZipFile(wheel) as archive:
+        return HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+
+
+def test_its_description_can_be_read_anywhere(built: Built) -> None:
+    """It is README.md, without what leads to files of the repository."""
+    text = str(told_by(built.wheel).get_payload())
+    readme = (ROOT / "README.md").read_text()
+    assert "](docs/" in readme and "](docs/images/" in readme
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+    assert "**Add it to your Django project** in fifteen minutes" in text
+    assert text.count("```") == readme.count("```") and text.startswith("# Gateway\n")
+
+
+def test_what_it_says_of_itself(built: Built) -> None:
+    told = told_by(built.wheel)
     assert (told["Name"], told["Version"]) == (DISTRIBUTION, sockets.__version__)
     assert (told["License-Expression"], told["License-File"]) == ("MIT", "LICENSE")
     assert told["Requires-Python"] == ">=3.11"
