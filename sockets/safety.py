@@ -59,7 +59,7 @@ def lacking(conf: Conf) -> Iterator[Fault]:
         if conf.environment == "production":
             fault, remedy = (
                 "production has no default for it",
-                "set JWT_SECRET, or AUTH=jwt with it",
+                "set JWT_SECRET, or AUTH to session or proxy",
             )
         else:
             fault = "it is not set, and nobody could come in"

@@ -22,6 +22,11 @@ class Block:
     at_the_end: bool
     text: str
 
+    @property
+    def lines(self) -> int:
+        """How many of them are to be written."""
+        return sum(bool(line.strip()) for line in self.text.splitlines()[1:])
+
     def put(self, project: Path) -> None:
         """Write it where it says."""
         file = project / self.path

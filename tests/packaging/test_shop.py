@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.packaging.page import PAGE, blocks
 from tests.packaging.shop import OpenShop, post
 from tests.packaging.shop_files import REDIS, in_the_template
 from tests.support.gateway import wait_for
@@ -34,6 +35,16 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_how_much_the_page_asks_for() -> None:
+    """20 lines, and 15 more for receivers, as it says itself."""
+    asked = {block.path: block.lines for block in reversed(blocks())}
+    of_the_view = of_the_app = 2  # all else was there
+    files = "shop/settings.py", "shop/asgi.py", "orders/templates/orders/order.html"
+    assert sum(asked[file] for file in files) + of_the_view <= 20
+    assert asked["orders/receivers.py"] + of_the_app <= 15
+    assert "and 20 lines, and 15 more" in PAGE.read_text()
 
 
 def test_the_versions_are_those_that_are_promised(shop: OpenShop) -> None:
@@ -139,7 +150,7 @@ async def test_the_shop_s_own_sockets_stay(shop: OpenShop) -> None:
         return connect(at, additional_headers=headers, proxy=None, open_timeout=15)
 
     port = free_port()
-    own = f"-m daphne -p {port} shop.asgi:site".split()
+    own = f"-m daphne -p {port} shop.asgi:application".split()
     with shop.begun("own", shop.server, *own):
         shop.ready("own", lambda: listens(port))
         async with chat(port) as here, chat(shop.worker_port) as there:
