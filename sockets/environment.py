@@ -200,6 +200,8 @@ def _read(env: Variables) -> dict[str, Any]:
         "layer_prefix": env.label("LAYER_PREFIX", default.layer_prefix),
         "namespace": env.label("GATEWAY_NAMESPACE", default.namespace),
         "redis_durable": env.choice("REDIS_DURABILITY", "usual", ("usual", "always")) == "always",
+        "gateway_url": env.url("GATEWAY_URL", ("https", "http")) or "",
+        "gateway_key": env.secret("GATEWAY_KEY"),
         "history_size": env.integer("HISTORY_SIZE", default.history_size),  # messages per user
         "history_ttl": env.seconds("HISTORY_TTL", default.history_ttl),
         "record_ttl": env.seconds("RECORD_TTL", default.record_ttl),

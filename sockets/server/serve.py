@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import resource
+import secrets
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +20,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
+from sockets.api import beside
+from sockets.auth.scopes import CALL
 from sockets.conf import Conf
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.server.application import require_sockets
@@ -55,10 +59,16 @@ def serve(
         out.write(_banner(host, client, worker, node, application))
         out.flush()
         _have_descriptors(conf)
+        if _is_for_development(conf, host):
+            written.append(_let_call(conf, node, worker))
         if ports_file is not None:
             _write_ports(ports_file, client, worker)
 
+    written: list[Path] = []
+
     async def on_stopping() -> None:
+        for file in written:
+            file.unlink(missing_ok=True)
         if (node := current_node()) is not None:
             await node.lag()
 
@@ -84,6 +94,33 @@ def serve(
     if ports_file is not None:
         ports_file.unlink(missing_ok=True)
     return server.exit_code
+
+
+def _is_for_development(conf: Conf, host: str) -> bool:
+    """Whether other processes of this machine may call this one by the file in DATA_DIR: those of
+    memory mode could not otherwise."""
+    if conf.redis_url or conf.environment == "production":
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _let_call(conf: Conf, node: Node, port: int) -> Path:
+    """Write that file, with a key that lives as long as this node. Returns where it is."""
+    key = secrets.token_urlsafe(32)
+    node.keys.lend("beside", key, frozenset({CALL}))
+    return beside.write(
+        conf,
+        beside.Beside(
+            url=f"http://127.0.0.1:{port}{conf.api_path}",
+            key=key,
+            pid=os.getpid(),
+            client_socket_url=node.addresses.client_socket_url,
+            worker_socket_url=node.addresses.worker_socket_url,
+        ),
+    )
 
 
 def _tune_garbage_collection() -> None:
