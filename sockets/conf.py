@@ -208,6 +208,7 @@ class Conf:
     body_public: int = 64 * 1024
     body_demo: int = 20 * 1024 * 1024
     body_private: int = 8 * 1024 * 1024
+    body_site: int = 32 * 1024 * 1024  # of the project's own site, behind our server
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
     history: bool = True  # rows of sessions and nodes; keys need their table anyway

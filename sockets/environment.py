@@ -218,6 +218,7 @@ def _read(env: Variables) -> dict[str, Any]:
         "body_public": env.size("BODY_PUBLIC", default.body_public),  # bytes
         "body_demo": env.size("BODY_DEMO", default.body_demo),  # bytes
         "body_private": env.size("BODY_PRIVATE", default.body_private),  # bytes
+        "body_site": env.size("BODY_SITE", default.body_site),  # bytes
         "recorder_queue": env.integer("RECORDER_QUEUE", default.recorder_queue),  # rows
         "recorder_interval": env.seconds("RECORDER_INTERVAL", default.recorder_interval),
         "history": env.flag("SESSION_HISTORY", default.history),

@@ -243,3 +243,18 @@ async def test_below_a_path_ours_are_found_too(node: Any) -> None:
     scope = request("/below/healthz", PRIVATE, root_path="/below")
     assert status(await through(with_gateway(app), scope, "http.request")) == 200
     assert app.scopes == []
+
+
+async def test_a_process_may_be_without_a_node(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 21: under `runserver` the site calls the gateway beside it."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runserver", "8000"])
+    app = App()
+    gateway = with_gateway(app)
+    assert status(await through(gateway, request("/", PRIVATE), "http.request")) == 200
+    sent = await through(gateway, request("/api/v1/nodes", PRIVATE), "http.request")
+    assert status(sent) == 503
+    handshake = request("/", PUBLIC, type="websocket")
+    assert status(await through(gateway, handshake, "websocket.connect")) == 1013
+    assert node.started == 0
+    await through(with_gateway(app, node=True), request("/api/v1/x", PRIVATE), "http.request")
+    assert node.started == 1

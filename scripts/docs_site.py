@@ -1,5 +1,5 @@
-"""What mkdocs is told beside mkdocs.yml: pages that live at the top of the repository, links to files
-that are no pages, and `llms.txt`."""
+"""What mkdocs is told beside mkdocs.yml: pages from the top of the repository, links to files that
+are no pages, and `llms.txt`."""
 
 from __future__ import annotations
 
