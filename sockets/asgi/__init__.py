@@ -22,7 +22,11 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def with_gateway(
-    app: Application, *, public_site: bool = False, public_admin: bool = False
+    app: Application,
+    *,
+    public_site: bool = False,
+    public_admin: bool = False,
+    node: bool | None = None,
 ) -> Application:
     """Return an application that serves the gateway's own paths, and lets `app` serve the rest.
 
@@ -31,19 +35,24 @@ def with_gateway(
     surface shows it with `public_site=True` alone; where it is Django, its admin is left out there
     (404) unless `public_admin=True`.
 
+    `node`: whether this process may hold the gateway's sockets. None: yes, but under `runserver`,
+    whose site calls the gateway that runs beside it, and is shown as a whole on its one port.
+
     The node of this process starts with the lifespan, or else with the first connection that needs
     one. Django has to be set up by then: `get_asgi_application()` does that. Raises
     ImproperlyConfigured where the packages of a server are not installed.
-
-    Under `manage.py runserver`, which daphne's own serves ASGI_APPLICATION with, it returns `app`:
-    that is for the site, on one port, and the gateway is `manage.py serve` beside it.
     """
-    if sys.argv[1:2] == ["runserver"]:
-        return app
     try:
         # Late, for they need Django's apps; importing this module needs nothing.
         from sockets.asgi.dispatch import Dispatcher
     except ModuleNotFoundError as error:
         raise ImproperlyConfigured(server_lacking("with_gateway()", error)) from error
 
-    return Dispatcher(app, public_site=public_site, public_admin=public_admin)
+    if node is None and _under_runserver():
+        node, public_site, public_admin = False, True, True
+    holds = node is not False
+    return Dispatcher(app, public_site=public_site, public_admin=public_admin, node=holds)
+
+
+def _under_runserver() -> bool:
+    return sys.argv[1:2] == ["runserver"]

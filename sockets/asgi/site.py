@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers.asgi import ASGIHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_resolver
@@ -28,6 +30,19 @@ class Site:
             views: list[Any] = self._django._view_middleware  # type: ignore[attr-defined]
             views.insert(0, _hide_admin)
 
+    def serve_static_files(self) -> None:
+        """Let Django serve the files of its apps, as `runserver` does, where nothing else would.
+
+        For development: it looks for each file anew.
+        """
+        if self._django is None or _serves_static_files(self.app):
+            return
+        files = ASGIStaticFilesHandler(self._django)
+        if isinstance(self.app, ProtocolTypeRouter):
+            self.app.application_mapping["http"] = files
+        else:
+            self.app = files
+
     def is_public(self, path: str) -> bool:
         """Whether strangers may ask the site for this path."""
         if not self.public:
@@ -35,6 +50,16 @@ class Site:
         # Django would send /admin to /admin/, and so say that it is there.
         hidden = self._django is not None and not self.public_admin and not path.endswith("/")
         return not (hidden and leads_to_admin(f"{path}/"))
+
+
+def _serves_static_files(app: Any) -> bool:
+    """Whether the project has seen to them itself."""
+    if isinstance(app, ProtocolTypeRouter):
+        app = app.application_mapping.get("http")
+    known = ("whitenoise.", "servestatic.", "sockets.http.middleware.static.")
+    return hasattr(app, "application") or any(
+        name.startswith(known) for name in settings.MIDDLEWARE
+    )
 
 
 def leads_to_admin(path: str) -> bool:

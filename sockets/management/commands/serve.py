@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
@@ -106,6 +107,9 @@ class Command(GatewayCommand):
             raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
+        site = getattr(application, "site", None)
+        if site is not None and settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
+            site.serve_static_files()
         for warning in sqlite_transactions():
             if not warning.is_silenced():
                 self.stderr.write(str(warning))

@@ -31,14 +31,6 @@ def test_a_plain_installation_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch
         with_gateway(App())
 
 
-@pytest.mark.parametrize("command", ["runserver", "serve"])
-def test_runserver_has_the_site_alone(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    """Rule 14: daphne's own serves ASGI_APPLICATION, and the site would be 404 on one port."""
-    monkeypatch.setattr(sys, "argv", ["manage.py", command])
-    app = App()
-    assert (with_gateway(app) is app) == (command == "runserver")
-
-
 def test_it_may_be_imported_before_django_is_set_up() -> None:
     """Rule 11."""
     command = [sys.executable, "-W", "error", "-c", "import sockets.asgi, sockets.environment"]
@@ -251,3 +243,19 @@ async def test_below_a_path_ours_are_found_too(node: Any) -> None:
     scope = request("/below/healthz", PRIVATE, root_path="/below")
     assert status(await through(with_gateway(app), scope, "http.request")) == 200
     assert app.scopes == []
+
+
+async def test_a_process_may_be_without_a_node(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 21: under `runserver` the site calls the gateway beside it."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runserver", "8000"])
+    app = App()
+    gateway = with_gateway(app)
+    for surface in (PRIVATE, PUBLIC):  # daphne's has one port, and SURFACE has not been heard of
+        assert status(await through(gateway, request("/", surface), "http.request")) == 200
+    sent = await through(gateway, request("/api/v1/nodes", PRIVATE), "http.request")
+    assert status(sent) == 503
+    handshake = request("/", PUBLIC, type="websocket")
+    assert status(await through(gateway, handshake, "websocket.connect")) == 1013
+    assert node.started == 0
+    await through(with_gateway(app, node=True), request("/api/v1/x", PRIVATE), "http.request")
+    assert node.started == 1

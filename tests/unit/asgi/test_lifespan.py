@@ -81,3 +81,11 @@ async def test_a_project_that_cannot_start_stops_the_node(node: Any) -> None:
     sent = await through(with_gateway(app), {"type": "lifespan"}, "lifespan.startup")
     assert kinds(sent) == ["startup.failed"]
     assert node.stopped == 1
+
+
+async def test_without_a_node_the_project_s_is_served_all_the_same(node: Any) -> None:
+    """Rule 21."""
+    app = Living(node)
+    sent = await through(with_gateway(app, node=False), {"type": "lifespan"}, *BOTH_ENDS)
+    assert kinds(sent) == ["startup.complete", "shutdown.complete"]
+    assert app.seen == [("lifespan.startup", 0, 0), ("lifespan.shutdown", 0, 0)]
