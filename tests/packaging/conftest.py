@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.environments import NEWEST, Environment, above, build, make, start_project
-from tests.packaging.shop import INSTALL, OpenShop
+from tests.packaging.open_shop import INSTALL, OpenShop
 from tests.support.peers import Peer
 from tests.support.valkey import Server
 

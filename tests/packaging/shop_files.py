@@ -41,6 +41,7 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [os.environ["SHOP_REDIS"]]},
     }
 }
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # others take half a second
 if "BEFORE_THE_ROTATION" not in os.environ:
     SECRET_KEY, SECRET_KEY_FALLBACKS = "the-new-key" * 5, [SECRET_KEY]
 """

@@ -19,8 +19,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.packaging.open_shop import OpenShop, post
 from tests.packaging.page import PAGE, blocks
-from tests.packaging.shop import OpenShop, post
 from tests.packaging.shop_files import REDIS, in_the_template
 from tests.support.gateway import wait_for
 from tests.support.peers import http_get, worker_at
