@@ -1,4 +1,4 @@
-"""The files in deploy/: of a form that their tools take, and true of this gateway."""
+"""Files for other machines: of a form that their tools take, and true of this gateway."""
 
 from __future__ import annotations
 
@@ -108,3 +108,10 @@ def test_workers_and_staff_are_not_let_in_from_everywhere() -> None:
     for service in ("node-a", "node-b"):
         ports = COMPOSE["services"][service]["ports"]
         assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_github_takes_the_workflows(name: str) -> None:
+    file = f".github/workflows/{name}"
+    done = run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", file)
+    assert done.returncode == 0, done.stdout + done.stderr
