@@ -52,38 +52,27 @@ class Dispatcher:
     async def _serve_http(
         self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
     ) -> None:
-        path = path_of(scope)
+        path, seen = path_of(scope), _own_scope(conf, surface, scope)
+        node = current_node()
         if not is_own(conf, surface, path) and (
             surface is not Surface.PUBLIC or self.site.is_public(path)
         ):
-            await self._serve_site(scope, receive, send)
-        elif is_api(conf, surface, path):
-            await self._serve_api(conf, surface, scope, receive, send)
+            app, given = self.site.app, scope
+            if "gateway.surface" not in scope:
+                node = None  # another server's limits are the site's
         else:
-            await self._own(_own_scope(conf, surface, scope), receive, send)
-
-    async def _serve_api(
-        self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
-    ) -> None:
-        try:
-            node = await ensure_node()
-        except Exception as error:
-            self._tell(error)
-            response = problem(503, "the gateway cannot start; its log says why")
-            headers = [(b"content-type", CONTENT_TYPE.encode()), (b"retry-after", b"5")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send({"type": "http.response.body", "body": response.content})
-            return
-        own = _own_scope(conf, surface, scope)
-        await serve_request(self._own, own, receive, send, node)
-
-    async def _serve_site(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let the site answer. Behind our own server's ports it is one of MAX_REQUESTS."""
-        node = current_node()
-        if node is None or "gateway.surface" not in scope:
-            await self.site.app(scope, receive, send)
+            app, given = self._own, seen
+            if is_api(conf, surface, path):
+                try:
+                    node = await ensure_node()
+                except Exception as error:
+                    self._tell(error)
+                    await _refuse_call(send)
+                    return
+        if node is None:
+            await app(given, receive, send)
         else:
-            await serve_request(self.site.app, scope, receive, send, node)
+            await serve_request(app, given, receive, send, node, seen)
 
     async def _serve_socket(
         self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
@@ -109,6 +98,14 @@ class Dispatcher:
         if now - self._told_at >= TELL_EVERY:
             self._told_at = now
             logger.error("no node can start, and there are no sockets and no API: %s", error)
+
+
+async def _refuse_call(send: Any) -> None:
+    """Refuse a call of the HTTP API while there is no node: 503."""
+    response = problem(503, "the gateway cannot start; its log says why")
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"retry-after", b"5")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
 
 
 def _own_scope(conf: Conf, surface: Surface, scope: Any) -> Any:

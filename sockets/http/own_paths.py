@@ -20,6 +20,11 @@ def is_own(conf: Conf, surface: Surface, path: str) -> bool:
     return path in _EXACT[surface] or is_api(conf, surface, path)
 
 
+def is_operation(surface: Surface, path: str) -> bool:
+    """Whether machines that look after the node ask for this path here."""
+    return path in OPERATIONS and path in _EXACT[surface]
+
+
 def is_api(conf: Conf, surface: Surface, path: str) -> bool:
     """Whether this is a path of the HTTP API, which the public surface has not."""
     return surface is not Surface.PUBLIC and path.startswith(conf.api_path)

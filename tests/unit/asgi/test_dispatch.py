@@ -243,3 +243,51 @@ async def test_below_a_path_ours_are_found_too(node: Any) -> None:
     scope = request("/below/healthz", PRIVATE, root_path="/below")
     assert status(await through(with_gateway(app), scope, "http.request")) == 200
     assert app.scopes == []
+
+
+@pytest.fixture
+def busy(node: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The node runs, behind a proxy, and 192.0.2.1 has all places that one address can have on the
+    public surface."""
+    conf = Conf(trusted_proxies=Trusted(count=1))
+    node.admission = Admission(Conf(max_requests=8))
+    for _ in range(2):
+        assert node.admission.begin_request(PUBLIC, "192.0.2.1")
+    monkeypatch.setattr(dispatch, "current_node", lambda: node)
+    monkeypatch.setattr(dispatch, "get_conf", lambda: conf)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "limited"),
+    [
+        ("/none", {}, True),
+        ("/gateway.js", {}, True),
+        ("/readyz", {}, True),
+        ("/page", {"public_site": True}, True),
+        ("/metrics", {"public_site": True}, True),
+        ("/healthz", {}, False),
+        ("/healthz", {"public_site": True}, False),
+    ],
+)
+async def test_each_request_is_one_of_max_requests(
+    busy: Any, path: str, given: dict[str, bool], limited: bool
+) -> None:
+    """The site's too, by the client's own address; of health only where it is the gateway's."""
+    gateway = with_gateway(App(), **given)
+
+    async def ask(address: bytes) -> Any:
+        forwarded = [(b"host", b"localhost"), (b"x-forwarded-for", address)]
+        asked = request(path, PUBLIC, headers=forwarded)
+        return status(await through(gateway, asked, "http.request"))
+
+    assert (await ask(b"192.0.2.1") == 503) == limited
+    assert await ask(b"192.0.2.2") != 503
+
+
+async def test_under_another_server_the_site_s_limits_are_its_own(busy: Any) -> None:
+    gateway = with_gateway(App(), public_site=True)
+    forwarded = [(b"host", b"localhost"), (b"x-forwarded-for", b"192.0.2.1")]
+    for path, expected in (("/page", 200), ("/gateway.js", 503)):
+        asked = request(path, headers=forwarded)
+        assert status(await through(gateway, asked, "http.request")) == expected
