@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -44,6 +44,7 @@ from django.utils.module_loading import import_string
 
 from sockets import safety
 from sockets.auth.origins import parse_rule
+from sockets.base.within import shown_by
 from sockets.conf import WrongSettings, get_conf
 from sockets.http.own_paths import own_paths
 from sockets.layers import checks as _of_layers  # noqa: F401  (importing registers them)
@@ -120,22 +121,27 @@ def check_own_paths(
 def check_public_admin(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W007: whoever wrote `public_admin=True` shall read it once more before it is deployed."""
+    """W007: whoever wrote `public_admin=True` shall read it once more before it is deployed, and
+    whose Django cannot be seen in there shall know."""
     path = getattr(settings, "ASGI_APPLICATION", None)
     try:
-        site = getattr(import_string(str(path).replace(":", ".")), "site", None)
-    except (ImproperlyConfigured, ImportError, AttributeError):
-        return []  # what is wrong there, `serve` says
-    if not (getattr(site, "public", False) and getattr(site, "public_admin", False)):
+        application = import_string(str(path).replace(":", "."))
+    except Exception:
+        return []  # whatever a foreign module raises, `serve` says
+    site = shown_by(application)
+    if site is None or not site.public or site.hides_admin:
         return []
-    return [
-        Warning(
-            f"ASGI_APPLICATION, {path}, shows the project's site at the public port, and its admin "
-            "with it.",
-            hint="Leave public_admin out of with_gateway(): the admin is at the private port too.",
-            id="gateway.W007",
+    hint = "Leave public_admin out of with_gateway(): the private port has the admin too."
+    if not site.public_admin:
+        if not apps.is_installed("django.contrib.admin"):
+            return []
+        hint = (
+            "No handler of Django's can be seen in the application: give with_gateway() what "
+            "get_asgi_application() returns, with other middleware round both; or silence this "
+            "where there is no admin in it."
         )
-    ]
+    text = f"ASGI_APPLICATION, {path}, shows the project's site at the public port, and its admin "
+    return [Warning(f"{text}with it.", hint=hint, id="gateway.W007")]
 
 
 @register(_TAG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter
@@ -9,32 +11,37 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
+from sockets.base.within import Shown, found_in
 from sockets.http.middleware.base import surface_of
 from sockets.types import Surface
 
 
-class Site:
+class Site(Shown):
     """The application that `with_gateway` is round. `public`, `public_admin`: as given there."""
 
     def __init__(self, app: Any, *, public: bool, public_admin: bool) -> None:
         self.app = app
         self.public = public
         self.public_admin = public_admin
-        self._django = _django_in(app)
+        django = found_in(app, ASGIHandler) if public and not public_admin else []
+        # Another application's pages are nothing that we know, and are shown as they are.
+        self.hides_admin = bool(django)
         self.serves_sockets = _takes(app, "websocket")
         self.has_lifespan = _takes(app, "lifespan")
-        if public and not public_admin and self._django is not None:
+        handler: Any
+        for handler in django:
             # Whatever URLconf a middleware of the project chooses: Django has resolved it by then.
-            views: list[Any] = self._django._view_middleware  # type: ignore[attr-defined]
-            views.insert(0, _hide_admin)
+            # None: a handler of static files, which has another one's middleware.
+            if handler._view_middleware is not None:
+                handler._view_middleware.insert(0, _hide_admin)
 
     def is_public(self, path: str) -> bool:
         """Whether strangers may ask the site for this path."""
         if not self.public:
             return False
         # Django would send /admin to /admin/, and so say that it is there.
-        hidden = self._django is not None and not self.public_admin and not path.endswith("/")
-        return not (hidden and leads_to_admin(f"{path}/"))
+        looked_up = self.hides_admin and not path.endswith("/")
+        return not (looked_up and leads_to_admin(f"{path}/"))
 
 
 def leads_to_admin(path: str) -> bool:
@@ -53,27 +60,28 @@ async def _hide_admin(request: HttpRequest, view: Any, args: Any, kwargs: Any) -
 
 
 def _is_admin(match: ResolverMatch) -> bool:
-    """Whether the view is an AdminSite's own, or of a ModelAdmin.
+    """Whether the view is an AdminSite's own, of a ModelAdmin, or of the admin's documentation.
 
     By what they bring, without importing the admin, which a project may not have installed.
     """
-    view: Any = match.func
+    return "admin" in match.app_names or any(map(_is_of_admin, _unwrapped(match.func)))
+
+
+def _unwrapped(view: Any) -> Iterator[Any]:
+    """Yield a view, and what its decorators are round."""
+    while view is not None:
+        yield view
+        view = view.func if isinstance(view, partial) else getattr(view, "__wrapped__", None)
+
+
+def _is_of_admin(view: Any) -> bool:
     owner = type(getattr(view, "__self__", None))
+    modules = (getattr(view, "__module__", None), *(base.__module__ for base in owner.__mro__))
     return (
-        "admin" in match.app_names
-        or hasattr(view, "admin_site")
+        hasattr(view, "admin_site")
         or hasattr(view, "model_admin")
-        or any(base.__module__ == "django.contrib.admin.sites" for base in owner.__mro__)
+        or any(str(name).startswith("django.contrib.admin") for name in modules)
     )
-
-
-def _django_in(app: Any) -> ASGIHandler | None:
-    """Return the handler of Django that serves HTTP in there, if one can be seen."""
-    if isinstance(app, ProtocolTypeRouter):
-        app = app.application_mapping.get("http")
-    # The handler of static files holds another one.
-    app = getattr(app, "application", app)
-    return app if isinstance(app, ASGIHandler) else None
 
 
 def _takes(app: Any, kind: str) -> bool:

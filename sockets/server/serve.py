@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
+from sockets.base.within import shown_by
 from sockets.conf import Conf
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.server.application import require_sockets
@@ -138,10 +139,10 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
         *(f"admin    {private}{path}" for path in _admin_paths()),
         f"api      {private}{conf.api_path}docs",
     ]
-    site = getattr(application, "site", None)
+    site = shown_by(application)
     if site is not None and site.public and not conf.demo:
-        shown = "with its admin" if site.public_admin else "without its admin"
-        lines.append(f"site     http://{name}:{client}/ ({shown}); all of it at {private}/")
+        shown = "without its admin" if site.hides_admin else "all of it, an admin too"
+        lines.append(f"site     http://{name}:{client}/ ({shown}); and {private}/")
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")
     if conf.demo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
@@ -229,12 +231,20 @@ def _view(request: HttpRequest) -> HttpResponse:
 
 
 shown = with_gateway(_view, public_site=True, public_admin=True)  # type: ignore[arg-type]
-partly = with_gateway(_view, public_site=True)  # type: ignore[arg-type]
+unseen = with_gateway(_view, public_site=True)  # type: ignore[arg-type]
+partly = with_gateway(ASGIHandler(), public_site=True)
+hidden = with_gateway(_view)  # type: ignore[arg-type]
+wrapped = partial(shown, {})
 
 
-@pytest.mark.parametrize(("name", "told"), [("shown", 1), ("partly", 0), ("nothing", 0)])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("shown", 1), ("wrapped", 1), ("unseen", 1), ("partly", 0), ("hidden", 0), ("nothing", 0)],
+)
 def test_w007_a_public_admin(settings: LazySettings, name: str, told: int) -> None:
     """Rule 2."""
     settings.ASGI_APPLICATION = f"{__name__}.{name}"
-    assert ids(checks.check_public_admin()) == ["gateway.W007"] * told
+    found = checks.check_public_admin()
+    assert ids(found) == ["gateway.W007"] * told
+    assert all(("No handler" in str(one.hint)) == (name == "unseen") for one in found)
     assert all(one.id != "gateway.W007" for one in run_checks()), "for deployments alone"
