@@ -160,22 +160,37 @@ class GatewayHandler(Handling, ASGIHandler):
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; 413 for a body that is too large under any server."""
+        conf = get_conf()
+        public = Surface(scope.get("gateway.surface", conf.surface)) is Surface.PUBLIC
+        most = conf.body_public if public else conf.body_private
         try:
-            await super().handle(scope, receive, send)
+            await super().handle(scope, _bounded(receive, most), send)
         except RequestDataTooBig:
-            most = get_conf().body_private
             await self.send_response(problem(413, f"a body has at most {most:,} bytes"), send)
 
     async def read_body(self, receive: Any) -> BytesIO:
         """Return the body, in memory. Raises RequestDataTooBig, RequestAborted."""
-        most, body = get_conf().body_private, BytesIO()
+        body = BytesIO()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestAborted
             body.write(message.get("body", b""))
-            if body.tell() > most:
-                raise RequestDataTooBig
             if not message.get("more_body", False):
                 body.seek(0)
                 return body
+
+
+def _bounded(receive: Any, most: int) -> Any:
+    """Return `receive` for a body of at most so many bytes; raises RequestDataTooBig for more."""
+    size = 0
+
+    async def receive_bounded() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise RequestDataTooBig
+        return message
+
+    return receive_bounded

@@ -124,6 +124,25 @@ async def test_a_body_is_bounded_under_any_server(settings: Any) -> None:
     assert json.loads(large.content)["detail"] == "a body has at most 2,000 bytes"
 
 
+async def test_strangers_send_little_under_any_server(settings: Any) -> None:
+    """In many small parts too: no more of it is read, nor kept."""
+    settings.GATEWAY = {**settings.GATEWAY, "body_public": 2_000}
+    left = 1_000
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": b"x" * 100, "more_body": left > 0}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/healthz", "headers": []}
+    await GatewayHandler()(scope | {"gateway.surface": PUBLIC}, receive, send)
+    assert (sent[0]["status"], left) == (413, 1_000 - 21)
+
+
 async def test_who_goes_away_is_let_go() -> None:
     """No body is waited for that does not come."""
     sent: list[Any] = []
