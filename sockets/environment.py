@@ -18,7 +18,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sockets import safety
-from sockets.conf import AUTH_METHODS, ENVIRONMENTS, WEBHOOK_EVENTS, Conf, WrongSettings
+from sockets.base.contradictions import AUTH_METHODS, ENVIRONMENTS, WEBHOOK_EVENTS
+from sockets.conf import Conf, WrongSettings
 from sockets.types import Surface
 from sockets.variables.faults import Wrong
 from sockets.variables.reader import Variables
