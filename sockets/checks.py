@@ -30,7 +30,9 @@ None of them opens a connection. Those of channel layers are in `sockets/layers/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +41,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
-from django.urls import Resolver404, get_resolver
+from django.urls import Resolver404, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from sockets import safety
@@ -95,26 +97,50 @@ def check_own_paths(
 ) -> list[CheckMessage]:
     """W006: `with_gateway` serves them first, and whoever wrote the view waits for its requests."""
     try:
-        resolver, paths = get_resolver(), own_paths(get_conf())
+        resolver, conf = get_resolver(), get_conf()
+        api_path, paths = conf.api_path, own_paths(conf)
         resolver.url_patterns  # noqa: B018  # imports the URLconf, or fails
     except (ImproperlyConfigured, ImportError, AttributeError):
         return []  # E004 says why; or the project has no URLs, which Django says where it has to
-    found: list[CheckMessage] = []
-    for path in paths:
-        try:
-            match = resolver.resolve(path)
-        except Resolver404:
-            continue
-        found.append(
-            Warning(
-                f"The project's URLs lead from {path} to {match._func_path}, and with_gateway() "
-                "serves that path itself where it is round the project's application.",
-                hint="Give the view another path, or the API with GATEWAY['api_path']; or silence "
-                "this where only servers without with_gateway() are asked for it.",
-                id="gateway.W006",
-            )
+    given = {path: _view_of(resolver, path) for path in paths}
+    for path, view in _routes(resolver.url_patterns):
+        if path.startswith(api_path):
+            given[api_path] = given[api_path] or f"{view} ({path})"
+    return [
+        Warning(
+            f"The project's URLs lead from {path} to {view}, and with_gateway() serves that path "
+            "itself where it is round the project's application.",
+            hint="Give the view another path, or the API with GATEWAY['api_path']; or silence "
+            "this where only servers without with_gateway() are asked for it.",
+            id="gateway.W006",
         )
-    return found
+        for path, view in given.items()
+        if view
+    ]
+
+
+def _view_of(resolver: URLResolver, path: str) -> str:
+    """Return the name of the view at this path; "": there is none, or one that takes any path, as
+    the page of an application in JavaScript does, which waits for none of ours."""
+    alike = re.sub("[a-z]", "z", path)
+    try:
+        match = resolver.resolve(path)
+    except Resolver404:
+        return ""
+    with suppress(Resolver404):
+        if resolver.resolve(alike)._func_path == match._func_path:
+            return ""
+    return str(match._func_path)
+
+
+def _routes(patterns: Iterable[Any], before: str = "/") -> Iterator[tuple[str, str]]:
+    """Yield the paths of these patterns as they are written, and the names of their views."""
+    for one in patterns:
+        path = before + str(one.pattern).removeprefix("^")
+        if isinstance(one, URLResolver):
+            yield from _routes(one.url_patterns, path)
+        else:
+            yield path, one.lookup_str
 
 
 @register(_TAG, deploy=True)

@@ -58,7 +58,7 @@ def lacking(conf: Conf) -> Iterator[Fault]:
     if not conf.auth:
         if conf.environment == "production":
             fault, remedy = (
-                "production has no default for it",
+                "production has no default for it, and without DEBUG it is production",
                 "set JWT_SECRET, or AUTH=jwt with it",
             )
         else:

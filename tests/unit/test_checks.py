@@ -12,7 +12,8 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views import View
 
 from sockets import checks
 from sockets.asgi import with_gateway
@@ -219,6 +220,32 @@ def test_w006_a_path_that_the_gateway_serves_itself(settings: LazySettings) -> N
     assert len(checks.check_own_paths()) == 1
     settings.ROOT_URLCONF = urls(path("orders/", _view))
     assert checks.check_own_paths() == []
+
+
+def test_w006_a_path_below_that_of_the_api(settings: LazySettings) -> None:
+    """Rule 4: all that begins so is the gateway's."""
+    settings.ROOT_URLCONF = urls(
+        path("api/", include([path("v1/orders/", _view), path("v2/orders/", _view)])),
+        re_path("^api/v1/books/[0-9]+$", _view),
+    )
+    (found,) = checks.check_own_paths()
+    assert "from /api/v1/ to" in str(found.msg) and "(/api/v1/orders/)" in str(found.msg)
+    settings.ROOT_URLCONF = urls(re_path("^api/v1/books/[0-9]+$", _view))
+    assert ids(checks.check_own_paths()) == ["gateway.W006"]
+    settings.ROOT_URLCONF = urls(path("api/v2/orders/", _view))
+    assert checks.check_own_paths() == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [re_path("^.*$", lambda request: HttpResponse()), path("<path:page>", View.as_view())],
+)
+def test_w006_is_silent_about_a_view_of_any_path(settings: LazySettings, pattern: Any) -> None:
+    """As the page of an application in JavaScript: it waits for none of ours."""
+    settings.ROOT_URLCONF = urls(pattern)
+    assert checks.check_own_paths() == []
+    settings.ROOT_URLCONF = urls(path("metrics", _view), pattern)
+    assert ids(checks.check_own_paths()) == ["gateway.W006"]
 
 
 def test_w006_is_silent_about_a_project_without_urls(settings: LazySettings) -> None:
