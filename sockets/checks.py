@@ -81,13 +81,14 @@ def check_safety(
         return []  # E004 says why
     why = "" if settings.DEBUG else " (Without DEBUG it is production, whatever ENVIRONMENT says.)"
     hint = f"A key of GATEWAY is the name of the variable in lower case.{why}"
+    unsafe = [*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf)]
     found: list[CheckMessage] = [
-        Error(f"{one.text}.", hint=hint, id="gateway.E007")
-        for one in (*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf))
+        Error(f"{one.text}.", hint=hint, id="gateway.E007") for one in unsafe
     ]
     for one in safety.lacking(conf):
-        text = f"{one.text}. A node does not start with these settings."
-        found.append(Warning(text, hint=hint, id="gateway.W005"))
+        if one not in unsafe:
+            text = f"{one.text}. A node does not start with these settings."
+            found.append(Warning(text, hint=hint, id="gateway.W005"))
     return found
 
 

@@ -68,7 +68,8 @@ def gather(variables: Variables) -> dict[str, Any]:
 def judge(variables: Variables, gateway: dict[str, Any], secrets: Collection[str] = ()) -> None:
     """Note in `variables` why a node would not start with `gateway`.
 
-    For a project that wants every command to know. `secrets`: variables of its own that hold one,
+    For a project that wants every command to know: `gateway` has its `environment` by then, as
+    `sockets.conf.environment_of` says it. `secrets`: variables of its own that hold one,
     which production judges with the others.
     """
     conf = cast(Conf, SimpleNamespace(**gateway))  # what contradicts itself is no Conf

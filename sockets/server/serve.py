@@ -141,8 +141,8 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
     ]
     site = shown_by(application)
     if site is not None and site.public and not conf.demo:
-        shown = "without its admin" if site.hides_admin else "all of it, an admin too"
-        lines.append(f"site     http://{name}:{client}/ ({shown}); and {private}/")
+        shown = "without its admin" if site.hides_admin else "its admin too"
+        lines.append(f"site     http://{name}:{client}/ ({shown}); all of it at {private}/")
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")
     if conf.demo:

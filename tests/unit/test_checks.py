@@ -64,6 +64,8 @@ def test_e004_settings_that_contradict_each_other(
         ({}, False, ["W005 AUTH: production has no default"]),
         ({"auth": ["jwt"]}, False, ["W005 JWT_SECRET: AUTH has jwt"]),
         ({"auth": ["jwt"], "jwt_public_keys": [["k", "x"]]}, False, ["E007 JWT_PUBLIC_KEYS: "]),
+        ({"auth": ["jwt"], "jwt_secret": "short"}, False, ["E007 JWT_SECRET: it has 5 of"]),
+        ({"auth": ["jwt"], "jwt_secret": "short"}, True, ["W005 JWT_SECRET: it has 5 of"]),
         ({"auth": ["session"], "client_origins": ["*"]}, False, ["E007 CLIENT_ORIGIN: *"]),
         (
             {"auth": ["session"], "webhooks": ["user_online"], "weak_keys": ["API_KEYS: weak"]},
