@@ -17,12 +17,17 @@ _EXACT = {Surface.PUBLIC: _PUBLIC, Surface.PRIVATE: OPERATIONS, Surface.BOTH: OP
 
 def is_own(conf: Conf, surface: Surface, path: str) -> bool:
     """Whether the gateway answers HTTP for this path itself."""
-    return path in _EXACT[surface] or is_api(conf, surface, path)
+    return is_exact(surface, path) or is_api(conf, surface, path)
+
+
+def is_exact(surface: Surface, path: str) -> bool:
+    """Whether it is one of the paths of the gateway's that have no others below."""
+    return path in _EXACT[surface]
 
 
 def is_operation(surface: Surface, path: str) -> bool:
     """Whether machines that look after the node ask for this path here."""
-    return path in OPERATIONS and path in _EXACT[surface]
+    return path in OPERATIONS and is_exact(surface, path)
 
 
 def is_api(conf: Conf, surface: Surface, path: str) -> bool:

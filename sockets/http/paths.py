@@ -14,6 +14,8 @@ from django.http import HttpRequest
 from django.urls import is_valid_path
 
 from sockets.conf import get_conf
+from sockets.http.middleware.base import surface_of
+from sockets.http.own_paths import is_exact
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT = {b"2f": b"%2F", b"25": b"%25"}
@@ -51,13 +53,13 @@ def other_slash(request: HttpRequest) -> str:
     path = request.path_info
     other = path[:-1] if path.endswith("/") else f"{path}/"
     # What is no UTF-8 has been replaced by now: its path cannot be written.
-    if (
-        other == get_conf().api_path
-        or "\ufffd" in other
-        or not is_valid_path(other, getattr(request, "urlconf", None))
-    ):
+    if other == get_conf().api_path or "\ufffd" in other:
         return ""
-    return quote(other, safe="/%")
+    # Of this project's own pages too, which do not know the gateway's paths.
+    if is_exact(surface_of(request), other):
+        return other
+    is_there = is_valid_path(other, getattr(request, "urlconf", None))
+    return quote(other, safe="/%") if is_there else ""
 
 
 def _decode(found: re.Match[bytes]) -> bytes:
