@@ -80,7 +80,9 @@ class Dispatcher:
         path = path_of(scope)
         is_public = surface is not Surface.PUBLIC or self.site.public
         if self.site.serves_sockets and is_public and not self._handshakes.has(surface, path):
-            await self.site.app(scope, receive, send)
+            if not await self.site.serve_socket(scope, receive, send):
+                own = _own_scope(conf, surface, scope)
+                await self._handshakes.refuse_unknown(own, receive, send)
             return
         own = _own_scope(conf, surface, scope)
         try:

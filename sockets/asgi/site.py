@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from channels.routing import ProtocolTypeRouter
 from django.core.handlers.asgi import ASGIHandler
@@ -14,6 +14,12 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 from sockets.base.within import Shown, found_in
 from sockets.http.middleware.base import surface_of
 from sockets.types import Surface
+
+_NO_SOCKET: Final = (
+    "No route found for path",  # URLRouter
+    "No application configured for scope type",  # ProtocolTypeRouter
+    "Django can only handle ASGI/HTTP connections",
+)
 
 
 class Site(Shown):
@@ -34,6 +40,32 @@ class Site(Shown):
             # None: a handler of static files, which has another one's middleware.
             if handler._view_middleware is not None:
                 handler._view_middleware.insert(0, _hide_admin)
+
+    async def serve_socket(self, scope: Any, receive: Any, send: Any) -> bool:
+        """Let the site serve a socket; False: it has none there, and nothing has been said.
+
+        Channels and Django raise for that, which servers answer with 500 and a traceback, as often
+        as strangers like.
+        """
+        begun = False
+
+        async def receive_begun() -> Any:
+            nonlocal begun
+            begun = True
+            return await receive()
+
+        async def send_begun(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_begun, send_begun)
+        except ValueError as error:
+            if begun or not str(error).startswith(_NO_SOCKET):
+                raise
+            return False
+        return True
 
     def is_public(self, path: str) -> bool:
         """Whether strangers may ask the site for this path."""

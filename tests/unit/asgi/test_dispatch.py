@@ -8,11 +8,13 @@ import logging
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.urls import re_path
 
 from sockets.asgi import dispatch, lifespan, with_gateway
 from sockets.auth.admission import Admission
@@ -227,6 +229,43 @@ async def test_a_project_without_sockets_is_not_asked_for_them(node: Any) -> Non
     sent = await through(with_gateway(router), handshake, "websocket.connect")
     assert [one["code"] for one in sent] == [1008]
     assert app.scopes == []
+
+
+async def wrapped_django(scope: Any, receive: Any, send: Any) -> None:
+    await ASGIHandler()(scope, receive, send)
+
+
+async def wrapped_router(scope: Any, receive: Any, send: Any) -> None:
+    await ProtocolTypeRouter({"http": App()})(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        wrapped_django,
+        wrapped_router,
+        ProtocolTypeRouter({"websocket": URLRouter([re_path("^ws/chat/$", cast(Any, App()))])}),
+    ],
+)
+async def test_a_path_at_which_the_site_has_no_socket_is_403(node: Any, app: Any) -> None:
+    """They raise for it, which is a traceback in the log for each handshake of a stranger."""
+    handshake = request("/none", PUBLIC, type="websocket")
+    gateway = with_gateway(app, public_site=True)
+    sent = await through(gateway, handshake, "websocket.connect")
+    assert [one["code"] for one in sent] == [1008]
+    assert node.started == 0
+
+
+@pytest.mark.parametrize("text", ["No route found for path 'none'.", "another"])
+async def test_faults_of_the_site_s_sockets_stay_its_own(node: Any, text: str) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        if text != "another":
+            await receive()
+        raise ValueError(text)
+
+    with pytest.raises(ValueError, match=text):
+        handshake = request("/none", PRIVATE, type="websocket")
+        await through(with_gateway(fails), handshake, "websocket.connect")
 
 
 async def test_the_surface_that_the_server_says_wins(
