@@ -33,6 +33,8 @@ LOG_LEVEL = _env.choice("LOG_LEVEL", "info", LEVELS)
 GATEWAY: dict[str, Any] = {"environment": "development"} | gather(_env)
 DEBUG = _env.flag("DEBUG", GATEWAY["environment"] == "development")
 GATEWAY["environment"] = environment_of(GATEWAY["environment"], DEBUG)
+if not _env.given("BODY_SITE"):
+    GATEWAY["body_site"] = GATEWAY["body_private"]  # of this project's site that is the admin
 GATEWAY["sessions"] = "tables"  # this project's own sessions are the admin's
 PRODUCTION = GATEWAY["environment"] == "production"
 if not GATEWAY["auth"] and not PRODUCTION:

@@ -140,6 +140,10 @@ class Conf:
     namespace: str = "gw"  # of keys
     redis_durable: bool = False  # it never loses what it has acknowledged
 
+    # Another process' gateway, for one that shares no Redis with it. "": none.
+    gateway_url: str = ""  # its private port, as http://gateway.internal:4001
+    gateway_key: str = field(default="", repr=False)  # a secret of a key with the scope `call`
+
     # Messages and streams.
     history_size: int = 1_000  # messages per user
     history_ttl: float = 24 * 3600.0
@@ -159,6 +163,7 @@ class Conf:
     body_public: int = 64 * 1024
     body_demo: int = 20 * 1024 * 1024
     body_private: int = 8 * 1024 * 1024
+    body_site: int = 32 * 1024 * 1024  # of the project's own site, behind our server
     recorder_queue: int = 50_000  # rows waiting for the database
     recorder_interval: float = 0.5  # between two batches
     history: bool = True  # rows of sessions and nodes; keys need their table anyway

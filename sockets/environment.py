@@ -202,6 +202,8 @@ def _read(env: Variables) -> dict[str, Any]:
         "layer_prefix": env.label("LAYER_PREFIX", default.layer_prefix),
         "namespace": env.label("GATEWAY_NAMESPACE", default.namespace),
         "redis_durable": env.choice("REDIS_DURABILITY", "usual", ("usual", "always")) == "always",
+        "gateway_url": env.url("GATEWAY_URL", ("https", "http")) or "",
+        "gateway_key": env.secret("GATEWAY_KEY"),
         "history_size": env.integer("HISTORY_SIZE", default.history_size),  # messages per user
         "history_ttl": env.seconds("HISTORY_TTL", default.history_ttl),
         "record_ttl": env.seconds("RECORD_TTL", default.record_ttl),
@@ -218,6 +220,7 @@ def _read(env: Variables) -> dict[str, Any]:
         "body_public": env.size("BODY_PUBLIC", default.body_public),  # bytes
         "body_demo": env.size("BODY_DEMO", default.body_demo),  # bytes
         "body_private": env.size("BODY_PRIVATE", default.body_private),  # bytes
+        "body_site": env.size("BODY_SITE", default.body_site),  # bytes
         "recorder_queue": env.integer("RECORDER_QUEUE", default.recorder_queue),  # rows
         "recorder_interval": env.seconds("RECORDER_INTERVAL", default.recorder_interval),
         "history": env.flag("SESSION_HISTORY", default.history),

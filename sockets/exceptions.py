@@ -246,12 +246,14 @@ class MisconfiguredRedis(GatewayError):
 
 
 class GatewayUnreachable(GatewayError):
-    """Memory mode lives in one process, and the caller is in another."""
+    """Memory mode lives in one process, and the caller is in another that cannot ask it."""
 
     http_status = 503
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
-            "the gateway runs in memory mode, which lives inside its own process, and this is "
-            "another one: set REDIS_URL for both, or call from code that the gateway serves"
+            text
+            or "the gateway runs in memory mode, inside its own process, and none answers beside "
+            "this one: in development start `python manage.py serve` with the same DATA_DIR; "
+            "elsewhere set REDIS_URL for both, or GATEWAY_URL and GATEWAY_KEY here"
         )

@@ -22,6 +22,7 @@ PROTOCOL = (ROOT / "docs/reference/protocol.md").read_text()
 PYTHON_API = (ROOT / "docs/reference/python-api.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()
 CHECKS = (ROOT / "docs/reference/checks.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
 AUDIT_LOG = (ROOT / "docs/audit-log.md").read_text()
 
 
@@ -113,3 +114,27 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("code", list(CloseCode))
+def test_every_close_code_has_its_remedy(code: CloseCode) -> None:
+    assert re.search(rf"^\| {int(code)} \| .+ \| .+ \|$", TROUBLESHOOTING, re.MULTILINE)
+
+
+def started_with() -> list[str]:
+    """The lines that a start may end with, as the page quotes them."""
+    table = TROUBLESHOOTING.split("## It does not start")[1].split("\n## ")[0]
+    cells = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
+    return [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("line", started_with())
+def test_the_lines_of_a_start_are_the_code_s_own(line: str) -> None:
+    """Each piece of a quoted line that the code does not fill in stands in the code."""
+    code = "".join(file.read_text() for file in sorted((ROOT / "sockets").rglob("*.py")))
+    code = re.sub(r"\"\s*\n\s*f?\"", "", code)  # literals over several lines
+    pieces = re.split(r"…|'[^']*'|\d+|[A-Z_]{4,}(?=: )|django-gateway", line)
+    wanted = [piece.strip(" :;,()") for piece in pieces if len(piece.strip(" :;,()")) > 3]
+    assert wanted
+    for piece in wanted:
+        assert piece in code, piece

@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
-    *("py.typed", "signals", "signatures", "tokens", "types"),
+    *("py.typed", "signals", "signatures", "testing", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
@@ -58,7 +58,6 @@ TESTED_ELSEWHERE = {
     "server.early": "acceptance/test_signals.py",
     "server.http": "acceptance/test_http_strictness.py",
     "server.reactor": "acceptance/test_server_contract.py",
-    "server.serve": "acceptance/test_server_life.py",
     "server.websocket": "acceptance/test_server_contract.py",
     "apps": "acceptance/test_redis_mode.py",
     "management.commands.create_key": "acceptance/test_keys.py",
@@ -74,6 +73,7 @@ TESTED_ELSEWHERE = {
     # The HTTP API is tested as its document describes it, route by route.
     "http.api": "unit/http/test_document.py",
     "http.schemas": "unit/http/test_document.py",
+    "http.routes.calls": "acceptance/test_beside_a_gateway.py",
     "http.routes.messages": "unit/http/test_problems_places.py",
     "http.routes.tasks": "unit/http/test_problems_places.py",
     "http.routes.users": "unit/http/test_problems_places.py",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from contextvars import copy_context
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from sockets.api import outbox
+from sockets.api.calls import CALLS, Call, call_id
+from sockets.api.elsewhere import elsewhere
 from sockets.api.remote import remote, remote_core
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
@@ -21,9 +25,6 @@ from sockets.node.threads import require_fair_loop, runs_a_loop
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call waits for the loop of another thread."""
-
-call_id: ContextVar[str | None] = ContextVar("gatewaycall_id", default=None)
-"""Of the message or task that a call from elsewhere sends: known before the outcome is."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +36,8 @@ async def at_node(
     """Await `call` where it belongs. Raises GatewayUnreachable, GatewayUnavailable; RuntimeError on
     an event loop that greenlets cannot have."""
     node = current_node()
+    if node is None and outbox.in_use():
+        return await call(outbox.CORE)
     here = remote_core() if node is None else node
     if here is not None and here.loop is asyncio.get_running_loop():
         return await call(here)
@@ -59,9 +62,29 @@ async def at_node(
 def begin(
     call: Callable[[Core], Coroutine[Any, Any, T]],
 ) -> concurrent.futures.Future[T]:
-    """Start `call` where it belongs, and wait for nothing. Raises GatewayUnreachable,
-    GatewayUnavailable."""
-    return _begin(current_node(), call)
+    """Start `call` where it belongs, and wait for nothing. It awaits functions of the API alone.
+    Raises GatewayUnreachable, GatewayUnavailable."""
+    node = current_node()
+    if node is None and elsewhere() is not None:
+        return _beside(call)
+    return _begin(node, call)
+
+
+def _beside(
+    call: Callable[[Core], Coroutine[Any, Any, T]],
+) -> concurrent.futures.Future[T]:
+    """Run `call` on a loop of its own, in a thread of its own: what it awaits finds its way."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(asyncio.run(call(outbox.CORE)))
+        except BaseException as error:
+            future.set_exception(error)
+
+    context = copy_context()
+    threading.Thread(target=context.run, args=(run,), name="gateway-call", daemon=True).start()
+    return future
 
 
 def _begin(
@@ -80,6 +103,13 @@ def _no_answer(id: str, patience: float) -> GatewayUnavailable:
     return GatewayUnavailable(text, outcome="unknown", id=id)
 
 
+def register(twin: Callable[..., Any], patience: Callable[..., float]) -> Call:
+    """Let an async function of the API be called from other processes. Returns how."""
+    call = Call(twin.__name__.removeprefix("a"), twin, patience)
+    CALLS[call.name] = call
+    return call
+
+
 Native = Callable[..., T]
 """Does in the caller's thread what its twin does: takes SyncBackends and the twin's arguments."""
 
@@ -96,7 +126,7 @@ def sync_face(
     or else the loop that all such calls share. `patience`: seconds to wait for that, by arguments.
     A twin that has `put` gives its arguments a plain form: that is done in the caller's thread.
     """
-    name = twin.__name__.removeprefix("a")
+    name = register(twin, patience).name
     takes, put = signature(twin), getattr(twin, "put", None)
     plain: Callable[..., Coroutine[Any, Any, T]] = getattr(twin, "plain", twin)
     sends = name.startswith(("notify", "assign"))
@@ -115,9 +145,12 @@ def sync_face(
         else:
             given = put(*args, **kwargs)
         node = current_node()
+        id = str(kwargs.get("task_id") or (new_id() if sends else ""))
+        if node is None and (way := elsewhere()) is not None:
+            done: T = way.call(CALLS[name], given, id)
+            return done
         if native is not None and node is None:
             return native(remote().sync, **given)
-        id = str(kwargs.get("task_id") or (new_id() if sends else ""))
         before = call_id.set(id or None)
         try:
             future = _begin(node, lambda _: plain(**given))

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
+from sockets.api.carry import CALL_TIMEOUT, at_node, register, sync_face
+from sockets.api.elsewhere import addresses
 from sockets.api.given import given
-from sockets.api.remote import remote
 from sockets.api.users import UserId, as_user
 from sockets.base import audit
 from sockets.base.ids import MAX_PROOF_ID, is_proof_id, parse_ulid
@@ -157,6 +157,7 @@ async def _revoked(
     return done
 
 
+@given()
 async def adisconnect_session(
     session_id: str,
     *,
@@ -171,6 +172,7 @@ async def adisconnect_session(
     return next(iter(closed.values()), Disconnected(0))
 
 
+@given()
 async def adisconnect_sessions(
     session_ids: Iterable[str],
     *,
@@ -188,11 +190,13 @@ async def adisconnect_sessions(
     return closed
 
 
+@given()
 async def anodes() -> list[NodeInfo]:
     """Return the gateway processes that live, by name."""
     return await at_node(lambda node: node.nodes.all())
 
 
+@given()
 async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[SessionInfo]:
     """Return at most `limit` live sessions of clients and workers, of a node or all, oldest first.
 
@@ -202,6 +206,7 @@ async def alive_sessions(*, node: str | None = None, limit: int = 200) -> list[S
     return await at_node(lambda core: core.control.sessions(node, limit))
 
 
+@given()
 async def asession_page(
     *, node: str | None = None, cursor: str | None = None, limit: int = 200
 ) -> SessionPage:
@@ -231,6 +236,7 @@ def _place_of(cursor: str | None) -> SessionPlace:
         raise InvalidMessage("this is no cursor of a page of sessions: begin without") from None
 
 
+@given()
 async def adrain_node(name: str) -> bool:
     """Ask a node to send its clients to the others and end, as SIGTERM does.
 
@@ -323,6 +329,7 @@ nodes = sync_face(anodes)
 live_sessions = sync_face(alive_sessions)
 session_page = sync_face(asession_page)
 drain_node = sync_face(adrain_node)
+register(arevoke_till_now, _close_patience)
 
 
 def client_socket_url() -> str:
@@ -337,4 +344,4 @@ def worker_socket_url() -> str:
 
 def _addresses() -> Addresses:
     node = current_node()
-    return remote().addresses if node is None else node.addresses
+    return addresses() if node is None else node.addresses

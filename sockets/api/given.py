@@ -12,6 +12,9 @@ from functools import update_wrapper
 from inspect import Parameter, Signature, signature
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from sockets.api.calls import CALLS, call_id
+from sockets.api.elsewhere import elsewhere
+from sockets.base.ids import new_id
 from sockets.types import Notification, NotifyOptions
 
 P = ParamSpec("P")
@@ -41,7 +44,11 @@ class Twin(Generic[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         try:
-            made: Coroutine[Any, Any, T] = self.plain(**self.put(*args, **kwargs))
+            given = self.put(*args, **kwargs)
+            call = CALLS.get(self.plain.__name__.removeprefix("a"))
+            if call is not None and (way := elsewhere()) is not None:
+                return way.acall(call, given, call_id.get() or new_id())
+            made: Coroutine[Any, Any, T] = self.plain(**given)
         except Exception as error:
             return _fail(error)
         return made

@@ -11,8 +11,10 @@ from typing import Any, Unpack
 from django.db import transaction
 from msgspec import Raw
 
-from sockets.api.carry import at_node, call_id, sync_face
+from sockets.api.calls import call_id
+from sockets.api.carry import at_node, sync_face
 from sockets.api.data import as_data
+from sockets.api.elsewhere import elsewhere
 from sockets.api.given import given
 from sockets.api.remote import remote
 from sockets.api.users import UserId, as_user, as_users
@@ -199,7 +201,7 @@ def notify_user_on_commit(
     `using`: the database's alias. Options are those of `notify_user`.
     """
     user = as_user(user_id)
-    if current_node() is None:
+    if current_node() is None and elsewhere() is None:
         remote()  # nobody there to send it is known by now
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sockets.api.carry import CALL_TIMEOUT, at_node, call_id, sync_face
+from sockets.api.calls import call_id
+from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
 from sockets.api.data import as_data
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user
@@ -54,16 +55,19 @@ async def aassign_task(
     )
 
 
+@given()
 async def acancel_task(task_id: str) -> bool:
     """Cancel a live task; its worker is asked to stop. False: it had ended, or never was."""
     return await at_node(lambda node: node.dispatcher.cancel(task_id))
 
 
+@given()
 async def atask(task_id: str) -> Task | None:
     """Return a task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
     return await at_node(lambda node: node.dispatcher.get(task_id))
 
 
+@given()
 async def aworker_pools() -> list[PoolLoad]:
     """Return the pools that have live workers, and how full they are."""
     return await at_node(lambda node: node.dispatcher.pools())

@@ -9,6 +9,7 @@ port is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,7 +22,11 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def with_gateway(
-    app: Application, *, public_site: bool = False, public_admin: bool = False
+    app: Application,
+    *,
+    public_site: bool = False,
+    public_admin: bool = False,
+    node: bool | None = None,
 ) -> Application:
     """Return an application that serves the gateway's own paths, and lets `app` serve the rest.
 
@@ -29,6 +34,9 @@ def with_gateway(
     of its own. It gets its scopes as they came, and answers though no node can start. The public
     surface shows it with `public_site=True` alone; where it is Django, its admin is left out there
     (404) unless `public_admin=True`.
+
+    `node`: whether this process may hold the gateway's sockets. None: yes, but under `runserver`,
+    whose site calls the gateway that runs beside it.
 
     The node of this process starts with the lifespan, or else with the first connection that needs
     one. Django has to be set up by then: `get_asgi_application()` does that. Raises
@@ -40,4 +48,9 @@ def with_gateway(
     except ModuleNotFoundError as error:
         raise ImproperlyConfigured(server_lacking("with_gateway()", error)) from error
 
-    return Dispatcher(app, public_site=public_site, public_admin=public_admin)
+    holds = not _under_runserver() if node is None else node
+    return Dispatcher(app, public_site=public_site, public_admin=public_admin, node=holds)
+
+
+def _under_runserver() -> bool:
+    return sys.argv[1:2] == ["runserver"]

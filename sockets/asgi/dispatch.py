@@ -12,11 +12,12 @@ from sockets.base.client_address import client_of
 from sockets.base.scope import path_of
 from sockets.conf import Conf, get_conf
 from sockets.consumers.handshakes import Handshakes, refuse_for_now
+from sockets.exceptions import GatewayUnreachable
 from sockets.http.handler import GatewayHandler
 from sockets.http.own_paths import is_api, is_own
 from sockets.http.problem import CONTENT_TYPE, problem
 from sockets.http.requests import serve_request
-from sockets.node.node import current_node, ensure_node
+from sockets.node.node import Node, current_node, ensure_node
 from sockets.types import Surface
 
 logger = logging.getLogger(__name__)
@@ -28,17 +29,20 @@ TELL_EVERY: Final = 60.0
 class Dispatcher:
     """The application that `with_gateway` makes. Arguments as there."""
 
-    def __init__(self, app: Any, *, public_site: bool, public_admin: bool) -> None:
+    def __init__(
+        self, app: Any, *, public_site: bool, public_admin: bool, node: bool = True
+    ) -> None:
         self.site = Site(app, public=public_site, public_admin=public_admin)
         self._own = GatewayHandler()
         self._handshakes = Handshakes(get_conf())
         self._told_at = -float("inf")
+        self._holds = node
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = scope["type"]
         if kind == "lifespan":
             inner = self.site.app if self.site.has_lifespan else None
-            await serve_lifespan(inner, scope, receive, send)
+            await serve_lifespan(inner, scope, receive, send, node=self._holds)
             return
         conf = get_conf()
         surface = Surface(scope.get("gateway.surface", conf.surface))
@@ -64,7 +68,7 @@ class Dispatcher:
             app, given = self._own, seen
             if is_api(conf, surface, path):
                 try:
-                    node = await ensure_node()
+                    node = await self._node()
                 except Exception as error:
                     self._tell(error)
                     await _refuse_call(send)
@@ -86,12 +90,20 @@ class Dispatcher:
             return
         own = _own_scope(conf, surface, scope)
         try:
-            node = await ensure_node()
+            node = await self._node()
         except Exception as error:
             self._tell(error)
             await refuse_for_now(own, receive, send)
             return
         await self._handshakes.serve(own, receive, send, node)
+
+    async def _node(self) -> Node:
+        if not self._holds:
+            raise GatewayUnreachable(
+                "this process holds no sockets, as it was started without a node: connect to the "
+                "ports of `python manage.py serve`"
+            )
+        return await ensure_node()
 
     def _tell(self, error: Exception) -> None:
         """Say why no node starts: once in TELL_EVERY seconds, for strangers decide how often one

@@ -44,17 +44,19 @@ class Inner:
             await self._running
 
 
-async def serve_lifespan(app: Any, scope: Any, receive: Any, send: Any) -> None:
+async def serve_lifespan(
+    app: Any, scope: Any, receive: Any, send: Any, *, node: bool = True
+) -> None:
     """Start and stop the node. `app`: what has a lifespan of its own inside of it; None: nothing.
 
-    What it needs of the node is there from its start to its end.
+    What it needs of the node is there from its start to its end. `node`: whether there is one.
     """
     inner = None if app is None else Inner(app, scope)
     try:
         while True:
             message = await receive()
             if message["type"] == _STARTUP:
-                failed = await _start(inner, message)
+                failed = await _start(inner, message, node)
                 await send(failed or {"type": f"{_STARTUP}.complete"})
                 if failed:
                     return
@@ -68,10 +70,11 @@ async def serve_lifespan(app: Any, scope: Any, receive: Any, send: Any) -> None:
             await inner.end()
 
 
-async def _start(inner: Inner | None, message: Any) -> Any:
+async def _start(inner: Inner | None, message: Any, node: bool) -> Any:
     """Return the message that says why not; None: both have started."""
     try:
-        await ensure_node()
+        if node:
+            await ensure_node()
     except Exception as error:
         # The server prints this line and ends; a traceback would bury it.
         return {"type": f"{_STARTUP}.failed", "message": str(error)}

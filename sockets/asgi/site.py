@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any, Final
 
 from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers.asgi import ASGIHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_resolver
@@ -32,6 +34,7 @@ class Site(Shown):
         django = found_in(app, ASGIHandler) if public and not public_admin else []
         # Another application's pages are nothing that we know, and are shown as they are.
         self.hides_admin = bool(django)
+        self._django = _django_in(app)
         self.serves_sockets = _takes(app, "websocket")
         self.has_lifespan = _takes(app, "lifespan")
         handler: Any
@@ -67,6 +70,19 @@ class Site(Shown):
             return False
         return True
 
+    def serve_static_files(self) -> None:
+        """Let Django serve the files of its apps, as `runserver` does, where nothing else would.
+
+        For development: it looks for each file anew.
+        """
+        if self._django is None or _serves_static_files(self.app):
+            return
+        files = ASGIStaticFilesHandler(self._django)
+        if isinstance(self.app, ProtocolTypeRouter):
+            self.app.application_mapping["http"] = files
+        else:
+            self.app = files
+
     def is_public(self, path: str) -> bool:
         """Whether strangers may ask the site for this path."""
         if not self.public:
@@ -74,6 +90,16 @@ class Site(Shown):
         # Django would send /admin to /admin/, and so say that it is there.
         looked_up = self.hides_admin and not path.endswith("/")
         return not (looked_up and leads_to_admin(f"{path}/"))
+
+
+def _serves_static_files(app: Any) -> bool:
+    """Whether the project has seen to them itself."""
+    if isinstance(app, ProtocolTypeRouter):
+        app = app.application_mapping.get("http")
+    known = ("whitenoise.", "servestatic.", "sockets.http.middleware.static.")
+    return hasattr(app, "application") or any(
+        name.startswith(known) for name in settings.MIDDLEWARE
+    )
 
 
 def leads_to_admin(path: str) -> bool:
@@ -114,6 +140,15 @@ def _is_of_admin(view: Any) -> bool:
         or hasattr(view, "model_admin")
         or any(str(name).startswith("django.contrib.admin") for name in modules)
     )
+
+
+def _django_in(app: Any) -> ASGIHandler | None:
+    """Return the handler of Django that serves HTTP, where nothing else is round it."""
+    if isinstance(app, ProtocolTypeRouter):
+        app = app.application_mapping.get("http")
+    # The handler of static files holds another one.
+    app = getattr(app, "application", app)
+    return app if isinstance(app, ASGIHandler) else None
 
 
 def _takes(app: Any, kind: str) -> bool:

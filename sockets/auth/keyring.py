@@ -72,10 +72,16 @@ class KeyRing:
         self._used: dict[str, float] = {}  # by id: not yet written
         self._noted: dict[str, float] = {}  # by id: written when
         self._told: dict[tuple[str, str, Use], float] = {}  # in the audit log
+        self._lent: Key | None = None
         self._hurry = asyncio.Event()
         rate, burst = conf.api_rate, conf.api_burst
         self._rates = Buckets(rate=rate, burst=burst, most=MAX_BUCKETS) if rate else None
         self._failures = Buckets(rate=FAILURE_RATE, burst=FAILURE_BURST, most=MAX_BUCKETS)
+
+    def lend(self, name: str, secret: str, scopes: frozenset[str]) -> None:
+        """Have one key more, for as long as this node runs. It is for the HTTP API, without a
+        rate."""
+        self._lent = Key(name, scopes, hash=hash_of(secret))
 
     def listen(self, on_read: Callable[[], None]) -> None:
         """Have this called after each reading."""
@@ -103,6 +109,9 @@ class KeyRing:
     async def find(self, secret: str, use: Use) -> Key | None:
         """Return the live key with this secret. Raises TryAgainLater: the database would know
         it."""
+        lent = self._lent
+        if lent and use is Use.API and hmac.compare_digest(hash_of(secret), lent.hash):
+            return lent
         known = environment_key(secret, use, self._conf)
         id = id_in(secret)
         if known is not None or id is None:
@@ -136,7 +145,7 @@ class KeyRing:
     def wait_of(self, key: Key) -> float:
         """Count a request of this key to the HTTP API. Returns 0 if it is within API_RATE, else the
         seconds until one is."""
-        if self._rates is None:
+        if self._rates is None or key is self._lent:
             return 0.0
         return self._rates.take((key.name, key.id), time.monotonic())
 

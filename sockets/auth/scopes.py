@@ -4,8 +4,9 @@
     presence        see: who is connected, users' streams, what their clients send
     admin           end: sessions, logins, blocks; and see the nodes
     tasks:<pool>    give that pool's tasks, or take them; `tasks:*` those of any pool
+    call            call the Python API: for processes of the project itself
 
-None of them holds another.
+None of them holds another, but that whoever may call the Python API may do all that it does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ ADMIN: Final = "admin"
 TASKS: Final = "tasks:"
 ANY_POOL: Final = "tasks:*"
 
-PLAIN: Final = (NOTIFY, PRESENCE, ADMIN)
+CALL: Final = "call"
+
+PLAIN: Final = (NOTIFY, PRESENCE, ADMIN, CALL)
 ALL: Final = frozenset({*PLAIN, ANY_POOL})
 WORKERS: Final = frozenset({NOTIFY, PRESENCE, ANY_POOL})
 """The scopes of a key of WORKER_KEYS."""

@@ -72,6 +72,12 @@ def contradictions(conf: Any) -> Iterator[Fault]:
             "choose one without",
         )
     yield from _wrong_paths(conf)
+    if conf.gateway_url and not conf.gateway_key:
+        yield Fault(
+            ("GATEWAY_KEY", "GATEWAY_URL"),
+            "GATEWAY_KEY: GATEWAY_URL is called with it, and it is not set; make one: "
+            "python manage.py create_key NAME --scope call",
+        )
     if conf.lease_ttl < 2 * conf.lease_renew:
         yield Fault(
             ("LEASE_TTL", "LEASE_RENEW"),

@@ -67,9 +67,9 @@ problems.install(api)
 
 
 def _add_routes() -> None:
-    from sockets.http.routes import messages, tasks, users
+    from sockets.http.routes import calls, messages, tasks, users
 
-    for module in (messages, users, tasks):
+    for module in (messages, users, tasks, calls):
         api.add_router("", module.router)
 
 

@@ -15,19 +15,19 @@ _PUBLIC = frozenset({HEALTH, BROWSER_CLIENT})
 _EXACT = {Surface.PUBLIC: _PUBLIC, Surface.PRIVATE: OPERATIONS, Surface.BOTH: OPERATIONS | _PUBLIC}
 
 
+def exact_paths(surface: Surface) -> frozenset[str]:
+    """Return those that the gateway has at this surface beside the HTTP API."""
+    return _EXACT[surface]
+
+
 def is_own(conf: Conf, surface: Surface, path: str) -> bool:
     """Whether the gateway answers HTTP for this path itself."""
-    return is_exact(surface, path) or is_api(conf, surface, path)
-
-
-def is_exact(surface: Surface, path: str) -> bool:
-    """Whether it is one of the paths of the gateway's that have no others below."""
-    return path in _EXACT[surface]
+    return path in exact_paths(surface) or is_api(conf, surface, path)
 
 
 def is_operation(surface: Surface, path: str) -> bool:
     """Whether machines that look after the node ask for this path here."""
-    return path in OPERATIONS and is_exact(surface, path)
+    return path in OPERATIONS and path in exact_paths(surface)
 
 
 def is_api(conf: Conf, surface: Surface, path: str) -> bool:

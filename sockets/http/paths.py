@@ -15,7 +15,7 @@ from django.urls import is_valid_path
 
 from sockets.conf import get_conf
 from sockets.http.middleware.base import surface_of
-from sockets.http.own_paths import is_exact
+from sockets.http.own_paths import exact_paths
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT = {b"2f": b"%2F", b"25": b"%25"}
@@ -48,18 +48,16 @@ def keep_segments(request: HttpRequest) -> bool:
 
 
 def other_slash(request: HttpRequest) -> str:
-    """Return the request's path with its last slash taken away or added, if that path exists; else
-    ""."""
+    """Return the request's path with its last slash taken away or added, if that path exists: in
+    the URLs of the request, or among the gateway's own; else ""."""
     path = request.path_info
     other = path[:-1] if path.endswith("/") else f"{path}/"
     # What is no UTF-8 has been replaced by now: its path cannot be written.
     if other == get_conf().api_path or "\ufffd" in other:
         return ""
-    # Of this project's own pages too, which do not know the gateway's paths.
-    if is_exact(surface_of(request), other):
-        return other
-    is_there = is_valid_path(other, getattr(request, "urlconf", None))
-    return quote(other, safe="/%") if is_there else ""
+    exact = other in exact_paths(surface_of(request))
+    exists = exact or is_valid_path(other, getattr(request, "urlconf", None))
+    return quote(other, safe="/%") if exists else ""
 
 
 def _decode(found: re.Match[bytes]) -> bytes:

@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import resource
+import secrets
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,8 +20,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
+from sockets.api import beside
+from sockets.auth.scopes import CALL
 from sockets.base.within import shown_by
 from sockets.conf import Conf
+from sockets.http.own_paths import is_own
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.server.application import require_sockets
 from sockets.server.http import BodyLimit
@@ -56,10 +61,16 @@ def serve(
         out.write(_banner(host, client, worker, node, application))
         out.flush()
         _have_descriptors(conf)
+        if _is_for_development(conf, host):
+            written.append(_let_call(conf, node, worker))
         if ports_file is not None:
             _write_ports(ports_file, client, worker)
 
+    written: list[Path] = []
+
     async def on_stopping() -> None:
+        for file in written:
+            file.unlink(missing_ok=True)
         if (node := current_node()) is not None:
             await node.lag()
 
@@ -74,7 +85,7 @@ def serve(
             Listener(Surface.PRIVATE, host, worker_port, "WORKER_SOCKET_PORT or --worker-port"),
         ],
         conf=conf,
-        body_limit=body_limit(conf),
+        body_limit=body_limit(conf, shown_by(application)),
         on_listening=on_listening,
         on_stopping=on_stopping,
         on_draining=on_draining,
@@ -85,6 +96,33 @@ def serve(
     if ports_file is not None:
         ports_file.unlink(missing_ok=True)
     return server.exit_code
+
+
+def _is_for_development(conf: Conf, host: str) -> bool:
+    """Whether other processes of this machine may call this one by the file in DATA_DIR: those of
+    memory mode could not otherwise."""
+    if conf.redis_url or conf.environment == "production":
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _let_call(conf: Conf, node: Node, port: int) -> Path:
+    """Write that file, with a key that lives as long as this node. Returns where it is."""
+    key = secrets.token_urlsafe(32)
+    node.keys.lend("beside", key, frozenset({CALL}))
+    return beside.write(
+        conf,
+        beside.Beside(
+            url=f"http://127.0.0.1:{port}{conf.api_path}",
+            key=key,
+            pid=os.getpid(),
+            client_socket_url=node.addresses.client_socket_url,
+            worker_socket_url=node.addresses.worker_socket_url,
+        ),
+    )
 
 
 def _tune_garbage_collection() -> None:
@@ -116,15 +154,18 @@ def _have_descriptors(conf: Conf) -> None:
         )
 
 
-def body_limit(conf: Conf) -> BodyLimit:
-    """Return how large the body of a request may be, by surface and path."""
+def body_limit(conf: Conf, site: Any = None) -> BodyLimit:
+    """Return how large the body of a request may be, by surface and path. `site`: the project's
+    own, as `with_gateway` knows it; None: all of it is behind the private port."""
 
     def limit(surface: Surface, path: str) -> int:
+        if is_own(conf, surface, path):
+            return conf.body_public if surface is Surface.PUBLIC else conf.body_private
         if surface is not Surface.PUBLIC:
-            return conf.body_private
-        if conf.demo and path.startswith(DEMO_PREFIX):
-            return conf.body_demo
-        return conf.body_public
+            return conf.body_site
+        if conf.demo:
+            return conf.body_demo if path.startswith(DEMO_PREFIX) else conf.body_public
+        return conf.body_site if site is not None and site.public else conf.body_public
 
     return limit
 
@@ -140,9 +181,11 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
         f"api      {private}{conf.api_path}docs",
     ]
     site = shown_by(application)
-    if site is not None and site.public and not conf.demo:
-        shown = "without its admin" if site.hides_admin else "its admin too"
-        lines.append(f"site     http://{name}:{client}/ ({shown}); all of it at {private}/")
+    if site is not None and _private_urls() is None:
+        lines.append(f"site     {private}/")
+        if site.public:
+            shown = "without its admin" if site.hides_admin else "its admin too"
+            lines.append(f"         http://{name}:{client}/ ({shown}), for everybody")
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")
     if conf.demo:

@@ -54,6 +54,10 @@ os.environ |= {
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
     """Make cheap what each test would pay for anew, and none is about."""
+    from sockets.api import outbox  # it needs the settings
+
+    # Tests of the gateway ask the gateway; the outbox has tests of its own.
+    outbox.use_the_real_thing()
     # By design each takes a third of a second.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     _find_static_files_once()

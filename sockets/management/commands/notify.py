@@ -18,7 +18,8 @@ class Command(GatewayCommand):
     """Notifies one user, as `sockets.api.notify_user` does."""
 
     help = (
-        "Notify every session of a user, in Redis mode from any machine that reaches Redis: "
+        "Notify every session of a user, from any machine that reaches Redis; in memory mode, "
+        "beside the gateway or with GATEWAY_URL: "
         "manage.py notify 42 order.paid '{\"order\": 7}'. "
         "Prints the message's id, epoch and offset, and how many sessions are live."
     )

@@ -25,8 +25,9 @@ class Command(GatewayCommand):
     """Prints who is connected where, as presence knows it now."""
 
     help = (
-        "Show the gateway's nodes and the live sessions of clients and workers, in Redis mode "
-        "from any machine that reaches Redis: manage.py sessions --node a --watch."
+        "Show the gateway's nodes and the live sessions of clients and workers, from any machine "
+        "that reaches Redis; in memory mode, beside the gateway or with GATEWAY_URL: "
+        "manage.py sessions --node a --watch."
     )
 
     stdout: HarmlessOutput

@@ -330,3 +330,18 @@ async def test_under_another_server_the_site_s_limits_are_its_own(busy: Any) -> 
     for path, expected in (("/page", 200), ("/gateway.js", 503)):
         asked = request(path, headers=forwarded)
         assert status(await through(gateway, asked, "http.request")) == expected
+
+
+async def test_a_process_may_be_without_a_node(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 21: under `runserver` the site calls the gateway beside it."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runserver", "8000"])
+    app = App()
+    gateway = with_gateway(app)
+    assert status(await through(gateway, request("/", PRIVATE), "http.request")) == 200
+    sent = await through(gateway, request("/api/v1/nodes", PRIVATE), "http.request")
+    assert status(sent) == 503
+    handshake = request("/", PUBLIC, type="websocket")
+    assert status(await through(gateway, handshake, "websocket.connect")) == 1013
+    assert node.started == 0
+    await through(with_gateway(app, node=True), request("/api/v1/x", PRIVATE), "http.request")
+    assert node.started == 1

@@ -98,3 +98,11 @@ async def test_a_project_that_does_not_end_well_is_told_when_the_node_has(node: 
     sent = await through(with_gateway(app), {"type": "lifespan"}, *BOTH_ENDS)
     assert kinds(sent) == ["startup.complete", "shutdown.failed"]
     assert node.stopped == 1
+
+
+async def test_without_a_node_the_project_s_is_served_all_the_same(node: Any) -> None:
+    """Rule 21."""
+    app = Living(node)
+    sent = await through(with_gateway(app, node=False), {"type": "lifespan"}, *BOTH_ENDS)
+    assert kinds(sent) == ["startup.complete", "shutdown.complete"]
+    assert app.seen == [("lifespan.startup", 0, 0), ("lifespan.shutdown", 0, 0)]

@@ -188,3 +188,31 @@ async def test_the_site_is_found_whatever_is_round_the_gateway(shop: Any) -> Non
     gateway: Any = with_gateway(shop(), public_site=True)
     assert shown_by(reported(gateway)) is shown_by(gateway) is gateway.site
     assert shown_by(shop()) is None
+
+
+@pytest.mark.parametrize("form", ["django", "router", "static files"])
+async def test_static_files_of_its_apps_as_runserver_has_them(
+    shop: Any, settings: Any, form: str
+) -> None:
+    """Rule 21: nothing else to install while a site is developed."""
+    django = shop()
+    forms = {
+        "django": django,
+        "router": ProtocolTypeRouter({"http": django}),
+        "static files": ASGIStaticFilesHandler(django),
+    }
+    application: Any = with_gateway(forms[form])
+    application.site.serve_static_files()
+    application.site.serve_static_files()
+    response = await ask(application, "/static/admin/css/base.css", PRIVATE)
+    assert response.status_code == 200
+    assert (await ask(application, "/static/admin/css/base.css", PUBLIC)).status_code == 404
+    assert (await ask(application, "/page/", PRIVATE)).content == b"a page"
+
+
+async def test_but_not_where_the_project_has_seen_to_them(shop: Any, settings: Any) -> None:
+    application: Any = with_gateway(shop())
+    settings.MIDDLEWARE = ["whitenoise.middleware.WhiteNoiseMiddleware"]
+    before = application.site.app
+    application.site.serve_static_files()
+    assert application.site.app is before

@@ -27,9 +27,9 @@ def test_values_get_their_form() -> None:
 
 
 def test_all_that_is_wrong_is_told_without_values() -> None:
-    given = {"count": "hunter2", "names": "hunter2", "seconds": float("inf"), "coutn": 1, 5: 1}
+    given = {"count": "hunter2", "names": "hunter2", "seconds": float("inf"), "counts": 1, 5: 1}
     values, wrong = formed(Given, given)
     assert values == {}
-    assert set(wrong) == {"count", "names", "seconds", "coutn", "5"}
-    assert "perhaps 'count' is meant" in wrong["coutn"]
+    assert set(wrong) == {"count", "names", "seconds", "counts", "5"}
+    assert "perhaps 'count' is meant" in wrong["counts"]
     assert "hunter2" not in " ".join(wrong.values())

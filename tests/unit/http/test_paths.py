@@ -80,6 +80,8 @@ def test_other_paths_stay_as_they_are(scope: dict[str, Any]) -> None:
         ("/api/v1/users/\ufffd/", ""),
         ("/api/v1", ""),
         ("/nothing", ""),
+        ("/healthz/", "/healthz"),  # of the gateway's own, in the project's URLs too
+        ("/metrics/", ""),  # which the public surface has not
     ],
 )
 def test_who_has_missed_a_slash_is_told(urls: ModuleType, path_info: str, other: str) -> None:
