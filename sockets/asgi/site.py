@@ -34,7 +34,6 @@ class Site(Shown):
         django = found_in(app, ASGIHandler) if public and not public_admin else []
         # Another application's pages are nothing that we know, and are shown as they are.
         self.hides_admin = bool(django)
-        self._django = _django_in(app)
         self.serves_sockets = _takes(app, "websocket")
         self.has_lifespan = _takes(app, "lifespan")
         handler: Any
@@ -75,13 +74,9 @@ class Site(Shown):
 
         For development: it looks for each file anew.
         """
-        if self._django is None or _serves_static_files(self.app):
-            return
-        files = ASGIStaticFilesHandler(self._django)
-        if isinstance(self.app, ProtocolTypeRouter):
-            self.app.application_mapping["http"] = files
-        else:
-            self.app = files
+        handlers = found_in(self.app, ASGIHandler)
+        if handlers and not _serves_static_files(handlers):
+            self.app = ASGIStaticFilesHandler(self.app)
 
     def is_public(self, path: str) -> bool:
         """Whether strangers may ask the site for this path."""
@@ -92,12 +87,10 @@ class Site(Shown):
         return not (looked_up and leads_to_admin(f"{path}/"))
 
 
-def _serves_static_files(app: Any) -> bool:
+def _serves_static_files(handlers: list[ASGIHandler]) -> bool:
     """Whether the project has seen to them itself."""
-    if isinstance(app, ProtocolTypeRouter):
-        app = app.application_mapping.get("http")
     known = ("whitenoise.", "servestatic.", "sockets.http.middleware.static.")
-    return hasattr(app, "application") or any(
+    return any(isinstance(one, ASGIStaticFilesHandler) for one in handlers) or any(
         name.startswith(known) for name in settings.MIDDLEWARE
     )
 
@@ -140,15 +133,6 @@ def _is_of_admin(view: Any) -> bool:
         or hasattr(view, "model_admin")
         or any(str(name).startswith("django.contrib.admin") for name in modules)
     )
-
-
-def _django_in(app: Any) -> ASGIHandler | None:
-    """Return the handler of Django that serves HTTP, where nothing else is round it."""
-    if isinstance(app, ProtocolTypeRouter):
-        app = app.application_mapping.get("http")
-    # The handler of static files holds another one.
-    app = getattr(app, "application", app)
-    return app if isinstance(app, ASGIHandler) else None
 
 
 def _takes(app: Any, kind: str) -> bool:

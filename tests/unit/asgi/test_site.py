@@ -190,7 +190,7 @@ async def test_the_site_is_found_whatever_is_round_the_gateway(shop: Any) -> Non
     assert shown_by(shop()) is None
 
 
-@pytest.mark.parametrize("form", ["django", "router", "static files"])
+@pytest.mark.parametrize("form", ["django", "router", "static files", "middleware"])
 async def test_static_files_of_its_apps_as_runserver_has_them(
     shop: Any, settings: Any, form: str
 ) -> None:
@@ -200,10 +200,13 @@ async def test_static_files_of_its_apps_as_runserver_has_them(
         "django": django,
         "router": ProtocolTypeRouter({"http": django}),
         "static files": ASGIStaticFilesHandler(django),
+        "middleware": reported(django),
     }
     application: Any = with_gateway(forms[form])
     application.site.serve_static_files()
+    once = application.site.app
     application.site.serve_static_files()
+    assert application.site.app is once
     response = await ask(application, "/static/admin/css/base.css", PRIVATE)
     assert response.status_code == 200
     assert (await ask(application, "/static/admin/css/base.css", PUBLIC)).status_code == 404
@@ -216,3 +219,14 @@ async def test_but_not_where_the_project_has_seen_to_them(shop: Any, settings: A
     before = application.site.app
     application.site.serve_static_files()
     assert application.site.app is before
+
+
+async def test_nor_where_no_django_is_seen(shop: Any) -> None:
+    """Another framework's application has such paths of its own."""
+
+    async def another(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    application: Any = with_gateway(another)
+    application.site.serve_static_files()
+    assert application.site.app is another
