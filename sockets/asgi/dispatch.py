@@ -58,10 +58,8 @@ class Dispatcher:
     ) -> None:
         path, seen = path_of(scope), _own_scope(conf, surface, scope)
         node = current_node()
-        if not is_own(conf, surface, path) and (
-            surface is not Surface.PUBLIC or self.site.is_public(path)
-        ):
-            app, given = self.site.app, scope
+        if not is_own(conf, surface, path) and (surface is not Surface.PUBLIC or self.site.public):
+            app, given = self.site.app, self.site.scope_for(surface, scope)
             if "gateway.surface" not in scope:
                 node = None  # another server's limits are the site's
         else:

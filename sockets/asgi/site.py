@@ -13,6 +13,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
+from sockets.base.scope import path_of
 from sockets.base.within import Shown, found_in
 from sockets.http.middleware.base import surface_of
 from sockets.types import Surface
@@ -78,13 +79,14 @@ class Site(Shown):
         if handlers and not _serves_static_files(handlers):
             self.app = ASGIStaticFilesHandler(self.app)
 
-    def is_public(self, path: str) -> bool:
-        """Whether strangers may ask the site for this path."""
-        if not self.public:
-            return False
-        # Django would send /admin to /admin/, and so say that it is there.
-        looked_up = self.hides_admin and not path.endswith("/")
-        return not (looked_up and leads_to_admin(f"{path}/"))
+    def scope_for(self, surface: Surface, scope: Any) -> Any:
+        """Return the scope that the site gets: the one that came, and with a slash at the end of
+        the path where only that is missing to the hidden admin. Django would send it there, and so
+        say that it is there."""
+        path = path_of(scope)
+        if surface is not Surface.PUBLIC or not self.hides_admin or path.endswith("/"):
+            return scope
+        return {**scope, "path": f"{scope['path']}/"} if leads_to_admin(f"{path}/") else scope
 
 
 def _serves_static_files(handlers: list[ASGIHandler]) -> bool:

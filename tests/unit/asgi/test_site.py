@@ -133,6 +133,7 @@ async def test_an_admin_is_not_there_for_strangers(
     response = await ask(application, where, PUBLIC)
     nowhere = await ask(application, "/no/such/path/", PUBLIC)
     assert response.status_code == nowhere.status_code == 404
+    assert (response.content, response.headers) == (nowhere.content, nowhere.headers)
     assert (await ask(application, "/page/", PUBLIC)).content == b"a page"
 
 
