@@ -30,20 +30,23 @@ None of them opens a connection. Those of channel layers are in `sockets/layers/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
-from django.urls import Resolver404, get_resolver
+from django.urls import Resolver404, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from sockets import safety
 from sockets.auth.origins import parse_rule
+from sockets.base.within import shown_by
 from sockets.conf import WrongSettings, get_conf
 from sockets.http.own_paths import own_paths
 from sockets.layers import checks as _of_layers  # noqa: F401  (importing registers them)
@@ -78,13 +81,14 @@ def check_safety(
         return []  # E004 says why
     why = "" if settings.DEBUG else " (Without DEBUG it is production, whatever ENVIRONMENT says.)"
     hint = f"A key of GATEWAY is the name of the variable in lower case.{why}"
+    unsafe = [*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf)]
     found: list[CheckMessage] = [
-        Error(f"{one.text}.", hint=hint, id="gateway.E007")
-        for one in (*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf))
+        Error(f"{one.text}.", hint=hint, id="gateway.E007") for one in unsafe
     ]
     for one in safety.lacking(conf):
-        text = f"{one.text}. A node does not start with these settings."
-        found.append(Warning(text, hint=hint, id="gateway.W005"))
+        if one not in unsafe:
+            text = f"{one.text}. A node does not start with these settings."
+            found.append(Warning(text, hint=hint, id="gateway.W005"))
     return found
 
 
@@ -94,48 +98,77 @@ def check_own_paths(
 ) -> list[CheckMessage]:
     """W006: `with_gateway` serves them first, and whoever wrote the view waits for its requests."""
     try:
-        resolver, paths = get_resolver(), own_paths(get_conf())
+        resolver, conf = get_resolver(), get_conf()
+        api_path, paths = conf.api_path, own_paths(conf)
         resolver.url_patterns  # noqa: B018  # imports the URLconf, or fails
     except (ImproperlyConfigured, ImportError, AttributeError):
         return []  # E004 says why; or the project has no URLs, which Django says where it has to
-    found: list[CheckMessage] = []
-    for path in paths:
-        try:
-            match = resolver.resolve(path)
-        except Resolver404:
-            continue
-        found.append(
-            Warning(
-                f"The project's URLs lead from {path} to {match._func_path}, and with_gateway() "
-                "serves that path itself where it is round the project's application.",
-                hint="Give the view another path, or the API with GATEWAY['api_path']; or silence "
-                "this where only servers without with_gateway() are asked for it.",
-                id="gateway.W006",
-            )
+    given = {path: _view_of(resolver, path) for path in paths}
+    for path, view in _routes(resolver.url_patterns):
+        if path.startswith(api_path):
+            given[api_path] = given[api_path] or f"{view} ({path})"
+    return [
+        Warning(
+            f"The project's URLs lead from {path} to {view}, and with_gateway() serves that path "
+            "itself where it is round the project's application.",
+            hint="Give the view another path, or the API with GATEWAY['api_path']; or silence "
+            "this where only servers without with_gateway() are asked for it.",
+            id="gateway.W006",
         )
-    return found
+        for path, view in given.items()
+        if view
+    ]
+
+
+def _view_of(resolver: URLResolver, path: str) -> str:
+    """Return the name of the view at this path; "": there is none, or one that takes any path, as
+    the page of an application in JavaScript does, which waits for none of ours."""
+    alike = re.sub("[a-z]", "z", path)
+    try:
+        match = resolver.resolve(path)
+    except Resolver404:
+        return ""
+    with suppress(Resolver404):
+        if resolver.resolve(alike)._func_path == match._func_path:
+            return ""
+    return str(match._func_path)
+
+
+def _routes(patterns: Iterable[Any], before: str = "/") -> Iterator[tuple[str, str]]:
+    """Yield the paths of these patterns as they are written, and the names of their views."""
+    for one in patterns:
+        path = before + str(one.pattern).removeprefix("^")
+        if isinstance(one, URLResolver):
+            yield from _routes(one.url_patterns, path)
+        else:
+            yield path, one.lookup_str
 
 
 @register(_TAG, deploy=True)
 def check_public_admin(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W007: whoever wrote `public_admin=True` shall read it once more before it is deployed."""
+    """W007: whoever wrote `public_admin=True` shall read it once more before it is deployed, and
+    whose Django cannot be seen in there shall know."""
     path = getattr(settings, "ASGI_APPLICATION", None)
     try:
-        site = getattr(import_string(str(path).replace(":", ".")), "site", None)
-    except (ImproperlyConfigured, ImportError, AttributeError):
-        return []  # what is wrong there, `serve` says
-    if not (getattr(site, "public", False) and getattr(site, "public_admin", False)):
+        application = import_string(str(path).replace(":", "."))
+    except Exception:
+        return []  # whatever a foreign module raises, `serve` says
+    site = shown_by(application)
+    if site is None or not site.public or site.hides_admin:
         return []
-    return [
-        Warning(
-            f"ASGI_APPLICATION, {path}, shows the project's site at the public port, and its admin "
-            "with it.",
-            hint="Leave public_admin out of with_gateway(): the admin is at the private port too.",
-            id="gateway.W007",
+    hint = "Leave public_admin out of with_gateway(): the private port has the admin too."
+    if not site.public_admin:
+        if not apps.is_installed("django.contrib.admin"):
+            return []
+        hint = (
+            "No handler of Django's can be seen in the application: give with_gateway() what "
+            "get_asgi_application() returns, with other middleware round both; or silence this "
+            "where there is no admin in it."
         )
-    ]
+    text = f"ASGI_APPLICATION, {path}, shows the project's site at the public port, and its admin "
+    return [Warning(f"{text}with it.", hint=hint, id="gateway.W007")]
 
 
 @register(_TAG)

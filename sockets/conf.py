@@ -7,9 +7,7 @@ below. Why a node would not start with them, `sockets.safety` says.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,57 +17,14 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from sockets.base.client_address import Trusted
+from sockets.base.contradictions import contradictions
+from sockets.base.faults import Fault as Fault
+from sockets.base.faults import WrongSettings as WrongSettings
 from sockets.base.forms import formed
 from sockets.types import Surface
 
-ENVIRONMENTS: Final = ("development", "test", "production")
-AUTH_METHODS: Final = ("jwt", "session", "proxy", "insecure")
-"""How clients prove who they are."""
-
-WEBHOOK_EVENTS: Final = ("user_online", "user_offline", "session_opened", "session_closed")
-"""Events that webhooks can carry to the API server."""
-
-MAY_BE_ZERO: Final = frozenset(
-    {
-        *("client_port", "worker_port", "hsts_seconds", "jwt_leeway", "token_grace"),
-        *("auth_proxy_cache", "ready_lag", "drain_seconds", "presence_grace", "inbound_low"),
-        *("sessions_per_user", "sessions_per_address", "max_idle", "max_requests", "session_keep"),
-        *("api_rate", "client_rate", "worker_rate", "user_rate", "connect_rate"),
-        "node_connect_rate",
-    }
-)
-"""Numbers of which 0 means something; all others are above it."""
-
-_PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~-]+/?)*")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 SESSION_COOKIE: Final = "sessionid"
 """Django's own name for the cookie of a session."""
-
-_NODE_NAME: Final = re.compile(r"[^~:]+(~[0-9]{1,2})?")  # ~2: the second process of an ASGI server
-_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one setting, or with several together.
-
-    `names`: the variables that it concerns. `text`: one line with the variable, the fault and the
-    remedy; it never shows a secret.
-    """
-
-    names: tuple[str, ...]
-    text: str
-
-
-class WrongSettings(ImproperlyConfigured):
-    """Some settings are wrong: all the `faults` that were found, a line each."""
-
-    def __init__(self, *faults: Fault) -> None:
-        super().__init__("\n".join(fault.text for fault in faults))
-        self.faults = faults
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return WrongSettings, self.faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,72 +177,8 @@ class Conf:
     webhook_timeout: float = 5.0  # of one request
 
     def __post_init__(self) -> None:
-        if faults := tuple(self._contradictions()):
+        if faults := tuple(contradictions(self)):
             raise WrongSettings(*faults)
-
-    def _contradictions(self) -> Iterator[Fault]:
-        """Yield what cannot be meant, or not together."""
-        if self.environment not in ENVIRONMENTS:
-            yield _unknown("ENVIRONMENT", self.environment, ENVIRONMENTS)
-        for name, given, meant in (
-            ("AUTH", self.auth, AUTH_METHODS),
-            ("WEBHOOKS", self.webhooks, WEBHOOK_EVENTS),
-        ):
-            yield from (_unknown(name, one, meant) for one in given if one not in meant)
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            if value < 0 or (value == 0 and one.name not in MAY_BE_ZERO):
-                least = "0 or more" if one.name in MAY_BE_ZERO else "above 0"
-                name = one.name.upper()
-                yield Fault((name,), f"{name}: {value!r} is too little; it is a number {least}")
-        for name, keys in (("WORKER_KEYS", self.worker_keys), ("API_KEYS", self.api_keys)):
-            for label, digest in keys.items():
-                if _DIGEST.fullmatch(digest) is None:
-                    yield Fault(
-                        (name,),
-                        f"{name}: what stands beside {label!r} is no SHA-256 of a secret in hex; "
-                        "write hashlib.sha256(secret.encode()).hexdigest()",
-                    )
-        if _NAMESPACE.fullmatch(self.namespace) is None:
-            yield Fault(
-                ("GATEWAY_NAMESPACE",),
-                f"GATEWAY_NAMESPACE: {self.namespace!r} could be part of another one's keys; "
-                "use 1 to 64 of A-Z a-z 0-9 . _ -",
-            )
-        if _NODE_NAME.fullmatch(self.node_name) is None:
-            yield Fault(
-                ("NODE_NAME",),
-                f"NODE_NAME: {self.node_name!r} has a ~ or a colon: with ~ a node is named whose "
-                "name another process has taken, after a colon stands which life of it this is; "
-                "choose one without",
-            )
-        yield from _wrong_paths(self)
-        if self.gateway_url and not self.gateway_key:
-            yield Fault(
-                ("GATEWAY_KEY", "GATEWAY_URL"),
-                "GATEWAY_KEY: GATEWAY_URL is called with it, and it is not set; make one: "
-                "python manage.py create_key NAME --scope call",
-            )
-        if self.lease_ttl < 2 * self.lease_renew:
-            yield Fault(
-                ("LEASE_TTL", "LEASE_RENEW"),
-                f"LEASE_TTL: {self.lease_ttl:g} s is less than twice LEASE_RENEW "
-                f"({self.lease_renew:g} s); a single late renewal would end live sessions",
-            )
-        if self.sessions not in ("project", "tables"):
-            yield Fault(
-                (),
-                f"GATEWAY: sessions is {self.sessions!r}; use 'project', for sessions that this "
-                "project's own Django judges, or 'tables', for those of another one's database",
-            )
-        if self.inbound_low >= self.inbound_high:
-            yield Fault(
-                ("INBOUND_LOW", "INBOUND_HIGH"),
-                f"INBOUND_LOW: {self.inbound_low} is not below INBOUND_HIGH "
-                f"({self.inbound_high}); choose a smaller number",
-            )
 
     @property
     def follows_accounts(self) -> bool:
@@ -314,21 +205,6 @@ class Conf:
         if self.api_server_url is None:
             raise ImproperlyConfigured("API_SERVER_URL: webhooks go there, and it is not set")
         return f"{self.api_server_url.rstrip('/')}/{self.webhook_path.lstrip('/')}"
-
-
-def _wrong_paths(conf: Conf) -> Iterator[Fault]:
-    for name, paths in (("CLIENT_PATHS", conf.client_paths), ("WORKER_PATHS", conf.worker_paths)):
-        if not paths or not all(map(_PATH.fullmatch, paths)):
-            text = f"{name}: it lists no paths, or one that is none; write /ws/…, plain letters"
-            yield Fault((name,), text)
-    if _PATH.fullmatch(conf.api_path) is None or not len(conf.api_path.split("/")) >= 3:
-        yield Fault(("API_PATH",), f"API_PATH: {conf.api_path!r} is no path; write /…/")
-    elif not conf.api_path.endswith("/"):
-        yield Fault(("API_PATH",), f"API_PATH: {conf.api_path!r} is a page; end it with a slash")
-
-
-def _unknown(name: str, given: str, meant: tuple[str, ...]) -> Fault:
-    return Fault((name,), f"{name}: {given!r} is none of {', '.join(meant)}; choose among these")
 
 
 def environment_of(given: str | None, debug: bool) -> str:

@@ -18,7 +18,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sockets import safety
-from sockets.conf import AUTH_METHODS, ENVIRONMENTS, WEBHOOK_EVENTS, Conf, WrongSettings
+from sockets.base.contradictions import AUTH_METHODS, ENVIRONMENTS, WEBHOOK_EVENTS
+from sockets.conf import Conf, WrongSettings
 from sockets.types import Surface
 from sockets.variables.faults import Wrong
 from sockets.variables.reader import Variables
@@ -67,7 +68,8 @@ def gather(variables: Variables) -> dict[str, Any]:
 def judge(variables: Variables, gateway: dict[str, Any], secrets: Collection[str] = ()) -> None:
     """Note in `variables` why a node would not start with `gateway`.
 
-    For a project that wants every command to know. `secrets`: variables of its own that hold one,
+    For a project that wants every command to know: `gateway` has its `environment` by then, as
+    `sockets.conf.environment_of` says it. `secrets`: variables of its own that hold one,
     which production judges with the others.
     """
     conf = cast(Conf, SimpleNamespace(**gateway))  # what contradicts itself is no Conf

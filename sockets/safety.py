@@ -58,7 +58,7 @@ def lacking(conf: Conf) -> Iterator[Fault]:
     if not conf.auth:
         if conf.environment == "production":
             fault, remedy = (
-                "production has no default for it",
+                "production has no default for it, and without DEBUG it is production",
                 "set JWT_SECRET, or AUTH to session or proxy",
             )
         else:
@@ -104,7 +104,7 @@ def exposed(conf: Conf) -> Iterator[Fault]:
         yield _fault("API_ORIGIN", "* would let every page read answers", "list the pages' origins")
     if conf.environment != "production":
         return
-    if conf.jwt_jwks_url.startswith("http:"):
+    if conf.jwt_jwks_url and not conf.jwt_jwks_url.lower().startswith("https://"):
         yield _fault("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
     if "insecure" in conf.auth:
         yield _fault("AUTH", "insecure lets everybody be anybody", "use AUTH=jwt in production")

@@ -66,6 +66,8 @@ TESTED_ELSEWHERE = {
     # Each is a way to something else, and is tested beside the other ways.
     "api.given": "unit/api/test_data.py",
     "auth.claims": "unit/auth/test_tokens.py",
+    "base.contradictions": "unit/test_conf.py",
+    "base.faults": "unit/test_conf.py",
     "base.http_client": "unit/auth/test_proxy.py",
     "management.commands.notify": "unit/delivery/test_doors.py",
     # The HTTP API is tested as its document describes it, route by route.

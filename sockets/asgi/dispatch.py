@@ -56,38 +56,25 @@ class Dispatcher:
     async def _serve_http(
         self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
     ) -> None:
-        path = path_of(scope)
-        if not is_own(conf, surface, path) and (
-            surface is not Surface.PUBLIC or self.site.is_public(path)
-        ):
-            await self._serve_site(scope, receive, send)
-        elif is_api(conf, surface, path):
-            await self._serve_api(conf, surface, scope, receive, send)
-        else:
-            await self._own(_own_scope(conf, surface, scope), receive, send)
-
-    async def _serve_api(
-        self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
-    ) -> None:
-        try:
-            node = await self._node()
-        except Exception as error:
-            self._tell(error)
-            response = problem(503, "the gateway cannot start; its log says why")
-            headers = [(b"content-type", CONTENT_TYPE.encode()), (b"retry-after", b"5")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send({"type": "http.response.body", "body": response.content})
-            return
-        own = _own_scope(conf, surface, scope)
-        await serve_request(self._own, own, receive, send, node)
-
-    async def _serve_site(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let the site answer. Behind our own server's ports it is one of MAX_REQUESTS."""
+        path, seen = path_of(scope), _own_scope(conf, surface, scope)
         node = current_node()
-        if node is None or "gateway.surface" not in scope:
-            await self.site.app(scope, receive, send)
+        if not is_own(conf, surface, path) and (surface is not Surface.PUBLIC or self.site.public):
+            app, given = self.site.app, self.site.scope_for(surface, scope)
+            if "gateway.surface" not in scope:
+                node = None  # another server's limits are the site's
         else:
-            await serve_request(self.site.app, scope, receive, send, node)
+            app, given = self._own, seen
+            if is_api(conf, surface, path):
+                try:
+                    node = await self._node()
+                except Exception as error:
+                    self._tell(error)
+                    await _refuse_call(send)
+                    return
+        if node is None:
+            await app(given, receive, send)
+        else:
+            await serve_request(app, given, receive, send, node, seen)
 
     async def _serve_socket(
         self, conf: Conf, surface: Surface, scope: Any, receive: Any, send: Any
@@ -95,7 +82,9 @@ class Dispatcher:
         path = path_of(scope)
         is_public = surface is not Surface.PUBLIC or self.site.public
         if self.site.serves_sockets and is_public and not self._handshakes.has(surface, path):
-            await self.site.app(scope, receive, send)
+            if not await self.site.serve_socket(scope, receive, send):
+                own = _own_scope(conf, surface, scope)
+                await self._handshakes.refuse_unknown(own, receive, send)
             return
         own = _own_scope(conf, surface, scope)
         try:
@@ -121,6 +110,14 @@ class Dispatcher:
         if now - self._told_at >= TELL_EVERY:
             self._told_at = now
             logger.error("no node can start, and there are no sockets and no API: %s", error)
+
+
+async def _refuse_call(send: Any) -> None:
+    """Refuse a call of the HTTP API while there is no node: 503."""
+    response = problem(503, "the gateway cannot start; its log says why")
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"retry-after", b"5")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
 
 
 def _own_scope(conf: Conf, surface: Surface, scope: Any) -> Any:

@@ -19,7 +19,11 @@ class Inner:
     def __init__(self, app: Any, scope: Any) -> None:
         self._given: asyncio.Queue[Any] = asyncio.Queue()
         self._said: asyncio.Queue[Any] = asyncio.Queue()
-        self._running = asyncio.ensure_future(app(scope, self._given.get, self._said.put))
+        self._running = asyncio.ensure_future(self._run(app, scope))
+
+    async def _run(self, app: Any, scope: Any) -> None:
+        # Within a task, so that what is no coroutine function fails here too.
+        await app(scope, self._given.get, self._said.put)
 
     async def pass_on(self, message: Any) -> Any:
         """Give it a message, and return its answer; None: it has none to give."""
@@ -57,10 +61,9 @@ async def serve_lifespan(
                 if failed:
                     return
             elif message["type"] == _SHUTDOWN:
-                if inner is not None:
-                    await inner.pass_on(message)
+                answer = None if inner is None else await inner.pass_on(message)
                 await stop_node()
-                await send({"type": f"{_SHUTDOWN}.complete"})
+                await send(_failed(answer, _SHUTDOWN) or {"type": f"{_SHUTDOWN}.complete"})
                 return
     finally:
         if inner is not None:
@@ -76,7 +79,11 @@ async def _start(inner: Inner | None, message: Any, node: bool) -> Any:
         # The server prints this line and ends; a traceback would bury it.
         return {"type": f"{_STARTUP}.failed", "message": str(error)}
     answer = None if inner is None else await inner.pass_on(message)
-    if answer is None or answer["type"] != f"{_STARTUP}.failed":
-        return None
-    await stop_node()
-    return answer
+    if failed := _failed(answer, _STARTUP):
+        await stop_node()
+    return failed
+
+
+def _failed(answer: Any, of: str) -> Any:
+    """Return the answer if it says that the inner application has failed, else None."""
+    return answer if answer is not None and answer["type"] == f"{of}.failed" else None

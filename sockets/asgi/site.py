@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
 
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
@@ -11,53 +13,86 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import Http404, HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
+from sockets.base.scope import path_of
+from sockets.base.within import Shown, found_in
 from sockets.http.middleware.base import surface_of
 from sockets.types import Surface
 
+_NO_SOCKET: Final = (
+    "No route found for path",  # URLRouter
+    "No application configured for scope type",  # ProtocolTypeRouter
+    "Django can only handle ASGI/HTTP connections",
+)
 
-class Site:
+
+class Site(Shown):
     """The application that `with_gateway` is round. `public`, `public_admin`: as given there."""
 
     def __init__(self, app: Any, *, public: bool, public_admin: bool) -> None:
         self.app = app
         self.public = public
         self.public_admin = public_admin
-        self._django = _django_in(app)
+        django = found_in(app, ASGIHandler) if public and not public_admin else []
+        # Another application's pages are nothing that we know, and are shown as they are.
+        self.hides_admin = bool(django)
         self.serves_sockets = _takes(app, "websocket")
         self.has_lifespan = _takes(app, "lifespan")
-        if public and not public_admin and self._django is not None:
+        handler: Any
+        for handler in django:
             # Whatever URLconf a middleware of the project chooses: Django has resolved it by then.
-            views: list[Any] = self._django._view_middleware  # type: ignore[attr-defined]
-            views.insert(0, _hide_admin)
+            # None: a handler of static files, which has another one's middleware.
+            if handler._view_middleware is not None:
+                handler._view_middleware.insert(0, _hide_admin)
+
+    async def serve_socket(self, scope: Any, receive: Any, send: Any) -> bool:
+        """Let the site serve a socket; False: it has none there, and nothing has been said.
+
+        Channels and Django raise for that, which servers answer with 500 and a traceback, as often
+        as strangers like.
+        """
+        begun = False
+
+        async def receive_begun() -> Any:
+            nonlocal begun
+            begun = True
+            return await receive()
+
+        async def send_begun(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_begun, send_begun)
+        except ValueError as error:
+            if begun or not str(error).startswith(_NO_SOCKET):
+                raise
+            return False
+        return True
 
     def serve_static_files(self) -> None:
         """Let Django serve the files of its apps, as `runserver` does, where nothing else would.
 
         For development: it looks for each file anew.
         """
-        if self._django is None or _serves_static_files(self.app):
-            return
-        files = ASGIStaticFilesHandler(self._django)
-        if isinstance(self.app, ProtocolTypeRouter):
-            self.app.application_mapping["http"] = files
-        else:
-            self.app = files
+        handlers = found_in(self.app, ASGIHandler)
+        if handlers and not _serves_static_files(handlers):
+            self.app = ASGIStaticFilesHandler(self.app)
 
-    def is_public(self, path: str) -> bool:
-        """Whether strangers may ask the site for this path."""
-        if not self.public:
-            return False
-        # Django would send /admin to /admin/, and so say that it is there.
-        hidden = self._django is not None and not self.public_admin and not path.endswith("/")
-        return not (hidden and leads_to_admin(f"{path}/"))
+    def scope_for(self, surface: Surface, scope: Any) -> Any:
+        """Return the scope that the site gets: the one that came, and with a slash at the end of
+        the path where only that is missing to the hidden admin. Django would send it there, and so
+        say that it is there."""
+        path = path_of(scope)
+        if surface is not Surface.PUBLIC or not self.hides_admin or path.endswith("/"):
+            return scope
+        return {**scope, "path": f"{scope['path']}/"} if leads_to_admin(f"{path}/") else scope
 
 
-def _serves_static_files(app: Any) -> bool:
+def _serves_static_files(handlers: list[ASGIHandler]) -> bool:
     """Whether the project has seen to them itself."""
-    if isinstance(app, ProtocolTypeRouter):
-        app = app.application_mapping.get("http")
     known = ("whitenoise.", "servestatic.", "sockets.http.middleware.static.")
-    return hasattr(app, "application") or any(
+    return any(isinstance(one, ASGIStaticFilesHandler) for one in handlers) or any(
         name.startswith(known) for name in settings.MIDDLEWARE
     )
 
@@ -78,27 +113,28 @@ async def _hide_admin(request: HttpRequest, view: Any, args: Any, kwargs: Any) -
 
 
 def _is_admin(match: ResolverMatch) -> bool:
-    """Whether the view is an AdminSite's own, or of a ModelAdmin.
+    """Whether the view is an AdminSite's own, of a ModelAdmin, or of the admin's documentation.
 
     By what they bring, without importing the admin, which a project may not have installed.
     """
-    view: Any = match.func
+    return "admin" in match.app_names or any(map(_is_of_admin, _unwrapped(match.func)))
+
+
+def _unwrapped(view: Any) -> Iterator[Any]:
+    """Yield a view, and what its decorators are round."""
+    while view is not None:
+        yield view
+        view = view.func if isinstance(view, partial) else getattr(view, "__wrapped__", None)
+
+
+def _is_of_admin(view: Any) -> bool:
     owner = type(getattr(view, "__self__", None))
+    modules = (getattr(view, "__module__", None), *(base.__module__ for base in owner.__mro__))
     return (
-        "admin" in match.app_names
-        or hasattr(view, "admin_site")
+        hasattr(view, "admin_site")
         or hasattr(view, "model_admin")
-        or any(base.__module__ == "django.contrib.admin.sites" for base in owner.__mro__)
+        or any(str(name).startswith("django.contrib.admin") for name in modules)
     )
-
-
-def _django_in(app: Any) -> ASGIHandler | None:
-    """Return the handler of Django that serves HTTP in there, if one can be seen."""
-    if isinstance(app, ProtocolTypeRouter):
-        app = app.application_mapping.get("http")
-    # The handler of static files holds another one.
-    app = getattr(app, "application", app)
-    return app if isinstance(app, ASGIHandler) else None
 
 
 def _takes(app: Any, kind: str) -> bool:

@@ -99,7 +99,7 @@ class ApiServer:
         self._conf = conf
         self._now = now
         self._url = conf.proxy_url
-        self._names = conf.auth_proxy_headers
+        self._names = tuple(name.lower() for name in conf.auth_proxy_headers)
         self._timeout = conf.auth_proxy_timeout
         self._ttl = conf.auth_proxy_cache
         self._client = client or make_client({"Accept": "application/json"}, connections=MAX_ASKED)

@@ -48,9 +48,7 @@ class Handshakes:
         serve = self._routes[surface].get(path_of(scope))
         own = (node.addresses.client_socket_url,)
         if serve is None:
-            _record_unknown_path(scope, surface, self._routes[surface])
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
+            await self.refuse_unknown(scope, receive, send)
             return
         if serve is _CLIENT:
             if not admits(scope, node.conf, own):
@@ -63,6 +61,13 @@ class Handshakes:
                 await _refuse(scope, send, 503, _LATER, else_code=1013)
                 return
         await serve(scope, receive, send)
+
+    async def refuse_unknown(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse a handshake for a path at which nobody has a socket. The scope as for `serve`."""
+        surface: Surface = scope["gateway.surface"]
+        _record_unknown_path(scope, surface, self._routes[surface])
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
 
     def _warn_of_proxy(self, scope: Any, node: Node) -> None:
         """Once: behind a proxy that is not known as one, all clients have one address."""

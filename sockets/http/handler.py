@@ -7,6 +7,7 @@ uploads, its transactions round each request, its script name and debug pages ar
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,10 +15,18 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost, RequestAborted, RequestDataTooBig
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    PermissionDenied,
+    RequestAborted,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
-from django.core.handlers.exception import convert_exception_to_response
+from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest
+from django.http.multipartparser import MultiPartParserError
 from django.http.request import split_domain_port, validate_host
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, set_script_prefix, set_urlconf
@@ -114,15 +123,16 @@ class Handling:
     _template_response_middleware: list[Any]
     _exception_middleware: list[Any]
     _middleware_chain: Callable[[HttpRequest], Any]
+    _get_response_async: Callable[[HttpRequest], Any]
 
     def load_middleware(self, is_async: bool = True) -> None:
         """Take the gateway's own middleware, and not the project's."""
         self._view_middleware = []
         self._template_response_middleware = []
         self._exception_middleware = []
-        handler: Any = convert_exception_to_response(self._get_response_async)
+        handler: Any = _answering(self._get_response_async)
         for middleware in reversed(_CHAIN):
-            handler = convert_exception_to_response(middleware(handler))
+            handler = _answering(middleware(handler))
         self._middleware_chain = handler
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -136,21 +146,38 @@ class Handling:
         found: HttpResponseBase = response
         return found
 
-    async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        try:
-            above: Any = super()
-            response: HttpResponseBase = await above._get_response_async(request)
-        except Http404 as error:
-            return pages.not_found(request, error)  # and no debug page
-        return response
-
     def make_view_atomic(self, view: Any) -> Any:
         """Return the view as it is: transactions round each are for those of the site."""
         return view
 
 
-def _log(response: Any, request: HttpRequest) -> None:
-    log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+def _answering(get_response: Any) -> Any:
+    """Have errors answered as Django does, but by the gateway's own pages, in DEBUG too."""
+
+    async def answer(request: HttpRequest) -> HttpResponseBase:
+        try:
+            response: HttpResponseBase = await get_response(request)
+        except Http404 as error:
+            return pages.not_found(request, error)
+        except PermissionDenied as error:
+            return pages.forbidden(request, error)
+        except (SuspiciousOperation, BadRequest, MultiPartParserError) as error:
+            name = f"django.security.{type(error).__name__}"
+            await asyncio.to_thread(logging.getLogger(name).error, "%s", error)
+            return pages.bad_request(request, error)
+        except Exception as error:
+            got_request_exception.send(sender=None, request=request)
+            response = pages.server_error(request)
+            await asyncio.to_thread(_log, response, request, error)
+        return response
+
+    return answer
+
+
+def _log(response: Any, request: HttpRequest, error: Any = None) -> None:
+    """Write the line that Django writes, once."""
+    why, given = response.reason_phrase, {"response": response, "request": request}
+    log_response("%s: %s", why, request.path, exception=error, **given)
 
 
 class GatewayHandler(Handling, ASGIHandler):
@@ -160,22 +187,37 @@ class GatewayHandler(Handling, ASGIHandler):
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; 413 for a body that is too large under any server."""
+        conf = get_conf()
+        public = Surface(scope.get("gateway.surface", conf.surface)) is Surface.PUBLIC
+        most = conf.body_public if public else conf.body_private
         try:
-            await super().handle(scope, receive, send)
+            await super().handle(scope, _bounded(receive, most), send)
         except RequestDataTooBig:
-            most = get_conf().body_private
             await self.send_response(problem(413, f"a body has at most {most:,} bytes"), send)
 
     async def read_body(self, receive: Any) -> BytesIO:
         """Return the body, in memory. Raises RequestDataTooBig, RequestAborted."""
-        most, body = get_conf().body_private, BytesIO()
+        body = BytesIO()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestAborted
             body.write(message.get("body", b""))
-            if body.tell() > most:
-                raise RequestDataTooBig
             if not message.get("more_body", False):
                 body.seek(0)
                 return body
+
+
+def _bounded(receive: Any, most: int) -> Any:
+    """Return `receive` for a body of at most so many bytes; raises RequestDataTooBig for more."""
+    size = 0
+
+    async def receive_bounded() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise RequestDataTooBig
+        return message
+
+    return receive_bounded

@@ -22,7 +22,12 @@ def exact_paths(surface: Surface) -> frozenset[str]:
 
 def is_own(conf: Conf, surface: Surface, path: str) -> bool:
     """Whether the gateway answers HTTP for this path itself."""
-    return path in _EXACT[surface] or is_api(conf, surface, path)
+    return path in exact_paths(surface) or is_api(conf, surface, path)
+
+
+def is_operation(surface: Surface, path: str) -> bool:
+    """Whether machines that look after the node ask for this path here."""
+    return path in OPERATIONS and path in exact_paths(surface)
 
 
 def is_api(conf: Conf, surface: Surface, path: str) -> bool:

@@ -22,6 +22,7 @@ from django.urls import NoReverseMatch, reverse
 
 from sockets.api import beside
 from sockets.auth.scopes import CALL
+from sockets.base.within import shown_by
 from sockets.conf import Conf
 from sockets.http.own_paths import is_own
 from sockets.node.node import Node, current_node, ensure_node, stop_node
@@ -84,7 +85,7 @@ def serve(
             Listener(Surface.PRIVATE, host, worker_port, "WORKER_SOCKET_PORT or --worker-port"),
         ],
         conf=conf,
-        body_limit=body_limit(conf, getattr(application, "site", None)),
+        body_limit=body_limit(conf, shown_by(application)),
         on_listening=on_listening,
         on_stopping=on_stopping,
         on_draining=on_draining,
@@ -179,11 +180,11 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
         *(f"admin    {private}{path}" for path in _admin_paths()),
         f"api      {private}{conf.api_path}docs",
     ]
-    site = getattr(application, "site", None)
+    site = shown_by(application)
     if site is not None and _private_urls() is None:
         lines.append(f"site     {private}/")
         if site.public:
-            shown = "with its admin" if site.public_admin else "without its admin"
+            shown = "without its admin" if site.hides_admin else "its admin too"
             lines.append(f"         http://{name}:{client}/ ({shown}), for everybody")
     if "insecure" in conf.auth:
         lines.append("AUTH has insecure: whoever says so is that user; for development only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from django.conf import LazySettings
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views import View
 
 from sockets import checks
 from sockets.asgi import with_gateway
@@ -61,6 +64,8 @@ def test_e004_settings_that_contradict_each_other(
         ({}, False, ["W005 AUTH: production has no default"]),
         ({"auth": ["jwt"]}, False, ["W005 JWT_SECRET: AUTH has jwt"]),
         ({"auth": ["jwt"], "jwt_public_keys": [["k", "x"]]}, False, ["E007 JWT_PUBLIC_KEYS: "]),
+        ({"auth": ["jwt"], "jwt_secret": "short"}, False, ["E007 JWT_SECRET: it has 5 of"]),
+        ({"auth": ["jwt"], "jwt_secret": "short"}, True, ["W005 JWT_SECRET: it has 5 of"]),
         ({"auth": ["session"], "client_origins": ["*"]}, False, ["E007 CLIENT_ORIGIN: *"]),
         (
             {"auth": ["session"], "webhooks": ["user_online"], "weak_keys": ["API_KEYS: weak"]},
@@ -219,6 +224,32 @@ def test_w006_a_path_that_the_gateway_serves_itself(settings: LazySettings) -> N
     assert checks.check_own_paths() == []
 
 
+def test_w006_a_path_below_that_of_the_api(settings: LazySettings) -> None:
+    """Rule 4: all that begins so is the gateway's."""
+    settings.ROOT_URLCONF = urls(
+        path("api/", include([path("v1/orders/", _view), path("v2/orders/", _view)])),
+        re_path("^api/v1/books/[0-9]+$", _view),
+    )
+    (found,) = checks.check_own_paths()
+    assert "from /api/v1/ to" in str(found.msg) and "(/api/v1/orders/)" in str(found.msg)
+    settings.ROOT_URLCONF = urls(re_path("^api/v1/books/[0-9]+$", _view))
+    assert ids(checks.check_own_paths()) == ["gateway.W006"]
+    settings.ROOT_URLCONF = urls(path("api/v2/orders/", _view))
+    assert checks.check_own_paths() == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [re_path("^.*$", lambda request: HttpResponse()), path("<path:page>", View.as_view())],
+)
+def test_w006_is_silent_about_a_view_of_any_path(settings: LazySettings, pattern: Any) -> None:
+    """As the page of an application in JavaScript: it waits for none of ours."""
+    settings.ROOT_URLCONF = urls(pattern)
+    assert checks.check_own_paths() == []
+    settings.ROOT_URLCONF = urls(path("metrics", _view), pattern)
+    assert ids(checks.check_own_paths()) == ["gateway.W006"]
+
+
 def test_w006_is_silent_about_a_project_without_urls(settings: LazySettings) -> None:
     settings.ROOT_URLCONF = "no.such.module"
     assert checks.check_own_paths() == []
@@ -229,12 +260,20 @@ def _view(request: HttpRequest) -> HttpResponse:
 
 
 shown = with_gateway(_view, public_site=True, public_admin=True)  # type: ignore[arg-type]
-partly = with_gateway(_view, public_site=True)  # type: ignore[arg-type]
+unseen = with_gateway(_view, public_site=True)  # type: ignore[arg-type]
+partly = with_gateway(ASGIHandler(), public_site=True)
+hidden = with_gateway(_view)  # type: ignore[arg-type]
+wrapped = partial(shown, {})
 
 
-@pytest.mark.parametrize(("name", "told"), [("shown", 1), ("partly", 0), ("nothing", 0)])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("shown", 1), ("wrapped", 1), ("unseen", 1), ("partly", 0), ("hidden", 0), ("nothing", 0)],
+)
 def test_w007_a_public_admin(settings: LazySettings, name: str, told: int) -> None:
     """Rule 2."""
     settings.ASGI_APPLICATION = f"{__name__}.{name}"
-    assert ids(checks.check_public_admin()) == ["gateway.W007"] * told
+    found = checks.check_public_admin()
+    assert ids(found) == ["gateway.W007"] * told
+    assert all(("No handler" in str(one.hint)) == (name == "unseen") for one in found)
     assert all(one.id != "gateway.W007" for one in run_checks()), "for deployments alone"

@@ -10,7 +10,8 @@ from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
 from sockets.base.client_address import Trusted, parse_trusted
-from sockets.conf import MAY_BE_ZERO, Conf, WrongSettings, get_conf
+from sockets.base.contradictions import MAY_BE_ZERO
+from sockets.conf import Conf, WrongSettings, get_conf
 from sockets.environment import Variables, gather
 from sockets.types import Surface
 

@@ -35,6 +35,8 @@ def test_what_is_safe() -> None:
     ("change", "name"),
     [
         ({"jwt_jwks_url": "http://id.example/keys"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": "HTTP://id.example/keys"}, "JWT_JWKS_URL"),
+        ({"jwt_jwks_url": " http://id.example/keys"}, "JWT_JWKS_URL"),
         ({"auth": ("jwt", "insecure")}, "AUTH"),
         ({"client_origins": ("https://example.com", "*")}, "CLIENT_ORIGIN"),
         ({"api_origins": ("*",)}, "API_ORIGIN"),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest
+import asyncio
+import logging
 
+from django.core.exceptions import DisallowedHost
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+
+from sockets.http import pages
 from sockets.http.middleware.base import Answer, Middleware, scope_of
 from sockets.http.own_paths import OPERATIONS
 from sockets.http.paths import keep_segments
 from sockets.http.problem import problem
+
+_security = logging.getLogger("django.security.DisallowedHost")
 
 MAX_MEMBERS = 1_000
 """Of a query, as of Django's DATA_UPLOAD_MAX_NUMBER_FIELDS."""
@@ -27,11 +35,26 @@ class FormMiddleware(Middleware):
         if not keep_segments(request):
             return self.answer(problem(422, "the path is no UTF-8", code="invalid_request"))
         if _has_parameters(request):
-            raise Http404("paths have no parameters (;) here")
+            return self.answer(pages.not_found(request, Http404("no parameters (;) here")))
         if request.path_info not in OPERATIONS:
-            request.get_host()  # DisallowedHost, which Django answers with 400
+            try:
+                request.get_host()
+            except DisallowedHost as error:
+                return self._foreign(request, error)
         response: Answer = self.get_response(request)
         return response
+
+    def _foreign(self, request: HttpRequest, error: DisallowedHost) -> Answer:
+        """Answer 400 and write Django's line, but not by Django: in DEBUG it would show settings,
+        also to a page whose name leads to this machine all of a sudden (DNS rebinding)."""
+        if self.is_async:
+            return self._foreign_later(request, error)
+        _security.error("%s", error)
+        return pages.bad_request(request, error)
+
+    async def _foreign_later(self, request: HttpRequest, error: DisallowedHost) -> HttpResponseBase:
+        await asyncio.to_thread(_security.error, "%s", error)
+        return pages.bad_request(request, error)
 
 
 def _has_parameters(request: HttpRequest) -> bool:

@@ -59,7 +59,8 @@ class HeadersMiddleware(Middleware):
         for name, value in _ALWAYS.items():
             headers.setdefault(name, value)
         # Django's debug pages are one piece, style and script included.
-        if not (settings.DEBUG and response.status_code >= 400):
+        is_page = headers.get("Content-Type", "").startswith("text/html")
+        if not (settings.DEBUG and response.status_code >= 400 and is_page):
             headers.setdefault(_CSP, policy(surface, request.path_info))
         if value := self._hsts[surface]:
             headers.setdefault("Strict-Transport-Security", value)

@@ -15,6 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, Error
 
 from sockets.base.extras import server_lacking
+from sockets.base.within import shown_by
 from sockets.checks import sqlite_transactions
 from sockets.conf import get_conf
 from sockets.logs import audit_to_stderr
@@ -107,7 +108,7 @@ class Command(GatewayCommand):
             raise CommandError(one_line(str(error))) from error
         self._require_migrations()
         conf = get_conf()
-        site = getattr(application, "site", None)
+        site: Any = shown_by(application)
         if site is not None and settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
             site.serve_static_files()
         for warning in sqlite_transactions():

@@ -8,11 +8,13 @@ import logging
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.urls import re_path
 
 from sockets.asgi import dispatch, lifespan, with_gateway
 from sockets.auth.admission import Admission
@@ -229,6 +231,43 @@ async def test_a_project_without_sockets_is_not_asked_for_them(node: Any) -> Non
     assert app.scopes == []
 
 
+async def wrapped_django(scope: Any, receive: Any, send: Any) -> None:
+    await ASGIHandler()(scope, receive, send)
+
+
+async def wrapped_router(scope: Any, receive: Any, send: Any) -> None:
+    await ProtocolTypeRouter({"http": App()})(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        wrapped_django,
+        wrapped_router,
+        ProtocolTypeRouter({"websocket": URLRouter([re_path("^ws/chat/$", cast(Any, App()))])}),
+    ],
+)
+async def test_a_path_at_which_the_site_has_no_socket_is_403(node: Any, app: Any) -> None:
+    """They raise for it, which is a traceback in the log for each handshake of a stranger."""
+    handshake = request("/none", PUBLIC, type="websocket")
+    gateway = with_gateway(app, public_site=True)
+    sent = await through(gateway, handshake, "websocket.connect")
+    assert [one["code"] for one in sent] == [1008]
+    assert node.started == 0
+
+
+@pytest.mark.parametrize("text", ["No route found for path 'none'.", "another"])
+async def test_faults_of_the_site_s_sockets_stay_its_own(node: Any, text: str) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        if text != "another":
+            await receive()
+        raise ValueError(text)
+
+    with pytest.raises(ValueError, match=text):
+        handshake = request("/none", PRIVATE, type="websocket")
+        await through(with_gateway(fails), handshake, "websocket.connect")
+
+
 async def test_the_surface_that_the_server_says_wins(
     node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +282,54 @@ async def test_below_a_path_ours_are_found_too(node: Any) -> None:
     scope = request("/below/healthz", PRIVATE, root_path="/below")
     assert status(await through(with_gateway(app), scope, "http.request")) == 200
     assert app.scopes == []
+
+
+@pytest.fixture
+def busy(node: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The node runs, behind a proxy, and 192.0.2.1 has all places that one address can have on the
+    public surface."""
+    conf = Conf(trusted_proxies=Trusted(count=1))
+    node.admission = Admission(Conf(max_requests=8))
+    for _ in range(2):
+        assert node.admission.begin_request(PUBLIC, "192.0.2.1")
+    monkeypatch.setattr(dispatch, "current_node", lambda: node)
+    monkeypatch.setattr(dispatch, "get_conf", lambda: conf)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "limited"),
+    [
+        ("/none", {}, True),
+        ("/gateway.js", {}, True),
+        ("/readyz", {}, True),
+        ("/page", {"public_site": True}, True),
+        ("/metrics", {"public_site": True}, True),
+        ("/healthz", {}, False),
+        ("/healthz", {"public_site": True}, False),
+    ],
+)
+async def test_each_request_is_one_of_max_requests(
+    busy: Any, path: str, given: dict[str, bool], limited: bool
+) -> None:
+    """The site's too, by the client's own address; of health only where it is the gateway's."""
+    gateway = with_gateway(App(), **given)
+
+    async def ask(address: bytes) -> Any:
+        forwarded = [(b"host", b"localhost"), (b"x-forwarded-for", address)]
+        asked = request(path, PUBLIC, headers=forwarded)
+        return status(await through(gateway, asked, "http.request"))
+
+    assert (await ask(b"192.0.2.1") == 503) == limited
+    assert await ask(b"192.0.2.2") != 503
+
+
+async def test_under_another_server_the_site_s_limits_are_its_own(busy: Any) -> None:
+    gateway = with_gateway(App(), public_site=True)
+    forwarded = [(b"host", b"localhost"), (b"x-forwarded-for", b"192.0.2.1")]
+    for path, expected in (("/page", 200), ("/gateway.js", 503)):
+        asked = request(path, headers=forwarded)
+        assert status(await through(gateway, asked, "http.request")) == expected
 
 
 async def test_a_process_may_be_without_a_node(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:

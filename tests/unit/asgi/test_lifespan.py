@@ -18,9 +18,14 @@ BOTH_ENDS = ("lifespan.startup", "lifespan.shutdown")
 class Living:
     """An application with a lifespan. `says`: what it answers to its start."""
 
-    def __init__(self, node: Any, says: str = "lifespan.startup.complete") -> None:
+    def __init__(
+        self,
+        node: Any,
+        says: str = "lifespan.startup.complete",
+        ends: str = "lifespan.shutdown.complete",
+    ) -> None:
         self.node = node
-        self.says = says
+        self.says, self.ends = says, ends
         self.seen: list[tuple[str, int, int]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -29,7 +34,7 @@ class Living:
             message = await receive()
             self.seen.append((message["type"], self.node.started, self.node.stopped))
             start = message["type"] == "lifespan.startup"
-            await send({"type": self.says if start else "lifespan.shutdown.complete"})
+            await send({"type": self.says if start else self.ends})
             if not start:
                 return
 
@@ -57,8 +62,13 @@ class Fails:
         raise ValueError(f"No application configured for scope type {scope['type']!r}")
 
 
+def no_coroutine(scope: Any, receive: Any, send: Any) -> Any:
+    raise ValueError("as an application of another kind")
+
+
 @pytest.mark.parametrize(
-    "app", [Ends(), Fails(), get_asgi_application(), ProtocolTypeRouter({"http": App()})]
+    "app",
+    [Ends(), Fails(), no_coroutine, get_asgi_application(), ProtocolTypeRouter({"http": App()})],
 )
 async def test_one_that_has_none_is_let_alone(node: Any, app: Any) -> None:
     sent = await through(with_gateway(app), {"type": "lifespan"}, *BOTH_ENDS)
@@ -80,6 +90,13 @@ async def test_a_project_that_cannot_start_stops_the_node(node: Any) -> None:
     app = Living(node, says="lifespan.startup.failed")
     sent = await through(with_gateway(app), {"type": "lifespan"}, "lifespan.startup")
     assert kinds(sent) == ["startup.failed"]
+    assert node.stopped == 1
+
+
+async def test_a_project_that_does_not_end_well_is_told_when_the_node_has(node: Any) -> None:
+    app = Living(node, ends="lifespan.shutdown.failed")
+    sent = await through(with_gateway(app), {"type": "lifespan"}, *BOTH_ENDS)
+    assert kinds(sent) == ["startup.complete", "shutdown.failed"]
     assert node.stopped == 1
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import pytest
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib import admin
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.utils.decorators import async_only_middleware
+from django.views.decorators.cache import never_cache
 
 from sockets.asgi import with_gateway
+from sockets.asgi.site import Site
+from sockets.base.within import shown_by
+from sockets.models import Session
 from sockets.types import Surface
 from tests.support.asgi_client import GatewayClient
 
+sockets_admin = admin.site._registry[Session]
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 
 
@@ -62,7 +68,12 @@ def shop(settings: Any) -> Any:
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
     ]
+    site = admin.AdminSite("single")
     settings.ROOT_URLCONF = module(
+        path("sign-in/", never_cache(site.login)),
+        path("sign-out/", partial(site.logout)),
+        path("model/", sockets_admin.changelist_view),
+        path("books/", include("django.contrib.admindocs.urls")),
         path("secret-office/", admin.site.urls),
         path("deep/er/", include([path("backstage/", OtherSite("other").urls)])),
     )
@@ -82,6 +93,13 @@ ADMINS = [
     "/deep/er/backstage",
     "/secret-office/password_change/",
     "/secret-office/autocomplete/",
+    "/secret-office//",
+    "/secret-office/;x",
+    "/sign-in/",
+    "/sign-in",
+    "/sign-out/",
+    "/model/",
+    "/books/models/",
 ]
 
 
@@ -89,8 +107,17 @@ async def ask(application: Any, where: str, surface: Surface, **headers: str) ->
     return await GatewayClient(surface, application).get(where, headers=headers)
 
 
+def reported(app: Any) -> Any:
+    """A middleware that somebody else made, as one that reports errors."""
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    return middleware
+
+
 @pytest.mark.parametrize("where", ADMINS)
-@pytest.mark.parametrize("form", ["django", "router", "static files"])
+@pytest.mark.parametrize("form", ["django", "router", "static files", "middleware", "routes"])
 async def test_an_admin_is_not_there_for_strangers(
     shop: Any, where: str, form: str, db: None
 ) -> None:
@@ -99,11 +126,14 @@ async def test_an_admin_is_not_there_for_strangers(
         "django": django,
         "router": ProtocolTypeRouter({"http": django}),
         "static files": ASGIStaticFilesHandler(django),
+        "middleware": reported(reported(django)),
+        "routes": ProtocolTypeRouter({"http": URLRouter([re_path("", reported(django))])}),
     }[form]
     application = with_gateway(app, public_site=True)
     response = await ask(application, where, PUBLIC)
     nowhere = await ask(application, "/no/such/path/", PUBLIC)
     assert response.status_code == nowhere.status_code == 404
+    assert (response.content, response.headers) == (nowhere.content, nowhere.headers)
     assert (await ask(application, "/page/", PUBLIC)).content == b"a page"
 
 
@@ -113,7 +143,7 @@ async def test_on_the_private_surface_and_where_it_is_asked_for_it_is_there(
     shop: Any, where: str
 ) -> None:
     expected = (await ask(shop(), where, PRIVATE)).status_code
-    assert expected in (200, 301, 302, 404, 403)
+    assert expected in (200, 301, 302, 403, 404, 405)
     for application, surface in (
         (with_gateway(shop(), public_site=True), PRIVATE),
         (with_gateway(shop(), public_site=True), BOTH),
@@ -136,7 +166,32 @@ async def test_paths_are_still_mended_for_pages(shop: Any) -> None:
     assert (response.status_code, response["Location"]) == (301, "/page/")
 
 
-@pytest.mark.parametrize("form", ["django", "router", "static files"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PROPFIND"])
+async def test_by_no_method(shop: Any, method: str) -> None:
+    client = GatewayClient(PUBLIC, with_gateway(shop(), public_site=True))
+    response = await client.generic(method, "/secret-office/login/")
+    assert response.status_code == 404
+
+
+async def test_what_is_hidden_is_known(shop: Any) -> None:
+    """For the banner and the check: of an application in which no Django is seen, all is shown."""
+    assert Site(reported(shop()), public=True, public_admin=False).hides_admin
+    assert not Site(shop(), public=True, public_admin=True).hides_admin
+
+    async def later(*given: Any) -> None:
+        await get_asgi_application()(*given)
+
+    assert not Site(later, public=True, public_admin=False).hides_admin
+
+
+async def test_the_site_is_found_whatever_is_round_the_gateway(shop: Any) -> None:
+    """For the banner and the check."""
+    gateway: Any = with_gateway(shop(), public_site=True)
+    assert shown_by(reported(gateway)) is shown_by(gateway) is gateway.site
+    assert shown_by(shop()) is None
+
+
+@pytest.mark.parametrize("form", ["django", "router", "static files", "middleware"])
 async def test_static_files_of_its_apps_as_runserver_has_them(
     shop: Any, settings: Any, form: str
 ) -> None:
@@ -146,10 +201,13 @@ async def test_static_files_of_its_apps_as_runserver_has_them(
         "django": django,
         "router": ProtocolTypeRouter({"http": django}),
         "static files": ASGIStaticFilesHandler(django),
+        "middleware": reported(django),
     }
     application: Any = with_gateway(forms[form])
     application.site.serve_static_files()
+    once = application.site.app
     application.site.serve_static_files()
+    assert application.site.app is once
     response = await ask(application, "/static/admin/css/base.css", PRIVATE)
     assert response.status_code == 200
     assert (await ask(application, "/static/admin/css/base.css", PUBLIC)).status_code == 404
@@ -162,3 +220,14 @@ async def test_but_not_where_the_project_has_seen_to_them(shop: Any, settings: A
     before = application.site.app
     application.site.serve_static_files()
     assert application.site.app is before
+
+
+async def test_nor_where_no_django_is_seen(shop: Any) -> None:
+    """Another framework's application has such paths of its own."""
+
+    async def another(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    application: Any = with_gateway(another)
+    application.site.serve_static_files()
+    assert application.site.app is another

@@ -68,6 +68,13 @@ async def test_it_says_who_this_is() -> None:
         assert "x-other" not in request.headers and "x-forwarded-for" in request.headers
 
 
+async def test_names_of_headers_have_no_case() -> None:
+    async with api_server() as server, asked(server, auth_proxy_headers=("Cookie",)) as auth:
+        server.answer = says(user="42")
+        assert await auth.ask(hand(), None) is not None
+        assert server.requests[0].headers["cookie"] == "sessionid=s"
+
+
 async def test_nothing_to_show_is_no_question() -> None:
     async with api_server() as server, asked(server) as auth:
         assert await auth.ask(hand(None), None) is None

@@ -49,7 +49,7 @@ def heard() -> Iterator[list[dict[str, Any]]]:
 @pytest.fixture
 def tell_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Django's receivers run in a thread, where this test's database is not."""
-    monkeypatch.setattr("sockets.consumers.client.close_old_connections", lambda: None)
+    monkeypatch.setattr("sockets.consumers.client.tidy_connections", lambda: None)
 
 
 def token(sub: str = "42", **claims: Any) -> str:

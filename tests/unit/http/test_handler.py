@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from types import ModuleType
 from typing import Any
 
 import pytest
-from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import MiddlewareNotUsed, PermissionDenied, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path
 
 from sockets.http import handler as module
 from sockets.http.handler import GatewayHandler, own_hosts, urls
@@ -79,9 +83,57 @@ async def test_transactions_round_each_request_are_the_site_s(
     assert (await GatewayClient(PRIVATE).get("/api/v1/openapi.json")).status_code == 200
 
 
-async def test_no_error_is_a_debug_page(settings: Any) -> None:
+@pytest.mark.parametrize("propagate", [False, True])
+@pytest.mark.parametrize(
+    ("raised", "status", "text"),
+    [
+        (Http404("no"), 404, b"Not found\n"),
+        (PermissionDenied("no"), 403, b"Forbidden\n"),
+        (SuspiciousOperation("no"), 400, b"Bad request\n"),
+        (RuntimeError("no"), 500, b"Server error\n"),
+    ],
+)
+async def test_no_error_is_a_debug_page(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    raised: Exception,
+    status: int,
+    text: bytes,
+    propagate: bool,
+) -> None:
+    """The log has what it says, and whoever listens for errors hears of it."""
+    settings.DEBUG, settings.DEBUG_PROPAGATE_EXCEPTIONS = True, propagate
+    heard: list[Any] = []
+
+    def hear(**given: Any) -> None:
+        heard.append(given["request"].path)
+
+    async def fails(request: HttpRequest) -> HttpResponse:
+        raise raised
+
+    broken: Any = ModuleType("broken")
+    broken.urlpatterns = [path("healthz", fails)]
+    monkeypatch.setattr(module, "urls", lambda *_: broken)
+    client = GatewayClient(PUBLIC)
+    client.raise_request_exception = False
+    got_request_exception.connect(hear)
+    try:
+        with caplog.at_level(logging.WARNING, "django.request"):
+            response = await client.get("/healthz")
+    finally:
+        got_request_exception.disconnect(hear)
+    assert (response.status_code, response.content) == (status, text)
+    assert "Content-Security-Policy" in response.headers
+    assert heard == (["/healthz"] if status == 500 else [])
+    assert sum("/healthz" in one.getMessage() for one in caplog.records) == 1
+    assert ("RuntimeError: no" in caplog.text) is (status == 500)
+
+
+@pytest.mark.parametrize("where", ["/none", "/healthz;x", "/api/v1/nodes;x"])
+async def test_what_is_not_there_is_no_debug_page(settings: Any, where: str) -> None:
     settings.DEBUG = True
-    response = await GatewayClient(PUBLIC).get("/none")
+    response = await GatewayClient(PUBLIC).get(where)
     assert (response.status_code, response.content) == (404, b"Not found\n")
 
 
@@ -122,6 +174,25 @@ async def test_a_body_is_bounded_under_any_server(settings: Any) -> None:
     large = await client.post("/api/v1/users/1/messages", b"x" * 2_001, content_type="text/plain")
     assert (small.status_code, large.status_code) == (401, 413)
     assert json.loads(large.content)["detail"] == "a body has at most 2,000 bytes"
+
+
+async def test_strangers_send_little_under_any_server(settings: Any) -> None:
+    """In many small parts too: no more of it is read, nor kept."""
+    settings.GATEWAY = {**settings.GATEWAY, "body_public": 2_000}
+    left = 1_000
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": b"x" * 100, "more_body": left > 0}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/healthz", "headers": []}
+    await GatewayHandler()(scope | {"gateway.surface": PUBLIC}, receive, send)
+    assert (sent[0]["status"], left) == (413, 1_000 - 21)
 
 
 async def test_who_goes_away_is_let_go() -> None:

@@ -88,3 +88,21 @@ def test_who_has_missed_a_slash_is_told(urls: ModuleType, path_info: str, other:
     asked: Any = RequestFactory().get("/")
     asked.path_info = path_info
     assert other_slash(asked) == other
+
+
+@pytest.mark.parametrize(
+    ("path_info", "surfaces"),
+    [
+        ("/healthz/", {"public", "private", "both"}),
+        ("/gateway.js/", {"public", "both"}),
+        ("/metrics/", {"private", "both"}),
+    ],
+)
+def test_pages_of_a_project_know_the_gateway_s_paths(
+    urls: ModuleType, path_info: str, surfaces: set[str]
+) -> None:
+    """They are in no URLconf of it, and on each surface others are there."""
+    for surface in ("public", "private", "both"):
+        asked: Any = RequestFactory().get("/")
+        asked.path_info, asked.scope = path_info, {"gateway.surface": surface}
+        assert other_slash(asked) == (path_info[:-1] if surface in surfaces else "")

@@ -104,6 +104,8 @@ def test_debug_pages_are_readable(settings: Any, debug: bool) -> None:
     for status in (404, 500):
         bare = "Content-Security-Policy" not in through(HttpResponse(status=status))
         assert bare is debug
+        plain = HttpResponse(status=status, content_type="text/plain")
+        assert "Content-Security-Policy" in through(plain)
     assert "Content-Security-Policy" in through(HttpResponse())
 
 
