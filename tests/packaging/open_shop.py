@@ -29,7 +29,7 @@ from tests.support.gateway import wait_for
 from tests.support.peers import Peer, client_at
 from tests.support.valkey import Server
 
-INSTALL, REDIS_IS, MIGRATE, SERVE, BEHIND_A_PROXY = page.commands()
+INSTALL, REDIS_IS, MIGRATE, SERVE, ON_THE_SITE_S_HOST, ON_ITS_OWN_HOST = page.commands()
 LISTENING = re.compile(r"Listening at: http://127.0.0.1:(\d+)")
 
 
@@ -63,7 +63,7 @@ class OpenShop:
             "READY_LAG": "0",
             "DRAIN_SECONDS": "0.1",
             "PRESENCE_GRACE": "0.5",
-            **(exported(BEHIND_A_PROXY) if production else {}),
+            **(exported(ON_THE_SITE_S_HOST) if production else {}),
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.port = self.client_port = self.worker_port = 0
@@ -91,7 +91,9 @@ class OpenShop:
         self.seed = json.loads(told)
 
     @contextmanager
-    def begun(self, name: str, environment: Environment, *command: str) -> Iterator[None]:
+    def begun(
+        self, name: str, environment: Environment, *command: str, **variables: str
+    ) -> Iterator[None]:
         """Run a process beside the others."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as out:
@@ -102,7 +104,7 @@ class OpenShop:
                     "PATH": os.environ["PATH"],
                     "HOME": str(self.folder),  # gunicorn keeps a socket there
                     "PYTHONUNBUFFERED": "1",
-                    **self.variables,
+                    **self.variables | variables,
                 },
                 stdout=out,
                 stderr=out,
@@ -127,20 +129,22 @@ class OpenShop:
         assert process.poll() is None, self.log(name)
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Both its site and its gateway."""
-        file = self.folder / "ports.json"
-        serve = shlex.split(SERVE)[1:]
+    def serving(self, name: str, **variables: str) -> Iterator[tuple[int, int]]:
+        """Run a gateway; gives its public and its private port."""
+        file = self.folder / f"{name}.json"
         ports = "--client-port=0", "--worker-port=0", f"--ports-file={file}"
-        web = ["-m", "gunicorn", "shop.wsgi", "--bind=127.0.0.1:0", "--workers=2", "--preload"]
-        with (
-            self.begun("gateway", self.server, *serve, *ports),
-            self.begun("web", self.plain, *web),
-        ):
-            self.ready("gateway", file.exists)
-            self.ready("web", lambda: LISTENING.search(self.log("web")))
+        with self.begun(name, self.server, *shlex.split(SERVE)[1:], *ports, **variables):
+            self.ready(name, file.exists)
             found = json.loads(file.read_text())
-            self.client_port, self.worker_port = found["client_port"], found["worker_port"]
+            yield found["client_port"], found["worker_port"]
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Run its site and its gateway."""
+        web = ["-m", "gunicorn", "shop.wsgi", "--bind=127.0.0.1:0", "--workers=2", "--preload"]
+        with self.begun("web", self.plain, *web), self.serving("gateway") as ports:
+            self.client_port, self.worker_port = ports
+            self.ready("web", lambda: LISTENING.search(self.log("web")))
             self.port = int(LISTENING.findall(self.log("web"))[0])
             yield
 
@@ -164,17 +168,16 @@ class OpenShop:
         assert post(made, "/accounts/login/", username=name, password="pw").status_code == 302
         return made
 
-    async def socket(self, cookie: str) -> Peer:
-        """A socket as a page of the site opens it: its cookie, its origin, its host."""
+    async def socket(self, cookie: str, port: int | None = None, host: str | None = None) -> Peer:
+        """A socket as a page of the site opens it: its cookie, its origin, and the host that the
+        page asks for, which is its own unless given."""
         headers = {"Cookie": f"sessionid={cookie}"}
+        port = port or self.client_port
         if self.production:
-            url, origin = f"ws://{self.host}/ws/client", f"https://{self.host}"
-            at = {"host": "127.0.0.1", "port": self.client_port}
+            url, origin = f"ws://{host or self.host}/ws/client", f"https://{self.host}"
+            at = {"host": "127.0.0.1", "port": port}
             return await client_at(url, origin=origin, additional_headers=headers, **at)
-        url, origin = (
-            f"ws://127.0.0.1:{self.client_port}/ws/client",
-            f"http://127.0.0.1:{self.port}",
-        )
+        url, origin = f"ws://127.0.0.1:{port}/ws/client", f"http://127.0.0.1:{self.port}"
         return await client_at(url, origin=origin, additional_headers=headers)
 
     def order(self, of: str) -> dict[str, Any]:

@@ -17,13 +17,17 @@ import pytest
 from playwright.async_api import WebSocket, async_playwright, expect
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.packaging.open_shop import OpenShop, post
+from tests.packaging.open_shop import ON_ITS_OWN_HOST, OpenShop, post
 from tests.packaging.page import PAGE, blocks
-from tests.packaging.shop_files import REDIS, in_the_template
+from tests.packaging.shop_files import REDIS, exported, in_the_template
 from tests.support.gateway import wait_for
 from tests.support.peers import http_get, worker_at
+
+OWN_HOST = "live.shop.example"
+EVIL = Origin("https://evil.example")
 
 
 def free_port() -> int:
@@ -214,6 +218,21 @@ async def test_logout_closes_the_socket(shop: OpenShop) -> None:
     assert (await leaving).status_code in (200, 302)
     assert (await stays.ask(type="ack", epoch=stays.welcome["epoch"], offset=0))["ok"]
     await stays.close()
+
+
+@pytest.mark.parametrize("shop", ["production"], indirect=True)
+async def test_a_second_gateway_on_a_host_of_its_own(shop: OpenShop) -> None:
+    """Rule 3: the cookie of a page that CLIENT_ORIGIN names; the user has pages at both."""
+    kim = await asyncio.to_thread(shop.signed_in, "kim")
+    cookie = kim.cookies["sessionid"]
+    with shop.serving("second", **exported(ON_ITS_OWN_HOST), NODE_NAME="second") as (port, _):
+        first, second = await shop.socket(cookie), await shop.socket(cookie, port, OWN_HOST)
+        await asyncio.to_thread(post, kim, f"/orders/{shop.seed['orders']['kim']}/pay/")
+        assert [(await one.receive())["event"] for one in (first, second)] == ["order.paid"] * 2
+        with pytest.raises(InvalidStatus):
+            await connect(f"ws://127.0.0.1:{port}/ws/client", origin=EVIL, proxy=None)
+        await first.close()
+        await second.close()
 
 
 @pytest.mark.parametrize("shop", ["development"], indirect=True)
