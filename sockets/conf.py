@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from sockets.base import under_test
 from sockets.base.client_address import Trusted
 from sockets.base.contradictions import contradictions
 from sockets.base.faults import Fault as Fault
@@ -207,14 +208,17 @@ class Conf:
         return f"{self.api_server_url.rstrip('/')}/{self.webhook_path.lstrip('/')}"
 
 
-def environment_of(given: str | None, debug: bool) -> str:
-    """Return what the process runs in. `debug`: Django's setting DEBUG.
+def environment_of(given: str | None, debug: bool, *, tested: bool = False) -> str:
+    """Return what the process runs in. `debug`: Django's setting DEBUG. `tested`: whether its tests
+    run, for which Django sets DEBUG to false.
 
     Whoever says nothing develops with DEBUG and is in production without, and without it
     "development" is production too: what is for developers alone never faces the world because
     of one forgotten variable.
     """
     if given in (None, "", "development"):
+        if tested:
+            return "test"
         return "development" if debug else "production"
     return str(given)
 
@@ -238,7 +242,9 @@ def get_conf() -> Conf:
         Fault((name.upper(),), f"GATEWAY: {text}; see sockets/conf.py")
         for name, text in sorted(wrong.items())
     ]
-    known["environment"] = environment_of(known.get("environment"), settings.DEBUG)
+    known["environment"] = environment_of(
+        known.get("environment"), settings.DEBUG, tested=under_test.is_set_up()
+    )
     try:
         conf = Conf(**known)
     except WrongSettings as error:

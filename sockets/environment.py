@@ -42,6 +42,8 @@ def read(*, base: Path | None = None, file: Path | None = None, prefix: str = ""
     variable that has a wrong form; what only a node needs is judged when one starts.
     """
     variables = Variables(os.environ, file, base=base, prefix=prefix, patient=True)
+    if (variables.given("NODE_ENV") or "test").lower() not in ENVIRONMENTS:
+        variables.wrong.add("NODE_ENV")  # of another program's: "staging", say
     gateway = gather(variables)
     variables.refuse()
     return gateway

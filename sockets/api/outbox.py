@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
-from django.core import mail
 
 from sockets.api.calls import Call
+from sockets.base import under_test
 from sockets.base.ids import new_id
 from sockets.conf import get_conf
 from sockets.delivery.compose import Composer, Outgoing
@@ -58,18 +58,10 @@ class Sent:
 outbox: list[Sent] = []
 """Empty it between tests: `sockets.testing` has a mixin and, for pytest, does it by itself."""
 
-_real = False
-
 
 def in_use() -> bool:
     """Whether calls of this process go to the outbox."""
-    return not _real and hasattr(mail, "outbox")
-
-
-def use_the_real_thing(real: bool = True) -> None:
-    """Have calls of this process go to the gateway in tests too; for tests of the gateway."""
-    global _real
-    _real = real
+    return under_test.is_set_up()
 
 
 class _Notifier:

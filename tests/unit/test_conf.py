@@ -9,6 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
+from sockets.base import under_test
 from sockets.base.client_address import Trusted, parse_trusted
 from sockets.base.contradictions import MAY_BE_ZERO
 from sockets.conf import Conf, WrongSettings, get_conf
@@ -243,3 +244,16 @@ def test_sessions_are_of_two_kinds() -> None:
     """Rule 6."""
     with pytest.raises(WrongSettings, match="sessions is 'table'; use 'project'"):
         Conf(sessions="table")
+
+
+def test_a_project_s_own_tests_are_no_production(settings: LazySettings) -> None:
+    """Django sets DEBUG to false for them, and a test may override GATEWAY."""
+    under_test.ignore(False)
+    try:
+        settings.DEBUG = False
+        settings.GATEWAY = {"auth": ["insecure"]}
+        assert get_conf().environment == "test"
+        settings.GATEWAY = {"environment": "production"}
+        assert get_conf().environment == "production"
+    finally:
+        under_test.ignore()

@@ -42,6 +42,14 @@ def test_what_no_variable_says_django_s_debug_does(given: pytest.MonkeyPatch) ->
     assert environment.read()["environment"] == "test"
 
 
+def test_a_node_env_of_another_program_s_is_none_of_ours(given: pytest.MonkeyPatch) -> None:
+    given.setenv("NODE_ENV", "staging")
+    assert "environment" not in environment.read()
+    given.setenv("ENVIRONMENT", "staging")
+    with pytest.raises(WrongSettings, match="ENVIRONMENT"):
+        environment.read()
+
+
 def test_rows_may_be_kept_for_ever(given: pytest.MonkeyPatch) -> None:
     """Rule 16: SESSION_KEEP=0."""
     given.setenv("SESSION_KEEP", "0")

@@ -14,6 +14,7 @@ from sockets.api import beside, outbox
 from sockets.api.beside import Beside
 from sockets.api.elsewhere import elsewhere
 from sockets.api.over_http import OverHttp
+from sockets.base import under_test
 from sockets.exceptions import GatewayUnreachable
 from sockets.node.node import Node
 from tests.support.doubles import running_node
@@ -34,9 +35,9 @@ def given(settings: Any, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def testing() -> Any:
-    outbox.use_the_real_thing(False)
+    under_test.ignore(False)
     yield outbox.WAY
-    outbox.use_the_real_thing()
+    under_test.ignore()
 
 
 @pytest.fixture

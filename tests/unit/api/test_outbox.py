@@ -10,6 +10,7 @@ from django.test import TestCase
 
 from sockets import api
 from sockets.api import outbox as module
+from sockets.base import under_test
 from sockets.exceptions import InvalidMessage, MessageTooLarge
 from sockets.testing import EmptyOutbox, Sent, outbox
 from sockets.types import Notification, PresenceState, TaskState
@@ -19,10 +20,10 @@ ULID = "01JZ3N5Y3C8M4Q0T7V9X2B6D1F"
 
 @pytest.fixture(autouse=True)
 def in_use() -> Iterator[None]:
-    module.use_the_real_thing(False)
+    under_test.ignore(False)
     outbox.clear()
     yield
-    module.use_the_real_thing()
+    under_test.ignore()
     outbox.clear()
 
 
