@@ -263,8 +263,8 @@ def in_the_template(folder: Path, port: int) -> None:
     """Put the port that the public one has here into the page's script."""
     file = folder / "orders" / "templates" / "orders" / "order.html"
     text = file.read_text()
-    assert text.count(":4000/") == 1
-    file.write_text(text.replace(":4000/", f":{port}/"))
+    assert text.count(":4000") == 1
+    file.write_text(text.replace(":4000", f":{port}"))
 
 
 def exported(line: str) -> dict[str, str]:
