@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from django.db import DatabaseError
+from django.db import Error
 from django.http.cookie import parse_cookie
 
 from sockets.auth.cookies import REFUSED, cookie_counts
@@ -64,7 +64,7 @@ class DjangoSessions:
         self._reader = _reader(conf)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-session")
         self._waiting = Places(MAX_WAITING, WAITING_SHARE)
-        self._complaints = Seldom(TELL_EVERY)
+        self._complaints, self._failures = Seldom(TELL_EVERY), Seldom(TELL_EVERY)
         self._closed = False
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class DjangoSessions:
         try:
             async with asyncio.timeout(TIMEOUT):
                 missing = await loop.run_in_executor(self._executor, self._missing)
-        except (DatabaseError, TimeoutError) as error:
+        except (Error, TimeoutError) as error:
             why = str(error) or "it is too slow"
             logger.warning("starting without the database of sessions: %s", why)
             return
@@ -122,7 +122,8 @@ class DjangoSessions:
 
     async def owners(self, keys: Sequence[str]) -> dict[str, str | None]:
         """Return whose sessions these are now, one after the other in one thread; None: nobody's.
-        Those that cannot be read now are left out."""
+        Those that cannot be read now are left out; so are those about which the project's own code
+        raises, and a site that is away ends the turn."""
         if self._closed:
             return {}
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._owners, keys)
@@ -136,12 +137,12 @@ class DjangoSessions:
         tidy_connections()
         try:
             return self._reader.read(key)
-        except DatabaseError as error:
+        except Error as error:
             raise self._refusal(error) from None
         finally:
             tidy_connections()
 
-    def _refusal(self, error: DatabaseError) -> Unreadable | TryAgainLater:
+    def _refusal(self, error: Error) -> Unreadable | TryAgainLater:
         why = unreadable_because(error, self._reader.tables())
         if why is None:
             logger.warning("who a client is cannot be read from its session: %s", error)
@@ -160,6 +161,9 @@ class DjangoSessions:
                 break
             except Unauthorized:
                 found[key] = None
+            except Exception:  # of a backend, or an engine: the next user may be another's
+                if self._failures.passes(time.monotonic()) is not None:
+                    logger.exception("whether a session still counts could not be asked")
         return found
 
     def _missing(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Protocol, TypeAlias
 
-from django.db import DatabaseError, ProgrammingError, connections
+from django.db import Error, ProgrammingError, connections
 from django.db.models import Model
 
 from sockets.exceptions import Unauthorized
@@ -33,20 +33,20 @@ class SessionReader(Protocol):
         """Whether this can be the key of a session at all."""
 
     def read(self, key: str) -> Credentials:
-        """Return whose session it is; blocks. Raises Unauthorized, TryAgainLater, DatabaseError."""
+        """Return whose session it is; blocks. Raises Unauthorized, TryAgainLater, django.db.Error."""
 
     def tables(self) -> list[Table]:
         """Return what is read of databases."""
 
 
 def missing_tables(tables: Iterable[Table]) -> list[str]:
-    """Return the names of the tables that are not there. Raises DatabaseError where a database does
-    not answer."""
+    """Return the names of the tables that are not there. Raises django.db.Error where a database
+    does not answer."""
     missing = []
     for model, alias in tables:
         try:
             model._base_manager.using(alias).order_by().values_list("pk").first()
-        except DatabaseError:
+        except Error:
             connection = connections[alias]
             name = connection.introspection.identifier_converter(model._meta.db_table)
             if name not in connection.introspection.table_names(include_views=True):
@@ -54,11 +54,11 @@ def missing_tables(tables: Iterable[Table]) -> list[str]:
     return missing
 
 
-def unreadable_because(error: DatabaseError, tables: Iterable[Table]) -> str | None:
+def unreadable_because(error: Error, tables: Iterable[Table]) -> str | None:
     """Return what has to be mended, after reading failed; None: the database is away, or busy."""
     try:
         missing = missing_tables(tables)
-    except DatabaseError:
+    except Error:
         return None
     if missing:
         return f"there is no table {' and no table '.join(missing)}"
