@@ -33,7 +33,8 @@ class SessionReader(Protocol):
         """Whether this can be the key of a session at all."""
 
     def read(self, key: str) -> Credentials:
-        """Return whose session it is; blocks. Raises Unauthorized, TryAgainLater, django.db.Error."""
+        """Return whose session it is; blocks. Raises Unauthorized, TryAgainLater, and
+        django.db.Error."""
 
     def tables(self) -> list[Table]:
         """Return what is read of databases."""

@@ -152,8 +152,10 @@ def _keys(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _can_read(keys: list[Any], of_the_sender: list[Any]) -> bool:
-    """Whether what is encrypted there can be read by these: a sender uses the first of its keys, and
-    a receiver tries all, which is how they are changed."""
+    """Whether what is encrypted there can be read by these.
+
+    A sender uses the first of its keys, and a receiver tries all: that is how they are changed.
+    """
     return of_the_sender[0] in keys if of_the_sender else not keys
 
 

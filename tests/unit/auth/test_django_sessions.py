@@ -47,6 +47,17 @@ def raising(error: Exception) -> Any:
     return read
 
 
+async def test_a_cookie_with_a_nul_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL would say that it is no text, which is not a database that is away. A cookie may
+    hold one: in quotes, in octal."""
+    auth = DjangoSessions(Conf(auth=("session",)))
+    monkeypatch.setattr(auth._reader, "cookie", "sessionid")
+    monkeypatch.setattr(auth._reader, "read", raising(DatabaseError("no text")))
+    with pytest.raises(Unauthorized):
+        await auth.ask(hand(f'"{KEY}\\000"'))
+    auth.close()
+
+
 async def test_the_database_is_away(
     auth: DjangoSessions,
     monkeypatch: pytest.MonkeyPatch,
