@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode as SyncClusterNode
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 from redis.retry import Retry as SyncRetry
@@ -188,7 +189,8 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
         pool = _Pool.from_url(url, links=links, **options)
         pool.connection_class = ASYNC[pool.connection_class]
         return _Client.from_pool(pool)
-    sentinel = Sentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    sentinel = Sentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, Retry))
+    links.epochs.rule(sentinel)
     options |= {"connection_class": LinkedSentinelConnection, "links": links}
     return _Client.from_pool(_SentinelPool(group.service, sentinel, **group.options, **options))
 
@@ -217,7 +219,8 @@ def connect_sync(
         pool = _SyncPool.from_url(url, links=links, **options)
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
-    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, SyncRetry))
+    links.epochs.rule(sentinel)
     options |= {"connection_class": SyncLinkedSentinelConnection, "links": links}
     return _SyncClient.from_pool(
         _SyncSentinelPool(group.service, sentinel, **group.options, **options)
@@ -268,9 +271,14 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
         "socket_keepalive": True,
         "client_name": "gateway-layer",
         "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
-        **host,
+        **_with_sentinels(host),
     }
-    return create_pool(_with_sentinels(host)), links
+    if "sentinels" in host:
+        host["sentinel_kwargs"] = _once(host.get("sentinel_kwargs"), Retry)
+    pool = create_pool(host)
+    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
+        links.epochs.rule(manager)
+    return pool, links
 
 
 def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
@@ -290,7 +298,8 @@ def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
     if (service := options.pop("master_name", None)) is not None:
         hosts, their = options.pop("sentinels"), options.pop("sentinel_kwargs", None)
         options["connection_class"] = SyncLinkedSentinelConnection
-        sentinel = SyncSentinel(hosts, sentinel_kwargs=their)
+        sentinel = SyncSentinel(hosts, sentinel_kwargs=_once(their, SyncRetry))
+        links.epochs.rule(sentinel)
         return _SyncClient.from_pool(_SyncSentinelPool(service, sentinel, **options))
     given = options.pop("connection_class", AsyncConnection)
     if given not in SYNC_OF:
@@ -309,6 +318,16 @@ def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:
         "sentinel_kwargs": group.sentinel_options,
         **group.options,
     }
+
+
+def _once(options: Mapping[str, Any] | None, retry: type[Any]) -> dict[str, Any]:
+    """Return options of clients of sentinels that leave one which is away to ask the next.
+
+    redis-py's own try for ten seconds; here a connection that was cut is made again at once.
+    `retry`: the class of their kind.
+    """
+    usual = {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+    return {"retry": retry(NoBackoff(), 1, (ConnectionError,)), **usual, **(options or {})}
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

@@ -34,6 +34,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from sockets.redis.epochs import Epochs
 from sockets.redis.errors import perhaps_done
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,12 @@ _CUT = (ConnectionError, TimeoutError, OSError)
 class Links:
     """Of this process to one server; safe in any thread.
 
-    `generation`: a connection of an earlier one is made again before its next use.
+    `generation`: a connection of an earlier one is made again before its next use. `epochs`: what
+    its sentinels have said.
     """
 
     def __init__(self) -> None:
+        self.epochs = Epochs()
         self.generation = 0
         self._primary: tuple[str, int] | None = None  # as the sentinels named it last
         self._looked_at = -float("inf")

@@ -162,7 +162,7 @@ def note_loads() -> None:
         _loaded[os.path.realpath(path)] = found["mtime"]
         return found
 
-    SourceFileLoader.path_stats = noting  # type: ignore[method-assign]
+    SourceFileLoader.path_stats = noting  # type: ignore[assignment, method-assign]
 
 
 def wait_for_change(error: BaseException) -> NoReturn:

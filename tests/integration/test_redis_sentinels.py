@@ -1,0 +1,118 @@
+"""Several sentinels, of which one is away or lags: the others are asked, and believed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from sockets.redis import close, connect, connect_sync, connect_sync_layer, layer_pool
+from sockets.redis.clients import close_sentinels
+from tests.support.sentinels import FakeSentinel, url_of
+from tests.support.valkey import Server
+
+AT_ONCE = 1.5
+"""Seconds; redis-py alone tries one that is away for ten."""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Server, Server]]:
+    """Two that know nothing of each other: the old primary lives on, and takes writes."""
+    found = Server(), Server()
+    yield found
+    for server in found:
+        server.stop()
+
+
+@pytest.fixture
+async def pair(servers: tuple[Server, Server]) -> AsyncIterator[tuple[FakeSentinel, FakeSentinel]]:
+    old, _new = servers
+    with FakeSentinel(old.port) as first, FakeSentinel(old.port) as second:
+        yield first, second
+
+
+Pair = tuple[FakeSentinel, FakeSentinel]
+
+
+async def test_one_that_is_away_keeps_no_call(pair: Pair) -> None:
+    pair[0].up = False
+    before = time.monotonic()
+    client = connect(url_of(*pair))
+    await client.set("other", 1)
+    assert time.monotonic() - before < AT_ONCE
+    assert pair[0].connections == 2, "once more, for one that was cut for being idle"
+    await close(client)
+
+
+async def test_nor_one_of_a_thread(pair: Pair) -> None:
+    pair[0].up = False
+    before = time.monotonic()
+    client = connect_sync(url_of(*pair))
+    client.ping()
+    assert time.monotonic() - before < AT_ONCE and pair[0].connections == 2
+    client.close()
+
+
+@pytest.mark.parametrize("spelled", [False, True])
+async def test_nor_a_connection_of_the_layer(pair: Pair, spelled: bool) -> None:
+    """`spelled`: as channels-redis writes sentinels."""
+    pair[0].up = False
+    host = {"address": url_of(*pair)}
+    if spelled:
+        hosts = [("127.0.0.1", one.port) for one in pair]
+        host = {"master_name": "m", "sentinels": hosts}  # type: ignore[dict-item]
+    before = time.monotonic()
+    pool, _links = layer_pool(host)
+    connection = pool.make_connection()
+    await connection.connect()
+    await connection.disconnect()
+    client = connect_sync_layer(host)
+    client.ping()
+    assert time.monotonic() - before < 2 * AT_ONCE and pair[0].connections == 4
+    client.close()
+    await close_sentinels(pool)
+
+
+async def test_one_that_lags_is_not_believed(pair: Pair, servers: tuple[Server, Server]) -> None:
+    """Two clients of a process go by different sentinels: both change, and stay."""
+    ahead, behind = pair
+    old, new = servers
+    first, second = connect(url_of(*pair)), connect(url_of(*pair))
+    pool, links = layer_pool({"address": url_of(*pair)})
+    await first.set("other", 1)
+    ahead.up = False
+    await second.set("other", 1)
+    line = pool.make_connection()
+    await line.connect()  # it goes by that one as well
+    await line.disconnect()
+    ahead.up, ahead.primary, ahead.epoch = True, new.port, 2
+    third = connect(url_of(*pair))
+    await third.set("other", 1)  # hears of it
+    asked = behind.asked
+    for client in (first, second, third):
+        for _ in range(3):
+            await client.set("place", "after")
+    assert old.ask(b"GET place").startswith(b"$-1"), "no write goes to the old primary"
+    assert links.generation == 1, "and nobody comes back to it"
+    await line.connect()
+    assert line.port == new.port
+    await line.disconnect()
+    assert behind.asked > asked
+    for client in (first, second, third):
+        await close(client)
+    await close_sentinels(pool)
+
+
+async def test_threads_do_not_believe_it_either(pair: Pair, servers: tuple[Server, Server]) -> None:
+    ahead, _behind = pair
+    client = connect(url_of(*pair))
+    ahead.primary, ahead.epoch = servers[1].port, 2
+    await client.set("other", 1)
+    for sync in (connect_sync(url_of(*pair)), connect_sync_layer({"address": url_of(*pair)})):
+        pool: Any = sync.connection_pool
+        pool.sentinel_manager.sentinels.reverse()  # asks the other one first
+        assert pool.get_master_address() == ("127.0.0.1", servers[1].port)
+        sync.close()
+    await close(client)
