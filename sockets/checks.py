@@ -44,6 +44,7 @@ from django.utils.module_loading import import_string
 
 from sockets import safety
 from sockets.auth.origins import parse_rule
+from sockets.auth.session_reader import unusable_sessions
 from sockets.conf import WrongSettings, get_conf
 from sockets.http.own_paths import own_paths
 from sockets.layers import checks as _of_layers  # noqa: F401  (importing registers them)
@@ -82,7 +83,7 @@ def check_safety(
         Error(f"{one.text}.", hint=hint, id="gateway.E007")
         for one in (*safety.unsafe(conf, settings.SECRET_KEY), *safety.unusable_keys(conf))
     ]
-    for one in safety.lacking(conf):
+    for one in (*safety.lacking(conf), *unusable_sessions(conf)):
         text = f"{one.text}. A node does not start with these settings."
         found.append(Warning(text, hint=hint, id="gateway.W005"))
     return found

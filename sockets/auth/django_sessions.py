@@ -29,6 +29,7 @@ from sockets.auth.session_reader import (
     Unreadable,
     missing_tables,
     unreadable_because,
+    unusable_sessions,
 )
 from sockets.base.clock import Now
 from sockets.base.database import tidy_connections
@@ -53,12 +54,14 @@ TELL_EVERY: Final = 60.0
 
 
 class DjangoSessions:
-    """Belongs to one event loop; the questions run in threads of their own.
+    """Belongs to one event loop; the questions run in threads of their own. Raises WrongSettings.
 
     `now`: dates its answers, to be compared with revocations; None: this machine's clock does.
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        if faults := tuple(unusable_sessions(conf)):
+            raise WrongSettings(*faults)
         self._conf = conf
         self._now = now
         self._reader = _reader(conf)
