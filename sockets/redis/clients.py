@@ -41,6 +41,9 @@ from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelC
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
 
+SENTINEL_TIMEOUT = 0.5
+"""Seconds for a sentinel: several must fit into the time that a connection gets to be made."""
+
 RETRIES = 3
 """Of a call whose connection was cut."""
 
@@ -326,7 +329,7 @@ def _once(options: Mapping[str, Any] | None, retry: type[Any]) -> dict[str, Any]
     redis-py's own try for ten seconds; here a connection that was cut is made again at once.
     `retry`: the class of their kind.
     """
-    usual = {"socket_timeout": CONNECT_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+    usual = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT}
     return {"retry": retry(NoBackoff(), 1, (ConnectionError,)), **usual, **(options or {})}
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import close, connect, connect_sync, connect_sync_layer, layer_pool
 from sockets.redis.clients import close_sentinels
+from tests.support.doubles import until
 from tests.support.sentinels import FakeSentinel, url_of
 from tests.support.valkey import Server
 
@@ -73,6 +75,17 @@ async def test_nor_a_connection_of_the_layer(pair: Pair, spelled: bool) -> None:
     assert time.monotonic() - before < 2 * AT_ONCE and pair[0].connections == 4
     client.close()
     await close_sentinels(pool)
+
+
+async def test_one_that_is_silent_keeps_no_layer_from_its_server(pair: Pair) -> None:
+    """A line of the layer gets two seconds to connect, and begins with it each time."""
+    pair[0].silent = True
+    layer: Any = RedisChannelLayer(hosts=[{"address": url_of(*pair)}])
+    heard: list[Any] = []
+    await layer.group_add_sink("g", heard.append)
+    await layer.group_send("g", {"type": "t"})
+    await until(lambda: heard == [{"type": "t"}])
+    await layer.close()
 
 
 async def test_one_that_lags_is_not_believed(pair: Pair, servers: tuple[Server, Server]) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 
 class FakeSentinel(ThreadingTCPServer):
-    """Names a primary of the service `m`. `up` false: it hangs up on everybody."""
+    """Names a primary of the service `m`. `up` false: it hangs up on everybody; `silent`: it takes
+    connections, and answers nothing."""
 
     daemon_threads = True
 
@@ -16,6 +17,7 @@ class FakeSentinel(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.port: int = self.server_address[1]
         self.primary, self.epoch, self.up = primary, epoch, True
+        self.silent = False
         self.asked = self.connections = 0
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -52,6 +54,8 @@ class _Handler(StreamRequestHandler):
             words = [self._word() for _ in range(int(line[1:]))]
             if not self.server.up:
                 break
+            if self.server.silent:
+                continue
             asks = words[0].upper() == b"SENTINEL"
             self.server.asked += asks
             self.wfile.write(self.server.state() if asks else b"+OK\r\n")
