@@ -8,23 +8,21 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from channels_redis.utils import create_pool
-from redis import BlockingConnectionPool as SyncBlockingConnectionPool
 from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncRedisCluster
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode as SyncClusterNode
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
-from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
 from sockets.redis.addresses import CONNECT_TIMEOUT, SentinelGroup, host_and_port
-from sockets.redis.errors import NotConnected, translated
+from sockets.redis.errors import translated
 from sockets.redis.links import (
     ASYNC,
     SYNC,
@@ -36,6 +34,7 @@ from sockets.redis.links import (
     server_of_host,
     sync_class,
 )
+from sockets.redis.pools import Pool, SentinelPool, SyncPool, SyncSentinelPool
 from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelConnection
 
 CONNECTIONS = 32
@@ -49,32 +48,6 @@ RETRIES = 3
 
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
-
-
-class _Pool(BlockingConnectionPool):
-    """Its failures to connect are told apart: nothing was sent."""
-
-    async def get_connection(self, *args: Any, **options: Any) -> Any:
-        try:
-            return await super().get_connection(*args, **options)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            raise NotConnected(str(error)) from error
-
-
-class _SyncPool(SyncBlockingConnectionPool):
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        try:
-            return super().get_connection(*args, **options)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            raise NotConnected(str(error)) from error
-
-
-class _SentinelPool(SentinelConnectionPool, _Pool):
-    pass
-
-
-class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
-    pass
 
 
 def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
@@ -189,13 +162,13 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
         return cast(Redis, cluster)
     options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = _Pool.from_url(url, links=links, **options)
+        pool = Pool.from_url(url, links=links, **options)
         pool.connection_class = ASYNC[pool.connection_class]
         return _Client.from_pool(pool)
     sentinel = Sentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, Retry))
     links.epochs.rule(sentinel)
     options |= {"connection_class": LinkedSentinelConnection, "links": links}
-    return _Client.from_pool(_SentinelPool(group.service, sentinel, **group.options, **options))
+    return _Client.from_pool(SentinelPool(group.service, sentinel, **group.options, **options))
 
 
 def connect_sync(
@@ -219,14 +192,14 @@ def connect_sync(
         return cast(SyncRedis, cluster)
     options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = _SyncPool.from_url(url, links=links, **options)
+        pool = SyncPool.from_url(url, links=links, **options)
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
     sentinel = SyncSentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, SyncRetry))
     links.epochs.rule(sentinel)
     options |= {"connection_class": SyncLinkedSentinelConnection, "links": links}
     return _SyncClient.from_pool(
-        _SyncSentinelPool(group.service, sentinel, **group.options, **options)
+        SyncSentinelPool(group.service, sentinel, **group.options, **options)
     )
 
 
@@ -295,7 +268,7 @@ def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
     options |= {name: value for name, value in _with_sentinels(host).items() if name != "retry"}
     options["retry"] = SyncRetry(_BACKOFF, 0, _CUT_OFF)
     if (url := options.pop("address", None)) is not None:
-        pool = _SyncPool.from_url(url, **options)
+        pool = SyncPool.from_url(url, **options)
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
     if (service := options.pop("master_name", None)) is not None:
@@ -303,11 +276,11 @@ def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
         options["connection_class"] = SyncLinkedSentinelConnection
         sentinel = SyncSentinel(hosts, sentinel_kwargs=_once(their, SyncRetry))
         links.epochs.rule(sentinel)
-        return _SyncClient.from_pool(_SyncSentinelPool(service, sentinel, **options))
+        return _SyncClient.from_pool(SyncSentinelPool(service, sentinel, **options))
     given = options.pop("connection_class", AsyncConnection)
     if given not in SYNC_OF:
         raise ValueError(f"a host of the channel layer has a {given.__name__}, unknown to threads")
-    return _SyncClient.from_pool(_SyncPool(connection_class=SYNC_OF[given], **options))
+    return _SyncClient.from_pool(SyncPool(connection_class=SYNC_OF[given], **options))
 
 
 def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class FakeSentinel(ThreadingTCPServer):
         self.server_close()
 
     def state(self) -> bytes:
-        """Return the answer to SENTINEL MASTERS."""
+        """Return what it says of all its services, which is one."""
         state: dict[str, object] = {
             "name": "m",
             "ip": "127.0.0.1",
