@@ -35,7 +35,11 @@ from sockets.redis.links import (
     sync_class,
 )
 from sockets.redis.pools import Pool, SentinelPool, SyncPool, SyncSentinelPool
-from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelConnection
+from sockets.redis.sentinel import (
+    LinkedSentinelConnection,
+    SyncLinkedSentinelConnection,
+    close_sentinels,
+)
 
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
@@ -227,13 +231,6 @@ async def close(client: Redis) -> None:
     """Close its connections, those to sentinels too."""
     await client.aclose()
     await close_sentinels(getattr(client, "connection_pool", None))
-
-
-async def close_sentinels(pool: Any) -> None:
-    """Close the Sentinels of a pool, which does not close what it asked for the master."""
-    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
-        for sentinel in manager.sentinels:
-            await sentinel.aclose()
 
 
 def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:

@@ -23,6 +23,10 @@ class Epochs:
         self._named_at = -float("inf")
         self._lock = threading.Lock()
 
+    def begin_anew(self) -> None:
+        """Let go of a lock that another thread held, in a process that was forked."""
+        self._lock = threading.Lock()
+
     def is_current(self, epoch: int) -> bool:
         """Whether no sentinel has named a later one; this one is noted."""
         now = time.monotonic()

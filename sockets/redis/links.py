@@ -69,6 +69,12 @@ class Links:
         self._lock = threading.Lock()
         self._listeners: list[WeakMethod[Callable[[str], None]]] = []
 
+    def begin_anew(self) -> None:
+        """Let go of what threads held that are not in this process."""
+        self._lock = threading.Lock()
+        self._is_due = False
+        self.epochs.begin_anew()
+
     def listen(self, dropped: Callable[[str], None]) -> None:
         """Call this bound method, in any thread, when all links have to be made again."""
         with self._lock:
@@ -128,8 +134,11 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Forget the parent's: a thread of it may have held a lock, or had links to end in a moment."""
+    """Forget the parent's: a thread of it may have held a lock, or had links to end in a moment.
+    Whoever has a client of before uses them on."""
     global _links, _lock
+    for links in _links.values():
+        links.begin_anew()
     _links, _lock = {}, threading.Lock()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,8 +10,15 @@ from typing import Any
 import pytest
 
 from sockets.layers.redis import RedisChannelLayer
-from sockets.redis import close, connect, connect_sync, connect_sync_layer, layer_pool
-from sockets.redis.clients import close_sentinels
+from sockets.redis import (
+    close,
+    close_sentinels,
+    connect,
+    connect_sync,
+    connect_sync_layer,
+    layer_pool,
+)
+from sockets.redis import links as links_module
 from tests.support.doubles import until
 from tests.support.sentinels import FakeSentinel, url_of
 from tests.support.valkey import Server
@@ -86,6 +94,22 @@ async def test_one_that_is_silent_keeps_no_layer_from_its_server(pair: Pair) -> 
     await layer.group_send("g", {"type": "t"})
     await until(lambda: heard == [{"type": "t"}])
     await layer.close()
+
+
+async def test_a_client_that_is_closed_leaves_no_question_behind(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop may end next, with a task of nobody's."""
+    monkeypatch.setattr(links_module, "LOOK_EVERY", 0.0)
+    before = asyncio.all_tasks()
+    client = connect(url_of(*pair))
+    await client.set("other", 1)
+    for sentinel in pair:
+        sentinel.silent = True
+    await client.set("other", 1)
+    assert asyncio.all_tasks() - before
+    await close(client)
+    assert asyncio.all_tasks() <= before
 
 
 async def test_one_that_lags_is_not_believed(pair: Pair, servers: tuple[Server, Server]) -> None:
