@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+from contextlib import suppress
 from typing import Any
 
 from redis import BlockingConnectionPool as SyncBlockingConnectionPool
@@ -67,3 +68,10 @@ class SentinelPool(SentinelConnectionPool, Pool):
 
 class SyncSentinelPool(SyncSentinelConnectionPool, SyncPool):
     """The same for threads."""
+
+    def release(self, connection: Any) -> None:
+        super().release(connection)
+        if not self.owns_connection(connection):
+            # It went to a former primary, and another one has its place: redis-py would keep it.
+            with suppress(ValueError):
+                self._connections.remove(connection)

@@ -142,6 +142,23 @@ async def test_one_that_lags_is_not_believed(pair: Pair, servers: tuple[Server, 
     await close_sentinels(pool)
 
 
+async def test_connections_to_former_primaries_are_not_kept(
+    pair: Pair, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "AGAIN", 0.0)
+    client = connect_sync(url_of(*pair))
+    pool: Any = client.connection_pool
+    for number in range(4):
+        taken = pool.get_connection()
+        for sentinel in pair:
+            sentinel.primary, sentinel.epoch = servers[(number + 1) % 2].port, 2 + number
+        assert pool.get_master_address()[1] == pair[0].primary
+        pool.release(taken)
+    client.set("other", 1)
+    assert len(pool._connections) == 1
+    client.close()
+
+
 async def test_threads_do_not_believe_it_either(pair: Pair, servers: tuple[Server, Server]) -> None:
     ahead, _behind = pair
     client = connect(url_of(*pair))
