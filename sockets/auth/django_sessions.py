@@ -67,7 +67,8 @@ class DjangoSessions:
         self._reader = _reader(conf)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-session")
         self._waiting = Places(MAX_WAITING, WAITING_SHARE)
-        self._complaints, self._failures = Seldom(TELL_EVERY), Seldom(TELL_EVERY)
+        self._complaints, self._absences = Seldom(TELL_EVERY), Seldom(TELL_EVERY)
+        self._failures = Seldom(TELL_EVERY)
         self._closed = False
 
     def close(self) -> None:
@@ -148,11 +149,13 @@ class DjangoSessions:
     def _refusal(self, error: Error) -> Unreadable | TryAgainLater:
         why = unreadable_because(error, self._reader.tables())
         if why is None:
-            logger.warning("who a client is cannot be read from its session: %s", error)
+            if (more := self._absences.passes(time.monotonic())) is not None:
+                text = "who a client is cannot be read from its session: %s%s"
+                logger.warning(text, error, _left_out(more))
             return TryAgainLater(AWAY)
         if (more := self._complaints.passes(time.monotonic())) is not None:
             text = "no client's session can be read: %s; mend it, or use AUTH=jwt or AUTH=proxy%s"
-            logger.error(text, why, f" ({more} such lines were left out)" if more else "")
+            logger.error(text, why, _left_out(more))
         return Unreadable(UNREADABLE)
 
     def _owners(self, keys: Sequence[str]) -> dict[str, str | None]:
@@ -175,6 +178,10 @@ class DjangoSessions:
             return missing_tables(self._reader.tables())
         finally:
             tidy_connections()
+
+
+def _left_out(more: int) -> str:
+    return f" ({more} such lines were left out)" if more else ""
 
 
 def _reader(conf: Conf) -> SessionReader:
