@@ -46,6 +46,7 @@ from django.utils.module_loading import import_string
 
 from sockets import safety
 from sockets.auth.origins import parse_rule
+from sockets.auth.session_reader import unusable_sessions
 from sockets.base.within import shown_by
 from sockets.conf import WrongSettings, get_conf
 from sockets.http.own_paths import own_paths
@@ -85,7 +86,7 @@ def check_safety(
     found: list[CheckMessage] = [
         Error(f"{one.text}.", hint=hint, id="gateway.E007") for one in unsafe
     ]
-    for one in safety.lacking(conf):
+    for one in (*safety.lacking(conf), *unusable_sessions(conf)):
         if one not in unsafe:
             text = f"{one.text}. A node does not start with these settings."
             found.append(Warning(text, hint=hint, id="gateway.W005"))

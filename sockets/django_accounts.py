@@ -22,10 +22,12 @@ from functools import partial
 from types import FrameType
 from typing import Any, Final
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import get_hasher, identify_hasher, is_password_usable
 from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_out
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import Signal
 
@@ -72,11 +74,14 @@ def _receivers() -> list[tuple[Signal, Callable[..., None], Any]]:
     user: Any = get_user_model()
     found: list[tuple[Signal, Callable[..., None], Any]] = [
         (user_logged_out, _logged_out, None),
-        (pre_save, _saving, user),
-        (post_save, _saved, user),
         (post_delete, _deleted, user),
         (m2m_changed, _group_changed, Group.permissions.through),
     ]
+    for model in apps.get_models():  # a proxy, or one with fields of its own, sends in its own name
+        if issubclass(model, user):
+            found += [(pre_save, _saving, model), (post_save, _saved, model)]
+            if model._meta.proxy:  # of the others Django deletes the user too
+                found.append((post_delete, _deleted, model))
     for name in ("groups", "user_permissions"):  # a model of the project's own may have none
         if (field := getattr(user, name, None)) is not None:
             found.append((m2m_changed, _rights_changed, field.through))
@@ -90,7 +95,9 @@ def _logged_out(sender: Any, *, request: Any, user: Any, **_: Any) -> None:
     key = session.session_key
     # The second is the login of tokens whose `sid` the project has made of the key by itself.
     sids = {sid_of(session, key), login_id(key) if key else ""} - {""}
-    _revoke([(user.pk, {"sid": sid}) for sid in sorted(sids)])
+    # Where the end of the session is written; `default` may be no database at all.
+    using = router.db_for_write(getattr(session, "model", None) or get_user_model(), instance=user)
+    _revoke([(user.pk, {"sid": sid}) for sid in sorted(sids)], using)
 
 
 def _saving(
@@ -102,12 +109,23 @@ def _saving(
         names = [name for name in names if name in update_fields]
     if raw or instance._state.adding or not names or _is_setting_up():
         return
-    hashed_anew = getattr(instance, "_password", None) is None
-    if names == ["password"] and update_fields is not None and hashed_anew:
-        return  # a login with the right password has only hashed it anew
     rows = sender._base_manager.using(using).filter(pk=instance.pk).values_list(*names)
-    changed = rows.first() not in (None, tuple(getattr(instance, name) for name in names))
+    before, now = rows.first(), tuple(getattr(instance, name) for name in names)
+    changed = before not in (None, now)
+    if changed and names == ["password"] and getattr(instance, "_password", None) is None:
+        changed = not _is_hashed_anew(before[0], now[0])
     setattr(instance, _CHANGED, changed)
+
+
+def _is_hashed_anew(old: str, new: str) -> bool:
+    """Whether a login with the right password may have written it once more, by the hasher that is
+    preferred now."""
+    try:
+        used, preferred = identify_hasher(old), get_hasher()
+    except ValueError:
+        return False  # there was none to log in with
+    outdated = used.algorithm != preferred.algorithm or preferred.must_update(old)
+    return outdated and is_password_usable(new)
 
 
 def _saved(sender: Any, *, instance: Any, using: str, **_: Any) -> None:

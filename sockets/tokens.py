@@ -15,6 +15,7 @@ from base64 import urlsafe_b64encode
 from typing import Any, Final, TypeAlias
 
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, JsonResponse
 from django.utils.functional import LazyObject
 from django.views.decorators.cache import never_cache
@@ -71,6 +72,7 @@ def issue_token(user: Whose, /, ttl: float = 300, **claims: Any) -> str:
     return token
 
 
+@login_not_required  # by a middleware, which would send a script to a page of the site
 @never_cache
 @require_POST
 def token_view(request: HttpRequest) -> JsonResponse:

@@ -8,6 +8,7 @@ minute, for every page of the site may bring it about.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -31,11 +32,23 @@ TELL_EVERY: Final = 60.0
 
 _complaints = Seldom(TELL_EVERY)
 _left: set[Future[None]] = set()
+_overdue: set[Future[None]] = set()
+"""Those of them that have been waited for in vain."""
+
+
+def _after_fork() -> None:
+    """Forget the parent's calls, which in the child never end."""
+    _left.clear()
+    _overdue.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def briefly(work: Callable[[], Coroutine[Any, Any, None]], whom: str) -> None:
     """Await `work` on the loop of the gateway's calls, and wait for it for PATIENCE seconds; it is
-    not cancelled then. From any thread; one that runs an event loop waits for nothing.
+    not cancelled then. From any thread; one that runs an event loop waits for nothing, and nobody
+    does while another call is overdue: of a thousand users who go at once each would wait.
 
     `whom` it concerns, for the log. Raises nothing of the gateway's.
     """
@@ -49,12 +62,15 @@ def briefly(work: Callable[[], Coroutine[Any, Any, None]], whom: str) -> None:
         return
     _left.add(future)
     future.add_done_callback(lambda done: _ended(done, whom))
-    if runs_a_loop():
+    if runs_a_loop() or _overdue:
         return
     try:
         future.exception(PATIENCE)
     except (FutureTimeoutError, CancelledError):
-        if not future.done():
+        _overdue.add(future)
+        if future.done():  # and is taken out by nobody
+            _overdue.discard(future)
+        else:
             _complain(whom, f"it has not answered within {PATIENCE:g} s, and is still being asked")
 
 
@@ -67,6 +83,7 @@ def _ended(future: Future[None], whom: str) -> None:
         else:
             logger.error("the gateway was not told of %s", whom, exc_info=error)
     _left.discard(future)
+    _overdue.discard(future)
 
 
 def _complain(whom: str, why: str) -> None:

@@ -37,7 +37,7 @@ Method = Callable[[Handshake, str | None], Awaitable[Credentials | None]]
 class ClientAuth:
     """Belongs to the node's event loop. Any method may raise TryAgainLater: who would know is away.
 
-    Raises WrongSettings for public keys that cannot be used.
+    Raises WrongSettings for public keys that cannot be used, and for sessions.
 
     `published.run` and `session_watch.run` must go on for as long as this is used. `now`: dates
     proofs that have no date of their own, by the clock that revocations are dated by; may raise

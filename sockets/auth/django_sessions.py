@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from django.db import DatabaseError
+from django.db import Error
 from django.http.cookie import parse_cookie
 
 from sockets.auth.cookies import REFUSED, cookie_counts
@@ -29,6 +29,7 @@ from sockets.auth.session_reader import (
     Unreadable,
     missing_tables,
     unreadable_because,
+    unusable_sessions,
 )
 from sockets.base.clock import Now
 from sockets.base.database import tidy_connections
@@ -53,18 +54,21 @@ TELL_EVERY: Final = 60.0
 
 
 class DjangoSessions:
-    """Belongs to one event loop; the questions run in threads of their own.
+    """Belongs to one event loop; the questions run in threads of their own. Raises WrongSettings.
 
     `now`: dates its answers, to be compared with revocations; None: this machine's clock does.
     """
 
     def __init__(self, conf: Conf, now: Now | None = None) -> None:
+        if faults := tuple(unusable_sessions(conf)):
+            raise WrongSettings(*faults)
         self._conf = conf
         self._now = now
         self._reader = _reader(conf)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway-session")
         self._waiting = Places(MAX_WAITING, WAITING_SHARE)
-        self._complaints = Seldom(TELL_EVERY)
+        self._complaints, self._absences = Seldom(TELL_EVERY), Seldom(TELL_EVERY)
+        self._failures = Seldom(TELL_EVERY)
         self._closed = False
 
     def close(self) -> None:
@@ -81,7 +85,7 @@ class DjangoSessions:
         try:
             async with asyncio.timeout(TIMEOUT):
                 missing = await loop.run_in_executor(self._executor, self._missing)
-        except (DatabaseError, TimeoutError) as error:
+        except (Error, TimeoutError) as error:
             why = str(error) or "it is too slow"
             logger.warning("starting without the database of sessions: %s", why)
             return
@@ -122,7 +126,8 @@ class DjangoSessions:
 
     async def owners(self, keys: Sequence[str]) -> dict[str, str | None]:
         """Return whose sessions these are now, one after the other in one thread; None: nobody's.
-        Those that cannot be read now are left out."""
+        Those that cannot be read now are left out; so are those about which the project's own code
+        raises, and a site that is away ends the turn."""
         if self._closed:
             return {}
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._owners, keys)
@@ -136,19 +141,21 @@ class DjangoSessions:
         tidy_connections()
         try:
             return self._reader.read(key)
-        except DatabaseError as error:
+        except Error as error:
             raise self._refusal(error) from None
         finally:
             tidy_connections()
 
-    def _refusal(self, error: DatabaseError) -> Unreadable | TryAgainLater:
+    def _refusal(self, error: Error) -> Unreadable | TryAgainLater:
         why = unreadable_because(error, self._reader.tables())
         if why is None:
-            logger.warning("who a client is cannot be read from its session: %s", error)
+            if (more := self._absences.passes(time.monotonic())) is not None:
+                text = "who a client is cannot be read from its session: %s%s"
+                logger.warning(text, error, _left_out(more))
             return TryAgainLater(AWAY)
         if (more := self._complaints.passes(time.monotonic())) is not None:
             text = "no client's session can be read: %s; mend it, or use AUTH=jwt or AUTH=proxy%s"
-            logger.error(text, why, f" ({more} such lines were left out)" if more else "")
+            logger.error(text, why, _left_out(more))
         return Unreadable(UNREADABLE)
 
     def _owners(self, keys: Sequence[str]) -> dict[str, str | None]:
@@ -160,6 +167,9 @@ class DjangoSessions:
                 break
             except Unauthorized:
                 found[key] = None
+            except Exception:  # of a backend, or an engine: the next user may be another's
+                if self._failures.passes(time.monotonic()) is not None:
+                    logger.exception("whether a session still counts could not be asked")
         return found
 
     def _missing(self) -> list[str]:
@@ -168,6 +178,10 @@ class DjangoSessions:
             return missing_tables(self._reader.tables())
         finally:
             tidy_connections()
+
+
+def _left_out(more: int) -> str:
+    return f" ({more} such lines were left out)" if more else ""
 
 
 def _reader(conf: Conf) -> SessionReader:

@@ -55,7 +55,8 @@ class ProjectSessions:
         self._store: Any = import_module(settings.SESSION_ENGINE).SessionStore
 
     def is_key(self, value: str) -> bool:
-        return len(value) >= 8  # as Django itself has it; an engine may use any characters
+        # As Django itself has it: an engine may use any characters. But PostgreSQL knows no NUL.
+        return len(value) >= 8 and value.isprintable()
 
     def tables(self) -> list[Table]:
         models = [get_user_model()]

@@ -70,7 +70,7 @@ class SessionWatch:
             some = keys[start : start + SLICE]
             owners = await self._owners(some)
             self._close_those_of_others(owners)
-            if len(owners) < len(some):
+            if not owners:
                 return  # what knows them is away
 
     def _close_those_of_others(self, owners: dict[str, str | None]) -> None:

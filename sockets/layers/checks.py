@@ -138,8 +138,8 @@ def _differences(theirs: Mapping[str, Any], used: Chosen) -> Iterator[tuple[str,
     if theirs.get("prefix", PREFIX) != prefix:
         why = f"its channels begin with another prefix than the gateway's, {prefix!r}"
         yield "gateway.W013", why, "Give both the same: layer_prefix (LAYER_PREFIX)."
-    if _keys(theirs) != _keys(ours):
-        why = "both layers do not have the same encryption keys"
+    if not _can_read(_keys(ours), _keys(theirs)):
+        why = "the gateway's layer does not have the key that it encrypts with"
         remedy = "Name with GATEWAY['layer'] an alias with the same symmetric_encryption_keys, and"
         yield "gateway.W014", why, f"{remedy} {REDIS!r} as its BACKEND."
     elif _form(theirs) != _form(ours):
@@ -149,6 +149,14 @@ def _differences(theirs: Mapping[str, Any], used: Chosen) -> Iterator[tuple[str,
 
 def _keys(config: Mapping[str, Any]) -> list[Any]:
     return list(config.get("symmetric_encryption_keys") or ())
+
+
+def _can_read(keys: list[Any], of_the_sender: list[Any]) -> bool:
+    """Whether what is encrypted there can be read by these.
+
+    A sender uses the first of its keys, and a receiver tries all: that is how they are changed.
+    """
+    return of_the_sender[0] in keys if of_the_sender else not keys
 
 
 def _form(config: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import hiredis
@@ -84,7 +85,7 @@ class Line:
 
     def _on_links_ended(self, why: str) -> None:
         """Drop the line; called in any thread."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self.drop, f"another connection says {why}")
 
     async def close(self) -> None:

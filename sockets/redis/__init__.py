@@ -3,7 +3,6 @@
 from sockets.redis.addresses import SentinelGroup, database_of, is_same_login
 from sockets.redis.clients import (
     close,
-    close_sentinels,
     connect,
     connect_sync,
     connect_sync_layer,
@@ -13,6 +12,7 @@ from sockets.redis.errors import translated
 from sockets.redis.keys import Keys
 from sockets.redis.links import server_of, server_of_host
 from sockets.redis.scripts import BATCH, Call, Script, batches
+from sockets.redis.sentinel import close_sentinels
 
 __all__ = [
     "BATCH",

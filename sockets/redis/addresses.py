@@ -36,10 +36,7 @@ class SentinelGroup:
         given = {"username": unquote(user), "password": unquote(password)}
         options: dict[str, Any] = {name: value for name, value in given.items() if value}
         options["db"] = _number(parts.path.strip("/") or "0")
-        sentinel_options: dict[str, Any] = {
-            "socket_timeout": CONNECT_TIMEOUT,
-            "socket_connect_timeout": CONNECT_TIMEOUT,
-        }
+        sentinel_options: dict[str, Any] = {}
         for name in ("username", "password"):
             if value := query.get(f"sentinel_{name}"):
                 sentinel_options[name] = value

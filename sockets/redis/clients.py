@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from channels_redis.utils import create_pool
-from redis import BlockingConnectionPool as SyncBlockingConnectionPool
 from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncRedisCluster
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import ExponentialBackoff
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode as SyncClusterNode
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
-from redis.sentinel import SentinelConnectionPool as SyncSentinelConnectionPool
 
 from sockets.redis.addresses import CONNECT_TIMEOUT, SentinelGroup, host_and_port
-from sockets.redis.errors import NotConnected, translated
+from sockets.redis.errors import translated
 from sockets.redis.links import (
     ASYNC,
     SYNC,
@@ -35,42 +34,24 @@ from sockets.redis.links import (
     server_of_host,
     sync_class,
 )
-from sockets.redis.sentinel import LinkedSentinelConnection, SyncLinkedSentinelConnection
+from sockets.redis.pools import Pool, SentinelPool, SyncPool, SyncSentinelPool
+from sockets.redis.sentinel import (
+    LinkedSentinelConnection,
+    SyncLinkedSentinelConnection,
+    close_sentinels,
+)
 
 CONNECTIONS = 32
 """Of one process to one server; more callers wait for a free one."""
+
+SENTINEL_TIMEOUT = 0.5
+"""Seconds for a sentinel: several must fit into the time that a connection gets to be made."""
 
 RETRIES = 3
 """Of a call whose connection was cut."""
 
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
-
-
-class _Pool(BlockingConnectionPool):
-    """Its failures to connect are told apart: nothing was sent."""
-
-    async def get_connection(self, *args: Any, **options: Any) -> Any:
-        try:
-            return await super().get_connection(*args, **options)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            raise NotConnected(str(error)) from error
-
-
-class _SyncPool(SyncBlockingConnectionPool):
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        try:
-            return super().get_connection(*args, **options)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            raise NotConnected(str(error)) from error
-
-
-class _SentinelPool(SentinelConnectionPool, _Pool):
-    pass
-
-
-class _SyncSentinelPool(SyncSentinelConnectionPool, _SyncPool):
-    pass
 
 
 def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
@@ -185,12 +166,13 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
         return cast(Redis, cluster)
     options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = _Pool.from_url(url, links=links, **options)
+        pool = Pool.from_url(url, links=links, **options)
         pool.connection_class = ASYNC[pool.connection_class]
         return _Client.from_pool(pool)
-    sentinel = Sentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    sentinel = Sentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, Retry))
+    links.epochs.rule(sentinel)
     options |= {"connection_class": LinkedSentinelConnection, "links": links}
-    return _Client.from_pool(_SentinelPool(group.service, sentinel, **group.options, **options))
+    return _Client.from_pool(SentinelPool(group.service, sentinel, **group.options, **options))
 
 
 def connect_sync(
@@ -214,13 +196,14 @@ def connect_sync(
         return cast(SyncRedis, cluster)
     options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = _SyncPool.from_url(url, links=links, **options)
+        pool = SyncPool.from_url(url, links=links, **options)
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
-    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=group.sentinel_options)
+    sentinel = SyncSentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, SyncRetry))
+    links.epochs.rule(sentinel)
     options |= {"connection_class": SyncLinkedSentinelConnection, "links": links}
     return _SyncClient.from_pool(
-        _SyncSentinelPool(group.service, sentinel, **group.options, **options)
+        SyncSentinelPool(group.service, sentinel, **group.options, **options)
     )
 
 
@@ -250,13 +233,6 @@ async def close(client: Redis) -> None:
     await close_sentinels(getattr(client, "connection_pool", None))
 
 
-async def close_sentinels(pool: Any) -> None:
-    """Close the Sentinels of a pool, which does not close what it asked for the master."""
-    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
-        for sentinel in manager.sentinels:
-            await sentinel.aclose()
-
-
 def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
     """Return what makes connections of the channel layer, and the links that they are part of.
 
@@ -268,9 +244,14 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
         "socket_keepalive": True,
         "client_name": "gateway-layer",
         "protocol": 2,  # the lines read RESP2; RESP3 would send things unasked
-        **host,
+        **_with_sentinels(host),
     }
-    return create_pool(_with_sentinels(host)), links
+    if "sentinels" in host:
+        host["sentinel_kwargs"] = _once(host.get("sentinel_kwargs"), Retry)
+    pool = create_pool(host)
+    if (manager := getattr(pool, "sentinel_manager", None)) is not None:
+        links.epochs.rule(manager)
+    return pool, links
 
 
 def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
@@ -284,18 +265,19 @@ def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
     options |= {name: value for name, value in _with_sentinels(host).items() if name != "retry"}
     options["retry"] = SyncRetry(_BACKOFF, 0, _CUT_OFF)
     if (url := options.pop("address", None)) is not None:
-        pool = _SyncPool.from_url(url, **options)
+        pool = SyncPool.from_url(url, **options)
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
     if (service := options.pop("master_name", None)) is not None:
         hosts, their = options.pop("sentinels"), options.pop("sentinel_kwargs", None)
         options["connection_class"] = SyncLinkedSentinelConnection
-        sentinel = SyncSentinel(hosts, sentinel_kwargs=their)
-        return _SyncClient.from_pool(_SyncSentinelPool(service, sentinel, **options))
+        sentinel = SyncSentinel(hosts, sentinel_kwargs=_once(their, SyncRetry))
+        links.epochs.rule(sentinel)
+        return _SyncClient.from_pool(SyncSentinelPool(service, sentinel, **options))
     given = options.pop("connection_class", AsyncConnection)
     if given not in SYNC_OF:
         raise ValueError(f"a host of the channel layer has a {given.__name__}, unknown to threads")
-    return _SyncClient.from_pool(_SyncPool(connection_class=SYNC_OF[given], **options))
+    return _SyncClient.from_pool(SyncPool(connection_class=SYNC_OF[given], **options))
 
 
 def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:
@@ -309,6 +291,16 @@ def _with_sentinels(host: dict[str, Any]) -> dict[str, Any]:
         "sentinel_kwargs": group.sentinel_options,
         **group.options,
     }
+
+
+def _once(options: Mapping[str, Any] | None, retry: type[Any]) -> dict[str, Any]:
+    """Return options of clients of sentinels that leave one which is away to ask the next.
+
+    redis-py's own try for ten seconds; here a connection that was cut is made again at once.
+    `retry`: the class of their kind.
+    """
+    usual = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT}
+    return {"retry": retry(NoBackoff(), 1, (ConnectionError,)), **usual, **(options or {})}
 
 
 _BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)

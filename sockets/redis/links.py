@@ -34,6 +34,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from sockets.redis.epochs import Epochs
 from sockets.redis.errors import perhaps_done
 
 logger = logging.getLogger(__name__)
@@ -54,10 +55,12 @@ _CUT = (ConnectionError, TimeoutError, OSError)
 class Links:
     """Of this process to one server; safe in any thread.
 
-    `generation`: a connection of an earlier one is made again before its next use.
+    `generation`: a connection of an earlier one is made again before its next use. `epochs`: what
+    its sentinels have said.
     """
 
     def __init__(self) -> None:
+        self.epochs = Epochs()
         self.generation = 0
         self._primary: tuple[str, int] | None = None  # as the sentinels named it last
         self._looked_at = -float("inf")
@@ -65,6 +68,12 @@ class Links:
         self._is_due = False  # they end once more, AGAIN after the last time
         self._lock = threading.Lock()
         self._listeners: list[WeakMethod[Callable[[str], None]]] = []
+
+    def begin_anew(self) -> None:
+        """Let go of what threads held that are not in this process."""
+        self._lock = threading.Lock()
+        self._is_due = False
+        self.epochs.begin_anew()
 
     def listen(self, dropped: Callable[[str], None]) -> None:
         """Call this bound method, in any thread, when all links have to be made again."""
@@ -125,8 +134,11 @@ _lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Forget the parent's: a thread of it may have held a lock, or had links to end in a moment."""
+    """Forget the parent's: a thread of it may have held a lock, or had links to end in a moment.
+    Whoever has a client of before uses them on."""
     global _links, _lock
+    for links in _links.values():
+        links.begin_anew()
     _links, _lock = {}, threading.Lock()
 
 

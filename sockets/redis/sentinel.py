@@ -25,10 +25,22 @@ from sockets.redis.links import OVER, Linked, SyncLinked
 
 logger = logging.getLogger(__name__)
 
-_looks: set[asyncio.Task[None]] = set()
-"""Questions on their way: a loop alone would forget them."""
+_looks: dict[asyncio.Task[None], object] = {}
+"""Questions on their way, and the `Sentinel` that is asked: a loop alone would forget them."""
 
 _AWAY = (RedisError, OSError, ReferenceError)  # the last: the pool has gone meanwhile
+
+
+async def close_sentinels(pool: Any) -> None:
+    """Close the Sentinels of a pool, which does not close what it asked for the master."""
+    if (manager := getattr(pool, "sentinel_manager", None)) is None:
+        return
+    asked = [look for look, whom in _looks.items() if whom is manager]
+    for look in asked:
+        look.cancel()  # its loop may end before one that says nothing has had its time
+    await asyncio.gather(*asked, return_exceptions=True)
+    for sentinel in manager.sentinels:
+        await sentinel.aclose()
 
 
 class LinkedSentinelConnection(Linked, AsyncSentinelConnection):
@@ -49,8 +61,8 @@ class LinkedSentinelConnection(Linked, AsyncSentinelConnection):
     ) -> None:
         if not self._greets and self._links.may_look():
             look = asyncio.create_task(self._look())
-            _looks.add(look)
-            look.add_done_callback(_looks.discard)
+            _looks[look] = self.connection_pool.sentinel_manager
+            look.add_done_callback(_looks.pop)
         await super().send_packed_command(command, check_health)
 
     async def _look(self) -> None:

@@ -1,10 +1,10 @@
 """Install the reactor, and then run what a process of `manage.py serve` ran before.
 
-    python OPTIONS sockets/server/__main__.py [--watch=CLIENT,WORKER] manage.py serve ...
-    python OPTIONS sockets/server/__main__.py [--watch=CLIENT,WORKER] -m django serve ...
+    python OPTIONS sockets/server/__main__.py [--watch=CLIENT,WORKER,PID] manage.py serve ...
+    python OPTIONS sockets/server/__main__.py [--watch=CLIENT,WORKER,PID] -m django serve ...
 
-Made by `sockets/server/fresh.py`. `--watch`: the process is a child of `serve --reload`, and its
-ports where the command says 0.
+Made by `sockets/server/fresh.py`. `--watch`: the process is a child of `serve --reload`, which is
+the process PID, and its ports where the command says 0.
 """
 
 from __future__ import annotations

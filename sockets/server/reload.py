@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from socket import AF_INET, AF_INET6, create_server
 from typing import Any, Final, NoReturn
@@ -48,7 +50,7 @@ class Supervisor:
 
     def __init__(self, host: str, client_port: int, worker_port: int) -> None:
         client, worker = chosen(host, client_port, worker_port)
-        self._command = command(f"--watch={client},{worker}")
+        self._command = command(f"--watch={client},{worker},{os.getpid()}")
         # As under `runserver`: projects look at it before they start things of their own.
         self._environment = os.environ | {autoreload.DJANGO_AUTORELOAD_ENV: "true"}
         self._child: subprocess.Popen[bytes] | None = None
@@ -94,10 +96,12 @@ def chosen(host: str, *ports: int) -> list[int]:
 
 
 class Watch:
-    """What a child knows of its supervisor. `client_port`, `worker_port`: instead of port 0."""
+    """What a child knows of its supervisor. `client_port`, `worker_port`: instead of port 0;
+    `supervisor`: its process."""
 
-    def __init__(self, client_port: int, worker_port: int) -> None:
+    def __init__(self, client_port: int, worker_port: int, supervisor: int) -> None:
         self.client_port, self.worker_port = client_port, worker_port
+        self._supervisor = supervisor
         self.watching = False
         self.changed = False  # it ends for that reason
         self._loaded = 0.0
@@ -127,22 +131,38 @@ class Watch:
             _end()
 
     def _end_if_alone(self) -> None:
-        parent = os.getppid()
-        while os.getppid() == parent:
+        while os.getppid() == self._supervisor:  # which may have gone while Python began
             time.sleep(ORPHANED)
         _end()
 
+
+_loaded: dict[str, float] = {}
+"""When the files of modules were changed last, as it was when they were imported; Unix time."""
 
 watch: Watch | None = None
 """Of a child; None in every other process."""
 
 
-def begin_watching(ports: str) -> None:
-    """Make this process a child of a supervisor that has chosen these ports."""
+def begin_watching(told: str) -> None:
+    """Make this process a child. `told`: by its supervisor, what `Watch` takes."""
     global watch
     autoreload.ensure_echo_on()  # a debugger that was cut off leaves it off
-    client, worker = map(int, ports.split(","))
-    watch = Watch(client, worker)
+    client, worker, supervisor = map(int, told.split(","))
+    watch = Watch(client, worker, supervisor)
+    note_loads()
+
+
+def note_loads() -> None:
+    """Note of each module that is imported from now on as which file: one that is saved while the
+    project loads is noticed too."""
+    stats = SourceFileLoader.path_stats
+
+    def noting(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:
+        found = stats(loader, path)
+        _loaded[os.path.realpath(path)] = found["mtime"]
+        return found
+
+    SourceFileLoader.path_stats = noting  # type: ignore[assignment, method-assign]
 
 
 def wait_for_change(error: BaseException) -> NoReturn:
@@ -165,13 +185,14 @@ def wait_for_change(error: BaseException) -> NoReturn:
 
 
 def _look(reloader: autoreload.BaseReloader, since: float) -> None:
-    """Look at the files until one changes, and exit then. `since`: Unix time when they were
-    loaded, for Django's reloader sees no change from before its first look."""
+    """Look at the files until one changes, and exit then; Django's reloader sees no change from
+    before its first look. `since`: Unix time when those were loaded of which nothing is noted."""
     looks = reloader.tick()
     next(looks)
     for file in reloader.watched_files():
         with suppress(OSError):
-            if file.stat().st_mtime > since:
+            at, noted = file.stat().st_mtime, _loaded.get(str(file))
+            if at > since if noted is None else at != noted:
                 reloader.notify_file_changed(file)
     for _ in looks:
         pass

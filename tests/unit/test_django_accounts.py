@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import authenticate, logout
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
@@ -117,6 +121,68 @@ def test_a_new_password(user: User, told: Told) -> None:
     user.set_password("second")
     user.save(update_fields=["password"])
     assert told == [(str(user.pk), {})]
+
+
+def test_a_password_that_is_taken_away(user: User, told: Told) -> None:
+    """Its sessions count no more at the site."""
+    user.set_unusable_password()
+    user.save(update_fields=["password"])
+    assert told == [(str(user.pk), {})]
+    user.password = make_password("second")
+    user.save(update_fields=["password"])
+    user.password = make_password("third")
+    user.save(update_fields=["password"])
+    assert len(told) == 3, "and one that is written by hand"
+
+
+@pytest.fixture
+def customers(told: Told) -> Iterator[type[User]]:
+    """A proxy, as a list of the admin's own has one."""
+
+    class Customer(User):
+        class Meta:
+            app_label = "sockets"
+            proxy = True
+
+    accounts.connect()  # it is there by now
+    yield Customer
+    accounts.disconnect()
+    del apps.all_models["sockets"]["customer"]
+    apps.clear_cache()
+
+
+def test_a_proxy_of_the_user_model_is_no_way_round(
+    user: User, told: Told, customers: type[User]
+) -> None:
+    """Rule 8: Django sends the signals of a proxy in its own name."""
+    customer = customers.objects.get(pk=user.pk)
+    customer.is_active = False
+    customer.save()
+    assert told == [(str(user.pk), {})]
+    customer.delete()
+    assert told == [(str(user.pk), {})] * 2
+
+
+def test_a_logout_waits_for_the_database_of_the_session(
+    user: User, told: Told, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`default` may be empty, where routers know better."""
+    asked: list[Any] = []
+
+    class Router:
+        def db_for_write(self, model: Any, **hints: Any) -> str:
+            asked.append(model)
+            return "elsewhere"
+
+    settings.DATABASE_ROUTERS = [Router()]
+    monkeypatch.setattr(
+        transaction, "on_commit", lambda work, using, robust: asked.append((using, robust))
+    )
+    request = HttpRequest()
+    for session in (SessionStore("k" * 32), CacheStore("k" * 32)):
+        request.session = session
+        user_logged_out.send(User, request=request, user=user)
+    assert asked == [Session, ("elsewhere", True), User, ("elsewhere", True)]
 
 
 def test_a_login_that_hashes_the_password_anew_is_no_change(

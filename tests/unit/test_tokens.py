@@ -13,6 +13,7 @@ from uuid import UUID
 import jwt
 import pytest
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.cache import SessionStore
 from django.http import HttpRequest
@@ -219,6 +220,15 @@ def test_the_view(kim: User) -> None:
     answer = token_view(request)
     assert answer.status_code == 401 and "no-store" in answer["Cache-Control"]
     assert not getattr(token_view, "csrf_exempt", False)
+
+
+def test_a_site_that_wants_a_login_everywhere_sends_no_script_to_its_page(kim: User) -> None:
+    """LoginRequiredMiddleware answers with a redirect to who may not call a view."""
+    request = HttpRequest()
+    request.method, request.user = "POST", AnonymousUser()
+    middleware = LoginRequiredMiddleware(token_view)
+    assert middleware.process_view(request, token_view, (), {}) is None
+    assert token_view(request).status_code == 401
 
 
 @pytest.mark.parametrize(("secret", "fault"), [("", "is not set"), ("short", "fewer than 32")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -40,6 +41,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
     monkeypatch.setattr(module, "begin", made.begin)
     monkeypatch.setattr(module, "_complaints", Seldom(60))
     monkeypatch.setattr(module, "_left", set())
+    monkeypatch.setattr(module, "_overdue", set())
     yield made
     made.close()
 
@@ -93,6 +95,45 @@ def test_what_takes_longer_goes_on_alone(
     assert line.startswith("user 42 may be connected still") and "within 0.05 s" in line
     gate.set_result(None)
     assert done.wait(10), "it was not cancelled"
+
+
+def test_while_one_is_overdue_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 8: an admin deletes a thousand users, and Redis says nothing."""
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    gate: Future[None] = Future()
+    done: list[int] = []
+
+    async def work() -> None:
+        await asyncio.wrap_future(gate)
+        done.append(1)
+
+    before = time.monotonic()
+    for _ in range(100):
+        briefly(work, "user 42")
+    assert time.monotonic() - before < 5
+    gate.set_result(None)
+    ended()
+    assert len(done) == 100 and not module._overdue, "all were asked"
+    gate = Future()
+    before = time.monotonic()
+    briefly(work, "user 42")
+    assert time.monotonic() - before >= 0.2, "and from then on each waits again"
+    gate.set_result(None)
+    ended()
+
+
+def test_a_forked_process_waits_for_none_of_its_parents_calls() -> None:
+    module._left.add(Future())
+    module._overdue.add(Future())
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(write, b"%d" % (len(module._left) + len(module._overdue)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 9) == b"0"
+    os.close(read)
+    os.close(write)
+    module._left.clear()
 
 
 @pytest.mark.parametrize("unreachable", [False, True])

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.apps import apps
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError, OperationalError, ProgrammingError, connection
 from django.db.backends.base.introspection import BaseDatabaseIntrospection
 
-from sockets.auth.session_reader import missing_tables, unreadable_because
+from sockets.auth.django_sessions import DjangoSessions
+from sockets.auth.session_reader import missing_tables, unreadable_because, unusable_sessions
+from sockets.checks import check_safety
+from sockets.conf import Conf, WrongSettings
 from tests.support.doubles import drop_table, make_table
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,3 +72,57 @@ def test_a_database_that_is_away_lacks_nothing(
     with pytest.raises(DatabaseError, match="no server"):
         missing_tables(TABLES)
     assert unreadable_because(ProgrammingError("x"), TABLES) is None
+
+
+ENGINES = "django.contrib.sessions.backends."
+
+
+@pytest.mark.parametrize(
+    ("given", "project", "without", "fault"),
+    [
+        ({"auth": ("jwt",)}, {"SESSION_ENGINE": "no.such"}, "django.contrib.auth", None),
+        ({}, {}, "", None),
+        ({}, {"SESSION_ENGINE": f"{ENGINES}signed_cookies"}, "django.contrib.sessions", None),
+        ({}, {}, "django.contrib.auth", "AUTH: .*django.contrib.auth in INSTALLED_APPS"),
+        ({}, {"SESSION_ENGINE": "no.such"}, "", "AUTH: .*SESSION_ENGINE 'no.such'.* No module"),
+        ({}, {"SESSION_ENGINE": "json"}, "", "AUTH: .*SESSION_ENGINE 'json'"),
+        (
+            {},
+            {"SESSION_ENGINE": f"{ENGINES}file", "SESSION_FILE_PATH": "/no/such"},
+            "",
+            "AUTH: .*SESSION_FILE_PATH",
+        ),
+        (
+            {},
+            {"SESSION_ENGINE": f"{ENGINES}cache", "SESSION_CACHE_ALIAS": "none"},
+            "",
+            "AUTH: .*cache",
+        ),
+        ({"sessions": "tables"}, {"SESSION_ENGINE": "no.such"}, "", None),
+        ({"sessions": "tables"}, {}, "django.contrib.sessions", "AUTH: .*contrib.sessions in"),
+        ({"sessions": "tables", "session_database": "no"}, {}, "", "'no', which DATABASES"),
+    ],
+    ids=str,
+)
+def test_settings_with_which_none_can_be_read(
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    project: dict[str, Any],
+    without: str,
+    fault: str | None,
+) -> None:
+    """Rules 6 and 9: the start stops with a line, and `check` says it; each socket would fail."""
+    for name, value in project.items():
+        setattr(settings, name, value)
+    settings.GATEWAY = {"auth": ("session",), "jwt_secret": "s3cr3t-of-a-test-" * 2, **given}
+    installed = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda app: app != without and installed(app))
+    conf = Conf(**({"auth": ("session",)} | given))
+    if fault is None:
+        assert not list(unusable_sessions(conf)) and not check_safety()
+        return
+    with pytest.raises(WrongSettings, match=fault):
+        DjangoSessions(conf)
+    [warning] = check_safety()
+    assert warning.id == "gateway.W005"

@@ -26,16 +26,21 @@ class Line:
 
 
 class Site:
-    """Knows whose sessions there are; `away`: it answers for the first one of a turn alone."""
+    """Knows whose sessions there are. `away`: it goes after the first one that it is asked about;
+    `unsayable`: those that it says nothing about."""
 
     def __init__(self, **owners: str | None) -> None:
         self.owners = owners
         self.asked: list[list[str]] = []
         self.away = False
+        self.unsayable: set[str] = set()
 
     async def __call__(self, keys: Sequence[str]) -> dict[str, str | None]:
         self.asked.append(sorted(keys))
-        return {key: self.owners.get(key) for key in list(keys)[: 1 if self.away else None]}
+        known = [key for key in keys if key not in self.unsayable]
+        if self.away:
+            known = known[: 1 if len(self.asked) == 1 else 0]
+        return {key: self.owners.get(key) for key in known}
 
 
 async def test_those_that_count_no_more_are_closed() -> None:
@@ -75,16 +80,27 @@ async def test_what_cannot_be_asked_now_closes_nobody_and_ends_the_look() -> Non
     """Rule 7: a cache that is away is no session that has ended."""
     site = Site()
     site.away = True
-    watch, lines = SessionWatch(site), [Line() for _ in range(2 * SLICE)]
+    watch, lines = SessionWatch(site), [Line() for _ in range(4 * SLICE)]
     for number, line in enumerate(lines):
         site.owners[str(number)] = "42"
         watch.watch(line, str(number), "42")
     await watch.look()
-    assert len(site.asked) == 1 and len(site.asked[0]) == SLICE
+    assert [len(some) for some in site.asked] == [SLICE, SLICE]
     assert not any(line.ends for line in lines)
     site.away = False
     await watch.look()
-    assert [len(some) for some in site.asked[1:]] == [SLICE, SLICE]
+    assert [len(some) for some in site.asked[2:]] == [SLICE] * 4
+
+
+async def test_one_that_cannot_be_asked_about_keeps_no_other_from_its_end() -> None:
+    """Rule 7: a backend of the site's may raise for one user for ever."""
+    site = Site()
+    watch, lines = SessionWatch(site), [Line() for _ in range(3 * SLICE)]
+    for number, line in enumerate(lines):
+        watch.watch(line, str(number), "42")
+    site.unsayable = {str(number) for number in range(0, 3 * SLICE, 3)}
+    await watch.look()
+    assert [len(line.ends) for line in lines] == [0, 1, 1] * SLICE
 
 
 async def test_a_look_that_fails_is_followed_by_another(

@@ -181,6 +181,29 @@ def test_an_alias_is_compared_too(settings: LazySettings) -> None:
     assert ids(checks.check_default_layer()) == []
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "found"),
+    [
+        (["new", "old"], ["old", "new"], []),
+        (["old"], ["new", "old"], []),
+        (["new", "old"], ["old"], ["gateway.W014"]),
+        ([], ["old"], ["gateway.W014"]),
+        (["old"], [], ["gateway.W014"]),
+    ],
+)
+def test_keys_that_are_being_changed(
+    settings: LazySettings, theirs: list[str], ours: list[str], found: list[str]
+) -> None:
+    """Rule 12: a layer encrypts with its first key, and decrypts with any."""
+    keys = "symmetric_encryption_keys"
+    settings.GATEWAY = {"redis_url": URL, "layer": "own"}
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": STOCK, "CONFIG": {"hosts": [URL], keys: theirs}},
+        "own": {"BACKEND": REDIS, "CONFIG": {"hosts": [URL], keys: ours}},
+    }
+    assert ids(checks.check_default_layer()) == found
+
+
 def test_no_warning_shows_a_password(settings: LazySettings) -> None:
     settings.GATEWAY = {"redis_url": "redis://:hunter2@h"}
     settings.CHANNEL_LAYERS = {

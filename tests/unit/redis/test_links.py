@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from sockets.redis import links as module
@@ -65,3 +68,19 @@ async def test_the_sentinels_are_asked_once_in_a_while(monkeypatch: pytest.Monke
     await until(links.may_look)
     links.found(("127.0.0.1", 1))
     assert not links.may_look(), "whoever connects has just asked"
+
+
+def test_a_forked_process_can_use_what_its_parent_made() -> None:
+    """Another thread of the parent held the locks at that moment, or had links to end."""
+    links = module.links_to("of-a-test:6379")
+    links.found(("127.0.0.1", 1))
+    with links._lock, links.epochs._lock:
+        links._is_due = True
+        if (child := os.fork()) == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)  # it would wait for ever
+            links.epochs.is_current(1)
+            links.found(("127.0.0.1", 2))
+            os._exit(links.generation)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    links._is_due = False
