@@ -143,7 +143,10 @@ def _have_descriptors(conf: Conf) -> None:
     most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < needed:
-        logger.warning(
+        # While a site is developed nobody comes near it.
+        level = logging.INFO if conf.environment == "development" else logging.WARNING
+        logger.log(
+            level,
             "this process may open %d files, and MAX_SESSIONS=%d with MAX_PENDING=%d and "
             "MAX_IDLE=%d needs %d: raise the limit (ulimit -Hn, LimitNOFILE=) or lower those",
             most,
