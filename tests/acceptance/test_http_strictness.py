@@ -284,7 +284,7 @@ async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so
         status, body = http_get(gateway.worker_port, "/readyz")
         assert status == 503 and b"it is at its limit of open files" in body
         assert (await tab.ask(type="sessions"))["ok"], "who is in stays"
-        assert turned_away(gateway, "files") > 10
+        wait_for(lambda: turned_away(gateway, "files") > 10, "the crowd to be refused")
         assert gateway.log().count("files open") == 1, "once a minute"
         assert "Traceback" not in gateway.log()
         stack.close()
