@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.gateway import API_KEY, ROOT, Gateway, running, wait_for
-from tests.support.peers import client, worker
+from tests.support.peers import client, http_get, worker
+from tests.support.site import Site
 from tests.support.valkey import Server
 
 SCRIPT = """
@@ -85,6 +89,60 @@ async def test_commands_shells_and_threads(tmp_path: Path) -> None:
         assert "hello" not in file.read_text() and "secret" not in gateway.log()
         assert json.loads(file.read_text())["key"] not in gateway.log()
     assert not file.exists(), "gone with the gateway"
+
+
+VIEWS = """
+from django.http import JsonResponse
+from sockets.api import apresence_of, notify_user
+from sockets.exceptions import GatewayError
+
+def pay(request, user):
+    try:
+        return JsonResponse({"reach": notify_user(user, "paid", {"n": 1}).reach})
+    except GatewayError as error:
+        return JsonResponse({"error": str(error)}, status=503)
+
+async def online(request, user):
+    return JsonResponse({"online": (await apresence_of(user)).online})
+
+urlpatterns += [path("pay/<user>", pay), path("online/<user>", online)]
+"""
+
+
+@pytest.mark.parametrize("first", [(), ("daphne",)], ids=["django", "daphne"])
+async def test_runserver_beside_serve(tmp_path: Path, first: tuple[str, ...]) -> None:
+    """Rule 21: a developer's site stays under `runserver`, its sockets under `serve`."""
+    site = Site(tmp_path, *first)
+    site.append("urls.py", VIEWS)
+    site.migrate()
+    beside = copy.copy(site)
+    beside.log_path = tmp_path / "runserver.log"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        beside.client_port = free.getsockname()[1]
+    site.start()
+    try:
+        tab = await client(site, "42")
+        beside.spawn("manage.py", "runserver", "--noreload", f"{beside.client_port}")
+        await asyncio.to_thread(
+            wait_for, lambda: beside.ended() or beside.listens(), "runserver", 30
+        )
+
+        async def get(path: str) -> tuple[int, dict[str, object]]:
+            status, body = await asyncio.to_thread(http_get, beside.client_port, path)
+            return status, json.loads(body)
+
+        assert await get("/pay/42") == (200, {"reach": 1})
+        assert (await tab.receive())["event"] == "paid"
+        assert await get("/online/42") == (200, {"online": True})
+        assert await get("/online/43") == (200, {"online": False})
+        assert await asyncio.to_thread(site.stop) == 0
+        status, told = await get("/pay/42")
+        assert status == 503 and "manage.py serve" in str(told["error"])
+        await asyncio.to_thread(site.start)  # with another address and key
+        assert await get("/pay/42") == (200, {"reach": 0})
+    finally:
+        beside.kill()
+        site.kill()
 
 
 async def test_after_kill_9_the_remedy_is_told(tmp_path: Path) -> None:
