@@ -209,7 +209,7 @@ def test_runserver_is_as_it_was(site: Site) -> None:
         [facts] = site.facts()
         assert facts["reactor"] == "AsyncioSelectorReactor"
     finally:
-        site.signal(signal.SIGINT)
+        site.signal(signal.SIGTERM)
         site.wait()
         site.client_port = 0
 

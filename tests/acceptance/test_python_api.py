@@ -136,7 +136,8 @@ async def test_clients_send_reaches_django_code(site: Gateway) -> None:
 
 def test_from_another_process_it_says_how(tmp_path: Path) -> None:
     with running(tmp_path / "data", **SHORT) as gateway:
+        gateway.environment["DATA_DIR"] = str(tmp_path)  # where no gateway has left an address
         code = "from sockets.api import notify_user; notify_user('u', 'e')"
         done = gateway.manage("shell", "-c", code, check=False)
     assert done.returncode != 0
-    assert "GatewayUnreachable" in done.stderr and "set REDIS_URL" in done.stderr
+    assert "GatewayUnreachable" in done.stderr and "with the same DATA_DIR" in done.stderr
