@@ -114,9 +114,7 @@ def _bind(called: Any, node: ast.Call) -> None:
     signature.bind(*node.args, **given)
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD and name == "options":
-            assert (
-                set(given) <= set(signature.parameters) | set(NotifyOptions.__annotations__)
-            )
+            assert set(given) <= set(signature.parameters) | set(NotifyOptions.__annotations__)
 
 
 @of("js", "javascript", "html")
