@@ -65,7 +65,9 @@ def check_settings(
     try:
         get_conf()
     except WrongSettings as error:
-        hint = "docs/reference/settings.md says what each setting means, and its default."
+        hint = (
+            "The page Settings of the documentation says what each setting means, and its default."
+        )
         return [Error(f"{one.text}.", hint=hint, id="gateway.E004") for one in error.faults]
     return []
 
@@ -287,7 +289,7 @@ def check_host_names(
         found.append(
             Warning(
                 "CLIENT_SOCKET_URL is ws://: tokens and messages can be read on their way.",
-                hint="Let a proxy end TLS (docs/tls-and-proxies.md), and set it to wss://….",
+                hint="Let a proxy end TLS, and set it to wss://….",
                 id="gateway.W004",
             )
         )

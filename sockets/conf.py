@@ -235,11 +235,16 @@ def get_conf() -> Conf:
     given: dict[str, Any] = getattr(settings, "GATEWAY", {})
     if not isinstance(given, dict):
         raise WrongSettings(
-            Fault((), "GATEWAY: it is no dictionary; see docs/reference/settings.md")
+            Fault(
+                (),
+                "GATEWAY: it is no dictionary; the page Settings of the documentation has its keys",
+            )
         )
     known, wrong = formed(Conf, given)
     faults = [
-        Fault((name.upper(),), f"GATEWAY: {text}; see sockets/conf.py")
+        Fault(
+            (name.upper(),), f"GATEWAY: {text}; the page Settings of the documentation has its keys"
+        )
         for name, text in sorted(wrong.items())
     ]
     known["environment"] = environment_of(

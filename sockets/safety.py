@@ -107,7 +107,9 @@ def exposed(conf: Conf) -> Iterator[Fault]:
     if conf.jwt_jwks_url and not conf.jwt_jwks_url.lower().startswith("https://"):
         yield _fault("JWT_JWKS_URL", "keys that came without TLS are anybody's", "use https")
     if "insecure" in conf.auth:
-        yield _fault("AUTH", "insecure lets everybody be anybody", "use AUTH=jwt in production")
+        yield _fault(
+            "AUTH", "insecure lets everybody be anybody", "use jwt, session or proxy in production"
+        )
     if "*" in conf.client_origins:
         yield _fault("CLIENT_ORIGIN", "* lets every page connect", "list the pages' origins")
     if conf.surface is Surface.BOTH:

@@ -55,7 +55,7 @@ def blocks() -> Iterator[Block]:
 BLOCKS: Final = list(blocks())
 
 
-def of(*languages: str) -> Any:
+def of(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "block", [block for block in BLOCKS if block.language in languages], ids=str
     )

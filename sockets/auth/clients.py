@@ -7,7 +7,7 @@ when it does and is wrong: a bad token is never given a second chance by a weake
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
@@ -103,8 +103,7 @@ class ClientAuth:
             if claimed is not None and claimed != credentials.subject:
                 raise Unauthorized("user_id is not the authenticated user; leave it out")
             return credentials
-        wanted = "user_id or a token" if "insecure" in self._conf.auth else "a token"
-        raise Unauthorized(f"no credentials: give {wanted}")
+        raise Unauthorized(_lacking(self._conf.auth))
 
     async def refresh(self, handshake: Handshake, token: str) -> Credentials:
         """Return the credentials in a new token, given on a live socket. Raises as `authenticate`
@@ -155,3 +154,12 @@ def _django_sessions(conf: Conf, now: Now | None) -> DjangoSessions:
     from sockets.auth.django_sessions import DjangoSessions
 
     return DjangoSessions(conf, now)
+
+
+def _lacking(methods: Collection[str]) -> str:
+    """What to give, for whoever came with nothing."""
+    if "insecure" in methods:
+        return "no credentials: give user_id or a token"
+    if "jwt" in methods or "session" not in methods:
+        return "no credentials: give a token"
+    return "no signed-in user's session came; a page on another host needs SESSION_COOKIE_DOMAIN"

@@ -82,6 +82,8 @@ class Command(GatewayCommand):
             known = [info for info in nodes() if node in (None, info.name)]
             if node and not known:
                 lines.append(f"no node {node!r} lives")
+            elif not known:
+                lines.append("no gateway runs here: start manage.py serve with these settings")
             lines += _table(_NODES, [_node_row(info) for info in known])
             sessions = live_sessions(node=node, limit=limit)
             total = sum(info.clients + info.workers for info in known)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Iterator
 
 import pytest
 from django.core import mail
-from django.test import TestCase
+from django.test import SimpleTestCase, TestCase
 
 from sockets import api
 from sockets.api import outbox as module
@@ -142,3 +143,19 @@ class TestWithDjango(EmptyOutbox, TestCase):
     def test_two(self) -> None:
         self.assertEqual(outbox, [])
         api.notify_user("42", "two")
+
+
+def test_a_test_case_with_a_set_up_of_its_own() -> None:
+    """Few call that of the class before theirs."""
+
+    class OfAShop(EmptyOutbox, SimpleTestCase):
+        def setUp(self) -> None:
+            pass
+
+        def test_it(self) -> None:
+            self.assertEqual(outbox, [])
+
+    api.notify_user("42", "of the test before")
+    result = unittest.TestResult()
+    OfAShop("test_it").run(result)
+    assert result.testsRun == 1 and result.wasSuccessful()

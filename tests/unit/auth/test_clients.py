@@ -255,7 +255,12 @@ async def test_the_same_user_as_the_token_says() -> None:
 
 @pytest.mark.parametrize(
     ("auth", "wanted"),
-    [(("jwt",), "give a token"), (("jwt", "insecure"), "give user_id or a token")],
+    [
+        (("jwt",), "give a token"),
+        (("jwt", "session"), "give a token"),
+        (("jwt", "insecure"), "give user_id or a token"),
+        (("session",), "no signed-in user's session came; .* SESSION_COOKIE_DOMAIN"),
+    ],
 )
 async def test_nobody_in_particular(auth: tuple[str, ...], wanted: str) -> None:
     with pytest.raises(Unauthorized, match=wanted):

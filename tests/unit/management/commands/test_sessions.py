@@ -50,6 +50,11 @@ def test_nodes_and_sessions_in_columns(told: dict[str, Any]) -> None:
     assert lines[5] == "… of about 3: --limit, --node or --user show others"
 
 
+def test_no_gateway_here(told: dict[str, Any]) -> None:
+    told["nodes"], told["sessions"] = [], []
+    assert "no gateway runs here: start manage.py serve" in shown()
+
+
 def test_a_user_who_is_not_there(told: dict[str, Any]) -> None:
     text = shown("--user", "42")
     assert "user 42: offline, last seen 20" in text and "(3 min ago)" in text
