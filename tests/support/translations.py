@@ -23,8 +23,8 @@ from django.utils.translation.template import templatize
 
 from tests.support.gateway import ROOT
 
-GATEWAY = ROOT / "sockets"
 EXAMPLE = ROOT / "examples" / "image_converter"
+FOLDERS = (ROOT / "sockets", ROOT / "gateway", EXAMPLE)
 
 _SAME = datetime(2026, 1, 1, tzinfo=UTC)
 _CALLS: dict[str, Any] = {
@@ -41,11 +41,7 @@ _CALLS: dict[str, Any] = {
 
 def catalogues() -> list[Path]:
     """Return every `django.po`."""
-    return [
-        path
-        for folder in (GATEWAY, EXAMPLE)
-        for path in sorted(folder.glob("locale/*/*/django.po"))
-    ]
+    return [path for folder in FOLDERS for path in sorted(folder.glob("locale/*/*/django.po"))]
 
 
 def of(path: Path) -> Catalog:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory
 from django.utils import formats, translation
 
+from gateway.middleware import AdminLocaleMiddleware
 from sockets.types import Surface
 from tests.support.asgi_client import GatewayClient, project
 
@@ -28,6 +31,7 @@ def get(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("asked", "language", "word"),
     [
+        (KOREAN, "ko", "게이트웨이"),
         (KOREAN, "ko", "비밀번호"),
         ("de-DE,ko;q=0.5", "ko", "비밀번호"),
         ("en-US,ko;q=0.9", "en", "Password"),
@@ -51,6 +55,21 @@ async def test_the_next_request_has_nothing_of_it(get: Any) -> None:
     for asked, word in ((KOREAN, "비밀번호"), (None, "Password"), ("en", "Password")):
         assert word in (await get(LOGIN, asked)).content.decode()
     assert translation.get_language() == "en-us"
+
+
+def test_nothing_of_it_stays_with_the_thread() -> None:
+    """Another request may be served in the same context, of a path that has no language."""
+    request = AsyncRequestFactory().get(LOGIN, headers={"accept-language": KOREAN})
+    scope: Any = request.scope
+    scope["gateway.surface"] = Surface.PRIVATE
+    seen: list[str | None] = []
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        seen.append(translation.get_language())
+        return HttpResponse()
+
+    AdminLocaleMiddleware(answer)(request)
+    assert (seen, translation.get_language()) == (["ko"], "en-us")
 
 
 @pytest.mark.parametrize(
