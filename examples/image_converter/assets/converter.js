@@ -167,7 +167,7 @@ function showStatus() {
   const pill = byId("status");
   pill.dataset.state = state;
   if (pill.firstElementChild.textContent !== text) pill.firstElementChild.textContent = text;
-  pill.lastElementChild.textContent = state === "offline" && seconds > 0 ? `· ${texts.retryIn(seconds)}` : "";
+  pill.lastElementChild.textContent = state === "offline" && seconds > 0 ? `· ${texts.nextTry(seconds)}` : "";
   byId("retry").hidden = state !== "closed" && !(state === "offline" && seconds > 0);
 }
 

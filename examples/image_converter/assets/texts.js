@@ -12,7 +12,7 @@ export const languages = {
     connecting: "Connecting…",
     offline: "Offline",
     reconnecting: "Reconnecting…",
-    retryIn: (seconds) => `retry in ${number(seconds)} s`,
+    nextTry: (seconds) => `retry in ${number(seconds)} s`,
     disconnected: (reason) => (reason ? `Disconnected: ${reason}` : "Disconnected"),
     converters: (workers, images) =>
       `${plural(workers, { one: "# converter", other: "# converters" })} online, ` +
@@ -71,7 +71,7 @@ export const languages = {
     connecting: "연결 중…",
     offline: "오프라인",
     reconnecting: "다시 연결하는 중…",
-    retryIn: (seconds) => `${number(seconds)}초 후 재시도`,
+    nextTry: (seconds) => `${number(seconds)}초 후 재시도`,
     disconnected: (reason) => (reason ? `연결 해제됨: ${reason}` : "연결 해제됨"),
     converters: (workers, images) =>
       `변환기 ${number(workers)}대가 온라인이며, 한 번에 이미지 ${number(images)}개를 변환합니다.`,
