@@ -12,6 +12,7 @@ from playwright.async_api import Browser, FilePayload, Page, ViewportSize, expec
 from tests.browser.conftest import Site, log_in
 from tests.browser.pictures import long_work, photo
 from tests.browser.tab import PATIENCE, Tab
+from tests.browser.test_workers import LATER
 
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -136,10 +137,12 @@ async def test_nothing_moves_while_it_is_offline(
     await expect(line).to_contain_text("waiting for connection")
     assert await tab.page.evaluate(RUNNING) == 0
 
+    await tab.page.evaluate(LATER)
     await asyncio.to_thread(own_site.start)
     await tab.live()
     await expect(line).not_to_contain_text("waiting for connection", timeout=PATIENCE)
     await tab.becomes("long.jpg", "done")
+    assert not [line for line in await tab.said() if "no update" in line], "it was not silent"
     assert tab.errors == other.errors == []
 
 
