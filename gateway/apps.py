@@ -8,6 +8,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.contrib import admin
 from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.utils.translation import pgettext_lazy
 
 from sockets.base import audit
 from sockets.types import Audit
@@ -20,9 +21,8 @@ class GatewayConfig(AppConfig):
     name = "gateway"
 
     def ready(self) -> None:
-        admin.site.site_header = "Gateway"
-        admin.site.site_title = "Gateway"
-        admin.site.index_title = "Sessions, keys and staff"
+        admin.site.site_header = admin.site.site_title = pgettext_lazy("gateway", "Gateway")
+        admin.site.index_title = pgettext_lazy("gateway", "Sessions, keys and staff")
         admin.site.site_url = None
         admin.site.enable_nav_sidebar = False  # for five lists; the tables need its place
         user_logged_in.connect(_signed_in, dispatch_uid="gateway.signed_in")

@@ -1,9 +1,9 @@
 """The URLs of each surface, and the admin's own stack.
 
-Django's middleware hops to a thread for each request and class, so sessions, authentication and
-messages are run for /admin/ alone. Every other path is public, and cookies mean nothing to it.
-CSRF: the admin's views carry `csrf_protect` themselves; the middleware would cost every request a
-hop and its cookie reaches /admin/ only.
+Django's middleware hops to a thread for each request and class, so sessions, languages,
+authentication and messages are run for /admin/ alone. Every other path is public, and cookies mean
+nothing to it. CSRF: the admin's views carry `csrf_protect` themselves; the middleware would cost
+every request a hop and its cookie reaches /admin/ only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 
 from sockets.base import audit
 from sockets.base.client_address import client_of
@@ -58,6 +60,15 @@ class _AdminOnly:
 
 class AdminSessionMiddleware(_AdminOnly, SessionMiddleware):
     """Sessions of the admin."""
+
+
+class AdminLocaleMiddleware(_AdminOnly, LocaleMiddleware):
+    """The language of the operator's browser: one of LANGUAGES, else English."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        answer = super().process_response(request, response)
+        translation.deactivate()  # a thread serves the next one in the same context
+        return answer
 
 
 class AdminAuthenticationMiddleware(_AdminOnly, AuthenticationMiddleware):

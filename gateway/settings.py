@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "sockets.http.middleware.forms.FormMiddleware",
     "sockets.http.middleware.static.StaticMiddleware",
     "gateway.middleware.AdminSessionMiddleware",
+    "gateway.middleware.AdminLocaleMiddleware",
     "gateway.middleware.AdminAuthenticationMiddleware",
     "gateway.middleware.AdminMessageMiddleware",
 ]
@@ -109,6 +110,7 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = _env.time_zone("TIME_ZONE", "UTC")  # of the admin's pages
 LANGUAGE_CODE = "en-us"
+LANGUAGES = [("en", "English"), ("ko", "한국어")]  # of the admin and the demo, by Accept-Language
 FORMAT_MODULE_PATH = "gateway.formats"
 APPEND_SLASH = True  # inside the admin, which sees to it itself
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import pgettext_lazy
 
 
 class SocketsConfig(AppConfig):
@@ -13,7 +14,7 @@ class SocketsConfig(AppConfig):
 
     name = "sockets"
     label = "sockets"
-    verbose_name = "Gateway"
+    verbose_name = pgettext_lazy("gateway", "Gateway")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -12,9 +12,14 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import pgettext_lazy
 
 from sockets.types import Kind
 
+_KINDS = [
+    (Kind.CLIENT.value, pgettext_lazy("gateway", "client")),
+    (Kind.WORKER.value, pgettext_lazy("gateway", "worker")),
+]
 OPEN = Q(disconnected_at__isnull=True)
 """The rows of sessions that nobody has seen closing yet."""
 
@@ -27,23 +32,40 @@ class Session(models.Model):
     may be written before its node's, and outlives it.
     """
 
-    id = models.CharField(primary_key=True, max_length=26, help_text="The session's ULID.")
-    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
-    user = models.CharField(max_length=1024, help_text="User id, or the worker's name.")
-    client_id = models.CharField(
-        "client id", max_length=26, help_text="ULID of the tab or device, or of the worker."
+    id = models.CharField(
+        pgettext_lazy("gateway", "id"),
+        primary_key=True,
+        max_length=26,
+        help_text=pgettext_lazy("gateway", "The session's ULID."),
     )
-    node = models.CharField(max_length=255)
-    address = models.CharField(max_length=128, blank=True)
-    agent = models.CharField("user agent", max_length=256, blank=True)
-    connected_at = models.DateTimeField("connected since")
-    disconnected_at = models.DateTimeField("disconnected", null=True, blank=True)
-    close_code = models.PositiveSmallIntegerField(null=True, blank=True)
-    close_reason = models.CharField(max_length=255, blank=True)
+    kind = models.CharField(pgettext_lazy("gateway", "kind"), max_length=16, choices=_KINDS)
+    user = models.CharField(
+        pgettext_lazy("gateway", "user"),
+        max_length=1024,
+        help_text=pgettext_lazy("gateway", "User id, or the worker's name."),
+    )
+    client_id = models.CharField(
+        pgettext_lazy("gateway", "client id"),
+        max_length=26,
+        help_text=pgettext_lazy("gateway", "ULID of the tab or device, or of the worker."),
+    )
+    node = models.CharField(pgettext_lazy("gateway", "node"), max_length=255)
+    address = models.CharField(pgettext_lazy("gateway", "address"), max_length=128, blank=True)
+    agent = models.CharField(pgettext_lazy("gateway", "user agent"), max_length=256, blank=True)
+    connected_at = models.DateTimeField(pgettext_lazy("gateway", "connected since"))
+    disconnected_at = models.DateTimeField(
+        pgettext_lazy("gateway", "disconnected"), null=True, blank=True
+    )
+    close_code = models.PositiveSmallIntegerField(
+        pgettext_lazy("gateway", "close code"), null=True, blank=True
+    )
+    close_reason = models.CharField(
+        pgettext_lazy("gateway", "close reason"), max_length=255, blank=True
+    )
 
     class Meta:
-        verbose_name = "session"
-        verbose_name_plural = "sessions"
+        verbose_name = pgettext_lazy("gateway", "session")
+        verbose_name_plural = pgettext_lazy("gateway", "sessions")
         # The key, a ULID, breaks ties: the admin's order is total without a sort of its own.
         ordering = ["-connected_at", "-id"]
         permissions = [("disconnect_session", "Can disconnect live sessions")]
@@ -86,18 +108,22 @@ class Node(models.Model):
     that it died without saying so.
     """
 
-    name = models.CharField(primary_key=True, max_length=255)
-    started_at = models.DateTimeField("up since")
-    seen_at = models.DateTimeField("last seen")
-    stopped_at = models.DateTimeField("stopped", null=True, blank=True)
-    version = models.CharField(max_length=64, blank=True)
-    pid = models.PositiveBigIntegerField("process id")
-    client_url = models.CharField("client URL", max_length=512, blank=True)
-    worker_url = models.CharField("worker URL", max_length=512, blank=True)
+    name = models.CharField(pgettext_lazy("gateway", "name"), primary_key=True, max_length=255)
+    started_at = models.DateTimeField(pgettext_lazy("gateway", "up since"))
+    seen_at = models.DateTimeField(pgettext_lazy("gateway", "last seen"))
+    stopped_at = models.DateTimeField(pgettext_lazy("gateway", "stopped"), null=True, blank=True)
+    version = models.CharField(pgettext_lazy("gateway", "version"), max_length=64, blank=True)
+    pid = models.PositiveBigIntegerField(pgettext_lazy("gateway", "process id"))
+    client_url = models.CharField(
+        pgettext_lazy("gateway", "client URL"), max_length=512, blank=True
+    )
+    worker_url = models.CharField(
+        pgettext_lazy("gateway", "worker URL"), max_length=512, blank=True
+    )
 
     class Meta:
-        verbose_name = "node"
-        verbose_name_plural = "nodes"
+        verbose_name = pgettext_lazy("gateway", "node")
+        verbose_name_plural = pgettext_lazy("gateway", "nodes")
         ordering = ["-started_at", "name"]
 
     def __str__(self) -> str:
@@ -112,21 +138,33 @@ class AccessKey(models.Model):
     """
 
     id = models.CharField(
-        "key id", primary_key=True, max_length=16, help_text="The part of the secret to be seen."
+        pgettext_lazy("gateway", "key id"),
+        primary_key=True,
+        max_length=16,
+        help_text=pgettext_lazy("gateway", "The part of the secret to be seen."),
     )
-    name = models.CharField(max_length=64, help_text="Of the worker or backend that has it.")
+    name = models.CharField(
+        pgettext_lazy("gateway", "name"),
+        max_length=64,
+        help_text=pgettext_lazy("gateway", "Of the worker or backend that has it."),
+    )
     hash = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = models.CharField(max_length=4096)
-    created_at = models.DateTimeField("made")
+    scopes = models.CharField(pgettext_lazy("gateway", "scopes"), max_length=4096)
+    created_at = models.DateTimeField(pgettext_lazy("gateway", "made"))
     expires_at = models.DateTimeField(
-        "expires", null=True, blank=True, help_text="Empty: it does not."
+        pgettext_lazy("gateway", "expires"),
+        null=True,
+        blank=True,
+        help_text=pgettext_lazy("gateway", "Empty: it does not."),
     )
-    ended_at = models.DateTimeField("ended", null=True, blank=True)
-    last_used_at = models.DateTimeField("last used", null=True, blank=True)
+    ended_at = models.DateTimeField(pgettext_lazy("gateway", "ended"), null=True, blank=True)
+    last_used_at = models.DateTimeField(
+        pgettext_lazy("gateway", "last used"), null=True, blank=True
+    )
 
     class Meta:
-        verbose_name = "key"
-        verbose_name_plural = "keys"
+        verbose_name = pgettext_lazy("gateway", "key")
+        verbose_name_plural = pgettext_lazy("gateway", "keys")
         ordering = ["-created_at", "-id"]
         indexes = [models.Index(fields=["name"], name="key_by_name")]
 

@@ -21,6 +21,7 @@ USED_FROM_OUTSIDE = {
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
+    "locale",
     *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models"),
     *("static", "templates"),
 }

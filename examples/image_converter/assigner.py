@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from django.core.handlers.asgi import ASGIHandler
+from django.utils.translation import gettext_noop as _
 
 from examples.image_converter.desk import Desk, desk
 from examples.image_converter.records import Job, Made
@@ -25,6 +26,7 @@ from sockets.types import Task, TaskState
 log = logging.getLogger(__name__)
 
 POOL = "image.convert"
+_ODD = _("The converter has a problem.")
 ROUND = 1.0
 """Seconds between two looks, if nothing calls for an earlier one."""
 TIDY_EVERY = 5.0
@@ -121,7 +123,7 @@ class Assigner:
                     made = msgspec.convert(task.result, Made)
                 except msgspec.ValidationError as error:
                     log.error("the result of task %s cannot be read: %s", task.id, error)
-                    await change(jobs.set_back, task.id, "released", "The worker's answer is odd")
+                    await change(jobs.set_back, task.id, "released", _ODD)
                 else:
                     await change(jobs.done, task.id, made)
             case TaskState.FAILED:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal, cast
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from examples.image_converter.formats import FORMATS, NAMES, READABLE, Format
+from examples.image_converter.spoken import say
 
 MAX_PIXELS = 50_000_000
 """Width times height; 200 to 400 MB while it is being converted."""
@@ -30,6 +31,8 @@ _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMF
 """Faults of this machine, not of the image."""
 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
+
+_grouped = "{:,}".format
 
 Step = Literal["decode", "resize", "encode"]
 
@@ -116,7 +119,8 @@ def _decode(
     if image.getexif().get(_ORIENTATION) in _TURNED:
         width, height = height, width
     # Not `n_frames`: to count them Pillow walks them all, in a TIFF each past all those before.
-    note = "Only the first frame." if getattr(image, "is_animated", False) else ""
+    moves = getattr(image, "is_animated", False)
+    note = say("Only the first frame was converted.") if moves else ""
     if wish.side is not None:
         double = _fit(image.size, 2 * wish.side)
         image.draft(None, double)
@@ -135,7 +139,12 @@ def _encode(
     except (ValueError, OSError, MemoryError) as error:
         if getattr(error, "errno", None) in _OURS:
             raise
-        raise Unconvertible(f"{format.label} cannot hold this image ({error})") from error
+        text = say(
+            "This image can’t be saved as %(format)s (%(problem)s).",
+            format=format.label,
+            problem=error,
+        )
+        raise Unconvertible(text) from error
 
 
 @contextmanager
@@ -164,7 +173,9 @@ def _prepare(image: Image.Image, format: Format) -> tuple[Image.Image, str]:
             return rgba, ""
         paper = Image.new("RGB", rgba.size, "white")
         paper.paste(rgba, mask=rgba.getchannel("A"))
-        return paper, f"{format.label} has no transparency: the background is white."
+        return paper, say(
+            "%(format)s has no transparency, so the background is white.", format=format.label
+        )
     return image.convert("L" if image.mode in ("1", "L") else "RGB"), ""
 
 
@@ -207,23 +218,34 @@ def _check_size(image: Image.Image, wish: Wish) -> None:
     if width * height > MAX_PIXELS:
         raise Unconvertible(_too_many_pixels(width * height))
     if max(_fit(image.size, wish.side)) > format.side:
-        raise Unconvertible(
-            f"{format.label} holds at most {format.side:,} pixels a side; "
-            f"this image is {width:,} × {height:,}: choose a size"
+        text = say(
+            "%(format)s allows up to %(most)s pixels per side, and this image is %(width)s × "
+            "%(height)s. Please choose a smaller size.",
+            format=format.label,
+            most=_grouped(format.side),
+            width=_grouped(width),
+            height=_grouped(height),
         )
+        raise Unconvertible(text)
 
 
 def _too_many_pixels(pixels: int | None) -> str:
-    found = f" ({pixels / 1e6:,.1f} million)" if pixels else ""
-    return f"Too many pixels{found}: at most {MAX_PIXELS // 1_000_000} million can be converted"
+    most = _grouped(MAX_PIXELS)
+    if pixels is None:
+        return say("This image has too many pixels. The limit is %(most)s.", most=most)
+    return say(
+        "This image has too many pixels (%(found)s). The limit is %(most)s.",
+        found=_grouped(pixels),
+        most=most,
+    )
 
 
 def _damaged(error: Exception) -> str:
     """What a decoder said, in a sentence; never more than a line."""
     text = str(error) or type(error).__name__
     if "truncated" in text.lower() or isinstance(error, EOFError):
-        return "The file ends too early: it was cut off or not copied completely"
-    return f"The image is damaged: {text.splitlines()[0][:120]}"
+        return say("This file is incomplete. It may not have been copied completely.")
+    return say("This image is damaged (%(problem)s).", problem=text.splitlines()[0][:120])
 
 
 def _what_is(source: Path) -> str:
@@ -231,16 +253,27 @@ def _what_is(source: Path) -> str:
     with source.open("rb") as file:
         head = file.read(512).lstrip().lower()
     if head.startswith(b"<svg") or (head.startswith(b"<?xml") and b"<svg" in head):
-        return "SVG is a drawing without pixels: export it as PNG first"
+        return say("SVG drawings can’t be converted. Please export it as PNG first.")
     if b"ftypheic" in head[:32] or b"ftypmif1" in head[:32]:
-        return f"HEIC cannot be read yet; these can: {NAMES}"
+        return _unsupported("HEIC")
     if b"ftypavif" in head[:32] and "avif" not in FORMATS:
-        return f"AVIF cannot be read yet; these can: {NAMES}"
+        return _unsupported("AVIF")
     if head.startswith(b"%pdf"):
-        return f"This is a PDF, not an image; these can be read: {NAMES}"
+        return say("This is a PDF, not an image. Please choose one of: %(formats)s.", formats=NAMES)
     if head and b"\0" not in head and not head.startswith((b"\x89png", b"\xff\xd8", b"gif8")):
-        return "This is a text file, whatever its name says"
-    return f"This is no image that can be read, or it is damaged; these can: {NAMES}"
+        return say("This is a text file, not an image.")
+    return say(
+        "This file is not an image, or it is damaged. Please choose one of: %(formats)s.",
+        formats=NAMES,
+    )
+
+
+def _unsupported(kind: str) -> str:
+    return say(
+        "%(kind)s is not supported yet. Please choose one of: %(formats)s.",
+        kind=kind,
+        formats=NAMES,
+    )
 
 
 class _Reader:

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
+from django.utils.translation import gettext, override
+from django.utils.translation import gettext_noop as _
 from ulid import ULID
 
 from examples.image_converter.convert import Wish
@@ -39,7 +41,8 @@ MAX_ATTEMPTS = 3
 """A job that outlived this many workers has probably killed them."""
 
 _CHUNK = 256 * 1024
-_FULL = "The converter is full: try again in a few minutes"
+_FULL = _("The converter is full right now. Please try again in a few minutes.")
+_GAVE_UP = _("This image could not be converted: several attempts were interrupted.")
 
 
 class Refused(Exception):
@@ -113,22 +116,31 @@ class Jobs:
     # --- uploads
 
     def receive(
-        self, source: Readable, *, user: str, name: str, wish: Wish, now: float, ref: str = ""
+        self,
+        source: Readable,
+        *,
+        user: str,
+        name: str,
+        wish: Wish,
+        now: float,
+        ref: str = "",
+        language: str = "en",
     ) -> Job:
-        """Store an upload, not queued yet. Raises Refused: it is empty, too large, or there is no
-        room."""
-        self._check_room(user)
+        """Store an upload, not queued yet. Raises Refused, in that language: it is empty or too
+        large, or there is no room."""
+        self._check_room(user, language)
         job_id = str(ULID())
         folder = self.root / "incoming" / job_id
         folder.mkdir(parents=True)
         try:
-            size = self._take(source, folder / "source")
+            size = self._take(source, folder / "source", language)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return Job(
             id=job_id, user=user, name=name, ref=ref, created=now, expires=now + KEEP,
             source_bytes=size, format=wish.format, side=wish.side, quality=wish.quality,
+            language=language,
         )  # fmt: skip
 
     def queue(self, job: Job) -> Job:
@@ -136,7 +148,7 @@ class Jobs:
         taken the room."""
         folder = self.root / "incoming" / job.id
         try:
-            self._check_room(job.user)
+            self._check_room(job.user, job.language)
         except Refused:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -145,24 +157,26 @@ class Jobs:
         folder.rename(self._folder(job.id))
         return job
 
-    def _check_room(self, user: str) -> None:
+    def _check_room(self, user: str, language: str) -> None:
         found, limits = self.all(), self.limits
         if sum(job.user == user for job in found) >= limits.per_user:
-            text = f"You have {limits.per_user} images here: remove some first"
-            raise Refused("too_many", 429, text)
+            text = _("You can keep up to %(count)d images here. Please remove some first.")
+            raise Refused("too_many", 429, _said(language, text, count=limits.per_user))
         if len(found) >= limits.total or _held(found) >= limits.bytes:
-            raise Refused("full", 503, _FULL)
+            raise Refused("full", 503, _said(language, _FULL))
 
-    def _take(self, source: Readable, path: Path) -> int:
+    def _take(self, source: Readable, path: Path, language: str) -> int:
         size = 0
         with path.open("xb") as file:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
                 if size > self.limits.upload:
-                    raise Refused("too_large", 413, f"Larger than {self.limits.upload // 2**20} MB")
+                    text = _("This file is too large. The limit is %(most)d MB.")
+                    text = _said(language, text, most=self.limits.upload // 2**20)
+                    raise Refused("too_large", 413, text)
                 file.write(chunk)
         if not size:
-            raise Refused("empty", 400, "The file is empty")
+            raise Refused("empty", 400, _said(language, _("This file is empty.")))
         return size
 
     # --- the life of a job
@@ -184,7 +198,8 @@ class Jobs:
         except FileNotFoundError:
             return self.set_back(task, "lost")
         if _held(self.all()) + size > self.limits.bytes:  # a small upload may become very large
-            changed = self._change(job, state="failed", error=_FULL, setback="", retryable=True)
+            text = _said(job.language, _FULL)
+            changed = self._change(job, state="failed", error=text, setback="", retryable=True)
             self._tidy(changed)
             return changed
         changed = self._change(
@@ -213,7 +228,7 @@ class Jobs:
         attempts = job.attempts + (why == "lost" or bool(error))
         if attempts < MAX_ATTEMPTS:
             return self._change(job, state="queued", setback=why, attempts=attempts)
-        text = error or f"Gave up: {attempts} workers were lost while converting it"
+        text = _said(job.language, error or _GAVE_UP)  # a worker's own words stay as they are
         return self._change(
             job, state="failed", error=text, attempts=attempts, setback="", retryable=True
         )
@@ -287,6 +302,12 @@ class Jobs:
         except FileNotFoundError:
             return
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def _said(language: str, text: str, **values: object) -> str:
+    """The text in this language, which a thread does not have from its request."""
+    with override(language):
+        return gettext(text) % values if values else gettext(text)
 
 
 def _held(jobs: list[Job]) -> int:

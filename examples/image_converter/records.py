@@ -16,6 +16,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     side: int | None = None
     quality: int | None = None
+    language: str = "en"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +34,10 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One conversion. Sizes are bytes or pixels, times epoch seconds.
 
-    `ref`: the uploading tab's own name for it. `task`: the gateway's task that works on it, or did
-    so last. `attempts`: tasks that ended without a result and were not handed back in order.
-    `setback`: why it is queued again. `retryable`: whether its owner may start it anew.
+    `ref`: the uploading tab's own name for it. `language`: of what its owner is told about it.
+    `task`: the gateway's task that works on it, or did so last. `attempts`: tasks that ended
+    without a result and were not handed back in order. `setback`: why it is queued again.
+    `retryable`: whether its owner may start it anew.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: State = "queued"
     rev: int = 1
     ref: str = ""
+    language: str = "en"
     task: str = ""
     attempts: int = 0
     setback: Literal["", "lost", "released"] = ""
@@ -66,10 +69,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def view(self) -> dict[str, Any]:
         """What its owner may see, as JSON types. Every member is always there."""
-        hidden = ("user", "attempts")
+        hidden = ("user", "attempts", "language")
         return {n: getattr(self, n) for n in self.__struct_fields__ if n not in hidden}
 
     def order(self) -> dict[str, Any]:
         """The data of its task."""
-        order = Order(job=self.id, format=self.format, side=self.side, quality=self.quality)
+        order = Order(
+            job=self.id,
+            format=self.format,
+            side=self.side,
+            quality=self.quality,
+            language=self.language,
+        )
         return dict(msgspec.structs.asdict(order))

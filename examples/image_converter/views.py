@@ -13,11 +13,13 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import get_conditional_response
+from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from examples.image_converter import assigner
@@ -29,13 +31,14 @@ from examples.image_converter.records import Job
 from examples.image_converter.tokens import token_for
 from examples.image_converter.visitors import (
     display_name,
+    in_its_language,
     new_visitor,
     refusal,
     remember,
     visitor_of,
     visitors_only,
 )
-from sockets.api import acancel_task, astream_position, client_socket_url
+from sockets.api import acancel_task, astream_position, client_socket_url, worker_socket_url
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayError
 
@@ -51,6 +54,7 @@ _QUALITIES = range(1, 101)
 
 
 @require_GET
+@in_its_language
 async def page(request: HttpRequest) -> HttpResponseBase:
     """The page. Who comes without a cookie becomes somebody."""
     visitor = visitor_of(request) or new_visitor()
@@ -61,6 +65,7 @@ async def page(request: HttpRequest) -> HttpResponseBase:
         {
             "name": display_name(visitor),
             "socket_url": url,
+            "admin_url": admin_url(),
             "formats": FORMATS,
             "max_bytes": limit,
             "max_megabytes": limit // 2**20,
@@ -135,6 +140,7 @@ async def _upload(request: HttpRequest, visitor: str) -> HttpResponseBase:
             name=clean_name(given.get("name", "")),
             wish=wish,
             ref=given.get("ref", "")[:40],
+            language=get_language() or "en",
             now=time.time(),
         )
         job = await desk().change(jobs.queue, received)
@@ -179,18 +185,29 @@ def _changed(job: Job | None) -> HttpResponseBase:
     return JsonResponse(job.view())
 
 
+def admin_url() -> str:
+    """The admin of this gateway: on the private port, where workers connect too."""
+    url = urlsplit(worker_socket_url())
+    return f"{url.scheme.replace('ws', 'http')}://{url.netloc}/admin/"
+
+
 def wished(format: str, side: str, quality: str) -> Wish:
     """What an upload is to become; `side` and `quality` may be "". Raises Refused."""
     if format not in FORMATS:
-        raise Refused("bad_format", 400, f"format must be one of {', '.join(FORMATS)}")
+        raise Refused(
+            "bad_format", 400, gettext("Please choose one of the formats that are offered.")
+        )
     try:
         wish = Wish(format, int(side) if side else None, int(quality) if quality else None)
     except ValueError:
-        raise Refused("bad_number", 400, "side and quality are whole numbers") from None
+        raise Refused(
+            "bad_number", 400, gettext("Size and quality must be whole numbers.")
+        ) from None
     if wish.side is not None and wish.side not in _SIDES:
-        raise Refused("bad_side", 400, f"The size is {_SIDES[0]} to {_SIDES[-1]:,} pixels")
+        text = gettext("The size must be between 1 and %(most)s pixels.")
+        raise Refused("bad_side", 400, text % {"most": f"{_SIDES[-1]:,}"})
     if wish.quality is not None and wish.quality not in _QUALITIES:
-        raise Refused("bad_quality", 400, "The quality is 1 to 100")
+        raise Refused("bad_quality", 400, gettext("The quality must be between 1 and 100."))
     return wish
 
 

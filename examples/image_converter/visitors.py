@@ -1,4 +1,5 @@
-"""Who a visitor is: a random name in a signed cookie, and which requests may act in that name."""
+"""Who a visitor is: a random name in a signed cookie, which requests may act in that name, and in
+which language they are answered."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from urllib.parse import urlsplit
 
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import get_language_from_request, gettext, override
+from django.utils.translation import gettext_noop as _
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -20,12 +24,14 @@ _SALT = "examples.image_converter.visitor"
 _SAFE = ("GET", "HEAD")
 
 _ADJECTIVES = (
-    "Brave", "Calm", "Clever", "Curious", "Eager", "Gentle", "Happy", "Kind", "Lucky", "Mellow",
-    "Nimble", "Patient", "Quick", "Quiet", "Sunny", "Witty",
+    _("Brave"), _("Calm"), _("Clever"), _("Curious"), _("Eager"), _("Gentle"), _("Happy"),
+    _("Kind"), _("Lucky"), _("Mellow"), _("Nimble"), _("Patient"), _("Quick"), _("Quiet"),
+    _("Sunny"), _("Witty"),
 )  # fmt: skip
 _ANIMALS = (
-    "Badger", "Beaver", "Crane", "Dolphin", "Falcon", "Finch", "Fox", "Gecko", "Heron", "Koala",
-    "Lynx", "Otter", "Panda", "Puffin", "Robin", "Wombat",
+    _("Badger"), _("Beaver"), _("Crane"), _("Dolphin"), _("Falcon"), _("Finch"), _("Fox"),
+    _("Gecko"), _("Heron"), _("Koala"), _("Lynx"), _("Otter"), _("Panda"), _("Puffin"),
+    _("Robin"), _("Wombat"),
 )  # fmt: skip
 
 
@@ -36,8 +42,8 @@ def new_visitor() -> str:
 
 
 def display_name(visitor: str) -> str:
-    """The name for people: `Brave Otter`."""
-    return " ".join(part.capitalize() for part in visitor.split("-")[:2])
+    """The name for people, in the language of the request: `Brave Otter`."""
+    return " ".join(gettext(part.capitalize()) for part in visitor.split("-")[:2])
 
 
 def visitor_of(request: HttpRequest) -> str | None:
@@ -60,6 +66,19 @@ def remember(request: HttpRequest, response: HttpResponseBase, visitor: str) -> 
     )
 
 
+def in_its_language(view: View) -> View:
+    """Let the view answer in the first language of its browser that there is; else in English."""
+
+    @wraps(view)
+    async def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with override(get_language_from_request(request)):
+            response = await view(request, *args, **kwargs)
+        patch_vary_headers(response, ("Accept-Language",))
+        return response
+
+    return answered
+
+
 def visitors_only(view: View) -> View:
     """Give the view its `visitor`; 401 without one, 403 when another site's page is asking.
 
@@ -67,13 +86,15 @@ def visitors_only(view: View) -> View:
     page can change it. Browsers send it with every request that changes something.
     """
 
+    @in_its_language
     @wraps(view)
     async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method not in _SAFE and not _is_own_page(request):
-            return refusal(403, "foreign_origin", "Only this site's own page may do this")
+            return refusal(403, "foreign_origin", gettext("This request came from another site."))
         visitor = visitor_of(request)
         if visitor is None:
-            return refusal(401, "no_visitor", "Who are you? Open the page first (cookies allowed)")
+            text = gettext("Please open the page first, with cookies allowed.")
+            return refusal(401, "no_visitor", text)
         return await view(request, visitor, *args, **kwargs)
 
     return guarded

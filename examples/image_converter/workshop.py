@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from examples.image_converter import convert
 from examples.image_converter.formats import FORMATS
 from examples.image_converter.link import Frame, WorkerLink
 from examples.image_converter.records import Made, Order
+from examples.image_converter.spoken import language, say
 
 log = logging.getLogger("examples.image_converter.worker")
 
@@ -167,21 +169,25 @@ class Workshop:
         loop = asyncio.get_running_loop()
         try:
             order = msgspec.convert(conversion.offer["data"], Order)
+            language.set(order.language)  # this conversion is a task of its own
             if order.format not in FORMATS:
-                return "release", {"error": f"This worker cannot write {order.format}"}
+                text = say("This converter can’t save %(format)s images.", format=order.format)
+                return "release", {"error": text}
             made = await _in_thread(lambda: self._work(task, conversion, order, loop))
         except convert.Unconvertible as error:
             return "failed", {"error": str(error)}
         except convert.Cancelled:
             return "", {}
         except FileNotFoundError:
-            return "failed", {"error": "The image is not there any more"}
+            return "failed", {"error": say("This image is no longer available.")}
         except OSError as error:  # the disk is full, most likely: ours to mend, not the visitor's
             log.exception("task %s", task)
-            return "release", {"error": f"The converter has a problem ({error.strerror})"}
+            return "release", {
+                "error": say("The converter has a problem (%(problem)s).", problem=error.strerror)
+            }
         except Exception:
             log.exception("task %s", task)
-            return "release", {"error": "The converter has a problem"}
+            return "release", {"error": say("The converter has a problem.")}
         return "done", {"data": msgspec.structs.asdict(made)}
 
     def _work(
@@ -264,5 +270,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, *args)
 
-    threading.Thread(target=run, name="conversion", daemon=True).start()
+    context = copy_context()  # its language
+    threading.Thread(target=context.run, args=(run,), name="conversion", daemon=True).start()
     return await future

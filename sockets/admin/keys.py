@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django import forms
@@ -14,31 +14,40 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.shown import Tone, badge, shortened
-from sockets.auth.key_rows import NAME, NAME_RULE, end_keys, make_key
-from sockets.auth.scopes import ADMIN, NOTIFY, PRESENCE, TASKS, parse_scopes
+from sockets.auth.key_rows import NAME, end_keys, make_key
+from sockets.auth.scopes import ADMIN, MAX_SCOPES, NOTIFY, PRESENCE, TASKS, parse_scopes
 from sockets.base import audit
+from sockets.base.ids import is_pool
 from sockets.models import AccessKey
 from sockets.node.current import keys_changed
 from sockets.types import Audit
 
-_TONES = {"live": Tone.GOOD, "expired": Tone.WARNING, "ended": Tone.QUIET}
+_STATES = {
+    "live": (pgettext_lazy("gateway", "live"), Tone.GOOD),
+    "expired": (pgettext_lazy("gateway", "expired"), Tone.WARNING),
+    "ended": (pgettext_lazy("gateway", "ended"), Tone.QUIET),
+}
 _SCOPES = (
-    (NOTIFY, "notify: send to users"),
-    (PRESENCE, "presence: see who is connected, and users' messages"),
-    (ADMIN, "admin: end sessions, block users, see nodes"),
+    (NOTIFY, pgettext_lazy("gateway", "notify: send to users")),
+    (PRESENCE, pgettext_lazy("gateway", "presence: see who is connected, and users' messages")),
+    (ADMIN, pgettext_lazy("gateway", "admin: end sessions, block users, see nodes")),
 )
 
 
 class StateFilter(admin.SimpleListFilter):
     """Live, or not any more."""
 
-    title = "state"
+    title = pgettext_lazy("gateway", "state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [("live", "live"), ("over", "expired or ended")]
+        return [
+            ("live", pgettext("gateway", "live")),
+            ("over", pgettext("gateway", "expired or ended")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AccessKey]) -> QuerySet[AccessKey]:
         live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
@@ -54,12 +63,19 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     """Asks what `make_key` needs, which makes the row."""
 
     plain = forms.MultipleChoiceField(
-        label="Scopes", choices=_SCOPES, required=False, widget=forms.CheckboxSelectMultiple
+        label=pgettext_lazy("gateway", "Scopes"),
+        choices=_SCOPES,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
     )
     pools = forms.CharField(
+        label=pgettext_lazy("gateway", "Pools"),
         required=False,
         max_length=2_000,
-        help_text="Pools whose tasks it may give or take, separated by spaces; * stands for any.",
+        help_text=pgettext_lazy(
+            "gateway",
+            "Pools whose tasks it may give or take, separated by spaces; * stands for any.",
+        ),
     )
 
     class Meta:
@@ -69,24 +85,34 @@ class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if NAME.fullmatch(name) is None:
-            raise ValidationError(f"{NAME_RULE[0].upper()}{NAME_RULE[1:]}")
+            raise ValidationError(pgettext("gateway", "A name has 1 to 64 of A-Z a-z 0-9 . _ -"))
         return name
 
     def clean_expires_at(self) -> Any:
         at = self.cleaned_data["expires_at"]
         if at is not None and at <= timezone.now():
-            raise ValidationError("This time has passed.")
+            raise ValidationError(pgettext("gateway", "This time has passed."))
         return at
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or {}
-        words = [*found.get("plain", ())]
-        words += [f"{TASKS}{pool}" for pool in found.get("pools", "").split()]
+        plain, pools = found.get("plain", ()), found.get("pools", "").split()
         try:
-            self.scopes = parse_scopes(words)
-        except ValueError as error:
-            self.add_error("pools" if found.get("pools") else "plain", str(error))
+            self.scopes = parse_scopes([*plain, *(f"{TASKS}{pool}" for pool in pools)])
+        except ValueError:
+            self.add_error("pools" if pools else "plain", _wrong_scopes(pools))
         return found
+
+
+def _wrong_scopes(pools: Collection[str]) -> str:
+    """Why these are refused, of which the plain ones were offered."""
+    if not pools:
+        return pgettext("gateway", "A key without a scope may do nothing: give it one.")
+    wrong = next((pool for pool in pools if pool != "*" and not is_pool(pool)), None)
+    if wrong is None:
+        text = pgettext("gateway", "A key has at most %(most)d scopes; * stands for any pool.")
+        return text % {"most": MAX_SCOPES}
+    return pgettext("gateway", "%(pool)s is no name of a pool.") % {"pool": wrong[:80]}
 
 
 class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
@@ -106,11 +132,16 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("name", "id")
-    search_help_text = "Name, or the id, which is what follows gw_ in the secret."
+    search_help_text = pgettext_lazy(
+        "gateway", "Name, or the id, which is what follows gw_ in the secret."
+    )
     actions = ("end",)
     fieldsets = (
         (None, {"fields": ("name", "state_shown", "id", "scopes")}),
-        ("When", {"fields": ("created_at", "last_used_at", "expires_at", "ended_at")}),
+        (
+            pgettext_lazy("gateway", "When"),
+            {"fields": ("created_at", "last_used_at", "expires_at", "ended_at")},
+        ),
     )
     readonly_fields = (
         "name",
@@ -187,7 +218,7 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
         would wait in a cookie."""
         context = {
             **self.admin_site.each_context(request),
-            "title": "The key is made",
+            "title": pgettext("gateway", "The key is made"),
             "key": obj,
             "secret": request.new_secret,  # type: ignore[attr-defined]
             "opts": self.opts,
@@ -197,17 +228,19 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
 
     # Columns.
 
-    @admin.display(description="state")
+    @admin.display(description=pgettext_lazy("gateway", "state"))
     def state_shown(self, key: AccessKey) -> SafeString:
-        return badge(key.state, _TONES[key.state])
+        return badge(*_STATES[key.state])
 
-    @admin.display(description="scopes")
+    @admin.display(description=pgettext_lazy("gateway", "scopes"))
     def scopes_shown(self, key: AccessKey) -> str | SafeString:
         return shortened(key.scopes, 64)
 
     # The action.
 
-    @admin.action(description="End the selected keys now", permissions=["end"])
+    @admin.action(
+        description=pgettext_lazy("gateway", "End the selected keys now"), permissions=["end"]
+    )
     def end(self, request: HttpRequest, queryset: QuerySet[AccessKey]) -> None:
         """End the keys now: requests with them are refused, and their workers closed (4508)."""
         ended = end_keys(queryset)
@@ -219,11 +252,13 @@ class AccessKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in 
             "Ended",
         )
         if ended:
-            text = "1 key has" if len(ended) == 1 else f"{len(ended)} keys have"
-            self.message_user(
-                request,
-                f"{text} ended; other nodes know within KEYS_REFRESH seconds.",
-                messages.SUCCESS,
+            text = npgettext(
+                "gateway",
+                "%(count)d key has ended; other nodes know within KEYS_REFRESH seconds.",
+                "%(count)d keys have ended; other nodes know within KEYS_REFRESH seconds.",
+                len(ended),
             )
+            self.message_user(request, text % {"count": len(ended)}, messages.SUCCESS)
         else:
-            self.message_user(request, "None of these keys is live.", messages.WARNING)
+            text = pgettext("gateway", "None of these keys is live.")
+            self.message_user(request, text, messages.WARNING)

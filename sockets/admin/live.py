@@ -16,33 +16,43 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.shown import Tone, badge, duration, shortened, two_lines
 from sockets.exceptions import GatewayError
 from sockets.recorder.rows import moment
-from sockets.types import NodeInfo, SessionInfo
+from sockets.types import Kind, NodeInfo, SessionInfo
 
 PAGE: Final = 100
 """Users whose sessions are on one page."""
 
 SESSIONS: Final = {
-    "kind": "kind",
-    "user_shown": "user",
-    "connected_at nowrap": "connected since",
-    "duration_shown": "duration",
-    "node": "node",
-    "address_shown": "address",
+    "kind": pgettext_lazy("gateway", "kind"),
+    "user_shown": pgettext_lazy("gateway", "user"),
+    "connected_at nowrap": pgettext_lazy("gateway", "connected since"),
+    "duration_shown": pgettext_lazy("gateway", "duration"),
+    "node": pgettext_lazy("gateway", "node"),
+    "address_shown": pgettext_lazy("gateway", "address"),
 }
 """Columns by the names that the stylesheet has of the list with history."""
 
 NODES: Final = {
-    "name": "name",
-    "state": "state",
-    "started_at nowrap": "up since",
-    "seen_at nowrap": "last seen",
-    "clients": "clients",
-    "workers": "workers",
-    "version": "version",
+    "name": pgettext_lazy("gateway", "name"),
+    "state": pgettext_lazy("gateway", "state"),
+    "started_at nowrap": pgettext_lazy("gateway", "up since"),
+    "seen_at nowrap": pgettext_lazy("gateway", "last seen"),
+    "clients": pgettext_lazy("gateway", "clients"),
+    "workers": pgettext_lazy("gateway", "workers"),
+    "version": pgettext_lazy("gateway", "version"),
+}
+
+_KINDS: Final = {
+    Kind.CLIENT: pgettext_lazy("gateway", "client"),
+    Kind.WORKER: pgettext_lazy("gateway", "worker"),
+}
+_STATES: Final = {
+    "ready": pgettext_lazy("gateway", "ready"),
+    "draining": pgettext_lazy("gateway", "draining"),
 }
 
 TEMPLATE: Final = "admin/sockets/live.html"
@@ -68,11 +78,11 @@ def sessions_page(admin: ModelAdmin[Any], request: HttpRequest, may_end: bool) -
         "rows": rows,
         "may_disconnect": may_end and bool(rows),
         "asked": user,
-        "asks_for": "Sessions of this user",
+        "asks_for": pgettext("gateway", "Sessions of this user"),
         "next": f"?{urlencode(more)}" if more else "",
         "problem": problem,
     }
-    return _page(admin, request, "Live sessions", context)
+    return _page(admin, request, pgettext("gateway", "Live sessions"), context)
 
 
 def nodes_page(admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
@@ -91,7 +101,7 @@ def nodes_page(admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
         "rows": [(one.id, list(zip(NODES, _node_cells(one), strict=True))) for one in found],
         "problem": problem,
     }
-    return _page(admin, request, "Live nodes", context)
+    return _page(admin, request, pgettext("gateway", "Live nodes"), context)
 
 
 def _sessions(
@@ -109,7 +119,7 @@ def _sessions(
 def _session_cells(one: SessionInfo) -> list[Any]:
     since = moment(one.connected_at)
     return [
-        one.kind.value,
+        _KINDS[one.kind],
         two_lines(shortened(one.user, 48), one.client_id),
         since,
         duration(max(timezone.now() - since, timedelta(0))),
@@ -119,7 +129,9 @@ def _session_cells(one: SessionInfo) -> list[Any]:
 
 
 def _node_cells(one: NodeInfo) -> list[Any]:
-    state = badge(one.state, Tone.GOOD if one.state == "ready" else Tone.WARNING)
+    state = badge(
+        _STATES.get(one.state, one.state), Tone.GOOD if one.state == "ready" else Tone.WARNING
+    )
     seen = moment(one.seen_at) if one.seen_at else ""
     return [one.name, state, moment(one.started_at), seen, one.clients, one.workers, one.version]
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import pgettext_lazy
 
 from sockets.admin.live import nodes_page
 from sockets.admin.shown import ReadOnly, Tone, badge
@@ -47,8 +48,11 @@ class NodeAdmin(ReadOnly):
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "state", "live_sessions")}),
-        ("Life", {"fields": ("started_at", "seen_at", "stopped_at")}),
-        ("Process", {"fields": ("version", "pid", "client_url", "worker_url")}),
+        (pgettext_lazy("gateway", "Life"), {"fields": ("started_at", "seen_at", "stopped_at")}),
+        (
+            pgettext_lazy("gateway", "Process"),
+            {"fields": ("version", "pid", "client_url", "worker_url")},
+        ),
     )
     readonly_fields = ("state", "live_sessions")
 
@@ -69,16 +73,16 @@ class NodeAdmin(ReadOnly):
         nodes: QuerySet[Node] = super().get_queryset(request).annotate(live_count=count)
         return nodes
 
-    @admin.display(description="state")
+    @admin.display(description=pgettext_lazy("gateway", "state"))
     def state(self, node: Node) -> SafeString:
         if node.stopped_at is not None:
-            return badge("stopped", Tone.QUIET)
+            return badge(pgettext_lazy("gateway", "stopped"), Tone.QUIET)
         # Heartbeats come with the renewals; after a lease without one, nobody counts on it.
         if _now() - node.seen_at > timedelta(seconds=get_conf().lease_ttl):
-            return badge("silent", Tone.WARNING)
-        return badge("up", Tone.GOOD)
+            return badge(pgettext_lazy("gateway", "silent"), Tone.WARNING)
+        return badge(pgettext_lazy("gateway", "up"), Tone.GOOD)
 
-    @admin.display(description="live sessions", ordering="live_count")
+    @admin.display(description=pgettext_lazy("gateway", "live sessions"), ordering="live_count")
     def live_sessions(self, node: Node) -> SafeString:
         count: int = getattr(node, "live_count", 0)
         query = urlencode({"node": node.name, "state": "live"})

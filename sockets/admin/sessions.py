@@ -23,6 +23,7 @@ from django.http import (
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.closing import remember, remembered, wait_until_written
 from sockets.admin.live import sessions_page
@@ -57,11 +58,11 @@ _ULID = re.compile(r"[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}\Z")
 class StateFilter(admin.SimpleListFilter):
     """Live or ended."""
 
-    title = "state"
+    title = pgettext_lazy("gateway", "state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [("live", "live"), ("ended", "ended")]
+        return [("live", pgettext("gateway", "live")), ("ended", pgettext("gateway", "ended"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         match self.value():
@@ -75,7 +76,7 @@ class StateFilter(admin.SimpleListFilter):
 class NodeFilter(admin.SimpleListFilter):
     """By node. The names come from the nodes' table: DISTINCT would read every session."""
 
-    title = "node"
+    title = pgettext_lazy("gateway", "node")
     parameter_name = "node"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
@@ -94,7 +95,7 @@ class NodeFilter(admin.SimpleListFilter):
 class CloseCodeFilter(admin.SimpleListFilter):
     """By the close codes that have a name, without asking the table which there are."""
 
-    title = "close code"
+    title = pgettext_lazy("gateway", "close code")
     parameter_name = "close_code"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
@@ -131,13 +132,18 @@ class SessionAdmin(ReadOnly):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("user", "client_id", "address", "id")
-    search_help_text = "User, client id, address or session id; whole ids are found at once."
+    search_help_text = pgettext_lazy(
+        "gateway", "User, client id, address or session id; whole ids are found at once."
+    )
     actions = ("disconnect",)
     fieldsets = (
         (None, {"fields": ("state", "kind", "user", "client_id", "id")}),
-        ("Where", {"fields": ("node", "address_shown", "agent")}),
-        ("When", {"fields": ("connected_at", "disconnected_at", "duration_shown")}),
-        ("End", {"fields": ("close_shown", "close_reason")}),
+        (pgettext_lazy("gateway", "Where"), {"fields": ("node", "address_shown", "agent")}),
+        (
+            pgettext_lazy("gateway", "When"),
+            {"fields": ("connected_at", "disconnected_at", "duration_shown")},
+        ),
+        (pgettext_lazy("gateway", "End"), {"fields": ("close_shown", "close_reason")}),
     )
     readonly_fields = ("state", "duration_shown", "close_shown", "address_shown")
 
@@ -165,32 +171,32 @@ class SessionAdmin(ReadOnly):
 
     # Columns.
 
-    @admin.display(description="state")
+    @admin.display(description=pgettext_lazy("gateway", "state"))
     def state(self, session: Session) -> SafeString:
         if not session.live:
-            return badge("ended", Tone.QUIET)
+            return badge(pgettext_lazy("gateway", "ended"), Tone.QUIET)
         if getattr(session, "closing", False):
-            return badge("closing", Tone.WARNING)
-        return badge("live", Tone.GOOD)
+            return badge(pgettext_lazy("gateway", "closing"), Tone.WARNING)
+        return badge(pgettext_lazy("gateway", "live"), Tone.GOOD)
 
-    @admin.display(description="user")
+    @admin.display(description=pgettext_lazy("gateway", "user"))
     def user_shown(self, session: Session) -> SafeString:
         return two_lines(shortened(session.user, 48), session.client_id)
 
-    @admin.display(description="duration")
+    @admin.display(description=pgettext_lazy("gateway", "duration"))
     def duration_shown(self, session: Session) -> str:
         return duration(session.duration)
 
-    @admin.display(description="close code", empty_value="")
+    @admin.display(description=pgettext_lazy("gateway", "close code"), empty_value="")
     def close_shown(self, session: Session) -> str | None:
         return close_code(session.close_code)
 
-    @admin.display(description="end", empty_value="")
+    @admin.display(description=pgettext_lazy("gateway", "end"), empty_value="")
     def end_shown(self, session: Session) -> SafeString:
         reason = shortened(session.close_reason, 48)
         return two_lines(close_code(session.close_code) or "", reason)
 
-    @admin.display(description="address", empty_value="")
+    @admin.display(description=pgettext_lazy("gateway", "address"), empty_value="")
     def address_shown(self, session: Session) -> str:
         """Rows of earlier versions may have an IPv4 address in the form of IPv6."""
         return plain(session.address)
@@ -252,7 +258,10 @@ class SessionAdmin(ReadOnly):
         """Asked by Django for the action's `permissions`."""
         return request.user.has_perm("sockets.disconnect_session")
 
-    @admin.action(description="Disconnect the selected live sessions", permissions=["disconnect"])
+    @admin.action(
+        description=pgettext_lazy("gateway", "Disconnect the selected live sessions"),
+        permissions=["disconnect"],
+    )
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
         """Close the sessions (4504), and wait a moment for their rows; what has no end then is
         shown as closing."""
@@ -292,20 +301,35 @@ class SessionAdmin(ReadOnly):
         problem: GatewayError | None,
     ) -> None:
         if closed:
-            text = "1 session was" if closed == 1 else f"{closed} sessions were"
-            self.message_user(request, f"{text} disconnected.", messages.SUCCESS)
-        if slow:
-            text = "1 session does" if slow == 1 else f"{slow} sessions do"
-            self.message_user(
-                request, f"{text} not answer; the socket is cut soon.", messages.WARNING
+            text = npgettext(
+                "gateway",
+                "%(count)d session was disconnected.",
+                "%(count)d sessions were disconnected.",
+                closed,
             )
+            self.message_user(request, text % {"count": closed}, messages.SUCCESS)
+        if slow:
+            text = npgettext(
+                "gateway",
+                "%(count)d session does not answer; the socket is cut soon.",
+                "%(count)d sessions do not answer; the socket is cut soon.",
+                slow,
+            )
+            self.message_user(request, text % {"count": slow}, messages.WARNING)
         if gone:
-            text = "1 session was" if gone == 1 else f"{gone} sessions were"
-            self.message_user(request, f"{text} already gone.", messages.WARNING)
+            text = npgettext(
+                "gateway",
+                "%(count)d session was already gone.",
+                "%(count)d sessions were already gone.",
+                gone,
+            )
+            self.message_user(request, text % {"count": gone}, messages.WARNING)
         if problem is not None:
-            self.message_user(request, f"Not disconnected: {problem}.", messages.ERROR)
+            text = pgettext("gateway", "Not disconnected: %(problem)s.")
+            self.message_user(request, text % {"problem": problem}, messages.ERROR)
         elif not closed and not slow and not gone:
-            self.message_user(request, "None of these sessions is live.", messages.WARNING)
+            text = pgettext("gateway", "None of these sessions is live.")
+            self.message_user(request, text, messages.WARNING)
 
 
 def _as_kept(found: re.Match[str]) -> str:

@@ -9,20 +9,45 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import pgettext_lazy
 
 from sockets.codes import ABNORMAL, LOST, CloseCode
 
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_UNITS: Final = (
+    (pgettext_lazy("gateway", "%d d"), 86_400),
+    (pgettext_lazy("gateway", "%d h"), 3_600),
+    (pgettext_lazy("gateway", "%d min"), 60),
+    (pgettext_lazy("gateway", "%d s"), 1),
+)
 CODES: Final = {
-    **{int(code): code.name.lower().replace("_", " ") for code in CloseCode},
-    1001: "going away",
-    1005: "no code",
-    ABNORMAL: "connection lost",
-    1011: "internal error",
-    LOST: "process died",
+    CloseCode.NORMAL: pgettext_lazy("gateway", "normal"),
+    1001: pgettext_lazy("gateway", "going away"),
+    1005: pgettext_lazy("gateway", "no code"),
+    ABNORMAL: pgettext_lazy("gateway", "connection lost"),
+    CloseCode.MESSAGE_TOO_BIG: pgettext_lazy("gateway", "message too big"),
+    1011: pgettext_lazy("gateway", "internal error"),
+    CloseCode.SHUTTING_DOWN: pgettext_lazy("gateway", "shutting down"),
+    CloseCode.TRY_AGAIN_LATER: pgettext_lazy("gateway", "try again later"),
+    CloseCode.DRAINING: pgettext_lazy("gateway", "draining"),
+    CloseCode.NO_PONG: pgettext_lazy("gateway", "no pong"),
+    CloseCode.SLOW_CONSUMER: pgettext_lazy("gateway", "slow consumer"),
+    CloseCode.TOKEN_EXPIRED: pgettext_lazy("gateway", "token expired"),
+    CloseCode.INTERNAL_ERROR: pgettext_lazy("gateway", "internal error"),
+    LOST: pgettext_lazy("gateway", "process died"),
+    CloseCode.BAD_REQUEST: pgettext_lazy("gateway", "bad request"),
+    CloseCode.UNAUTHORIZED: pgettext_lazy("gateway", "unauthorized"),
+    CloseCode.FORBIDDEN: pgettext_lazy("gateway", "forbidden"),
+    CloseCode.REPLACED: pgettext_lazy("gateway", "replaced"),
+    CloseCode.DISCONNECTED: pgettext_lazy("gateway", "disconnected"),
+    CloseCode.SESSION_LIMIT: pgettext_lazy("gateway", "session limit"),
+    CloseCode.RATE_LIMIT: pgettext_lazy("gateway", "rate limit"),
+    CloseCode.BLOCKED: pgettext_lazy("gateway", "blocked"),
+    CloseCode.REVOKED: pgettext_lazy("gateway", "revoked"),
 }
+"""What a close code means, in the reader's language."""
 
 
 class Tone(Enum):
@@ -33,7 +58,7 @@ class Tone(Enum):
     QUIET = "quiet"
 
 
-def badge(text: str, tone: Tone) -> SafeString:
+def badge(text: str | Promise, tone: Tone) -> SafeString:
     """Return a coloured word; the word alone says it all."""
     return format_html('<span class="gateway-badge {}">{}</span>', tone.value, text)
 
@@ -43,8 +68,8 @@ def duration(length: timedelta) -> str:
     seconds = int(length.total_seconds())
     for (unit, size), (next_unit, next_size) in pairwise(_UNITS):
         if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // next_size} {next_unit}"
-    return f"{seconds} s"
+            return f"{unit % (seconds // size)} {next_unit % (seconds % size // next_size)}"
+    return str(_UNITS[-1][0] % seconds)
 
 
 def close_code(code: int | None) -> str | None:

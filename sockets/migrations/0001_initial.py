@@ -12,11 +12,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Node",
             fields=[
-                ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=255, primary_key=True, serialize=False, verbose_name="name"
+                    ),
+                ),
                 ("started_at", models.DateTimeField(verbose_name="up since")),
                 ("seen_at", models.DateTimeField(verbose_name="last seen")),
                 ("stopped_at", models.DateTimeField(blank=True, null=True, verbose_name="stopped")),
-                ("version", models.CharField(blank=True, max_length=64)),
+                ("version", models.CharField(blank=True, max_length=64, verbose_name="version")),
                 ("pid", models.PositiveBigIntegerField(verbose_name="process id")),
                 (
                     "client_url",
@@ -43,17 +48,24 @@ class Migration(migrations.Migration):
                         max_length=26,
                         primary_key=True,
                         serialize=False,
+                        verbose_name="id",
                     ),
                 ),
                 (
                     "kind",
                     models.CharField(
-                        choices=[("client", "client"), ("worker", "worker")], max_length=16
+                        choices=[("client", "client"), ("worker", "worker")],
+                        max_length=16,
+                        verbose_name="kind",
                     ),
                 ),
                 (
                     "user",
-                    models.CharField(help_text="User id, or the worker's name.", max_length=1024),
+                    models.CharField(
+                        help_text="User id, or the worker's name.",
+                        max_length=1024,
+                        verbose_name="user",
+                    ),
                 ),
                 (
                     "client_id",
@@ -63,16 +75,24 @@ class Migration(migrations.Migration):
                         verbose_name="client id",
                     ),
                 ),
-                ("node", models.CharField(max_length=255)),
-                ("address", models.CharField(blank=True, max_length=128)),
+                ("node", models.CharField(max_length=255, verbose_name="node")),
+                ("address", models.CharField(blank=True, max_length=128, verbose_name="address")),
                 ("agent", models.CharField(blank=True, max_length=256, verbose_name="user agent")),
                 ("connected_at", models.DateTimeField(verbose_name="connected since")),
                 (
                     "disconnected_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="disconnected"),
                 ),
-                ("close_code", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("close_reason", models.CharField(blank=True, max_length=255)),
+                (
+                    "close_code",
+                    models.PositiveSmallIntegerField(
+                        blank=True, null=True, verbose_name="close code"
+                    ),
+                ),
+                (
+                    "close_reason",
+                    models.CharField(blank=True, max_length=255, verbose_name="close reason"),
+                ),
             ],
             options={
                 "verbose_name": "session",

@@ -25,11 +25,13 @@ class Migration(migrations.Migration):
                 (
                     "name",
                     models.CharField(
-                        help_text="Of the worker or backend that has it.", max_length=64
+                        help_text="Of the worker or backend that has it.",
+                        max_length=64,
+                        verbose_name="name",
                     ),
                 ),
                 ("hash", models.CharField(editable=False, max_length=64, unique=True)),
-                ("scopes", models.CharField(max_length=4096)),
+                ("scopes", models.CharField(max_length=4096, verbose_name="scopes")),
                 ("created_at", models.DateTimeField(verbose_name="made")),
                 (
                     "expires_at",

@@ -32,13 +32,15 @@ async def test_every_tab_of_a_user_follows_and_nobody_else(
     first, second = await Tab.open(kim, site), await Tab.open(kim, site)
     stranger = await Tab.open(lee, site)
     await expect(first.page.locator("#status")).to_have_text("Live in 2 tabs")
-    await expect(first.page.locator("#workers")).to_contain_text("1 worker connected, for 2 images")
+    await expect(first.page.locator("#workers")).to_contain_text(
+        "1 converter online, 2 images at a time"
+    )
 
     await first.upload(("holiday.jpg", photo(2600, 1900, "JPEG")), to="PNG", side="2048")
     for tab in (first, second):
         await tab.becomes("holiday.jpg", "done")
         said = await tab.said()
-        for step in ("Decoding", "Resizing to 2,048", "Encoding PNG · ", "JPEG"):
+        for step in ("Reading", "Resizing to 2,048", "Saving as PNG · ", "JPEG"):
             assert any(line.startswith(f"holiday.jpg: {step}") for line in said), said
 
     heard = [[(m["event"], m["data"]) for m in tab.durable()] for tab in (first, second)]
@@ -161,11 +163,11 @@ async def test_what_is_no_image_is_refused_clearly(
     tab = await Tab.open(await browser.new_context(viewport=WIDE), site)
     bad: dict[str, tuple[bytes | int, str]] = {
         "letter.png": (b"Dear reader, this is no image.", "text file"),
-        "cut off.png": (photo()[:100_000], "ends too early"),
+        "cut off.png": (photo()[:100_000], "incomplete"),
         "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-        "bomb.png": (bomb(), "Too many pixels (400.0 million)"),
+        "bomb.png": (bomb(), "too many pixels (400,000,000)"),
         "nothing.png": (b"", "empty"),
-        "huge.png": (21 * 2**20, "Larger than 20 MB"),
+        "huge.png": (21 * 2**20, "too large. The limit is 20 MB"),
     }
     await tab.drop(*((name, content) for name, (content, _) in bad.items()))
     for name, (_, message) in bad.items():
@@ -210,7 +212,7 @@ async def test_what_is_given_before_the_list_is_there_is_taken(
     await context.route("**/demo/jobs*", late)
     tab = Tab(await context.new_page())
     await tab.page.goto(site.http("/demo/"))
-    await expect(tab.page.locator("#problem")).to_contain_text("cannot be loaded just now")
+    await expect(tab.page.locator("#problem")).to_contain_text("can’t be loaded right now")
     await expect(tab.page.locator("#summary")).to_have_text("Loading…")
     assert await tab.drop(("early.png", photo(40, 40)))
     await tab.becomes("early.png", "queued")
@@ -236,7 +238,7 @@ async def test_a_file_that_cannot_be_read_is_not_tried_again(
 
     await context.route("**/demo/jobs?*", breaks_off)
     await tab.page.set_input_files("#files", moved)
-    await tab.says("moved.png", "cannot be read")
+    await tab.says("moved.png", "can’t be read")
     await expect(tab.button("Try moved.png again")).to_have_count(0)
     assert tab.errors == []
 
@@ -253,7 +255,7 @@ async def test_cancel_while_it_is_converted_and_try_again(site: Site, browser: B
     context = await browser.new_context()
     tab, other = await Tab.open(context, site), await Tab.open(context, site)
     await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "written")
+    await tab.says("long.jpg", "so far")
     await other.button("Cancel long.jpg").click()  # from either tab
     await tab.becomes("long.jpg", "cancelled")
     await tab.says("long.jpg", "Cancelled")
@@ -288,13 +290,13 @@ async def test_the_page_survives_kill_9(own_site: Site, browser: Browser, shots:
     await tab.upload(("before.png", photo(200, 200)))
     await tab.becomes("before.png", "done")
     await tab.upload(("amid.jpg", long_work()), to="PNG")
-    await tab.says("amid.jpg", "Encoding")
+    await tab.says("amid.jpg", "Saving as")
 
     own_site.kill()
     status = tab.page.locator("#status")
     await expect(status).to_have_attribute("data-state", "offline")
     await tab.upload(("after.png", photo(200, 200)))
-    await tab.says("after.png", "goes on by itself")
+    await tab.says("after.png", "will resume")
     # Seen, but not read out each second.
     await expect(status.locator("[aria-hidden=true]")).to_contain_text("retry in", timeout=15_000)
     await tab.page.screenshot(path=shots / "converter-offline.png", full_page=True)
@@ -368,9 +370,9 @@ async def test_it_works_by_keyboard_alone(site: Site, browser: Browser) -> None:
     await keyboard.press("Tab")
     await keyboard.press("Tab")  # over the quality, which PNG has not
     await choose("long.jpg", long_work())
-    await tab.says("long.jpg", "Encoding")
+    await tab.says("long.jpg", "Saving as")
     await expect(page.get_by_role("progressbar", name="Progress of long.jpg")).to_have_attribute(
-        "aria-valuetext", re.compile("Encoding PNG")
+        "aria-valuetext", re.compile("Saving as PNG")
     )
     await keyboard.press("Tab")
     await expect(tab.button("Clear finished")).to_be_focused()
@@ -397,7 +399,7 @@ async def test_nothing_moves_for_those_who_do_not_want_it(site: Site, browser: B
         context = await browser.new_context(reduced_motion=motion)
         tab = await Tab.open(context, site)
         await tab.upload(("long.jpg", long_work()), to="PNG")
-        await tab.says("long.jpg", "Encoding")
+        await tab.says("long.jpg", "Saving as")
         assert (await tab.page.evaluate(moving) > 0) == (motion == "no-preference")
         await tab.button("Cancel long.jpg").click()
         await tab.becomes("long.jpg", "cancelled")
@@ -426,7 +428,7 @@ async def test_how_it_looks(
     await tab.becomes("logo", "done")
     await tab.becomes("mountains", "done")
     await tab.upload(("panorama.jpg", long_work()), to="PNG")
-    await tab.says("panorama", "written")
+    await tab.says("panorama", "so far")
     await expect(tab.row("panorama").locator("img")).to_be_visible()
     worker = site.workers["converter-1"]
     worker.send_signal(signal.SIGSTOP)  # pictures take long, and it would be done

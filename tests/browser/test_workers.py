@@ -32,7 +32,7 @@ async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shot
     names = [f"photo {number}.png" for number in range(4)]
     await tab.upload(*((name, photo()) for name in names))
     for name in names:
-        await tab.says(name, "Waiting: no worker is connected")
+        await tab.says(name, "Waiting for the converter to come online")
     await tab.page.screenshot(path=shots / "converter-no-worker.png", full_page=True)
 
     for name in ("left", "right"):
@@ -41,7 +41,7 @@ async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shot
         await tab.becomes(name, "done")
     await expect(tab.page.locator("#no-workers")).to_be_hidden()
     await expect(tab.page.locator("#workers")).to_have_text(
-        "2 workers connected, for 2 images at a time."
+        "2 converters online, 2 images at a time."
     )
     assert {await by(tab, name) for name in names} == {"left", "right"}
     assert tab.errors == []
@@ -52,11 +52,11 @@ async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots
     own_site.work("first")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
     await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "written")
+    await tab.says("long.jpg", "so far")
     first_task = tab.durable()[-1]["data"]["task"]
     own_site.kill_worker("first")
     await expect(tab.page.locator("#no-workers")).to_be_visible()
-    await tab.says("long.jpg", "Its worker was lost: waiting for another")
+    await tab.says("long.jpg", "Interrupted. It will start again soon")
     await tab.page.screenshot(path=shots / "converter-lost.png", full_page=True)
     assert [m["data"] for m in tab.messages if m["event"] == "task.lost"] == [{"task": first_task}]
 
@@ -74,13 +74,13 @@ async def test_a_new_tab_says_too_that_a_worker_is_silent(own_site: Site, browse
     context = await browser.new_context()
     tab = await Tab.open(context, own_site)
     await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "written")
+    await tab.says("long.jpg", "so far")
     worker.send_signal(signal.SIGSTOP)
     try:
         late = await Tab.open(context, own_site)
         await late.becomes("long.jpg", "working")
         await late.page.evaluate(LATER)
-        await late.says("long.jpg", "no news for")
+        await late.says("long.jpg", "no update for")
     finally:
         worker.send_signal(signal.SIGCONT)
     await late.becomes("long.jpg", "done")
@@ -93,9 +93,9 @@ async def test_a_worker_that_is_told_to_go_hands_its_work_over(
     own_site.work("first", "--grace", "0")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
     await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "written")
+    await tab.says("long.jpg", "so far")
     assert await asyncio.to_thread(own_site.lay_off, "first") == 0
-    await tab.says("long.jpg", "Its worker handed it back: waiting for another")
+    await tab.says("long.jpg", "Paused. Another converter will take over")
     await asyncio.to_thread(own_site.work, "second")
     await tab.becomes("long.jpg", "done")
     assert await by(tab, "long.jpg") == "second"
@@ -109,7 +109,7 @@ async def test_a_worker_that_was_cut_off_goes_on(own_site: Site, browser: Browse
     worker = own_site.work("first")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
     await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "written")
+    await tab.says("long.jpg", "so far")
     own_site.stop()
     await asyncio.to_thread(own_site.start)
     await tab.becomes("long.jpg", "done")
@@ -118,9 +118,9 @@ async def test_a_worker_that_was_cut_off_goes_on(own_site: Site, browser: Browse
     assert log.count("connected to node") == 2
 
     await tab.upload(("stuck.jpg", long_work()), to="PNG")
-    await tab.says("stuck.jpg", "Encoding")
+    await tab.says("stuck.jpg", "Saving as")
     os.kill(worker.pid, signal.SIGSTOP)
     await tab.page.evaluate(LATER)
-    await tab.says("stuck.jpg", "no news for 9 s")
+    await tab.says("stuck.jpg", "no update for 9 s")
     os.kill(worker.pid, signal.SIGCONT)
     await tab.becomes("stuck.jpg", "done")

@@ -24,7 +24,7 @@ def names(wheel: Path) -> set[str]:
 
 
 def test_it_has_every_file_of_the_package_and_no_other(built: Built) -> None:
-    """Lua, templates, static files, migrations, `py.typed` and the browser client are some."""
+    """Lua, templates, translations, migrations, `py.typed` and the browser client are some."""
     command = ["git", "ls-files", "-c", "-o", "--exclude-standard", "sockets"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     own = {name for name in listed.splitlines() if (ROOT / name).is_file()}
@@ -34,6 +34,7 @@ def test_it_has_every_file_of_the_package_and_no_other(built: Built) -> None:
         "sockets/presence/lua/user.lua",
         "sockets/migrations/0001_initial.py",
         "sockets/templates/admin/sockets/accesskey/made.html",
+        "sockets/locale/ko/LC_MESSAGES/django.mo",
     } <= own
     info = f"{DISTRIBUTION.replace('-', '_')}-{sockets.__version__}.dist-info"
     found = names(built.wheel)

@@ -8,6 +8,7 @@
 import { Gateway } from "/gateway.js";
 import { wish } from "./options.js";
 import { Rows } from "./rows.js";
+import { texts } from "./texts.js";
 import { Uploads, explained } from "./uploads.js";
 
 const { socketUrl, maxBytes } = document.body.dataset;
@@ -47,8 +48,7 @@ async function load() {
       showProblem("");
       return position;
     } catch (error) {
-      showProblem(error.status === 401 ? "This page needs its cookie: allow cookies and reload." :
-        "The list cannot be loaded just now. Trying again…");
+      showProblem(error.status === 401 ? texts.allowCookies : texts.cannotLoad);
       await pause(2000);
     }
   }
@@ -74,7 +74,7 @@ async function act(action, job) {
     showProblem("");
   } catch (error) {
     if (error.status === 404) rows.remove(job.id); // it expired, or another tab was quicker
-    else showProblem(`That did not work just now (${error.message}). Try it again.`);
+    else showProblem(texts.failed(error.status ? error.message : texts.cannotReach));
   }
 }
 
@@ -84,7 +84,7 @@ function take(list, rename = (file) => file.name) {
   const wanted = list.length && wish();
   if (!wanted) return;
   for (const file of list) uploads.add(file, rename(file), wanted);
-  rows.say(list.length === 1 ? `${rename(list[0])} added` : `${list.length} images added`);
+  rows.say(list.length === 1 ? texts.added(rename(list[0])) : texts.addedMany(list.length));
 }
 
 files.onchange = () => {
@@ -114,7 +114,7 @@ addEventListener("paste", (event) => {
   event.preventDefault();
   const time = new Date().toTimeString().slice(0, 8).replaceAll(":", ".");
   // A picture that is no file has the same name every time.
-  take(pasted, ({ name }) => (name === "image.png" ? `pasted ${time}.png` : name));
+  take(pasted, ({ name }) => (name === "image.png" ? texts.pasted(time) : name));
 });
 byId("clear").onclick = () => {
   for (const job of rows.jobs)
@@ -147,8 +147,7 @@ gateway.on("welcome", async () => {
 function showWorkers({ workers, capacity }) {
   rows.workers = workers;
   byId("no-workers").hidden = workers !== 0;
-  byId("workers").textContent = !workers ? "" :
-    `${workers} ${workers === 1 ? "worker" : "workers"} connected, for ${capacity} ${capacity === 1 ? "image" : "images"} at a time.`;
+  byId("workers").textContent = workers ? texts.converters(workers, capacity) : "";
 }
 
 // --- the connection, for people
@@ -160,15 +159,15 @@ function showStatus() {
   const { state, retryAt, reason } = gateway.status;
   const seconds = Math.max(0, Math.ceil(((retryAt ?? 0) - Date.now()) / 1000));
   const text = {
-    online: tabs > 1 ? `Live in ${tabs} tabs` : "Live",
-    connecting: "Connecting…",
-    offline: seconds > 0 ? "Offline" : "Reconnecting…",
-    closed: `Disconnected${reason ? `: ${reason}` : ""}`,
+    online: tabs > 1 ? texts.liveInTabs(tabs) : texts.live,
+    connecting: texts.connecting,
+    offline: seconds > 0 ? texts.offline : texts.reconnecting,
+    closed: texts.disconnected(reason),
   }[state];
   const pill = byId("status");
   pill.dataset.state = state;
   if (pill.firstElementChild.textContent !== text) pill.firstElementChild.textContent = text;
-  pill.lastElementChild.textContent = state === "offline" && seconds > 0 ? `· retry in ${seconds} s` : "";
+  pill.lastElementChild.textContent = state === "offline" && seconds > 0 ? `· ${texts.nextTry(seconds)}` : "";
   byId("retry").hidden = state !== "closed" && !(state === "offline" && seconds > 0);
 }
 
@@ -183,6 +182,7 @@ async function countTabs() {
 
 gateway.on("status", ({ state }) => {
   showStatus();
+  if (state !== "connecting") rows.connected = state === "online"; // an attempt changes nothing yet
   if (state !== "online") return showWorkers({}); // nobody knows
   countTabs();
   otherTabs.postMessage("here");

@@ -1,5 +1,7 @@
 /** What new images become: format, size, quality. Kept in this browser. */
 
+import { texts } from "./texts.js";
+
 const STORED = "image-converter.options";
 const byId = (id) => document.getElementById(id);
 const radios = [...document.querySelectorAll("input[name=format]")];
@@ -25,7 +27,7 @@ function show() {
   const has = dataset.quality !== "";
   quality.disabled = !has;
   quality.value = has ? (chosen.qualities[value] ?? dataset.quality) : 100;
-  byId("quality-text").value = has ? quality.value : "lossless";
+  byId("quality-text").value = has ? quality.value : texts.lossless;
   quality.setAttribute("aria-valuetext", byId("quality-text").value);
   pixels.hidden = side.value !== "custom";
   pixels.required = !pixels.hidden;

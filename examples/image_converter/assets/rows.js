@@ -1,6 +1,7 @@
 /** The list of jobs on the page: which there are, how each one looks, where the keyboard is. */
 
-import { LABELS, bytes, detail, news, note, saving } from "./words.js";
+import { bytes, texts } from "./texts.js";
+import { LABELS, detail, joined, news, note, saving } from "./words.js";
 
 const BUSY = ["waiting", "uploading", "queued", "working"];
 const STEPS = ["decode", "resize", "encode"]; // after the upload
@@ -10,6 +11,7 @@ export class Rows {
   #entries = new Map(); // id -> {job, row, seen, progress, heard}
   #gone = new Set(); // ids of removed jobs: a late view does not bring them back
   #workers; // how many are connected; undefined until we know
+  #connected = true;
   #parts;
   #act;
 
@@ -29,6 +31,17 @@ export class Rows {
   set workers(count) {
     this.#workers = count;
     for (const entry of this.#entries.values()) this.#describe(entry);
+  }
+
+  /** Whether news can come. Without it nothing moves, and silence counts from the return on. */
+  set connected(connected) {
+    if (connected === this.#connected) return;
+    this.#connected = connected;
+    this.#parts.list.classList.toggle("still", !connected);
+    for (const entry of this.#entries.values()) {
+      entry.heard = performance.now();
+      this.#describe(entry);
+    }
   }
 
   /** The list as the server gave it; what was learned since the request began stays. */
@@ -141,7 +154,7 @@ export class Rows {
   #describe({ job, row, progress, heard }) {
     const current = job.state === "working" && progress?.task === job.task ? progress : undefined;
     const silent = (performance.now() - heard) / 1000;
-    describe(job, row, current, detail(job, { progress: current, silent, workers: this.#workers }));
+    describe(job, row, current, detail(job, { progress: current, silent, connected: this.#connected, workers: this.#workers }));
   }
 
   #count() {
@@ -149,12 +162,12 @@ export class Rows {
     const done = jobs.filter((job) => job.state === "done");
     const busy = jobs.filter((job) => BUSY.includes(job.state)).length;
     const saved = done.reduce((sum, job) => sum + job.source_bytes - job.result_bytes, 0);
-    const said = [
-      busy && `${busy} in progress`,
-      done.length && `${done.length} ready`,
-      saved > 0 && `${bytes(saved)} saved`,
-    ];
-    setText(this.#parts.summary, said.filter(Boolean).join(" · "));
+    const said = joined(
+      busy && texts.inProgress(busy),
+      done.length && texts.ready(done.length),
+      saved > 0 && texts.saved(bytes(saved)),
+    );
+    setText(this.#parts.summary, said);
     this.#parts.empty.hidden = jobs.length > 0;
     hide(this.#parts.all, done.length < 2, this.#parts.fallback);
     hide(this.#parts.clear, jobs.length === busy, this.#parts.fallback);
@@ -180,10 +193,10 @@ function describe(job, row, progress, line) {
 
   const link = part("download");
   if (job.state === "done") link.href = `jobs/${job.id}/result`;
-  link.setAttribute("aria-label", `Download ${job.name} as ${LABELS[job.format]}`);
-  part("again").setAttribute("aria-label", `Try ${job.name} again`);
-  part("cancel").setAttribute("aria-label", `Cancel ${job.name}`);
-  part("remove").setAttribute("aria-label", `Remove ${job.name}`);
+  link.setAttribute("aria-label", texts.download(job.name, LABELS[job.format]));
+  part("again").setAttribute("aria-label", texts.again(job.name));
+  part("cancel").setAttribute("aria-label", texts.cancel(job.name));
+  part("remove").setAttribute("aria-label", texts.remove(job.name));
   const shown = { download: job.state === "done", again: job.retryable, cancel: busy, remove: !busy };
   const focused = row.contains(document.activeElement) ? document.activeElement : null;
   for (const [name, show] of Object.entries(shown)) part(name).hidden = !show;
@@ -228,7 +241,7 @@ function showSteps(bar, job, progress, line) {
   const overall = ((Math.ceil(step) + (percent ?? 0) / 100) / bar.children.length) * 100;
   bar.setAttribute("aria-valuenow", String(Math.round(overall)));
   bar.setAttribute("aria-valuetext", line);
-  bar.setAttribute("aria-label", `Progress of ${job.name}`);
+  bar.setAttribute("aria-label", texts.progress(job.name));
 }
 
 /** Where the keyboard goes in a row. */

@@ -1,5 +1,7 @@
 /** Files on their way to the API server, three at a time. */
 
+import { texts } from "./texts.js";
+
 const AT_ONCE = 3;
 
 export class Uploads {
@@ -72,9 +74,9 @@ export class Uploads {
       this.#change(ref, { state: "uploading", percent: Math.floor((loaded * 100) / total) });
     request.onload = () => this.#answered(ref, request);
     request.onerror = async () => {
-      if (!(await readable(file))) return this.#fail(ref, "It cannot be read: it is a folder, or was moved or changed");
+      if (!(await readable(file))) return this.#fail(ref, texts.unreadable);
       known.broken = true;
-      this.#fail(ref, "The upload broke off. It goes on by itself when the connection is back", true);
+      this.#fail(ref, texts.interrupted, true);
     };
     request.onloadend = () => {
       this.#running -= 1;
@@ -112,8 +114,8 @@ export function explained(text, status, maxBytes) {
   try {
     return JSON.parse(text).error.message;
   } catch {
-    return status === 413 ? tooLarge(maxBytes) : `The server answered ${status}`;
+    return status === 413 ? tooLarge(maxBytes) : texts.serverError(status);
   }
 }
 
-const tooLarge = (maxBytes) => `Larger than ${Math.floor(maxBytes / 2 ** 20)} MB`;
+const tooLarge = (maxBytes) => texts.tooLarge(Math.floor(maxBytes / 2 ** 20));

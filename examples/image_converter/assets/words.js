@@ -1,62 +1,65 @@
 /** What a job looks like in words. Knows no element of the page but the names of the formats. */
 
+import { bytes, number, percent, texts } from "./texts.js";
+
 const SILENCE = 8; // seconds without news of a running job after which the row says so; they come every 5
-const UNITS = ["bytes", "KB", "MB", "GB"];
 export const LABELS = Object.fromEntries(
   [...document.querySelectorAll("input[name=format]")].map((input) => [input.value, input.dataset.label]),
 );
 
-export function bytes(size) {
-  const power = size < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(size) / 3));
-  const value = size / 1000 ** power;
-  return `${power && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[power]}`;
-}
-
-/** One line. `progress`: the newest of its task, or undefined; `silent`: seconds since then. */
-export function detail(job, { progress, silent = 0, workers }) {
+/**
+ * One line. `progress`: the newest of its task, or undefined; `silent`: seconds since then; `connected`: whether
+ * news could come.
+ */
+export function detail(job, { progress, silent = 0, connected = true, workers }) {
   switch (job.state) {
     case "failed":
       return job.error;
     case "cancelled":
-      return "Cancelled";
+      return texts.cancelled;
     case "waiting":
-      return "Waiting to be uploaded";
+      return texts.waitingToUpload;
     case "uploading":
-      return job.percent < 100 ? `Uploading · ${job.percent}%` : "Storing…";
+      return job.percent < 100 ? texts.uploading(percent(job.percent)) : texts.storing;
     case "queued":
       return queued(job, workers);
     case "done":
       return `${job.source_format} ${bytes(job.source_bytes)} → ${LABELS[job.format]} ${bytes(job.result_bytes)}`;
     default:
-      return step(job, progress) + (silent > SILENCE ? ` · no news for ${Math.floor(silent)} s` : "");
+      return joined(step(job, progress), quiet(silent, connected));
   }
 }
 
+/** Why nothing is heard of a running job, if nothing is. */
+function quiet(silent, connected) {
+  if (!connected) return texts.noConnection;
+  return silent > SILENCE && texts.noUpdate(Math.floor(silent));
+}
+
 function queued(job, workers) {
-  const what = { lost: "Its worker was lost", released: "Its worker handed it back" }[job.setback];
-  if (what) return `${what}: waiting for another`;
-  return workers === 0 ? "Waiting: no worker is connected" : "Waiting for its turn";
+  return texts.setback[job.setback] ?? (workers === 0 ? texts.noConverter : texts.queued);
 }
 
 function step(job, progress) {
-  if (progress?.step === "decode") return `Decoding ${bytes(job.source_bytes)} · ${progress.percent}%`;
-  if (progress?.step === "resize") return job.side ? `Resizing to ${number(job.side)} pixels` : "Preparing the pixels";
+  if (progress?.step === "decode") return texts.reading(bytes(job.source_bytes), percent(progress.percent));
+  if (progress?.step === "resize") return job.side ? texts.resizing(job.side) : texts.preparing;
   if (progress?.step === "encode")
-    return `Encoding ${LABELS[job.format]}${progress.written ? ` · ${bytes(progress.written)} written` : ""}`;
-  return "Starting";
+    return joined(texts.saving(LABELS[job.format]), progress.written && texts.soFar(bytes(progress.written)));
+  return texts.starting;
 }
 
 /** "74% smaller" and whether that is good news. */
 export function saving(job) {
   // Towards zero: nothing is ever 100% smaller.
   const change = Math.trunc((job.result_bytes / job.source_bytes - 1) * 100);
-  return { good: change < 0, text: change < 0 ? `${-change}% smaller` : change > 0 ? `${change}% larger` : "same size" };
+  if (change < 0) return { good: true, text: texts.smaller(percent(-change)) };
+  return { good: false, text: change > 0 ? texts.larger(percent(change)) : texts.sameSize };
 }
 
 /** The small print of a row. */
 export function note(job, progress) {
   const by = job.worker || progress?.worker;
-  return [job.state === "done" && sizes(job), by && `by ${by}`, job.note].filter(Boolean).join(" · ");
+  return joined(job.state === "done" && sizes(job), by && texts.by(by), job.note);
 }
 
 function sizes({ source_width, source_height, width, height }) {
@@ -66,11 +69,12 @@ function sizes({ source_width, source_height, width, height }) {
 
 /** What a screen reader hears of a change; "" if it is not worth a word. */
 export function news(job) {
-  if (job.state === "done") return `${job.name}: ${LABELS[job.format]} is ready, ${saving(job).text}`;
+  if (job.state === "done") return texts.saidDone(job.name, LABELS[job.format], saving(job).text);
   if (job.state === "failed") return `${job.name}: ${job.error}`;
-  if (job.state === "cancelled") return `${job.name}: cancelled`;
+  if (job.state === "cancelled") return texts.saidCancelled(job.name);
   if (job.state === "queued" && job.setback) return `${job.name}: ${queued(job)}`;
   return "";
 }
 
-const number = (value) => value.toLocaleString("en");
+/** What there is of these, in one line. */
+export const joined = (...parts) => parts.filter(Boolean).join(" · ");

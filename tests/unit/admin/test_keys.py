@@ -63,7 +63,7 @@ def test_the_secret_is_shown_once(chief: Client, hurried: list[None]) -> None:
         ({"name": "a b"}, "A name has 1 to 64"),
         ({"plain": [], "pools": ""}, "may do nothing"),
         ({"plain": ["root"]}, "not one of the available choices"),
-        ({"pools": "a/b"}, "is no scope"),
+        ({"pools": "a/b"}, "a/b is no name of a pool"),
         ({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "has passed"),
     ],
 )

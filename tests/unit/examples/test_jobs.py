@@ -186,12 +186,33 @@ def test_lost_it_waits_again_but_not_for_ever(jobs: Jobs, add: AddJob) -> None:
     failed = jobs.set_back("T", "lost")
     assert failed is not None
     assert (failed.state, failed.setback, failed.retryable) == ("failed", "", True)
-    assert f"{MAX_ATTEMPTS} workers" in failed.error
+    assert "several attempts were interrupted" in failed.error
 
     again = jobs.retry(job.id, "kim")
     assert again is not None
     assert (again.state, again.attempts, again.error, again.retryable) == ("queued", 0, "", False)
     assert "source" in files(jobs)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("", "여러 번 시도했지만 모두 중단되었습니다"),
+        ("The converter has a problem.", "변환기에 문제가 발생했습니다."),
+        ("100 % 가득 찼습니다", "100 % 가득 찼습니다"),  # a worker's own words
+    ],
+)
+def test_its_owner_is_told_in_their_own_language(
+    jobs: Jobs, add: AddJob, error: str, text: str
+) -> None:
+    job = add(language="ko")
+    assert job.order()["language"] == "ko"
+    assert "language" not in job.view()
+    for attempt in range(MAX_ATTEMPTS):
+        start(jobs, job, f"T{attempt}")
+        failed = jobs.set_back(f"T{attempt}", "lost", error)
+    assert failed is not None
+    assert text in failed.error
 
 
 def test_handed_back_in_order_is_no_attempt(jobs: Jobs, add: AddJob) -> None:

@@ -17,6 +17,7 @@ import pytest
 from django.conf import LazySettings
 from django.http import HttpResponse
 from django.test import AsyncClient
+from django.utils.translation import get_language
 
 from examples.image_converter import assigner, downloads, views
 from examples.image_converter import desk as desk_module
@@ -29,10 +30,12 @@ from examples.image_converter.visitors import COOKIE
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayUnavailable
 from sockets.types import PoolLoad, Position
+from tests.support.gateway import ROOT
 from tests.unit.examples.conftest import MADE, make_files
 
 ORIGIN = "http://testserver"
-SOCKET = "ws://testserver:4000"
+PLACE = "examples/image_converter"
+SOCKET, WORKERS = "ws://testserver:4000", "wss://inside.test:4001"
 
 
 class Told(list[tuple[str, str, dict[str, Any]]]):
@@ -69,6 +72,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: LazySettings
     monkeypatch.setattr(assigner, "acancel_task", told.cancel)
     monkeypatch.setattr(views, "astream_position", position)
     monkeypatch.setattr(views, "client_socket_url", lambda: SOCKET)
+    monkeypatch.setattr(views, "worker_socket_url", lambda: WORKERS)
     return told
 
 
@@ -86,11 +90,17 @@ async def visit() -> AsyncClient:
 
 
 async def upload(
-    client: AsyncClient, content: bytes = b"image", *, origin: str | None = ORIGIN, **query: str
+    client: AsyncClient,
+    content: bytes = b"image",
+    *,
+    origin: str | None = ORIGIN,
+    language: str = "",
+    **query: str,
 ) -> Any:
     query = {"format": "webp", "name": "cat.png", **query}
     path = "/demo/jobs?" + "&".join(f"{name}={value}" for name, value in query.items())
-    headers = {} if origin is None else {"origin": origin}
+    given = {"origin": origin, "accept-language": language}
+    headers = {name: value for name, value in given.items() if value}
     return await client.post(
         path, data=content, content_type="application/octet-stream", headers=headers
     )
@@ -110,6 +120,82 @@ async def test_the_page(browser: AsyncClient) -> None:
     cookie = browser.cookies[COOKIE]
     assert (cookie["path"], cookie["samesite"]) == ("/demo/", "Lax")
     assert cookie["httponly"]
+
+
+async def test_it_says_what_it_is_and_where_its_code_and_the_admin_are(
+    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (await browser.get("/demo/")).content.decode()
+    assert "This is the gateway’s example." in text
+    assert f"<code>{PLACE}/</code>" in text and (ROOT / PLACE / "views.py").is_file()
+    assert '<a href="https://inside.test:4001/admin/">Admin</a>' in text
+    monkeypatch.setattr(views, "worker_socket_url", lambda: "ws://localhost:4001")
+    assert views.admin_url() == "http://localhost:4001/admin/"
+
+
+@pytest.mark.parametrize(
+    ("asked", "language", "word", "animal"),
+    [
+        ("ko-KR,ko;q=0.9,en;q=0.8", "ko", "이미지 변환기", "수달"),
+        ("fr,ko;q=0.1", "ko", "이미지 변환기", "수달"),
+        ("en-US,ko;q=0.9", "en", "Image converter", "Otter"),
+        ("de-DE", "en", "Image converter", "Otter"),
+        ("*", "en", "Image converter", "Otter"),
+        (None, "en", "Image converter", "Otter"),
+    ],
+)
+async def test_the_page_speaks_the_language_of_the_browser(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, language: str, word: str, animal: str
+) -> None:
+    monkeypatch.setattr(views, "new_visitor", lambda: "brave-otter-1")
+    headers = {} if asked is None else {"accept-language": asked}
+    response = await AsyncClient().get("/demo/", headers=headers)
+    text = response.content.decode()
+    assert f'<html lang="{language}">' in text
+    assert f"<title>{word}</title>" in text and f"{animal}</strong>" in text
+    assert "Accept-Language" in response["Vary"]
+    assert get_language() == "en-us", "nothing of it stays"
+
+
+async def test_a_korean_page_has_no_english_sentence_left() -> None:
+    response = await AsyncClient().get("/demo/", headers={"accept-language": "ko"})
+    text = re.sub(r"<(code|svg|strong)\b.*?</\1>", "", response.content.decode(), flags=re.S)
+    text = re.sub(r"<[^>]+>", "\n", text)
+    assert not re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", text)
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "text"),
+    [
+        ({}, b"", "빈 파일입니다."),
+        ({"format": "exe"}, b"x", "제공되는 형식 중에서 선택하십시오."),
+        ({"side": "99999"}, b"x", "크기는 1에서 20,000픽셀 사이로 입력하십시오."),
+        ({}, b"x" * 101, "파일이 너무 큽니다. 최대 0 MB까지 올릴 수 있습니다."),
+    ],
+)
+async def test_a_refusal_is_in_the_language_of_the_browser(
+    browser: AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    query: dict[str, str],
+    content: bytes,
+    text: str,
+) -> None:
+    small = Desk(Jobs(tmp_path, Limits(upload=100)))
+    monkeypatch.setattr(views, "desk", lambda: small)
+    response = await upload(browser, content, language="ko", **query)
+    assert json.loads(response.content)["error"]["message"] == text
+    foreign = await upload(browser, origin="http://evil.example", language="ko")
+    assert json.loads(foreign.content)["error"]["message"] == "다른 사이트에서 보낸 요청입니다."
+
+
+async def test_a_job_remembers_the_language_of_its_upload(browser: AsyncClient) -> None:
+    for language, kept in (("ko-KR", "ko"), ("de", "en"), ("", "en")):
+        response = await upload(browser, language=language)
+        job = desk().jobs.get(
+            json.loads(response.content)["id"], browser.cookies[COOKIE].value.split(":")[0]
+        )
+        assert job is not None and job.language == kept
 
 
 async def test_every_tab_of_a_browser_is_one_user_and_others_are_others() -> None:

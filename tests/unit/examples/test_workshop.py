@@ -118,8 +118,8 @@ async def test_it_converts_and_tells(
     ("order", "outcome", "says"),
     [
         ({}, "failed", "text file"),
-        ({"job": "gone"}, "failed", "not there any more"),
-        ({"format": "exe"}, "release", "cannot write exe"),
+        ({"job": "gone"}, "failed", "no longer available"),
+        ({"format": "exe"}, "release", "can’t save exe"),
         ({"side": "wide"}, "release", "problem"),
     ],
 )
@@ -135,6 +135,20 @@ async def test_what_cannot_be_converted(
     said, members = await link.outcome("T1")
     assert said == outcome
     assert says in members["error"]
+
+
+async def test_each_task_is_answered_in_its_own_language(
+    add: AddJob, shop: Workshop, link: RememberingLink
+) -> None:
+    order = add(b"Dear reader").order()
+    for task, language in (("T1", "ko"), ("T2", "en")):
+        begin(shop, task, {**order, "language": language})
+    for task, text in (("T1", "이미지가 아니라"), ("T2", "This is a text file")):
+        outcome, members = await link.outcome(task)
+        assert (outcome, members["error"].startswith(text)) == ("failed", True)
+    del order["language"]  # of a gateway of before
+    begin(shop, "T3", order)
+    assert (await link.outcome("T3"))[1]["error"].startswith("This is a text file")
 
 
 async def test_a_full_disk_is_not_the_visitor_s_fault(

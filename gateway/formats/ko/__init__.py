@@ -1,0 +1,1 @@
+"""For operators whose browser asks for Korean."""
