@@ -25,7 +25,7 @@ PROBE_TIMEOUT: Final = 5.0
 """Seconds that an application gets to ask for its first event; one that is slower is believed."""
 
 _REMEDY = (
-    "wrap what it names: application = with_gateway(application), from sockets.asgi "
+    "wrap what it names: gateway = with_gateway(application), from sockets.asgi, and name that "
     "(this repository's own is 'gateway.asgi.application')"
 )
 _SHOWN = 300  # characters of another one's error
