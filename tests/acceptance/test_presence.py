@@ -22,6 +22,11 @@ from tests.support.valkey import Server
 # --- kill -9
 
 
+def _lost(here: Place) -> list[dict[str, Any]]:
+    """What was told of sessions whose node was gone."""
+    return [event for event in here.heard("session_closed") if event["cause"] == "lost"]
+
+
 async def test_a_killed_node_leaves_no_ghost(tmp_path: Path, redis: Server) -> None:
     async with place(tmp_path, redis) as here:
         a, b, c = await here.begin("a", "b", "c")
@@ -52,8 +57,8 @@ async def test_a_killed_node_leaves_no_ghost(tmp_path: Path, redis: Server) -> N
         assert here.rows("node = 'a' and close_code is null") == len(both)
         offline = Counter(event["user"] for event in here.heard("user_offline"))
         assert offline == Counter(gone), "each once, and nobody who is at a too"
-        closed = [e for e in here.heard("session_closed") if e["cause"] == "lost"]
-        assert len(closed) == len(everybody) + 1
+        await here.until("closes told", lambda: len(_lost(here)) >= len(everybody) + 1)
+        assert len(_lost(here)) == len(everybody) + 1
         assert await here.connected(everybody) == set(both)
         assert [info.name for info in await here.registry.all()] == ["a", "b"]
         ids = here.api.ids
