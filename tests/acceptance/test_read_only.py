@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import warm
 from tests.support.gateway import API_KEY, ROOT, SHORT, Gateway
 from tests.support.peers import client
 
@@ -39,7 +40,9 @@ AS_READ_ONLY = ("unshare", "-m", "sh", "-c", READ_ONLY, "sh")
 class ReadOnly(Gateway):
     """Its root is read-only, and everything else but its DATA_DIR."""
 
-    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+    may_be_warm = False
+
+    def spawn(self, *command: str) -> warm.Process:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*AS_READ_ONLY, str(self.data_dir), sys.executable, *command],

@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -25,6 +26,14 @@ from tests.support.peers import (
     worker_at,
 )
 from tests.support.scale import scaled
+
+
+@pytest.fixture(autouse=True, scope="module")
+def from_the_very_start() -> Iterator[None]:
+    """Here each process begins as a user's does, with its imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "may_be_warm", False)
+        yield
 
 
 async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from tests.support import warm
+
 ROOT = Path(__file__).resolve().parents[2]
 JWT_SECRET = "test-jwt-secret-of-more-than-32-bytes"
 WORKER_KEY = "test-worker-secret"
@@ -87,13 +89,16 @@ class Gateway:
     folder = ROOT
     """The project's, where it is started."""
 
+    may_be_warm = warm.WANTED
+    """Whether `start` and `manage` may begin with other packages imported."""
+
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / "none.env").touch()
         self.environment = base_environment(data_dir, **environment)
         self.log_path = data_dir / "gateway.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: warm.Process | None = None
         self.client_port = self.worker_port = 0
 
     # --- life
@@ -112,6 +117,9 @@ class Gateway:
             file.write_bytes(_migrated)
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        if self._begins_warm():
+            return warm.run(["manage.py", *arguments], self.folder, self.environment, check=check)
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=self.folder,
@@ -122,7 +130,7 @@ class Gateway:
             timeout=60,
         )
 
-    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *command: str) -> warm.Process:
         """Start `python …`, its output appended to the log."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -139,17 +147,25 @@ class Gateway:
         """`manage.py serve` on free ports, or on those it had before; returns when it is ready."""
         ports = self.data_dir / "ports.json"
         ports.unlink(missing_ok=True)
-        self.spawn(
+        command = (
             "manage.py",
             "serve",
             f"--client-port={self.client_port}",
             f"--worker-port={self.worker_port}",
             f"--ports-file={ports}",
         )
+        if self._begins_warm():
+            with self.log_path.open("ab") as log:
+                self.process = warm.Forked(command, self.folder, self.environment, log, log)
+        else:
+            self.spawn(*command)
         wait_for(lambda: ports.exists() or self.ended(), "the gateway to listen", 30)
         assert ports.exists(), self.log()
         found = json.loads(ports.read_text())
         self.client_port, self.worker_port = found["client_port"], found["worker_port"]
+
+    def _begins_warm(self) -> bool:
+        return self.may_be_warm and warm.fits(self.environment)
 
     def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
