@@ -19,6 +19,7 @@ from sockets.presence.base import Limit
 from sockets.presence.redis import RedisPresence
 from sockets.presence.scripts import PresenceCalls
 from sockets.redis import BATCH, Keys, close, connect
+from sockets.streams.known import Known
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Kind, SessionInfo
 from tests.support.valkey import Server
@@ -129,7 +130,9 @@ async def measure(client: object, meter: Meter, many: list[SessionInfo], named: 
     await meter("open: register, tell, note it", opened, len(many))
     await meter("the floor: SET … PX", floor, len(many))
     await meter("renewal", lambda: presence.renew(many, "a:1"), len(many))
-    await meter("comparing the streams, beside it", lambda: streams.heads(users), len(users))
+    heads = {user: Known(head) for user, head in (await streams.heads(users)).items()}
+    comparing = "comparing the streams, beside it"
+    await meter(comparing, lambda: streams.heads(users, heads), len(users))
     await meter("is_online, one after the other", asked, min(2000, len(users)))
     await meter("presence of all in one question", lambda: presence.look_at(users), len(users))
     await meter("close: release", closed, len(many))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from redis import Redis as SyncRedis
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.base import Effects, PartlyRenewed, Registered
@@ -23,6 +24,7 @@ from sockets.presence.scripts import (
     BLOCK,
     COUNT,
     END,
+    EXTEND,
     LOOK,
     NOW,
     REGISTER,
@@ -33,7 +35,7 @@ from sockets.presence.scripts import (
     PresenceCalls,
     join,
 )
-from sockets.redis import Call, batches, translated
+from sockets.redis import AT_ONCE, Call, batches, is_cluster, translated
 from sockets.types import (
     Kind,
     PresenceAnswer,
@@ -42,6 +44,8 @@ from sockets.types import (
     SessionInfo,
     UserPresence,
 )
+
+_Grouped = dict[tuple[Kind, str], list[SessionInfo]]
 
 
 class RedisPresence:
@@ -73,10 +77,16 @@ class RedisPresence:
         return self._calls.registered(info, answer)
 
     async def renew(self, infos: Sequence[SessionInfo], by: str = "") -> Effects:
+        grouped: _Grouped = {}
+        for info in infos:
+            grouped.setdefault((info.kind, info.user), []).append(info)
+        if not is_cluster(self._client):
+            grouped = await self._extend(grouped)
         found, failed = [], None
-        for some in batches(self._calls.renew(infos, by)):
-            answers = await RENEW.run_each(self._client, [call for _, _, call in some])
-            for (kind, user, _), answer in zip(some, answers, strict=True):
+        for some in batches(list(grouped.items())):
+            calls = [self._calls.renew(kind, user, of, by) for (kind, user), of in some]
+            answers = await RENEW.run_each(self._client, calls)
+            for ((kind, user), _), answer in zip(some, answers, strict=True):
                 if isinstance(answer, Exception):
                     failed = failed or answer
                 else:
@@ -85,13 +95,30 @@ class RedisPresence:
             self._raise_partly(failed, join(found))
         return join(found)
 
+    async def _extend(self, grouped: _Grouped) -> _Grouped:
+        """Renew those of whom nothing has changed; returns the others."""
+        clients = [(user, infos) for (kind, user), infos in grouped.items() if kind is Kind.CLIENT]
+        left = {key: infos for key, infos in grouped.items() if key[0] is not Kind.CLIENT}
+        for start in range(0, len(clients), AT_ONCE):
+            some = clients[start : start + AT_ONCE]
+            changed: Iterable[int]
+            with translated(writes=True):
+                try:
+                    changed = await EXTEND.run(self._client, self._calls.extend(some))
+                except ResponseError:
+                    changed = range(len(some))  # whatever the keys of one are stops no other
+            for place in changed:
+                user, infos = some[place]
+                left[Kind.CLIENT, user] = infos
+        return left
+
     def _raise_partly(self, failed: Exception, effects: Effects) -> NoReturn:
         """Where there are several servers, the others go on."""
         try:
             with translated(writes=True):
                 raise failed
         except GatewayUnavailable as error:
-            if isinstance(cast(object, self._client), RedisCluster):
+            if is_cluster(self._client):
                 raise PartlyRenewed(str(error), effects) from error
             raise
 

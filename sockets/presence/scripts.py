@@ -44,6 +44,7 @@ from sockets.types import (
 
 REGISTER = Script(__package__, "user", "register")
 RENEW = Script(__package__, "user", "renew")
+EXTEND = Script(__package__, "extend", asks=True)  # what it did is done again by RENEW
 RELEASE = Script(__package__, "user", "release")
 END = Script(__package__, "user", "end")
 REVOKE = Script(__package__, "user", "revoke")
@@ -63,6 +64,9 @@ _REFUSALS: dict[bytes, Refused] = {
     b"ended": TryAgainLater("closed while it opened"),
     b"overtaken": TryAgainLater(OVERTAKEN),
 }
+
+EXTENDED = ("sessions", "info", "clients", "state", "revoked")
+"""The keys of a user that EXTEND wants."""
 
 
 class PresenceCalls:
@@ -112,15 +116,24 @@ class PresenceCalls:
             _why(CloseCode.SESSION_LIMIT, OVER_LIMIT),
         )
 
-    def renew(self, infos: Sequence[SessionInfo], by: str) -> list[tuple[Kind, str, Call]]:
-        """Arguments of RENEW, one for each user."""
-        grouped: dict[tuple[Kind, str], list[str | bytes]] = defaultdict(list)
+    def renew(self, kind: Kind, user: str, infos: Iterable[SessionInfo], by: str) -> Call:
+        """Arguments of RENEW."""
+        args: list[str | bytes] = []
         for info in infos:
-            grouped[info.kind, info.user] += (info.id, info.client_id, written(info))
-        return [
-            (kind, user, self._call(kind, user, by, *self._reasons(kind), *args))
-            for (kind, user), args in grouped.items()
-        ]
+            args += (info.id, info.client_id, written(info))
+        return self._call(kind, user, by, *self._reasons(kind), *args)
+
+    def extend(self, grouped: Sequence[tuple[str, Sequence[SessionInfo]]]) -> Call:
+        """Arguments of EXTEND: users, and their client sessions."""
+        keys: list[str] = []
+        args: list[Any] = [self._now(), self._lease, AFTERLIFE]
+        for user, infos in grouped:
+            start = self._keys.user(user, "")
+            keys += [start + part for part in EXTENDED]
+            args.append(len(infos))
+            for info in infos:
+                args += (info.id, written(info))
+        return keys, args
 
     def _reasons(self, kind: Kind) -> tuple[int | str, ...]:
         limit = self._limit.count if kind is Kind.CLIENT else 0

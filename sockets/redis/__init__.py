@@ -11,10 +11,11 @@ from sockets.redis.clients import (
 from sockets.redis.errors import translated
 from sockets.redis.keys import Keys
 from sockets.redis.links import server_of, server_of_host
-from sockets.redis.scripts import BATCH, Call, Script, batches
+from sockets.redis.scripts import AT_ONCE, BATCH, Call, Script, batches, is_cluster
 from sockets.redis.sentinel import close_sentinels
 
 __all__ = [
+    "AT_ONCE",
     "BATCH",
     "Call",
     "Keys",
@@ -27,6 +28,7 @@ __all__ = [
     "connect_sync",
     "connect_sync_layer",
     "database_of",
+    "is_cluster",
     "is_same_login",
     "layer_pool",
     "server_of",

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakMethod
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection as AsyncAbstractConnection
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
@@ -210,6 +211,14 @@ class Linked(AsyncAbstractConnection):
             # Not as redis-py does it here, which goes to the address of last time.
             await self.connect()
         await super().send_packed_command(command, check_health)
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Return a command in RESP, made in C: what redis-py does for threads only."""
+        words = (*args[0].encode().split(), *args[1:]) if isinstance(args[0], str) else args
+        try:
+            return [hiredis.pack_command(words)]
+        except TypeError:
+            return super().pack_command(*args)  # it says what is wrong with them
 
     def _is_over(self) -> bool:
         return self._generation != self._links.generation or self._is_closing()

@@ -22,6 +22,9 @@ T = TypeVar("T")
 BATCH = 500
 """Calls in one round trip."""
 
+AT_ONCE = 50
+"""Users in one call of a script that looks at many: the server does nothing else meanwhile."""
+
 SILENT = 5.0
 """Seconds for which a shard that said nothing is not waited for by the next batch as well."""
 
@@ -78,8 +81,8 @@ class Script:
     async def run_each(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
         """Do as `run_many`, with the errors that it would raise in the place of their answers."""
         try:
-            if not _is_cluster(client):
-                return list(await self.run_many(client, calls))
+            if not is_cluster(client):
+                return await self._answers(client, calls)
         except FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
@@ -99,8 +102,8 @@ class Script:
     def run_each_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
         """Do as `run_each`, for threads."""
         try:
-            if not _is_cluster(client):
-                return self.run_many_sync(client, calls)
+            if not is_cluster(client):
+                return self._answers_sync(client, calls)
         except FAILURES as error:
             return [error] * len(calls)
         answers: list[Any] = []
@@ -122,13 +125,17 @@ class Script:
 
         Raises the first error, and notes it where other calls were done.
         """
-        if _is_cluster(client):
+        if is_cluster(client):
             # Not side by side: redis-py's client loses connections then.
             answers: list[Any] = []
             for call in calls:
                 with _after(answers):
                     answers.append(await self.run(client, call))
             return answers
+        return _raised(await self._answers(client, calls))
+
+    async def _answers(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
+        """The answers of one server, and errors in their places."""
         answers = await self._queued(client, calls).execute(raise_on_error=False)
         if _unknown(answers):
             # Some may have been done: their repetition is known by its id.
@@ -139,16 +146,19 @@ class Script:
             with _after(_done(answers)):
                 found = await self._queued(client, again).execute(raise_on_error=False)
             _put(answers, refused, found)
-        return _raised(answers)
+        return list(answers)
 
     def run_many_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
         """Do as `run_many`, for threads."""
-        if _is_cluster(client):
+        if is_cluster(client):
             answers: list[Any] = []
             for call in calls:
                 with _after(answers):
                     answers.append(self.run_sync(client, call))
             return answers
+        return _raised(self._answers_sync(client, calls))
+
+    def _answers_sync(self, client: SyncRedis, calls: Sequence[Call]) -> list[Any]:
         answers = self._queued(client, calls).execute(raise_on_error=False)
         if _unknown(answers):
             client.script_load(self._text)
@@ -158,7 +168,7 @@ class Script:
             with _after(_done(answers)):
                 found = self._queued(client, again).execute(raise_on_error=False)
             _put(answers, refused, found)
-        return _raised(answers)
+        return list(answers)
 
     def _queued(self, client: Any, calls: Sequence[Call]) -> Any:
         pipe = client.pipeline(transaction=False)
@@ -167,7 +177,8 @@ class Script:
         return pipe
 
 
-def _is_cluster(client: object) -> bool:
+def is_cluster(client: object) -> bool:
+    """Return whether keys of a client are on several servers, so that no script has all of them."""
     return isinstance(client, RedisCluster | SyncRedisCluster)
 
 

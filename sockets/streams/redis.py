@@ -7,6 +7,7 @@ id makes that harmless.
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire, layer_message
-from sockets.redis import Call, Keys, Script, batches, translated
+from sockets.redis import AT_ONCE, Call, Keys, Script, batches, is_cluster, translated
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
 from sockets.streams.known import Known, KnownPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
@@ -26,6 +28,10 @@ _APPEND = Script(__package__, "record", "append")
 _LOOK = Script(__package__, "record", "page", "look", asks=True)
 _FOLLOW = Script(__package__, "record", "page", "follow", asks=True)
 _HEAD = Script(__package__, "record", "head", asks=True)
+_COMPARE = Script(__package__, "compare", asks=True)
+
+OPENED_ANYWAY = 1 / 30
+"""How many of those streams are opened in which nothing has changed: that removes what is over."""
 
 
 class StreamCalls:
@@ -124,6 +130,17 @@ class StreamCalls:
         entries = tuple(_entry(int(offset), member) for member, offset in pairs)
         return Page(epoch.decode(), head, floor, entries, missing, newest)
 
+    def compare(self, known: Sequence[tuple[str, Known]]) -> Call:
+        """Return a call of compare.lua."""
+        now = "" if self._clock is None else repr(self._clock())
+        checks_run, record_ttl, *_ = self._settings
+        keys: list[str] = []
+        args: list[Any] = [now, checks_run, float(record_ttl) / 100]  # as in record.lua
+        for user, one in known:
+            keys.append(self._keys.user(user, "meta"))
+            args += (one.position.epoch, one.position.offset, one.mark)
+        return keys, args
+
     def head(self, user: str) -> Call:
         """Return a call of head.lua."""
         return self._record_keys(user), self._record_args(self.known.get(user))
@@ -194,8 +211,11 @@ class RedisStreams:
     ) -> dict[str, Position]:
         known = known or {}
         heads: dict[str, Position] = {}
+        left = list(dict.fromkeys(users))
+        if not is_cluster(self._client):
+            left = await self._compare(left, known, heads)
         failed: Exception | None = None
-        for some in batches(list(dict.fromkeys(users))):
+        for some in batches(left):
             calls = [self._calls.follow(user, known=known.get(user)) for user in some]
             answers = await _FOLLOW.run_each(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
@@ -207,6 +227,32 @@ class RedisStreams:
             with translated():
                 raise failed
         return heads
+
+    async def _compare(
+        self, users: Sequence[str], known: Mapping[str, Known], heads: dict[str, Position]
+    ) -> list[str]:
+        """Note the heads that are still as they were known; returns the users of the others."""
+        sure: list[tuple[str, Known]] = []
+        left: list[str] = []
+        for user in users:
+            one = newest(known.get(user), self._calls.known.get(user))
+            if one is None or random.random() < OPENED_ANYWAY:
+                left.append(user)
+            else:
+                sure.append((user, one))
+        for start in range(0, len(sure), AT_ONCE):
+            some = sure[start : start + AT_ONCE]
+            with translated():
+                try:
+                    changed = {*await _COMPARE.run(self._client, self._calls.compare(some))}
+                except ResponseError:
+                    changed = {*range(len(some))}  # whatever the key of one is stops no other
+            for place, (user, one) in enumerate(some):
+                if place in changed:
+                    left.append(user)
+                else:
+                    heads[user] = one.position
+        return left
 
     def left(self, user: str, known: Known | None) -> None:
         if known is not None:

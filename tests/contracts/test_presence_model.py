@@ -269,6 +269,6 @@ class History(RuleBasedStateMachine):
 for _name, _make in PRESENCES.items():
     _made: Any = type(f"History_{_name}", (History,), {"make": staticmethod(_make)})
     _case = _made.TestCase
-    _case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    _case.settings = settings(max_examples=60, stateful_step_count=40)
     globals()[f"Test{_name.title()}History"] = _case
     del _made, _case

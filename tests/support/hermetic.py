@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -55,12 +56,15 @@ os.environ |= {
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
-    """Make cheap what each test would pay for anew, and none is about."""
+    """Make cheap what each test would pay for anew, and none is about; no test is about time."""
     # Tests of the gateway ask the gateway; the outbox has tests of its own.
     under_test.ignore()
     # By design each takes a third of a second.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     _find_static_files_once()
+    # How long an example takes depends on what else this machine does.
+    hypothesis.settings.register_profile("gateway", deadline=None)
+    hypothesis.settings.load_profile("gateway")
 
 
 def _find_static_files_once() -> None:

@@ -41,9 +41,7 @@ def test_the_same_as_djangos(add: Callable[..., Session], zone: str) -> None:
 
 
 @pytest.mark.django_db
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.datetimes(datetime(2018, 9, 1), datetime(2018, 12, 1)), max_size=5))
 def test_the_same_as_djangos_where_clocks_change(
     add: Callable[..., Session], moments: list[datetime]

@@ -40,16 +40,21 @@ def test_workers_have_no_grace_and_no_limit() -> None:
     assert arguments[2] == 10.0 and arguments[7:9] == [3, "1"]
 
 
-def test_renewals_are_one_call_for_each_user() -> None:
-    infos = [info("42"), info("43"), info("42"), info("42", kind=Kind.WORKER)]
-    calls = CALLS.renew(infos, "")
-    assert [(kind, user) for kind, user, _ in calls] == [
-        (Kind.CLIENT, "42"),
-        (Kind.CLIENT, "43"),
-        (Kind.WORKER, "42"),
-    ]
-    (_, arguments) = calls[0][2]
-    assert arguments[10::3] == [infos[0].id, infos[2].id]
+def test_a_renewal_has_all_sessions_of_its_user() -> None:
+    infos = [info("42"), info("42")]
+    keys, arguments = CALLS.renew(Kind.CLIENT, "42", infos, "")
+    assert keys[0] == "gw:{42}:sessions"
+    assert arguments[10::3] == [infos[0].id, infos[1].id]
+
+
+def test_many_users_are_extended_in_one_call() -> None:
+    mine, others = info("42"), [info("43"), info("43")]
+    keys, arguments = CALLS.extend([("42", [mine]), ("43", others)])
+    parts = ("sessions", "info", "clients", "state", "revoked")
+    assert keys == [f"gw:{{{user}}}:{part}" for user in ("42", "43") for part in parts]
+    assert arguments[:3] == [repr(NOON), LEASE, 600.0]
+    assert arguments[3:5] == [1, mine.id]
+    assert arguments[6:8] == [2, others[0].id] and arguments[9] == others[1].id
 
 
 def test_what_is_written_is_what_is_read() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.exceptions import DataError
 
 from sockets.redis import links as module
-from sockets.redis.links import Links
+from sockets.redis.links import LinkedConnection, Links
 from tests.support.doubles import until
 
 
@@ -22,6 +25,30 @@ class _Line:
 
     def dropped(self, why: str) -> None:
         self.heard.append(self._links.generation)
+
+
+class _Redis(AsyncConnection):
+    """redis-py's own."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("PING",),
+        ("CONFIG GET", "maxmemory"),
+        ("SET", "a", b"\r\n\x00", "PX", 10, 1.5, -3, 1e300, ""),
+        (b"GET", "é한\u2028", memoryview(b"seen")),
+        ("EVALSHA", "f" * 40, 2, *map(str, range(500)), b"x" * 100_000),
+    ],
+)
+def test_a_command_is_packed_as_redis_py_does(words: tuple[Any, ...]) -> None:
+    ours = LinkedConnection(links=Links()).pack_command(*words)
+    assert b"".join(ours) == b"".join(_Redis().pack_command(*words))
+
+
+def test_what_is_no_word_is_refused_as_redis_py_does() -> None:
+    with pytest.raises(DataError, match="NoneType"):
+        LinkedConnection(links=Links()).pack_command("SET", "a", None)
 
 
 async def test_many_connections_to_one_old_primary_are_one_end() -> None:
