@@ -190,8 +190,9 @@ def test_the_error_of_one_is_raised_and_others_may_be_done(
 
 @both
 def test_of_each_the_error_takes_the_place_of_the_answer(kind: type[Client]) -> None:
-    error = TimeoutError("slow")
-    assert do(kind, Server(b"1", error), "run_each", calls("a", "b")) == [error] * 2
+    error = ResponseError("WRONGTYPE")
+    server = Server(b"1", error, b"3")
+    assert do(kind, server, "run_each", calls("a", "b", "c")) == [b"1", error, b"3"]
 
 
 @clusters
