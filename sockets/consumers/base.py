@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -86,6 +87,8 @@ class GatewayConsumer(AsyncConsumer):
             try:
                 session = self.session = await self._authenticate()
                 self.outbox.on_drain = session.drained
+                self.outbox.on_stall = partial(self.node.hub.stalled, session)
+                self.outbox.on_pong = self._on_pong
                 session.on_space = self._have_space
                 await self.open()
                 metrics.connects[self.kind].inc()
@@ -199,7 +202,7 @@ class GatewayConsumer(AsyncConsumer):
             info=credentials.info,
         )
         connection = Connection(
-            time.monotonic(),
+            self.node.hub.timetable.now(),
             heartbeat=conf.heartbeat if self.handshake.speaks_v1 else None,
             pong_timeout=conf.pong_timeout,
             slow_timeout=conf.slow_timeout,
@@ -242,6 +245,18 @@ class GatewayConsumer(AsyncConsumer):
             if self.session.close_code is not None:
                 continue  # closing: what still comes is not processed (RFC 6455 section 1.4)
             await self._on_frame(message.get("text"))
+
+    def _on_pong(self) -> bool:
+        """Count a pong that the server below has recognised. False: it came too fast, and is
+        handled as any frame is then."""
+        connection = self.session.connection
+        if self.session.close_code is None:
+            if not connection.takes(time.monotonic()):
+                return False
+            connection.good_frame()
+            connection.pong()
+        metrics.messages_in[self.kind].inc()
+        return True
 
     async def _on_frame(self, text: str | None) -> None:
         """Handle one frame; whatever is wrong with it becomes a reply with its `ref`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -151,12 +150,12 @@ class ClientConsumer(GatewayConsumer):
         """Run receivers in a thread, and wait until they are done: a client that sends faster than
         Django code takes is read more slowly. That others keep it waiting is not held against its
         pong."""
-        connection = self.session.connection
+        connection, now = self.session.connection, self.node.hub.timetable.now
 
         def begin() -> None:
-            connection.release(time.monotonic())
+            connection.release(now())
 
-        connection.hold(time.monotonic())
+        connection.hold(now())
         try:
             done = await self.node.receivers.messages.submit(self.session.info.user, work, begin)
         finally:
@@ -179,6 +178,7 @@ class ClientConsumer(GatewayConsumer):
             return
         self.credentials = credentials
         session.connection.expires_at = self.end_of(credentials)
+        self.node.hub.watch(session)
         self.node.client_auth.look_after(session, self.handshake, credentials)
         session.info = replace(
             session.info,

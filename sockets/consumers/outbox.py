@@ -31,6 +31,8 @@ class PumpOutbox:
         self, send: Send, *, limit: int, close_timeout: float, on_give_up: Callable[[], None]
     ) -> None:
         self.on_drain: Callable[[], None] | None = None
+        self.on_stall: Callable[[], None] | None = None
+        self.on_pong: Callable[[], bool] | None = None
         self._send = send
         self._limit = limit
         self._close_timeout = close_timeout
@@ -51,9 +53,12 @@ class PumpOutbox:
         if self._waiting > self._limit:
             self._refused = True
             return Write.FULL
+        was_empty = not self._waiting
         self._queue.append(frame)
         self._waiting += len(frame)
         self._wake.set()
+        if was_empty and self.on_stall is not None:
+            self.on_stall()
         return Write.OK
 
     def close(self, code: int, reason: str) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 
 from sockets.base import metrics
 from sockets.base.client_address import host_in, neighbourhood
+from sockets.base.timetable import NOT_LISTED, Timetable
 from sockets.layers.base import Layer
 from sockets.layers.fanout import Message, Sink
 from sockets.protocol.connection import Connection
@@ -43,7 +44,8 @@ class LocalSession:
     `cursor` None: not reading a stream (a worker, or a client that is still opening).
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
     `missed`: ephemeral messages dropped since the last frame that counted them.
-    `hidden_tasks`: of a worker, those that it holds and its key has no scope for.
+    `hidden_tasks`: of a worker, those that it holds and its key has no scope for. `slot`: of the
+    timetable, its entry that counts.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class LocalSession:
         "on_space",
         "outbox",
         "rooms",
+        "slot",
         "stage",
     )
 
@@ -79,6 +82,7 @@ class LocalSession:
         self.attached: set[str] = set()
         self.hidden_tasks: frozenset[str] = frozenset()
         self.rooms: list[Room] = []
+        self.slot = NOT_LISTED
         self.close_code: int | None = None
         self.close_reason = ""
 
@@ -203,9 +207,10 @@ class Room:
 
 
 class Hub:
-    """Every session of this node, and its rooms by group."""
+    """Every session of this node, its rooms by group, and when each session is looked at."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, timetable: Timetable[str] | None = None) -> None:
+        self.timetable = timetable or Timetable()
         self._layer = layer
         self._sessions: dict[str, LocalSession] = {}
         self._rooms: dict[str, Room] = {}
@@ -243,6 +248,20 @@ class Hub:
         self._count[session.info.kind] += 1
         if session.neighbourhood:
             self._neighbours[session.neighbourhood] += 1
+        self.watch(session)
+
+    def watch(self, session: LocalSession) -> None:
+        """Look at a session when something is due for it next: this has just changed."""
+        table = self.timetable
+        due = session.connection.due(table.now(), table.wall())
+        session.slot = table.list(session.info.id, due, session.slot)
+
+    def stalled(self, session: LocalSession) -> None:
+        """Note that a session's socket has not taken all that was written to it just now."""
+        waiting, drained = session.outbox.flow()
+        if waiting:
+            session.connection.stalled(self.timetable.now(), drained)
+            self.watch(session)
 
     def discard(self, session: LocalSession) -> None:
         """Stop holding it; idempotent. Its rooms are left by `leave`."""

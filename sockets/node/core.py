@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.base.clock import StoreClock
+from sockets.base.timetable import Timetable
 from sockets.cluster.bus import Bus
 from sockets.conf import Conf
 from sockets.delivery import Notifier
@@ -18,6 +19,7 @@ from sockets.delivery.hub import Hub
 from sockets.events.receivers import Receivers
 from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
+from sockets.node.heartbeat import tick_interval
 from sockets.node.state import Backends
 from sockets.sessions.control import Control
 from sockets.tasks.announcer import Announcer
@@ -74,7 +76,7 @@ class Core:
         self.presence = self.state.presence
         self.nodes = self.state.nodes
         self.tasks = self.state.tasks
-        self.hub = Hub(self.layer)
+        self.hub = Hub(self.layer, Timetable(tick_interval(conf), clock, wall))
         self.bus = Bus(self.layer, self.name)
         self.control = Control(
             presence=self.presence,

@@ -1,13 +1,14 @@
 """The liveness of one connection: when to ping, when to give up, when it has asked for too much.
 
 A state machine over clock readings (`now`: monotonic seconds, always an argument). The node's
-heartbeat calls `tick` about once a second and does what it returns.
+heartbeat calls `tick` when something may be `due`, and does what it returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
@@ -106,6 +107,21 @@ class Connection:
             return SEND_PING
         return None
 
+    def due(self, now: float, wall: float) -> float:
+        """Return the moment from which on `tick` may have something to do; infinity: never, unless
+        a token or a stall is noted."""
+        if self._stalled_since is not None:
+            return now
+        due = inf if self.expires_at is None else now + self.expires_at - wall
+        if self._next_ping is not None:
+            due = min(due, self._next_ping)  # which waits for the pong to the last one
+        return due if self._pong_until is None else min(due, self._pong_until)
+
+    def stalled(self, now: float, drained: int) -> None:
+        """Note that bytes were left over, of which the socket has taken `drained` so far."""
+        if self._stalled_since is None:
+            self._stalled_since, self._drained = now, drained
+
     def hold(self, now: float) -> None:
         """Expect no pong: the peer is not read while it waits for others."""
         self._held_since = now
@@ -115,13 +131,6 @@ class Connection:
         if self._held_since is not None and self._pong_until is not None:
             self._pong_until += now - self._held_since
         self._held_since = None
-
-    def excuse(self, seconds: float) -> None:
-        """Add the seconds that this side was not there: the peer's answers may wait to be read."""
-        if self._pong_until is not None:
-            self._pong_until += seconds
-        if self._stalled_since is not None:
-            self._stalled_since += seconds
 
     def ping_sent(self, now: float) -> None:
         """Expect a pong: the outbox took a ping. A full outbox is no reason to expect one."""
@@ -143,6 +152,13 @@ class Connection:
         if self._refused >= MAX_REFUSED:
             return Close(CloseCode.RATE_LIMIT, "too many messages, again and again")
         return TooFast(empty.wait())
+
+    def takes(self, now: float) -> bool:
+        """Count a frame as `frame` does, unless it came too fast."""
+        if not all(bucket.take(now) for bucket in self._buckets):
+            return False
+        self._refused = max(0, self._refused - 1)
+        return True
 
     def charge(self, frames: int) -> None:
         """Count the last frame as so many more: it cost as much."""

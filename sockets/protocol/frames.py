@@ -19,6 +19,27 @@ def text_frame(payload: bytes) -> bytes:
     return bytes((_FIN_TEXT, 127)) + size.to_bytes(8, "big") + payload
 
 
+_MASKED = 0x80
+_PONGS = {len(text): int.from_bytes(text) for text in (b'{"type":"pong"}', b'{"type": "pong"}')}
+"""The answer to a ping as `JSON.stringify` and Python's `json.dumps` write it, by its length."""
+
+PONG_SIZES = frozenset(6 + size for size in _PONGS)
+"""Bytes of such a frame from a client: two of header, four of mask, the text."""
+
+
+def is_pong(data: bytes) -> bool:
+    """Return whether these bytes are one whole frame of a client that answers our ping.
+
+    It is most of what idle clients send, and costs a tenth of what a frame does that is decoded.
+    """
+    size = len(data) - 6
+    pong = _PONGS.get(size)
+    if pong is None or data[0] != _FIN_TEXT or data[1] != _MASKED | size:
+        return False
+    mask = (data[2:6] * 4)[:size]
+    return int.from_bytes(data[6:]) ^ int.from_bytes(mask) == pong
+
+
 class Frame:
     """One outgoing message in the two forms that outboxes need, each made at most once.
 

@@ -34,6 +34,13 @@ class Outbox(Protocol):
     on_drain: Callable[[], None] | None
     """Called once when there is space again after a FULL, and when the socket is gone."""
 
+    on_stall: Callable[[], None] | None
+    """Called when bytes are left over that the socket has not taken, and none were before."""
+
+    on_pong: Callable[[], bool] | None
+    """Called by a server that knows a pong when it sees one, instead of handing it on; False: it
+    should hand it on."""
+
     def write(self, frame: Frame) -> Write:
         """Hand over one frame; at FULL nothing was taken."""
 

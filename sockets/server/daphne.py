@@ -17,10 +17,13 @@ import errno
 import logging
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
+from weakref import ref
 
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
@@ -30,6 +33,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
 
+from sockets.base.timetable import Timetable
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.server.bodies import BodyMemory
@@ -51,6 +55,9 @@ AT_ONCE_GRACE = 0.2
 
 BACKLOG = 1_024
 """Connections that wait in the kernel; stock: 50, and the next one tries again a second later."""
+
+CHECKED_EVERY = 2.0
+"""Seconds within which a connection's time-out is noticed."""
 
 ACCEPTS = 4
 """Connections accepted in one turn of the loop: the rest of a crowd comes after those who wait."""
@@ -120,6 +127,7 @@ class GatewayServer(Server):
         self.idle = {surface: IdleConnections(conf.max_idle) for surface in Surface}
         self.bodies = {surface: BodyMemory(conf.body_memory) for surface in Surface}
         self.files = Files()
+        self.timetable = Timetable[ref[Any]](CHECKED_EVERY)
         self.exit_code = 0
         self._on_listening = on_listening
         self._on_stopping = on_stopping
@@ -276,6 +284,7 @@ class GatewayServer(Server):
         )
         task = asyncio.ensure_future(application)
         self.connections[protocol]["application_instance"] = task
+        task.add_done_callback(partial(self._ended, protocol))
         return queue
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
@@ -285,26 +294,83 @@ class GatewayServer(Server):
         elif message["type"] == "http.response.body":
             await protocol.drain(self.conf.slow_timeout)
 
+    def protocol_connected(self, protocol: Any) -> None:
+        super().protocol_connected(protocol)
+        self.watch(protocol)
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """As in daphne, which finds out later that the application has ended."""
+        super().protocol_disconnected(protocol)
+        if "application_instance" in self.connections[protocol]:
+            self.watch(protocol)
+        else:
+            # Not now: some still ask for what is known of it.
+            loop.call_soon(self._forget, protocol)
+
+    def _forget(self, protocol: Any) -> None:
+        details = self.connections.get(protocol)
+        if details is not None and "application_instance" not in details:
+            del self.connections[protocol]
+
+    def _ended(self, protocol: Any, task: asyncio.Task[None]) -> None:
+        """Take note of the end of an application; daphne looks for it once a second."""
+        details = self.connections[protocol]
+        del details["application_instance"]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("Exception inside application: %s", error, exc_info=error)
+        if "disconnected" in details:
+            self._forget(protocol)
+        elif error is not None:
+            protocol.handle_exception(error)
+
+    def watch(self, protocol: Any) -> None:
+        """Look at a connection when something may be due for it: this has just changed."""
+        protocol.slot = self.timetable.list(ref(protocol), self._due(protocol), protocol.slot)
+
+    def _due(self, protocol: Any) -> float:
+        now = self.timetable.now()
+        details = self.connections.get(protocol)
+        if details is None:
+            return inf
+        if "disconnected" in details:  # its application is waited for
+            return now + float(self.application_close_timeout)
+        if not isinstance(protocol, GatewayWebSocket):
+            return now  # a request is looked at each time
+        return float(protocol.due(now))
+
+    def _look_at(self, protocol: Any) -> None:
+        details = self.connections.get(protocol)
+        if details is None:
+            return
+        if "disconnected" not in details:
+            protocol.check_timeouts()
+        elif time.time() - details["disconnected"] > self.application_close_timeout:
+            task = details.get("application_instance")
+            if task is not None and not task.done():
+                logger.warning("%r took too long to end and was cancelled", task)
+                task.cancel()
+
     def timeout_checker(self) -> None:
-        """As in daphne, but one connection's error does not end it for all."""
-        for protocol in list(self.connections):
+        """Look at those connections for which something may be due; stock daphne looks at all, and
+        one's error ends it for all."""
+        for slot, known in self.timetable.due():
+            protocol = known()
+            if protocol is None or protocol.slot != slot:
+                continue
             try:
-                protocol.check_timeouts()
+                self._look_at(protocol)
             except Exception:
                 logger.exception("checking the time-outs of %r failed", protocol)
+            self.watch(protocol)
         for waiting in self.waiting.values():
             for channel in waiting.overdue():
                 channel.cut(Refusal.SLOW)
         reactor.drop_dead()
-        reactor.callLater(2, self.timeout_checker)
+        reactor.callLater(CHECKED_EVERY, self.timeout_checker)
 
     def application_checker(self) -> None:
-        """As in daphne, which is not called again once it has raised."""
-        try:
-            super().application_checker()
-        except Exception:
-            logger.exception("checking the applications failed")
-            reactor.callLater(1, self.application_checker)
+        """Of stock daphne, which walks through all applications once a second: `_ended`."""
 
     # --- end
 

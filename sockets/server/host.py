@@ -15,6 +15,9 @@ class Host(Protocol):
     conf: Conf
     bodies: dict[Surface, BodyMemory]
 
+    def watch(self, protocol: Any) -> None:
+        """Look at a connection when something may be due for it: this has just changed."""
+
     def surface_of(self, transport: Any) -> Surface:
         """Return the surface that the connection of this transport came by."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from daphne.http_protocol import WebRequest
 
+from sockets.base.timetable import NOT_LISTED
 from sockets.server.bodies import BodyMemory
 from sockets.server.host import Host
 from sockets.server.target import date_now, phrase_of
@@ -33,6 +34,7 @@ class GatewayRequest(WebRequest):
     server: Host
     channel: Any
     limit = 0  # bytes of its body
+    slot = NOT_LISTED  # of the server's timetable
     _received = 0
     _held = 0  # bytes of BodyMemory
     _writable: asyncio.Future[None] | None = None

@@ -41,6 +41,9 @@ class Socket(Protocol):
     def surface(self) -> Surface:
         """The surface that the peer came by."""
 
+    def paused(self) -> None:
+        """Take note that this half does not read any more."""
+
     def close_with(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
 
@@ -50,21 +53,22 @@ class Inbound:
 
     Two things stop it for a while: the application has enough frames (`pause`), or a part of what
     was read is still to be parsed. A peer that floods us after our close frame is not read again.
+    `paused_since`: monotonic; None: the application takes more.
     """
 
     __slots__ = (
         "_after_close",
         "_flooded",
-        "_paused_since",
         "_pings",
         "_slicing",
         "_socket",
         "_unparsed",
+        "paused_since",
     )
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
-        self._paused_since: float | None = None
+        self.paused_since: float | None = None
         self._unparsed = bytearray()  # read, and for the next turns
         self._slicing = False  # the next turn is ordered
         self._after_close = 0  # bytes that came after our close frame
@@ -84,7 +88,7 @@ class Inbound:
         """64 KiB may be two thousand frames: parsed at once they would stop everybody else, and
         overfill the queue. One slice a turn, until the application wants no more."""
         self._slicing = False
-        if self._paused_since is None:
+        if self.paused_since is None:
             piece = bytes(self._unparsed[:SLICE])
             del self._unparsed[:SLICE]
             self._parse(piece)
@@ -93,7 +97,7 @@ class Inbound:
     def go_on(self) -> None:
         """Parse what is left, or else read the socket; unless nobody wants more now."""
         transport = self._socket.transport
-        if self._paused_since is not None or self._slicing or self._flooded:
+        if self.paused_since is not None or self._slicing or self._flooded:
             return
         if transport is None or not transport.connected:
             self._unparsed.clear()
@@ -117,23 +121,29 @@ class Inbound:
                 return
         self._socket.parse(data)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was read waits to be parsed, and the application takes more."""
+        return not self._unparsed and self.paused_since is None
+
     def pause(self) -> None:
         """Stop reading the socket: the application has enough."""
-        if self._paused_since is None and self._socket.state == _OPEN:
-            self._paused_since = time.monotonic()
+        if self.paused_since is None and self._socket.state == _OPEN:
+            self.paused_since = time.monotonic()
             metrics.PAUSED.inc()
             self._socket.transport.pauseProducing()
+            self._socket.paused()
 
     def resume(self) -> None:
         """Read it again."""
-        if self._paused_since is not None:
-            self._paused_since = None
+        if self.paused_since is not None:
+            self.paused_since = None
             metrics.PAUSED.dec()
             self.go_on()
 
     def paused_for(self, now: float) -> float:
         """Seconds since `pause`; 0 while it is read. `now`: monotonic."""
-        return 0.0 if self._paused_since is None else now - self._paused_since
+        return 0.0 if self.paused_since is None else now - self.paused_since
 
     def is_flood(self) -> bool:
         """Count a ping or a pong; True closes the socket, and the frame is dropped.

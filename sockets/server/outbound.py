@@ -80,8 +80,19 @@ class Outbound:
                 sent = 0  # the transport's own write finds the error, and reports it
             if sent == len(data):
                 return
-            data = data[sent:]
-        transport.write(data)
+            transport.write(data[sent:])
+            self.outbox.stalled()
+        else:
+            transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write the answer to a ping, or a close frame: after what is queued, in a turn of its
+        own."""
+        self.written += len(data)
+        was_empty = not self.buffered
+        self._socket.transport.write(data)
+        if was_empty:
+            self.outbox.stalled()
 
     def pause(self) -> None:
         """The transport's buffer is above the limit."""
@@ -124,7 +135,7 @@ class FrameOutbox:
     Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
     """
 
-    __slots__ = ("_outbound", "_refused", "_socket", "full", "on_drain")
+    __slots__ = ("_outbound", "_refused", "_socket", "full", "on_drain", "on_pong", "on_stall")
 
     def __init__(self, socket: Socket, outbound: Outbound) -> None:
         self._socket = socket
@@ -132,6 +143,8 @@ class FrameOutbox:
         self._refused = False  # a frame, since the last drain
         self.full = False
         self.on_drain: Callable[[], None] | None = None
+        self.on_stall: Callable[[], None] | None = None
+        self.on_pong: Callable[[], bool] | None = None
 
     # Middleware copies scopes, and some code pickles them: a copy writes to the same socket, and
     # what is unpickled, maybe elsewhere, has none.
@@ -161,6 +174,11 @@ class FrameOutbox:
             self._refused = False
             if self.on_drain is not None:
                 self.on_drain()
+
+    def stalled(self) -> None:
+        """From the outbound half: bytes are left over."""
+        if self.on_stall is not None:
+            self.on_stall()
 
     def close(self, code: int, reason: str) -> None:
         self._socket.close_with(code, reason)

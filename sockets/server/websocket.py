@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import socket
 import time
+from math import inf
 from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
 
+from sockets.auth.handshake import SUBPROTOCOL
+from sockets.base.timetable import NOT_LISTED
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.protocol.frames import PONG_SIZES, is_pong
 from sockets.protocol.outbox import cut_reason
 from sockets.server.inbound import Inbound
 from sockets.server.outbound import Outbound
@@ -42,6 +46,8 @@ class GatewayWebSocket(WebSocketProtocol):
         self.outbound = Outbound(self)
         self.outbox = self.outbound.outbox
         self._closed_since: float | None = None
+        self.slot = NOT_LISTED  # of the server's timetable
+        self.pinged_by_us = False  # by the session, in JSON, and not by the server below
         self._refusal: tuple[int, Any] = (0, ())
         self._refusal_body = b""
 
@@ -68,6 +74,7 @@ class GatewayWebSocket(WebSocketProtocol):
         named: dict[str, list[str]] = {"Date": [date_now()]}
         for name, value in headers:
             named.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        self.pinged_by_us = subprotocol == SUBPROTOCOL
         self.handshake_deferred.callback((subprotocol, named))
         del self.handshake_deferred
 
@@ -97,12 +104,12 @@ class GatewayWebSocket(WebSocketProtocol):
     # --- outbound
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.outbound.written += len(data)
         if sync or chopsize or self.send_queue:
+            self.outbound.written += len(data)
             super().sendData(data, sync, chopsize)
         else:
             # autobahn would make two coloured strings for a debug line that nobody reads.
-            self.transport.write(data)
+            self.outbound.write(data)
 
     def pauseProducing(self) -> None:
         self.outbound.pause()
@@ -122,7 +129,22 @@ class GatewayWebSocket(WebSocketProtocol):
     # --- inbound
 
     def dataReceived(self, data: bytes) -> None:
+        if len(data) in PONG_SIZES and is_pong(data) and self._takes_pongs():
+            return
         self.inbound.receive(data)
+
+    def _takes_pongs(self) -> bool:
+        """Whether what came is a frame of its own, and the session has taken it as a pong."""
+        if self.state != _OPEN or self.outbox.on_pong is None or not self.inbound.is_idle:
+            return False
+        parser: Any = self  # autobahn's: a part of a frame, or of a message, may have come before
+        if parser.data or parser.current_frame is not None or parser.inside_message:
+            return False
+        return self.outbox.on_pong()
+
+    def paused(self) -> None:
+        """From the inbound half: it is not read any more."""
+        self._watch()
 
     # autobahn's own, without the coloured strings of a debug line.
     parse = WebSocketProtocol._dataReceived
@@ -177,10 +199,19 @@ class GatewayWebSocket(WebSocketProtocol):
             self.remoteCloseCode, self.remoteCloseReason = self.localCloseCode, None
         return done
 
+    def sendCloseFrame(self, *args: Any, **options: Any) -> None:
+        super().sendCloseFrame(*args, **options)
+        self._watch()
+
     def dropConnection(self, abort: bool = False) -> None:
         # autobahn resets a peer whose Close comes after ours; what we have written may still be
         # on its way then, and always is where that Close itself is the violation we answer.
         super().dropConnection(abort and not self.wasClean)
+        self._watch()
+
+    def _watch(self) -> None:
+        if hasattr(self, "server"):  # else it was no handshake
+            self.server.watch(self)
 
     def _closeConnection(self, abort: bool = False) -> None:
         if not abort and self.failedByMe and self.transport is not None:
@@ -230,8 +261,20 @@ class GatewayWebSocket(WebSocketProtocol):
         self.inbound.resume()
         self.resumeProducing()
 
+    def due(self, now: float) -> float:
+        """Return the moment from which on `check_timeouts` may have something to do; infinity:
+        never as things are. `now`: monotonic seconds."""
+        if self.state != _OPEN:
+            return now
+        due = inf
+        if not self.pinged_by_us:
+            due = now + self.server.ping_interval - (time.time() - self.last_ping)
+        if self.inbound.paused_since is not None:
+            due = min(due, self.inbound.paused_since + self.conf.slow_timeout)
+        return due
+
     def check_timeouts(self) -> None:
-        """Close what takes too long; called every two seconds."""
+        """Close what takes too long, and ping who is due."""
         now = time.monotonic()
         if self.state == _CLOSED and self.transport.connected:
             # A peer that sent CLOSE and does not read: stock daphne waits for it for ever.
@@ -241,4 +284,5 @@ class GatewayWebSocket(WebSocketProtocol):
                 self.abort()
         elif self.inbound.paused_for(now) > self.conf.slow_timeout:
             self.close_with(CloseCode.TRY_AGAIN_LATER, "the server is behind with your frames")
-        super().check_timeouts()
+        elif not (self.state == _OPEN and self.pinged_by_us):
+            super().check_timeouts()

@@ -19,6 +19,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
+def from_the_very_start() -> Iterator[None]:
+    """In this module each process begins as a user's does, with its imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gateway, "may_be_warm", False)
+        yield
+
+
+@pytest.fixture(scope="module")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One gateway for a module's tests that leave it as it was. Users are told apart by name."""
     with running(tmp_path_factory.mktemp("shared"), **SHORT) as gateway:

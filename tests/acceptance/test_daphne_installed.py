@@ -23,6 +23,8 @@ from tests.support.site import Site
 SERVE = ("serve", "--client-port=0", "--worker-port=0")
 DELAYS = (0.0, 0.8)
 
+pytestmark = pytest.mark.usefixtures("from_the_very_start")
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Site:

@@ -8,7 +8,6 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -27,13 +26,7 @@ from tests.support.peers import (
 )
 from tests.support.scale import scaled
 
-
-@pytest.fixture(autouse=True, scope="module")
-def from_the_very_start() -> Iterator[None]:
-    """Here each process begins as a user's does, with its imports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Gateway, "may_be_warm", False)
-        yield
+pytestmark = pytest.mark.usefixtures("from_the_very_start")
 
 
 async def test_sigterm_right_after_a_handshake(gateway: Gateway) -> None:
@@ -238,6 +231,18 @@ async def test_no_pong_closes_4001(tmp_path: Path) -> None:
                 await answering.receive()
         assert answering.pings >= 4
         assert (await answering.ask(type="sessions"))["ok"]
+
+
+async def test_a_deaf_peer_is_closed_though_little_waits(gateway: Gateway) -> None:
+    """Long before the buffer is full that would make the transport pause."""
+    sender = await worker(gateway)
+    with RawClient(gateway.client_port, "/?user_id=deaf", receive_buffer=4096) as deaf:
+        deaf.read_frame()
+        for _ in range(110):  # the kernel takes some hundred
+            await sender.ask(type="notify", user="deaf", event="n", data="x" * 1_000)
+        await asyncio.to_thread(wait_for, lambda: gateway.rows("close_code = 4002"), "the end")
+    (row,) = gateway.rows("close_code = 4002")
+    assert row["user"] == "deaf"
 
 
 async def test_a_plain_client_without_subprotocol_works(gateway: Gateway) -> None:

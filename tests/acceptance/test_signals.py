@@ -24,6 +24,8 @@ DELAYS = (0.0, 0.1, 0.3, 0.6, 0.9, 1.2, 1.5, 2.0, 3.0)
 PATIENT = SHORT | {"READY_LAG": "40", "DRAIN_SECONDS": "40", "SHUTDOWN_GRACE": "40"}
 """Whoever drains is not done while a test runs."""
 
+pytestmark = pytest.mark.usefixtures("from_the_very_start")
+
 
 def catches(pid: int, number: int) -> bool:
     """Whether the process has a handler for the signal."""

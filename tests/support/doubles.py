@@ -69,6 +69,8 @@ class RecordingOutbox:
 
     def __init__(self) -> None:
         self.on_drain: Callable[[], None] | None = None
+        self.on_stall: Callable[[], None] | None = None
+        self.on_pong: Callable[[], bool] | None = None
         self.raw: list[Frame] = []
         self.closed: tuple[int, str] | None = None
         self.on_close: Callable[[int, str], None] | None = None

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from sockets.base import metrics
+from sockets.base.timetable import Timetable
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.delivery.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node import heartbeat
-from sockets.node.heartbeat import beat, look_at, look_at_all, tick_interval
+from sockets.node.heartbeat import beat, look_at, look_at_each, tick_interval
 from sockets.types import Kind
 from tests.support.doubles import (
     NOON,
@@ -127,7 +133,7 @@ async def test_everybody_is_looked_at_in_slices(monkeypatch: pytest.MonkeyPatch)
             await asyncio.sleep(0)
 
     other = asyncio.ensure_future(others())
-    await look_at_all(hub)
+    await look_at_each(hub, hub)
     other.cancel()
     assert all(session.close_code == CloseCode.TOKEN_EXPIRED for session in sessions)
     assert turns >= 3, "the loop was held"
@@ -140,7 +146,7 @@ async def test_one_broken_session_harms_no_other(caplog: pytest.LogCaptureFixtur
     for session in (session_with(BrokenOutbox()), later):
         hub.add(session)
     with caplog.at_level(logging.ERROR):
-        await look_at_all(hub)
+        await look_at_each(hub, hub)
     assert later.close_code == CloseCode.TOKEN_EXPIRED
     assert "a bug in one session" in caplog.text
 
@@ -164,50 +170,141 @@ def test_how_often_we_look(settings: dict[str, float], expected: float) -> None:
     assert tick_interval(Conf(**settings)) == pytest.approx(expected)  # type: ignore[arg-type]
 
 
+@asynccontextmanager
+async def beating(hub: Hub) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(beat(Conf(), hub))
+    yield
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+def hub_of(*sessions: LocalSession, **clocks: Any) -> Hub:
+    hub = Hub(MemoryChannelLayer(), Timetable(0.02, **clocks))
+    for session in sessions:
+        hub.add(session)
+    return hub
+
+
 async def test_the_heart_looks_and_outlasts_a_failure(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = Hub(MemoryChannelLayer())
     session = local_session(kind=Kind.WORKER)
     session.connection.expires_at = 1.0
-    hub.add(session)
+    hub = hub_of(session)
     looked = asyncio.Event()
     rounds = 0
 
-    async def look(hub: Hub) -> None:
+    async def look(hub: Hub, sessions: Iterable[LocalSession]) -> None:
         nonlocal rounds
         rounds += 1
         if rounds == 1:
             raise RuntimeError("a bug")
-        await look_at_all(hub)
+        await look_at_each(hub, sessions)
         looked.set()
 
-    monkeypatch.setattr(heartbeat, "look_at_all", look)
-    task = asyncio.ensure_future(beat(Conf(heartbeat=0.1), hub))
-    async with asyncio.timeout(5):
+    monkeypatch.setattr(heartbeat, "look_at_each", look)
+    async with beating(hub), asyncio.timeout(5):
         await looked.wait()
-    task.cancel()
-    await asyncio.wait({task})
-    assert task.cancelled()
+        await until(lambda: session.close_code is not None)
     assert session.close_code == CloseCode.TOKEN_EXPIRED
     assert "a bug" in caplog.text
 
 
+def _has_frames(session: LocalSession, count: int) -> bool:
+    return len(outbox_of(session).frames) >= count
+
+
+async def test_nobody_is_looked_at_for_whom_nothing_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever walks through all sessions each second works while nothing happens."""
+    looked: Counter[str] = Counter()
+
+    def look(session: LocalSession, now: float, wall: float) -> None:
+        looked[session.info.id] += 1
+        look_at(session, now, wall)
+
+    monkeypatch.setattr(heartbeat, "look_at", look)
+    soon = session_with(RecordingOutbox(), now=time.monotonic(), heartbeat=0.1)
+    idle = [session_with(RecordingOutbox(), now=time.monotonic(), heartbeat=25.0) for _ in range(5)]
+    hub = hub_of(soon, *idle)
+    async with beating(hub):
+        for pings in (1, 2, 3):
+            await until(partial(_has_frames, soon, pings))
+            soon.connection.pong()
+    assert set(looked) == {soon.info.id}
+
+
+async def test_a_socket_that_takes_nothing_is_looked_at_from_the_first_byte() -> None:
+    outbox = StalledOutbox()
+    session = session_with(outbox, now=time.monotonic(), slow_timeout=0.05)
+    hub = hub_of(session)
+    outbox.on_stall = partial(hub.stalled, session)
+    async with beating(hub):
+        await asyncio.sleep(0.1)
+        assert session.close_code is None, "nothing has been written yet"
+        outbox.on_stall()
+        await until(lambda: session.close_code is not None)
+    assert session.close_code == CloseCode.SLOW_CONSUMER
+
+
+async def test_who_is_gone_is_looked_at_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "look_at", lambda *given: pytest.fail("it is gone"))
+    session = session_with(RecordingOutbox(), expires_at=1.0)
+    hub = hub_of(session)
+    hub.discard(session)
+    async with beating(hub):
+        await asyncio.sleep(0.1)
+
+
 async def test_a_process_that_stood_still_does_not_blame_its_peers(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Their pongs may wait to be read: a frozen node came back, and would close everybody."""
-    hub = Hub(MemoryChannelLayer())
-    session = session_with(RecordingOutbox())
-    hub.add(session)
-    excused: list[float] = []
-    monkeypatch.setattr(
-        type(session.connection), "excuse", lambda self, seconds: excused.append(seconds)
-    )
-    readings = iter([0.0, 60.0])
-    conf = Conf(heartbeat=0.2, pong_timeout=0.2, slow_timeout=0.2)
-    task = asyncio.ensure_future(beat(conf, hub, lambda: next(readings, 60.0)))
-    await until(lambda: excused)
-    task.cancel()
-    assert excused[0] == pytest.approx(60, abs=0.1)
-    assert "stood still for 60.0 s" in caplog.text
+    shift = 0.0
+
+    def clock() -> float:
+        return time.monotonic() + shift
+
+    hub = Hub(MemoryChannelLayer(), Timetable(0.02, clock, clock))
+    now = hub.timetable.now()
+    waited_for, stalled = (session_with(StalledOutbox(), now=now) for _ in range(2))
+    waited_for.outbox.flow = lambda: (0, 0)  # type: ignore[method-assign]
+    waited_for.connection.ping_sent(now)
+    for session in (waited_for, stalled):
+        hub.add(session)
+    hub.stalled(stalled)
+    async with beating(hub):
+        await asyncio.sleep(0.05)
+        shift = 60.0
+        await until(lambda: "stood still for" in caplog.text)
+        await asyncio.sleep(0.1)
+        assert [session.close_code for session in (waited_for, stalled)] == [None, None]
+        assert hub.timetable.now() - now < 10
+        for part in range(1, 10):  # not so quickly that it counts as standing still
+            shift = 60.0 + 2 * part
+            await asyncio.sleep(0.06)
+    assert waited_for.close_code == CloseCode.NO_PONG
+    assert stalled.close_code == CloseCode.SLOW_CONSUMER
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_step_of_the_wall_clock_moves_the_ends_of_tokens_only(hours: int) -> None:
+    shift = 0.0
+
+    def wall() -> float:
+        return time.time() + shift
+
+    ends = session_with(RecordingOutbox(), now=time.monotonic(), expires_at=time.time() + 1_800)
+    stays = session_with(RecordingOutbox(), now=time.monotonic())
+    hub = hub_of(ends, stays, wall=wall)
+    async with beating(hub):
+        await asyncio.sleep(0.05)
+        shift = 3_600.0 * hours
+        if hours > 0:
+            await until(lambda: ends.close_code is not None)
+        else:
+            await asyncio.sleep(0.1)
+    assert ends.close_code == (CloseCode.TOKEN_EXPIRED if hours > 0 else None)
+    assert stays.close_code is None and outbox_of(stays).frames == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -297,18 +299,95 @@ def test_slow_means_exactly_that_nothing_moved_for_so_long(
             return
 
 
-def test_what_this_side_missed_is_excused() -> None:
-    made = connection(heartbeat=25.0)
-    made.ping_sent(0.0)
-    assert isinstance(made.tick(60.0, 0.0, 0, 0), Close)
-    made.excuse(60.0)
-    assert made.tick(60.0, 0.0, 0, 0) is None
-    assert isinstance(made.tick(70.5, 0.0, 0, 0), Close)
-    stalled = connection(heartbeat=None)
-    stalled.tick(0.0, 0.0, 500, 0)
-    stalled.excuse(60.0)
-    assert stalled.tick(60.0, 0.0, 500, 0) is None
-    assert isinstance(stalled.tick(71.0, 0.0, 500, 0), Close)
+# --- when to look
+
+
+def test_nothing_is_due_for_a_peer_that_is_not_pinged() -> None:
+    assert connection(heartbeat=None).due(5.0, NOON) == inf
+
+
+def test_a_token_is_due_by_the_wall_clock() -> None:
+    assert connection(heartbeat=None, expires_at=NOON + 7).due(100.0, NOON) == 107.0
+    assert connection(expires_at=NOON + 7).due(0.0, NOON) == 7.0, "before the ping"
+
+
+def test_a_ping_is_due_and_then_its_pong() -> None:
+    peer = connection()
+    assert peer.due(3.0, NOON) == 25.0
+    peer.ping_sent(25.0)
+    assert peer.due(25.0, NOON) == 35.0
+    peer.pong()
+    assert peer.due(26.0, NOON) == 50.0
+
+
+def test_who_has_bytes_left_is_looked_at_all_the_time() -> None:
+    peer = connection()
+    peer.stalled(3.0, 100)
+    assert peer.due(4.0, NOON) == 4.0
+    assert due(peer, 5.0, waiting=10, drained=100) is None
+    assert due(peer, 13.0, waiting=10, drained=100) is CloseCode.SLOW_CONSUMER, "from the first"
+    other = connection()
+    other.stalled(3.0, 100)
+    assert due(other, 9.0, waiting=10, drained=101) is None
+    assert due(other, 13.0, waiting=10, drained=101) is None
+    assert due(other, 14.0) is None
+    assert other.due(14.0, NOON) == 25.0, "all is written"
+
+
+events = st.sampled_from(["pong", "stall", "flow", "refresh", "hold", "release"])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 9.0), events), max_size=30),
+    st.floats(0.1, 2.0),
+    st.floats(0.5, 30.0),
+)
+def test_who_is_looked_at_when_due_gets_what_who_is_looked_at_all_the_time_gets(
+    script: list[tuple[float, str]], interval: float, heartbeat: float
+) -> None:
+    """Two peers with the same fate: the one is looked at in each interval, the other when due."""
+    told: list[list[object]] = []
+    for lazy in (False, True):
+        peer = connection(heartbeat=heartbeat, expires_at=NOON + 90)
+        said: list[object] = []
+        now, waiting, drained = 0.0, 0, 0
+        moments = iter(script)
+        at, event = next(moments, (inf, ""))
+        due_at = peer.due(0.0, NOON)
+        for look in range(1, 200):
+            now = look * interval
+            while at <= now:
+                match event:
+                    case "pong":
+                        peer.pong()
+                    case "stall":
+                        waiting = 5
+                        peer.stalled(at, drained)
+                    case "flow":
+                        waiting, drained = 0, drained + waiting
+                    case "refresh":
+                        peer.expires_at = NOON + at + 40
+                    case "hold":
+                        peer.hold(at)
+                    case "release":
+                        peer.release(at)
+                if event in ("stall", "refresh"):
+                    due_at = min(due_at, peer.due(at, NOON + at))
+                step, event = next(moments, (inf, ""))
+                at += step
+            if lazy and due_at > now:
+                continue
+            verdict = peer.tick(now, NOON + now, waiting, drained)
+            due_at = peer.due(now, NOON + now)
+            if isinstance(verdict, Close):
+                said.append((look, verdict.code))
+                break
+            if verdict is SEND_PING:
+                said.append((look, "ping"))
+                peer.ping_sent(now)
+                due_at = peer.due(now, NOON + now)
+        told.append(said)
+    assert told[0] == told[1]
 
 
 def limited(rate: float = 1.0, burst: int = 2) -> Connection:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Frame as Parsed
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from sockets.protocol.frames import Frame, text_frame
+from sockets.protocol.frames import PONG_SIZES, Frame, is_pong, text_frame
 
 
 def parsed(wire: bytes) -> Parsed:
@@ -50,3 +52,54 @@ def test_a_frame_has_both_forms_and_makes_each_once() -> None:
 
 def test_the_length_of_a_frame_is_its_payloads_in_bytes() -> None:
     assert len(Frame("한".encode())) == 3
+
+
+# --- a pong of a client
+
+PONG = b'{"type":"pong"}'
+SPACED = b'{"type": "pong"}'
+
+
+def from_client(payload: bytes, mask: bytes = b"\x12\x00\xff\x7b", *, first: int = 0x81) -> bytes:
+    masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return bytes((first, 0x80 | len(payload))) + mask + masked
+
+
+@given(st.binary(min_size=4, max_size=4), st.sampled_from([PONG, SPACED]))
+def test_a_pong_is_known_under_any_mask(mask: bytes, text: bytes) -> None:
+    wire = from_client(text, mask)
+    assert len(wire) in PONG_SIZES and is_pong(wire)
+
+
+@given(st.binary(min_size=21, max_size=22))
+def test_other_bytes_are_no_pong(wire: bytes) -> None:
+    assert not is_pong(wire)
+
+
+@given(st.binary(min_size=4, max_size=4), st.integers(0, 20), st.integers(1, 255), st.booleans())
+def test_a_pong_with_another_bit_is_none(
+    mask: bytes, place: int, change: int, spaced: bool
+) -> None:
+    """Neither in the header nor in the text; another mask makes another text."""
+    wire = bytearray(from_client(SPACED if spaced else PONG, mask))
+    wire[place] ^= change
+    assert not is_pong(bytes(wire))
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"",
+        from_client(b'{"type":"ping"}'),
+        from_client(b'{"type":"pong"} '),
+        from_client(PONG, first=0x82),  # binary
+        from_client(PONG, first=0x01),  # of a message that goes on
+        from_client(PONG, first=0x80),  # the rest of another one
+        from_client(PONG, first=0xC1),  # compressed
+        text_frame(PONG) + b"1234",  # not masked
+        from_client(PONG)[:-1],
+        from_client(PONG) + from_client(PONG),
+    ],
+)
+def test_what_is_not_one_whole_pong(wire: bytes) -> None:
+    assert not is_pong(wire)

@@ -40,6 +40,7 @@ class Socket:
         self.transport: Any = Transport()
         self.parsed: list[bytes] = []
         self.closed: int | None = None
+        self.watched = 0
         self.at: Surface = Surface.PUBLIC
 
     def parse(self, data: bytes) -> None:
@@ -47,6 +48,9 @@ class Socket:
 
     def surface(self) -> Surface:
         return self.at
+
+    def paused(self) -> None:
+        self.watched += 1
 
     def close_with(self, code: int, reason: str) -> None:
         self.closed = code
