@@ -24,6 +24,9 @@ from sockets.protocol.recovery import Cursor
 from sockets.streams.known import Known, Latest, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
 
+PARTS = 20
+"""Parts of the sessions, of which each has its moment in a round that goes through all of them."""
+
 MAX_EARLY = 64
 """Ephemeral frames kept for a session that is still opening."""
 
@@ -213,6 +216,7 @@ class Hub:
         self.timetable = timetable or Timetable()
         self._layer = layer
         self._sessions: dict[str, LocalSession] = {}
+        self._parts: tuple[dict[str, LocalSession], ...] = tuple({} for _ in range(PARTS))
         self._rooms: dict[str, Room] = {}
         self._count: Counter[Kind] = Counter()
         self._neighbours: Counter[str] = Counter()  # clients, by address
@@ -225,6 +229,16 @@ class Hub:
     def __iter__(self) -> Iterator[LocalSession]:
         """Iterate over a snapshot: sessions may come and go while the caller awaits."""
         return iter(tuple(self._sessions.values()))
+
+    def _part_of(self, session: LocalSession) -> dict[str, LocalSession]:
+        return self._parts[hash(session.info.user) % PARTS]
+
+    def parts(self) -> Iterator[tuple[float, Collection[LocalSession]]]:
+        """Iterate over the parts that have sessions: at which share of a round each is due, from 0
+        to 1, and who is in it, now and later. A user's sessions are all in one part."""
+        for number, part in enumerate(self._parts):
+            if part:
+                yield number / PARTS, part.values()
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all sessions; for any thread."""
@@ -245,6 +259,7 @@ class Hub:
     def add(self, session: LocalSession) -> None:
         """Begin to hold a session."""
         self._sessions[session.info.id] = session
+        self._part_of(session)[session.info.id] = session
         self._count[session.info.kind] += 1
         if session.neighbourhood:
             self._neighbours[session.neighbourhood] += 1
@@ -266,6 +281,7 @@ class Hub:
     def discard(self, session: LocalSession) -> None:
         """Stop holding it; idempotent. Its rooms are left by `leave`."""
         if self._sessions.pop(session.info.id, None) is not None:
+            del self._part_of(session)[session.info.id]
             self._count[session.info.kind] -= 1
             if session.neighbourhood:
                 self._neighbours[session.neighbourhood] -= 1

@@ -7,7 +7,7 @@ database: what they prove of the composition holds for every node.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from weakref import WeakValueDictionary
 
@@ -120,7 +120,7 @@ class Parts(Core):
             tracker=self.tracker,
             addresses=self.addresses,
             state=lambda: self.unready_because or "ready",
-            reborn=self.sessions.reopen_rows,
+            reborn=self._reborn,
             heard=self.store_time.heard,
             renamed=self.rename,
             clock=clock,
@@ -192,19 +192,25 @@ class Parts(Core):
             return "it is starting or stopping"
         return self.readiness.because
 
-    async def _renew(self) -> None:
-        """One round: this node's own lease, then its sessions'. Raises GatewayUnavailable."""
+    async def _renew(self, until: Callable[[float], Awaitable[None]]) -> None:
+        """One round: this node's own lease, then its sessions'; `until`: as of `Sessions.renew`.
+        Raises GatewayUnavailable."""
         with self.doubt.watching():
             try:
                 await self.registration.beat()
             finally:  # by then it is known under which name
                 self.recorder.node_seen(self.store_time())
             try:
-                await self.sessions.renew()
+                await self.sessions.renew(until)
             except PartlyRenewed:
                 self.readiness.registered()  # those of the shards that take writes
                 raise
             self.readiness.registered()
+
+    def _reborn(self) -> None:
+        """Others took this node for dead, or the store forgot it."""
+        self.renewal.make_haste()
+        self.sessions.reopen_rows()
 
     async def stop(self, timeout: float) -> None:
         """As of Core. The layer may live longer than this node, and calls it no more."""

@@ -12,17 +12,25 @@ from sockets.exceptions import GatewayError, GatewayUnavailable
 
 logger = logging.getLogger(__name__)
 
+SPREAD = 0.8
+"""Of the time between two rounds: what one takes while all is well, so that it is no burst of work
+that everybody else waits for."""
+
 RETRY = 1.0
 """Seconds until a round that failed is tried again; less where rounds are shorter."""
 
 
 class Renewal:
-    """Belongs to the node's event loop. `succeeded`: the last round did."""
+    """Belongs to the node's event loop.
+
+    `renew`: one round; gets a function that waits for the moment of a share of it, from 0 to 1.
+    `succeeded`: the last round did.
+    """
 
     def __init__(
         self,
         conf: Conf,
-        renew: Callable[[], Awaitable[None]],
+        renew: Callable[[Callable[[float], Awaitable[None]]], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._interval = conf.lease_renew
@@ -33,6 +41,8 @@ class Renewal:
         self._retry = min(RETRY, conf.lease_renew)
         self._renew = renew
         self._hurry = asyncio.Event()
+        self._began = clock()
+        self._spread = False  # this round may take its time
         self._problem = ""  # logged already
         self.succeeded = True
 
@@ -43,6 +53,10 @@ class Renewal:
     def hurry(self) -> None:
         """Begin a round now: messages may have been lost."""
         self._hurry.set()
+
+    def make_haste(self) -> None:
+        """Spread the round no more that is under way: the store has forgotten this node."""
+        self._spread = False
 
     @property
     def overdue(self) -> bool:
@@ -62,11 +76,11 @@ class Renewal:
     async def run(self) -> None:
         """Run for ever."""
         while True:
-            try:
-                async with asyncio.timeout(self._interval if self.succeeded else self._retry):
-                    await self._hurry.wait()
-            except TimeoutError:
-                pass
+            wait = self._retry
+            if self.succeeded:
+                wait = max(0.0, self._began + self._interval - self._clock())
+            # After a gap, or a failure, all are renewed at once.
+            self._spread = not await self._hurried(wait) and self.succeeded
             self._hurry.clear()
             # Whoever comes during this round waits for the next: it may have begun before a freeze.
             ended, self._ended = self._ended, None
@@ -74,10 +88,26 @@ class Renewal:
             if ended is not None:
                 ended.set_result(None)
 
-    async def _round(self) -> None:
-        began = self._clock()
+    async def _hurried(self, seconds: float) -> bool:
+        """Wait for so long, or until somebody hurries."""
         try:
-            await self._renew()
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _until(self, share: float) -> None:
+        """Wait until this share of the round is due."""
+        if self._spread:
+            wait = self._began + share * SPREAD * self._interval - self._clock()
+            if wait > 0 and await self._hurried(wait):
+                self._spread = False  # the next round has to begin
+
+    async def _round(self) -> None:
+        began = self._began = self._clock()
+        try:
+            await self._renew(self._until)
         except GatewayError as error:
             if self.succeeded or str(error) != self._problem:
                 logger.warning(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sockets.base import metrics
@@ -31,7 +31,7 @@ from sockets.types import Kind, Page, Position, SessionInfo, Task
 logger = logging.getLogger(__name__)
 
 SLICE = 500
-"""Sessions renewed, or streams compared, before other work of the loop gets its turn."""
+"""Sessions renewed before other work of the loop gets its turn."""
 
 
 CLAIM_EVERY = 60.0
@@ -39,6 +39,10 @@ CLAIM_EVERY = 60.0
 
 MAX_CLAIMS = 10_000
 """Users of whom this is remembered."""
+
+
+async def at_once(share: float) -> None:
+    """Go through a round without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,46 +219,53 @@ class Sessions:
         except GatewayUnavailable as error:
             logger.warning("at the end of a session %s could not be given back: %s", what, error)
 
-    async def renew(self) -> None:
+    async def renew(self, until: Callable[[float], Awaitable[None]] = at_once) -> None:
         """Renew all leases, close what was replaced, compare every stream with its readers.
 
+        `until`: waits for the moment at which a share of the round is due, from 0 to 1.
         Raises GatewayUnavailable; what was done until then stays done. Where only a shard of a
         Cluster does not take it, all others are renewed before that is raised.
         """
-        sessions = list(self._hub)
         partly: PartlyRenewed | None = None
         began = self._steady()
-        for start in range(0, len(sessions), SLICE):
-            # Asked anew for each slice: meanwhile sockets close. A session that is closing must
-            # not fence the one that replaced it, one that still opens has no lease yet.
-            some = [
-                session
-                for session in sessions[start : start + SLICE]
-                if session.present and session.close_code is None
-            ]
-            try:
-                ended = await self._tracker.renew([session.info for session in some])
-            except PartlyRenewed as error:
-                if self._steady() - began > self._conf.lease_renew:
-                    raise  # it costs so long that the next round should begin
-                partly, ended = error, error.effects.fenced
-            for fenced in ended:
-                self._fence(fenced)
-            for session in some:
-                if session.closed:
-                    await self._tracker.leave_again(session.info)
-            await asyncio.sleep(0)
+        for share, sessions in self._hub.parts():
+            await until(share)
+            part = list(sessions)  # not before: meanwhile some have come, and others gone
+            for start in range(0, len(part), SLICE):
+                try:
+                    await self._renew(part[start : start + SLICE])
+                except PartlyRenewed as error:
+                    if self._steady() - began > self._conf.lease_renew:
+                        raise  # it costs so long that the next round should begin
+                    partly = error
+                await asyncio.sleep(0)
+            await self._compare({room for one in part for room in one.rooms if room.reads_stream})
         await self._dispatcher.renew()
-        rooms = [room for room in self._hub.rooms() if room.reads_stream]
-        for start in range(0, len(rooms), SLICE):
-            # Asked anew for each slice, as above: whoever has left is none of ours any more.
-            by_user = {room.user: room for room in rooms[start : start + SLICE] if room.members}
-            known = {user: room.known for user, room in by_user.items() if room.known is not None}
-            for user, head in (await self._streams.heads(by_user, known)).items():
-                self._delivery.compare(by_user[user], head)
-            await asyncio.sleep(0)
         if partly is not None:
             raise partly
+
+    async def _renew(self, sessions: Sequence[LocalSession]) -> None:
+        # A session that is closing must not fence the one that replaced it, one that still opens
+        # has no lease yet.
+        some = [one for one in sessions if one.present and one.close_code is None]
+        partly: PartlyRenewed | None = None
+        try:
+            ended = await self._tracker.renew([session.info for session in some])
+        except PartlyRenewed as error:
+            partly, ended = error, error.effects.fenced
+        for fenced in ended:
+            self._fence(fenced)
+        for session in some:
+            if session.closed:
+                await self._tracker.leave_again(session.info)
+        if partly is not None:
+            raise partly
+
+    async def _compare(self, rooms: Collection[Room]) -> None:
+        by_user = {room.user: room for room in rooms if room.members}
+        known = {user: room.known for user, room in by_user.items() if room.known is not None}
+        for user, head in (await self._streams.heads(by_user, known)).items():
+            self._delivery.compare(by_user[user], head)
 
     async def renew_now(self, session: LocalSession) -> None:
         """Renew one session, of which something has changed. Raises GatewayUnavailable."""

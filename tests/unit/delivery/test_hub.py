@@ -12,6 +12,7 @@ import pytest
 from sockets.delivery.hub import Hub, Room
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
+from sockets.layers.memory import MemoryChannelLayer
 from sockets.protocol.codec import message_frame
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
@@ -67,6 +68,26 @@ def test_a_walk_over_the_hub_survives_changes() -> None:
 
 
 # --- rooms
+
+
+def test_each_session_is_in_one_part_and_a_users_are_in_the_same() -> None:
+    hub = Hub(MemoryChannelLayer())
+    assert list(hub.parts()) == []
+    sessions = [local_session(f"u{n % 50}") for n in range(100)]
+    for session in sessions[:-1]:
+        hub.add(session)
+    parts = list(hub.parts())
+    assert all(0 <= share < 1 for share, _ in parts)
+    assert len({share for share, _ in parts}) == len(parts) > 1
+    hub.add(sessions[-1])  # who comes later is in it too
+    found = [session for _, part in parts for session in part]
+    assert sorted(one.info.id for one in found) == sorted(one.info.id for one in sessions)
+    users = [{session.info.user for session in part} for _, part in parts]
+    assert sum(map(len, users)) == 50
+    for session in sessions:
+        hub.discard(session)
+        hub.discard(session)
+    assert list(hub.parts()) == []
 
 
 async def test_a_room_hears_a_message_once_however_many_are_in_it() -> None:

@@ -10,6 +10,7 @@ from sockets.auth.keyring import KeyRing
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.memory import MemoryChannelLayer
+from sockets.sessions.lifecycle import at_once
 from sockets.types import Kind, PresenceState
 from tests.support.doubles import StillNode, node_info, outbox_of, still_node
 
@@ -32,7 +33,7 @@ async def test_all_parts_take_another_name() -> None:
     node = await still_node()
     session, worker = await node.open("42"), await node.open_worker("p")
     await node.rename("here~1234")
-    await node._renew()
+    await node._renew(at_once)
     assert [one.node for one in await node.presence.sessions_of("42")] == ["here~1234"]
     assert session.info.node == worker.info.node == "here~1234"
     assert node.recorder.names == ["here~1234"]
@@ -44,7 +45,7 @@ async def test_why_it_is_not_ready() -> None:
     node._started = True
     reasons.append(node.unready_because)
     await node.readiness.try_once()
-    await node._renew()
+    await node._renew(at_once)
     reasons.append(node.unready_because)
     await node.lag()
     assert [*reasons, node.unready_because] == [
@@ -75,7 +76,7 @@ async def test_a_renewal_that_fails_is_noted_and_begins_the_doubt(
 ) -> None:
     node = await still_node()
     session = await node.open("42")
-    await node._renew()
+    await node._renew(at_once)
 
     async def away(*_: object) -> None:
         raise GatewayUnavailable("Redis is out of memory")
@@ -83,7 +84,7 @@ async def test_a_renewal_that_fails_is_noted_and_begins_the_doubt(
     monkeypatch.setattr(node.presence, "renew", away)
     seen = len(node.recorder.seen)
     with pytest.raises(GatewayUnavailable):
-        await node._renew()
+        await node._renew(at_once)
     assert len(node.recorder.seen) == seen + 1, "the node lives"
     assert node.doubt.active and node.doubt.here("42") == (session.info,)
 

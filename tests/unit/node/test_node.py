@@ -20,6 +20,7 @@ from sockets.node import current
 from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
+from sockets.sessions.lifecycle import at_once
 from sockets.types import Kind
 from tests.support.doubles import (
     WELCOME,
@@ -265,5 +266,5 @@ async def test_a_store_that_hangs_is_told_at_both_ends(
 async def test_a_renewal_says_that_the_node_lives(node: Node) -> None:
     seen = node.recorder.seen  # type: ignore[attr-defined]
     before = len(seen)
-    await node._renew()
+    await node._renew(at_once)
     assert len(seen) == before + 1

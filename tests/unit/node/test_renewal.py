@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,6 +14,8 @@ from sockets.node import renewal
 from sockets.node.renewal import Renewal
 from tests.support.doubles import until
 
+Until = Callable[[float], Awaitable[None]]
+
 
 class Rounds:
     """Counts rounds; each does what `outcomes` says, the later ones nothing."""
@@ -22,14 +24,14 @@ class Rounds:
         self.outcomes: Iterator[Exception | None] = iter(outcomes)
         self.count = 0
 
-    async def __call__(self) -> None:
+    async def __call__(self, until: Until) -> None:
         self.count += 1
         if (error := next(self.outcomes, None)) is not None:
             raise error
 
 
 @asynccontextmanager
-async def running(rounds: Rounds, every: float) -> AsyncIterator[Renewal]:
+async def running(rounds: Rounds | Spread, every: float) -> AsyncIterator[Renewal]:
     made = Renewal(Conf(lease_renew=every, lease_ttl=3 * every), rounds)
     task = asyncio.ensure_future(made.run())
     yield made
@@ -78,6 +80,79 @@ async def test_a_bug_does_not_end_the_rounds(caplog: pytest.LogCaptureFixture) -
     assert "a bug" in caplog.text
 
 
+# --- a round takes its time
+
+
+class Spread:
+    """Rounds of which each waits for its shares; notes when they were due."""
+
+    def __init__(self, *shares: float) -> None:
+        self.shares = shares
+        self.noted: list[list[float]] = []
+        self.fails = False
+
+    async def __call__(self, until: Until) -> None:
+        noted: list[float] = []
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.noted.append(noted)
+        for share in self.shares:
+            await until(share)
+            noted.append(loop.time() - began)
+            if self.fails:
+                raise GatewayUnavailable("away")
+
+    @property
+    def complete(self) -> int:
+        return sum(len(noted) == len(self.shares) for noted in self.noted)
+
+
+async def test_a_round_is_spread_and_the_next_one_begins_in_time() -> None:
+    rounds = Spread(0.0, 0.5, 0.9)
+    loop = asyncio.get_running_loop()
+    async with running(rounds, 0.2):
+        began = loop.time()
+        await until(lambda: rounds.complete == 2)
+    for noted in rounds.noted[:2]:
+        assert noted[0] < 0.05 <= 0.08 <= noted[1] <= noted[2]
+        assert noted[2] >= 0.14
+    assert loop.time() - began < 5
+
+
+async def test_who_hurries_does_not_wait_for_a_round_that_takes_its_time() -> None:
+    rounds = Spread(0.0, 0.5, 0.9)
+    async with running(rounds, 30.0) as made:
+        made._began = made._clock() - 30.0  # a round is due now
+        await until(lambda: rounds.noted and len(rounds.noted[0]) == 1)
+        async with asyncio.timeout(5):
+            await made.caught_up()
+        assert rounds.complete == 2, "the one that ran, and one that began when it was asked for"
+
+
+async def test_a_node_that_was_forgotten_registers_everybody_at_once() -> None:
+    rounds = Spread(0.0, 0.9)
+    async with running(rounds, 30.0) as made:
+
+        async def forgotten(until: Until) -> None:
+            made.make_haste()
+            await rounds(until)
+
+        made._renew = forgotten
+        made._began = made._clock() - 30.0  # a round is due now
+        await until(lambda: rounds.complete == 1)
+
+
+async def test_after_a_failure_all_are_renewed_at_once() -> None:
+    rounds = Spread(0.0, 0.9)
+    rounds.fails = True
+    async with running(rounds, 30.0) as made:
+        made.hurry()
+        await until(lambda: not made.succeeded)
+        rounds.fails = False
+        await until(lambda: rounds.complete >= 1)
+        assert made.succeeded
+
+
 # --- a process that was frozen
 
 
@@ -105,7 +180,7 @@ async def test_a_round_that_was_frozen_itself_proves_nothing() -> None:
     gates = [asyncio.Event(), asyncio.Event()]
     count = 0
 
-    async def renew() -> None:
+    async def renew(until: Until) -> None:
         nonlocal count
         count += 1
         await gates[count - 1].wait()
@@ -133,7 +208,7 @@ async def test_a_round_that_was_frozen_itself_proves_nothing() -> None:
 async def test_what_a_frozen_round_renewed_is_overdue_when_it_ends() -> None:
     now = [0.0]
 
-    async def renew() -> None:
+    async def renew(until: Until) -> None:
         now[0] += 40.0
 
     made = Renewal(Conf(lease_renew=10, lease_ttl=30), renew, clock=lambda: now[0])

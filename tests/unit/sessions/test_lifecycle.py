@@ -326,6 +326,27 @@ async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyP
     assert [outbox_of(session).events for session in opened] == [["e"]] * 5
 
 
+async def test_who_comes_while_a_round_takes_its_time_is_renewed_in_it() -> None:
+    node = await still_node()
+    await node.open("1")
+    late: list[Any] = []
+    renewed: list[str] = []
+    renew = node.presence.renew
+
+    async def noting(infos: Any, by: str = "") -> Any:
+        renewed.extend(info.user for info in infos)
+        return await renew(infos, by)
+
+    node.presence.renew = noting  # type: ignore[method-assign]
+
+    async def until(share: float) -> None:
+        if not late:
+            late.append(await node.open("1"))
+
+    await node.sessions.renew(until)
+    assert renewed == ["1", "1"]
+
+
 async def test_renewal_finds_a_lost_last_message() -> None:
     node = await still_node()
     session = await node.open()
