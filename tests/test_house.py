@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "layers.link": "integration/test_redis_layer_faults.py",
     "layers.publisher": "integration/test_redis_layer_limits.py",
     "layers.publisher_sync": "acceptance/test_python_api.py",
+    "redis.multiplexed": "integration/test_redis_multiplexed.py",
     "redis.probe": "integration/test_redis_probe.py",
     "redis.sentinel": "integration/test_redis_sentinel.py",
     "node.in_redis": "acceptance/test_redis_mode.py",

@@ -30,6 +30,7 @@ _CLAIM = Script(__package__, "registry", "claim")
 _KEEP_CLAIM = Script(__package__, "registry", "keep_claim")
 _LIVING = Script(__package__, "registry", "living")
 _WARM = Script(__package__, "registry", "warm")
+_CHARGE = Script(__package__, "charge")
 
 
 class NodeCalls:
@@ -102,10 +103,7 @@ class RedisNodes:
         key = self._calls.keys.users_of(life, kind)
         for some in batches(list(users)):
             with translated(writes=True):
-                # Not one pipeline: on a Cluster it would be no faster.
-                await self._client.sadd(key, *some)  # type: ignore[misc]
-        with translated(writes=True):
-            await self._client.expire(key, USERS_TTL)
+                await _CHARGE.run(self._client, ([key], [USERS_TTL, *some]))
 
     async def remove_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
         for some in batches(list(users)):

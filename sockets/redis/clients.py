@@ -34,6 +34,7 @@ from sockets.redis.links import (
     server_of_host,
     sync_class,
 )
+from sockets.redis.multiplexed import Multiplexed
 from sockets.redis.pools import Pool, SentinelPool, SyncPool, SyncSentinelPool
 from sockets.redis.sentinel import (
     LinkedSentinelConnection,
@@ -53,6 +54,11 @@ RETRIES = 3
 CALL_TIMEOUT = 5.0
 """Seconds for one command, and for a free connection."""
 
+SCRIPTS = frozenset({"EVALSHA", "EVAL"})
+"""Commands that all callers of a process write over one connection."""
+
+_BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+
 
 def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
     """Raise the error of a call that must not be repeated: nothing is published twice.
@@ -65,12 +71,35 @@ def _may_repeat(error: ReadOnlyError, args: tuple[Any, ...]) -> None:
 
 
 class _Client(Redis):
+    """Asks for scripts over one connection that all callers share, for the rest as redis-py does.
+
+    `call_timeout`: seconds for an answer.
+    """
+
+    def __init__(self, *, call_timeout: float = CALL_TIMEOUT, **options: Any) -> None:
+        super().__init__(**options)
+        self._scripts = Multiplexed(
+            cast(Pool, self.connection_pool),
+            timeout=call_timeout,
+            retries=RETRIES,
+            backoff=_BACKOFF,
+        )
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().execute_command(*args, **options)
+            return await self._execute(*args, **options)
         except ReadOnlyError as error:
             _may_repeat(error, args)
+        return await self._execute(*args, **options)
+
+    async def _execute(self, *args: Any, **options: Any) -> Any:
+        if args[0] in SCRIPTS:
+            return await self._scripts.ask(args)
         return await super().execute_command(*args, **options)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self._scripts.close()
+        await super().aclose(close_connection_pool)
 
 
 class _SyncClient(SyncRedis):
@@ -168,11 +197,19 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
     if (group := SentinelGroup.of(url)) is None:
         pool = Pool.from_url(url, links=links, **options)
         pool.connection_class = ASYNC[pool.connection_class]
-        return _Client.from_pool(pool)
+        return _owner_of(pool, call_timeout)
     sentinel = Sentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, Retry))
     links.epochs.rule(sentinel)
     options |= {"connection_class": LinkedSentinelConnection, "links": links}
-    return _Client.from_pool(SentinelPool(group.service, sentinel, **group.options, **options))
+    pool = SentinelPool(group.service, sentinel, **group.options, **options)
+    return _owner_of(pool, call_timeout)
+
+
+def _owner_of(pool: Pool, call_timeout: float) -> _Client:
+    """Return a client that closes the pool with itself, as redis-py's `from_pool` does."""
+    client = _Client(connection_pool=pool, call_timeout=call_timeout)
+    client.auto_close_connection_pool = True
+    return client
 
 
 def connect_sync(
@@ -302,8 +339,6 @@ def _once(options: Mapping[str, Any] | None, retry: type[Any]) -> dict[str, Any]
     usual = {"socket_timeout": SENTINEL_TIMEOUT, "socket_connect_timeout": SENTINEL_TIMEOUT}
     return {"retry": retry(NoBackoff(), 1, (ConnectionError,)), **usual, **(options or {})}
 
-
-_BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
 
 # A call that was cut off is repeated: every script of ours knows a repetition. One that is not
 # answered in time is not: its caller has waited long enough.

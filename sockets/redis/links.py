@@ -7,6 +7,7 @@ and ends the others: pools, clients for threads, the lines of the channel layer.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -30,6 +31,7 @@ from redis.connection import (
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
+    InvalidResponse,
     MasterDownError,
     ReadOnlyError,
     TimeoutError,
@@ -49,7 +51,7 @@ LOOK_EVERY = 0.25
 OVER = -1
 """The generation of a connection that has to be made again whatever the others do."""
 
-_WRONG_SERVER = (ReadOnlyError, BusyLoadingError, MasterDownError)
+WRONG_SERVER = (ReadOnlyError, BusyLoadingError, MasterDownError)
 _CUT = (ConnectionError, TimeoutError, OSError)
 
 
@@ -205,7 +207,7 @@ class Linked(AsyncAbstractConnection):
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
-        if self.is_connected and not self._greets and self._is_over():
+        if self.is_connected and not self._greets and self.is_over():
             await self.disconnect(nowait=True)
         if not self.is_connected:
             # Not as redis-py does it here, which goes to the address of last time.
@@ -220,7 +222,8 @@ class Linked(AsyncAbstractConnection):
         except TypeError:
             return super().pack_command(*args)  # it says what is wrong with them
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Return whether it has to be made again before its next use."""
         return self._generation != self._links.generation or self._is_closing()
 
     def _is_closing(self) -> bool:
@@ -244,18 +247,28 @@ class Linked(AsyncAbstractConnection):
             # Past redis-py's own for Sentinel, which hides READONLY behind another error.
             above: Any = super(self._reads_as, self)
             return await above.read_response(*args, **options)
-        except _WRONG_SERVER as error:
-            self._leave(type(error).__name__)
+        except WRONG_SERVER as error:
+            self.leave(type(error).__name__)
             raise
         except BaseException as error:
             if isinstance(error, _CUT) or not isinstance(error, Exception):
                 self._note_loss()
             raise
 
-    def _leave(self, why: str) -> None:
-        # Not now: in a pipeline there are more answers to read.
+    def leave(self, why: str) -> None:
+        """Make it again before its next use, and all others: this is not the server to ask. Not
+        now: there are more answers to read."""
         generation, self._generation = self._generation, OVER
         self._links.end(why, generation)
+
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, hiredis.Reader]:
+        """Return what reads it, what writes to it, and a parser of answers that makes redis-py's
+        errors of those that are errors."""
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            raise ConnectionError("the connection was closed")
+        parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
+        return reader, writer, parser
 
     def _note_loss(self) -> None:
         if not self._greets:
@@ -316,7 +329,7 @@ class SyncLinked(AbstractConnection):
         try:
             above: Any = super(self._reads_as, self)
             return above.read_response(*args, **options)
-        except _WRONG_SERVER as error:
+        except WRONG_SERVER as error:
             self._leave(type(error).__name__)
             raise
         except BaseException as error:

@@ -39,11 +39,16 @@ class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
     """
 
     def __init__(self, eventloop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(eventloop)
         self._searching = False
+        # Tells of errors alone, and of those at once: nobody asks every socket.
+        self._errors = select.epoll() if hasattr(select, "epoll") else None
+        super().__init__(eventloop)
         eventloop.set_exception_handler(self._on_loop_error)
 
     def addReader(self, reader: Any) -> None:
+        if self._errors is not None:
+            with suppress(FileExistsError, OSError, ValueError):
+                self._errors.register(reader.fileno(), 0)  # until the kernel closes it
         try:
             super().addReader(reader)
         except RuntimeError:
@@ -76,9 +81,12 @@ class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
         To be called now and then too: a reset right after the last data is not even reported.
         """
         self._searching = False
+        if self._errors is not None and not (perhaps := dict(self._errors.poll(0))):
+            return
         poll, by_fd = select.poll(), {}
         for selectable in {*self.getReaders(), *self.getWriters()}:
-            if (fd := selectable.fileno()) >= 0:
+            # What epoll says may still be of the one that had this number before.
+            if (fd := selectable.fileno()) >= 0 and (self._errors is None or fd in perhaps):
                 by_fd[fd] = selectable
                 poll.register(fd, 0)  # errors are always reported
         for fd, events in poll.poll(0):

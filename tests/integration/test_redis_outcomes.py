@@ -114,9 +114,10 @@ async def _hammer(server: Server) -> tuple[list[NewEntry], list[tuple[NewEntry, 
                     failed.append((sent, error.outcome))
 
         async def cut() -> None:
-            for _ in range(60):
-                await asyncio.sleep(0.02)
-                reset_all(through)
+            async with asyncio.timeout(60):
+                while through.connections <= 60:
+                    await asyncio.sleep(0.02)
+                    reset_all(through)
             over.set()
 
         await asyncio.gather(cut(), *(one() for _ in range(20)))

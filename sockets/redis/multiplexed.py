@@ -1,0 +1,212 @@
+"""One connection that many calls share: each is written at once, and answered in its turn.
+
+redis-py takes a connection out of a pool for each command and waits for the answer: a tenth of a
+millisecond of CPU. The calls of one turn of the loop share a write here, and their answers a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+from redis.backoff import AbstractBackoff
+from redis.exceptions import ConnectionError, InvalidResponse, RedisError, TimeoutError
+
+from sockets.redis.errors import NotConnected, perhaps_done
+from sockets.redis.links import WRONG_SERVER, Linked
+from sockets.redis.pools import Pool
+
+READ: Final = 64 * 1024
+"""Bytes of one read: what is handled before other work of the loop gets its turn."""
+
+FULL: Final = 1024 * 1024
+"""Bytes that wait to be written until callers wait as well."""
+
+
+class Multiplexed:
+    """Calls over one connection of a pool, made when it is first needed. Of one event loop.
+
+    `timeout`: seconds for an answer. `retries`, `backoff`: of a call whose connection was cut.
+    """
+
+    def __init__(
+        self, pool: Pool, *, timeout: float, retries: int, backoff: AbstractBackoff
+    ) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._retries = retries
+        self._backoff = backoff
+        self._line: _Line | None = None
+        self._attempt: asyncio.Task[_Line] | None = None  # to connect
+        self._closed = False
+
+    async def ask(self, words: tuple[Any, ...]) -> Any:
+        """Return the answer to a command. Raises what redis-py raises."""
+        failures = 0
+        while True:
+            line = self._line
+            if line is None or line.is_over:
+                line = await self._connected()
+            try:
+                return await line.ask(words)
+            except ConnectionError:
+                failures += 1
+                if failures > self._retries or self._closed:
+                    raise
+            await asyncio.sleep(self._backoff.compute(failures))
+
+    async def _connected(self) -> _Line:
+        """Wait for the attempt that is under way, or a new one: where it fails, it fails all who
+        wait, or each would wait for all before it."""
+        if self._closed:
+            raise NotConnected("the client was closed")
+        if self._attempt is None:
+            self._attempt = asyncio.get_running_loop().create_task(self._connect())
+            self._attempt.add_done_callback(self._attempted)
+        return await asyncio.shield(self._attempt)
+
+    async def _connect(self) -> _Line:
+        line, self._line = self._line, None
+        if line is not None:
+            line.retire()
+        connection = await self._pool.get_connection()
+        line = self._line = _Line(self._pool, connection, self._timeout)
+        return line
+
+    def _attempted(self, attempt: asyncio.Task[_Line]) -> None:
+        self._attempt = None
+        if not attempt.cancelled():
+            attempt.exception()  # all who waited may have gone
+
+    async def close(self) -> None:
+        """Close the connection for good; who waits for an answer gets an error."""
+        self._closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.wait({self._attempt})
+        line, self._line = self._line, None
+        if line is not None:
+            line.retire()
+            line.cut(ConnectionError("the client was closed"))
+            await line.closed()
+
+
+class _Line:
+    """The connection while it is up."""
+
+    def __init__(self, pool: Pool, connection: Linked, timeout: float) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._stream, self._writer, self._parser = connection.streams()
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._unwritten: list[bytes] = []  # until the end of this turn of the loop
+        self._retired = False
+        self._error: Exception | None = None  # why it was cut
+        self._task = self._loop.create_task(self._run())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next call has to go over another connection."""
+        return self._retired or self._error is not None or self._connection.is_over()
+
+    async def ask(self, words: tuple[Any, ...]) -> Any:
+        """Return the answer to a command."""
+        if self._error is not None or self._writer.transport.is_closing():
+            # uvloop's transport would raise something else.
+            raise ConnectionError("the connection was closed before the command was written")
+        packed = self._connection.pack_command(*words)
+        now = self._loop.time()
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append((now, answer))
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + self._timeout, self._look)
+        if not self._unwritten:
+            self._loop.call_soon(self._write)
+        self._unwritten += packed
+        try:
+            if self._writer.transport.get_write_buffer_size() > FULL:
+                await self._writer.drain()
+            return await answer
+        except BaseException as error:
+            # No answer of the server's: it was cut, or whoever asked was cancelled.
+            if error is self._error or not isinstance(error, RedisError):
+                perhaps_done()
+            raise
+
+    def _write(self) -> None:
+        """Write what the calls of a turn have left, in one piece."""
+        unwritten, self._unwritten = self._unwritten, []
+        if self._writer.transport.is_closing():
+            self.cut(ConnectionError("the connection was closed before the command was written"))
+        elif self._error is None:
+            self._writer.write(b"".join(unwritten))
+
+    def retire(self) -> None:
+        """Close the connection as soon as all have their answers."""
+        self._retired = True
+        if not self._waiting:
+            self.cut(ConnectionError("the connection is not used any more"))
+
+    def cut(self, error: Exception) -> None:
+        """Close the connection now: who waits gets the error."""
+        if self._error is None:
+            self._task.cancel()
+            self._end(error)
+
+    def _end(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+            for _, answer in self._waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            self._waiting.clear()
+
+    async def closed(self) -> None:
+        """Wait until the connection is back in the pool."""
+        await asyncio.wait({self._task})
+
+    def _look(self) -> None:
+        """Whether the oldest call waits for too long."""
+        self._timer = None
+        if not self._waiting:
+            return
+        due = self._waiting[0][0] + self._timeout
+        if due <= self._loop.time():
+            self.cut(TimeoutError("Redis did not answer in time"))
+        else:
+            self._timer = self._loop.call_at(due, self._look)
+
+    async def _run(self) -> None:
+        try:
+            await self._read()
+        except asyncio.CancelledError:
+            pass
+        except (OSError, InvalidResponse) as error:
+            self._end(ConnectionError(str(error)))
+        else:
+            self._end(ConnectionError("Redis closed the connection"))
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._connection.disconnect(nowait=True)
+            await self._pool.release(self._connection)
+
+    async def _read(self) -> None:
+        while data := await self._stream.read(READ):
+            self._parser.feed(data)
+            while (reply := self._parser.gets()) is not False:
+                _, answer = self._waiting.popleft()
+                if isinstance(reply, WRONG_SERVER):
+                    self._connection.leave(type(reply).__name__)
+                if answer.done():
+                    continue  # nobody waits for it any more
+                if isinstance(reply, Exception):
+                    answer.set_exception(reply)
+                else:
+                    answer.set_result(reply)
+            if self._retired and not self._waiting:
+                return
