@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from sockets.base import metrics
 from sockets.redis.links import Links
+from sockets.redis.tap import Tap
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ CONNECT_TIMEOUT = 2.0
 
 BACKOFF = (0.05, 1.0)
 """Seconds between two attempts, the first and at most; each is shortened at random."""
-
-READ = 64 * 1024
-"""Bytes of one read: what is handled before other work of the loop gets its turn."""
 
 
 class Line:
@@ -118,18 +116,22 @@ class Line:
                 await connection.connect()
             if generation != self._links.generation:
                 raise ConnectionError("it is not the server to ask any more")
-            reader, self._writer = connection._reader, connection._writer
+            self._writer = connection._writer
             parser = hiredis.Reader()
+
+            def heard(data: bytes) -> None:
+                self.heard_at = self._loop.time()
+                parser.feed(data)
+                while (reply := parser.gets()) is not False:
+                    self._on_reply(reply)
+
+            tap = Tap(self._writer, heard)
             if self.down_because is not None:
                 metrics.LAYER_RECONNECTS.inc()
                 logger.info("Redis, %s: connected again", self._name)
             self.up, self.down_because = True, None
             self._on_up()
-            while data := await reader.read(READ):
-                self.heard_at = asyncio.get_running_loop().time()
-                parser.feed(data)
-                while (reply := parser.gets()) is not False:
-                    self._on_reply(reply)
+            await tap.ended
         finally:
             self.up = False
             self._writer = None

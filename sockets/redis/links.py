@@ -261,14 +261,13 @@ class Linked(AsyncAbstractConnection):
         generation, self._generation = self._generation, OVER
         self._links.end(why, generation)
 
-    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, hiredis.Reader]:
-        """Return what reads it, what writes to it, and a parser of answers that makes redis-py's
-        errors of those that are errors."""
-        reader, writer = self._reader, self._writer
-        if reader is None or writer is None:
+    def taken_over(self) -> tuple[asyncio.StreamWriter, hiredis.Reader]:
+        """Return what writes to it, and a parser of answers that makes redis-py's errors of those
+        that are errors."""
+        if self._writer is None:
             raise ConnectionError("the connection was closed")
         parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
-        return reader, writer, parser
+        return self._writer, parser
 
     def _note_loss(self) -> None:
         if not self._greets:

@@ -11,14 +11,12 @@ from collections import deque
 from typing import Any, Final
 
 from redis.backoff import AbstractBackoff
-from redis.exceptions import ConnectionError, InvalidResponse, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from sockets.redis.errors import NotConnected, perhaps_done
 from sockets.redis.links import WRONG_SERVER, Linked
 from sockets.redis.pools import Pool
-
-READ: Final = 64 * 1024
-"""Bytes of one read: what is handled before other work of the loop gets its turn."""
+from sockets.redis.tap import Tap
 
 FULL: Final = 1024 * 1024
 """Bytes that wait to be written until callers wait as well."""
@@ -100,7 +98,8 @@ class _Line:
         self._connection = connection
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._stream, self._writer, self._parser = connection.streams()
+        self._writer, self._parser = connection.taken_over()
+        self._tap = Tap(self._writer, self._heard)
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._unwritten: list[bytes] = []  # until the end of this turn of the loop
@@ -182,10 +181,10 @@ class _Line:
 
     async def _run(self) -> None:
         try:
-            await self._read()
+            await self._tap.ended
         except asyncio.CancelledError:
             pass
-        except (OSError, InvalidResponse) as error:
+        except Exception as error:
             self._end(ConnectionError(str(error)))
         else:
             self._end(ConnectionError("Redis closed the connection"))
@@ -195,18 +194,17 @@ class _Line:
             await self._connection.disconnect(nowait=True)
             await self._pool.release(self._connection)
 
-    async def _read(self) -> None:
-        while data := await self._stream.read(READ):
-            self._parser.feed(data)
-            while (reply := self._parser.gets()) is not False:
-                _, answer = self._waiting.popleft()
-                if isinstance(reply, WRONG_SERVER):
-                    self._connection.leave(type(reply).__name__)
-                if answer.done():
-                    continue  # nobody waits for it any more
-                if isinstance(reply, Exception):
-                    answer.set_exception(reply)
-                else:
-                    answer.set_result(reply)
-            if self._retired and not self._waiting:
-                return
+    def _heard(self, data: bytes) -> None:
+        self._parser.feed(data)
+        while (reply := self._parser.gets()) is not False:
+            _, answer = self._waiting.popleft()
+            if isinstance(reply, WRONG_SERVER):
+                self._connection.leave(type(reply).__name__)
+            if answer.done():
+                continue  # nobody waits for it any more
+            if isinstance(reply, Exception):
+                answer.set_exception(reply)
+            else:
+                answer.set_result(reply)
+        if self._retired and not self._waiting:
+            self.cut(ConnectionError("the connection is not used any more"))
