@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,14 +167,25 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    path: Path, url: str, *, users: int, sessions: int = 3, **environment: str
+    path: Path,
+    url: str,
+    *,
+    users: int,
+    sessions: int = 3,
+    folders: Sequence[Path] = (ROOT, ROOT),
+    **environment: str,
 ) -> AsyncIterator[Cluster]:
-    """Both nodes ready, all sessions welcomed. Their logs must hold no traceback."""
+    """Both nodes ready, all sessions welcomed. Their logs must hold no traceback.
+
+    `folders`: of the checkouts that the nodes run.
+    """
     nodes = [
         Gateway(path / name, NODE_NAME=name, REDIS_URL=url, LOG_LEVEL="info", **environment)
         for name in ("a", "b")
     ]
     tasks: list[asyncio.Task[None]] = []
+    for node, folder in zip(nodes, folders, strict=True):
+        node.folder = folder
     try:
         for node in nodes:
             await asyncio.to_thread(node.migrate)

@@ -1,0 +1,106 @@
+"""A node of the last release beside one of now, as in every rolling restart: one Redis, one crowd.
+
+The release is the tag of the newest version in the changelog, or the commit that wrote it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.acceptance.cluster import Cluster, cluster
+from tests.support.gateway import ROOT
+from tests.support.scale import scaled
+from tests.support.valkey import Server
+
+RENEW, LEASE = 0.5, 3.0
+PERIODS = 3
+"""Leases for which both run side by side."""
+
+
+def git(*arguments: str) -> bytes:
+    command = ["git", "-c", "safe.directory=*", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+
+
+def commit_of_last_release() -> str | None:
+    """Return None in a copy without the history that it takes."""
+    found = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert found is not None
+    version = found[1]
+    try:
+        if tags := git("tag", "--list", f"v{version}").split():
+            return tags[0].decode()
+        heading = f"-S## [{version}]"
+        commits = git("log", "--format=%H", heading, "--", "CHANGELOG.md").split()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commits[-1].decode() if commits else None
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    commit = commit_of_last_release()
+    if commit is None:
+        pytest.skip("needs the history of the repository")
+    folder = tmp_path / "release"
+    with tarfile.open(fileobj=BytesIO(git("archive", commit))) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+async def is_online_all_the_time(cluster: Cluster, redis: Redis, seconds: float) -> None:
+    """For services in any language: the key of each user is there, whoever renews it."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    keys = [f"gw:{{u{number}}}:sessions" for number in range(cluster.users)]
+    while loop.time() < end:
+        there = await redis.exists(*keys)
+        assert there == len(keys), f"{len(keys) - there} seem to be offline"
+        await asyncio.sleep(0.05)
+
+
+async def test_the_last_release_runs_beside_this_one(
+    tmp_path: Path, redis: Server, release: Path
+) -> None:
+    settings = {"LEASE_RENEW": f"{RENEW}", "LEASE_TTL": f"{LEASE}", "PRESENCE_GRACE": "1"}
+    store: Redis = Redis.from_url(redis.url)
+    messages = scaled(6_000, 1_500)
+    async with cluster(
+        tmp_path, redis.url, users=20, sessions=2, folders=(release, ROOT), **settings
+    ) as both:
+        old, new = both.nodes
+        assert Path(f"/proc/{old.pid}/cwd").resolve() == release.resolve()
+        # Each user has a session at either: both renew the leases, and compare the streams.
+        publishing = asyncio.create_task(both.publish(messages, messages / (PERIODS * LEASE)))
+        await is_online_all_the_time(both, store, LEASE)
+        assert both.total()["connections lost"] == 0, "somebody was closed"
+        for one in both.listeners[::3]:
+            await one.move()
+        await both.until("back", lambda: all(one.welcomed for one in both.listeners))
+        await is_online_all_the_time(both, store, LEASE)
+        moved = len(both.listeners[::3])
+        assert both.total()["connections lost"] == moved
+        # The roll: the old one goes, and what comes in its place is of now.
+        await asyncio.to_thread(old.stop)
+        await both.until("all at one", lambda: all(one.welcomed for one in both.listeners))
+        old.folder = ROOT
+        await asyncio.to_thread(old.start)
+        await asyncio.to_thread(new.kill)
+        await both.until("all at the other", lambda: all(one.welcomed for one in both.listeners))
+        await publishing
+        await both.until("all have all", lambda: not both.behind())
+        assert not both.passed_over()
+        total = both.total()
+        assert not [
+            total[name] for name in ("doubled", "gaps", "reset", "not recovered") if total[name]
+        ]
+        assert total["messages"] >= 2 * messages
+    await store.aclose()
