@@ -6,6 +6,7 @@ The release is the tag of the newest version in the changelog, or the commit tha
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import tarfile
@@ -77,7 +78,7 @@ async def test_the_last_release_runs_beside_this_one(
         tmp_path, redis.url, users=20, sessions=2, folders=(release, ROOT), **settings
     ) as both:
         old, new = both.nodes
-        assert Path(f"/proc/{old.pid}/cwd").resolve() == release.resolve()
+        assert os.readlink(f"/proc/{old.pid}/cwd") == str(release)
         # Each user has a session at either: both renew the leases, and compare the streams.
         publishing = asyncio.create_task(both.publish(messages, messages / (PERIODS * LEASE)))
         await is_online_all_the_time(both, store, LEASE)

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -139,6 +140,7 @@ class Forked:
         socket.send_fds(self._line, [head], [out.fileno(), err.fileno()])
         self._line.sendall(request)
         self._told = b""
+        self._lock = threading.Lock()
         self.returncode: int | None = None
         self.pid = self._number(None) or 0
         assert self.pid, "no process was forked"
@@ -171,10 +173,16 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _look(self, within: float | None) -> None:
-        if self.returncode is None:
-            self.returncode = self._number(within)
-            if self.returncode is not None:
-                self._line.close()
+        # One thread may wait while another one asks.
+        if not self._lock.acquire(timeout=-1 if within is None else within):
+            return
+        try:
+            if self.returncode is None:
+                self.returncode = self._number(within)
+                if self.returncode is not None:
+                    self._line.close()
+        finally:
+            self._lock.release()
 
     def _number(self, within: float | None) -> int | None:
         """The next line of its parent: the id first, then the exit code. None: not `within`

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_a_signal_ends_it_and_no_one_else(tmp_path: Path) -> None:
         other.terminate()
         assert other.wait(10) == -15
         other.kill()  # it is gone: nobody is harmed
+
+
+def test_one_thread_waits_while_another_one_asks(tmp_path: Path) -> None:
+    (tmp_path / "wait.py").write_text("import time\ntime.sleep(60)")
+    with tempfile.TemporaryFile() as out, ThreadPoolExecutor() as threads:
+        one = warm.Forked(["wait.py"], tmp_path, ENVIRONMENT, out, out)
+        waiting = threads.submit(one.wait, 20)
+        assert [one.poll() for _ in range(100)] == [None] * 100
+        one.kill()
+        while one.poll() is None:
+            pass
+        assert (waiting.result(), one.wait()) == (-9, -9)
 
 
 @pytest.mark.parametrize(
