@@ -196,7 +196,14 @@ DISTURBANCES: dict[str, Disturb] = {
     **{f"{part} gone": gone(part) for part in ("sessions", "info", "clients", "state")},
 }
 
-SHORT = {"announced", "announced and seen", "another lives", "blocked"}
+SHORT = {
+    "announced",
+    "announced and seen",
+    "another lives",
+    "blocked",
+    "info is another",
+    "info gone",
+}
 """Where nothing has changed for the session, so that it is not renewed one by one."""
 
 

@@ -1,4 +1,4 @@
--- Renew the sessions of many users of whom nothing has changed: renew.lua does the others. All keys
+-- Renew the sessions of many users who are as they were: renew.lua does the others. All keys
 -- are on one server; what it does is what renew.lua would do, so that it may be cut off anywhere.
 --
 -- KEYS  of each user: sessions, info, clients, state, revoked; as of user.lua
@@ -32,8 +32,10 @@ for user = 0, #KEYS / 5 - 1 do
   local count = tonumber(ARGV[at])
   for i = at + 1, at + 2 * count, 2 do
     -- Not one that is gone meanwhile: only renew.lua knows whether it may come back.
-    same = same and redis.call('HGET', info, ARGV[i]) == ARGV[i + 1]
-      and redis.call('ZADD', sessions, 'XX', 'CH', ends, ARGV[i]) == 1
+    same = same and redis.call('ZADD', sessions, 'XX', 'CH', ends, ARGV[i]) == 1
+    if same and redis.call('HGET', info, ARGV[i]) ~= ARGV[i + 1] then
+      redis.call('HSET', info, ARGV[i], ARGV[i + 1]) -- it has acknowledged a message, say
+    end
   end
   at = at + 1 + 2 * count
   same = same and redis.call('PEXPIRE', clients, longer) == 1
