@@ -67,17 +67,17 @@ class Plan:
 
 
 STANDARD = Plan(
-    ("large", "small", "small", "small") * 3,
-    Seconds(steady=5, paced=3, idle=10, settle=3),
+    ("large", *["small"] * 5, "large", *["small"] * 4),
+    Seconds(steady=4, paced=2, idle=20, settle=2),
     minutes=9.5,
     extra=3,
 )
 QUICK = Plan(
-    ("quick", "small", "small"), Seconds(steady=3, paced=2, idle=10, settle=1), minutes=1.9, extra=1
+    ("quick", "small", "small"), Seconds(steady=3, paced=2, idle=20, settle=1), minutes=1.9, extra=1
 )
 FULL = Plan(
     ("large", "small") * 9 + ("scale", "storm") * 3,
-    Seconds(steady=30, paced=30, idle=30, settle=10),
+    Seconds(steady=30, paced=30, idle=40, settle=10),
     minutes=90,
     extra=3,
 )

@@ -55,6 +55,8 @@ class Contestant(ABC):
     kinds: Sequence[str] = ("message",)
     """The ways in which it is told of a message for one user."""
     dialect: Mapping[str, bytes]
+    ack = b""
+    """What a client says, at most once a second, when it has processed durable messages."""
 
     def install(self, cache: Path) -> None:  # noqa: B027  # most of Python need nothing
         """Install what it needs below `cache`, where that was not done yet. Raises NotInstalled,
@@ -95,6 +97,7 @@ class Ours(Contestant):
     """
 
     kinds = ("durable", "ephemeral")
+    ack = b'{"type":"ack","epoch":"<epoch>","offset":<offset>}'
     _tables = b""
 
     def __init__(self, folder: Path = ROOT, name: str = "ours", *, limits: bool = False) -> None:
@@ -112,7 +115,6 @@ class Ours(Contestant):
             "welcome": b'"type":"welcome"',
             "ping": b'{"type":"ping"',
             "pong": as_json({"type": "pong"}),
-            "ack": b'{"type":"ack","epoch":"<epoch>","offset":<offset>}',
             "echo": as_json({"type": "send", "ref": "<stamp>", **REQUEST}),
         }
 

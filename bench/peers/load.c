@@ -12,6 +12,8 @@
  *   close COUNT                  the newest clients say goodbye, and are waited for
  *   publish NAME TO COUNT RATE   publications to Redis, TO `user` (each in turn) or `all`;
  *                                RATE a second, 0: as fast as Redis takes them
+ *   burst NAME TO COUNT PID      the same, all at once: the service, PID, stands still until Redis
+ *                                has taken all of them
  *   echo COUNT WINDOW            requests of the clients in turn, at most WINDOW unanswered
  *   comeback PORT FIRST LONGEST  from now on lost clients return, to this port, with full jitter
  *                                over a back-off that doubles from FIRST to LONGEST milliseconds
@@ -29,6 +31,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -189,6 +192,7 @@ static struct {
     bool broadcast;
     unsigned count, window, step;
     double rate;
+    pid_t held; /* the service, while it stands still */
     unsigned begun, done, failed, flying;
     int64_t began, news; /* when it began, when something happened last */
     uint64_t expected, received, lost;
@@ -587,7 +591,17 @@ static void connect_redis(void) {
     watch(redis.fd, OF_REDIS, EPOLLIN, EPOLL_CTL_ADD);
 }
 
-/* Answers say nothing that is needed, but for errors. */
+/* To be written; what is told in answer to ECHO says that all before it was done. */
+static void tell_redis(const char *bytes, size_t length) {
+    if (redis.length + length > redis.size) {
+        redis.size = 2 * (redis.length + length);
+        redis.bytes = grown(redis.bytes, redis.size);
+    }
+    memcpy(redis.bytes + redis.length, bytes, length);
+    redis.length += length;
+}
+
+/* Answers say nothing that is needed, but for errors and the last one of a burst. */
 static void read_redis(void) {
     static char bytes[1 << 16];
     ssize_t length = recv(redis.fd, bytes, sizeof bytes - 1, 0);
@@ -596,18 +610,18 @@ static void read_redis(void) {
     bytes[length] = 0;
     char *error = *bytes == '-' ? bytes : strstr(bytes, "\r\n-");
     if (error) fail("Redis answered: %.*s", (int)strcspn(error + 2, "\r"), error);
+    /* The answer to ECHO is the only one that ends so. */
+    if (!command.held || command.begun < command.count || bytes[length - 3] != '!') return;
+    kill(command.held, SIGCONT);
+    command.held = 0;
+    command.news = now();
 }
 
 static void publish_one(void) {
     unsigned user = command.broadcast ? EVERYBODY : command.begun % command.step;
-    size_t length = expand(command.template, (struct values){0, user, command.begun, now()});
-    if (redis.length + length > redis.size) {
-        redis.size = 2 * (redis.length + length);
-        redis.bytes = grown(redis.bytes, redis.size);
-    }
-    memcpy(redis.bytes + redis.length, scratch, length);
-    redis.length += length;
+    tell_redis(scratch, expand(command.template, (struct values){0, user, command.begun, now()}));
     command.begun++;
+    if (command.held && command.begun == command.count) tell_redis("*2\r\n$4\r\nECHO\r\n$1\r\n!\r\n", 21);
 }
 
 /* --- carrying out the command --------------------------------------------------------------- */
@@ -744,9 +758,18 @@ static int64_t step(void) {
     return sooner(due, now() + SECOND / 10);
 }
 
+static void prepare_publishing(const char *name, const char *to) {
+    command.what = PUBLISH;
+    command.template = template_named(name);
+    if (!command.template->count) fail("there is no template %s", name);
+    command.broadcast = !strcmp(to, "all");
+    if (redis.fd < 0) connect_redis();
+}
+
 static void obey(char *line) {
     char name[16] = "", to[8] = "";
     unsigned count = 0;
+    pid_t held = 0;
     double value = 0, longest = 0;
     memset(&command, 0, sizeof command);
     took_count = 0;
@@ -771,11 +794,11 @@ static void obey(char *line) {
     } else if (sscanf(line, "close %u", &count) == 1) {
         command.what = CLOSE;
     } else if (sscanf(line, "publish %15s %7s %u %lf", name, to, &count, &value) == 4) {
-        command.what = PUBLISH;
-        command.template = template_named(name);
-        if (!command.template->count) fail("there is no template %s", name);
-        command.broadcast = !strcmp(to, "all");
-        if (redis.fd < 0) connect_redis();
+        prepare_publishing(name, to);
+    } else if (sscanf(line, "burst %15s %7s %u %d", name, to, &count, &held) == 4) {
+        prepare_publishing(name, to);
+        if (kill(held, SIGSTOP)) fail("process %d cannot be stopped: %s", held, strerror(errno));
+        command.held = held;
     } else if (sscanf(line, "echo %u %lf", &count, &value) == 2) {
         command.what = ECHO;
     } else if (strcmp(line, "stats")) {

@@ -103,6 +103,10 @@ class Load:
         self.begin(command)
         return self.answer(command, seconds)
 
+    def acknowledge(self, ack: bytes) -> None:
+        """Let clients say this when they have processed durable messages; b"": nothing."""
+        self.ask(f"set ack {pieces(ack)}")
+
     def begin(self, command: str) -> None:
         """Begin a command; `answer` must be called before the next one."""
         assert self._process.stdin is not None

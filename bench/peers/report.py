@@ -46,6 +46,7 @@ def comparison(ours: Samples, theirs: Samples, peer: str) -> str:
 
 def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> list[str]:
     of_pairs = ratio(ours, theirs)
+    unit = f" {figure.unit}" if figure.of is Of.OURS and figure.unit else ""
     judged: float | None = None
     spread: Interval | None = None
     if figure.of is Of.OURS:
@@ -59,17 +60,10 @@ def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> list
         number(median(ours)),
         number(median(theirs)) if theirs else "",
         number(of_pairs.median) if of_pairs else "",
-        f"{number(spread.low)} to {number(spread.high)}" if spread else "",
-        _demanded(figure),
+        f"{number(spread.low)} to {number(spread.high)}{unit}" if spread else "",
+        "" if figure.must is None else f"{'≥' if figure.more else '≤'} {figure.must:g}{unit}",
         {None: "", True: "yes", False: "no"}[met],
     ]
-
-
-def _demanded(figure: Figure) -> str:
-    if figure.must is None:
-        return ""
-    unit = f" {figure.unit}" if figure.of is Of.OURS and figure.unit else ""
-    return f"{'≥' if figure.more else '≤'} {figure.must:g}{unit}"
 
 
 def verdict(ours: Samples, theirs: Samples, peer: str) -> str:

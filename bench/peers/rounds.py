@@ -7,7 +7,7 @@ a fresh process with an empty Redis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from bench.peers.figures import Samples
@@ -56,18 +56,17 @@ def small(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
         _connect(run, note, "2000", close=True)
     run.idle(seconds.settle)
     for kind in run.contestant.kinds:
-        rows = ("durable", "ephemeral") if kind == "message" else (kind,)
+        rows = (kind,) if kind != "message" else ("durable", "acked", "ephemeral")
         if "steady" in wanted:
-            count = int(RATE * seconds.steady)
-            used = run.do(f"publish {kind} user {count} {RATE}", seconds.steady + 30)
-            for row in rows:
-                note[f"steady {row}"].append(used.each(count * PER_USER)[0])
-                note[f"p50 {row}"].append(used.answer["p50"])
-                note[f"p99 {row}"].append(used.answer["p99"])
+            _steady(run, note, seconds, kind, rows)
         if "burst" in wanted:
-            used = run.do(f"publish {kind} user {BURST} 0")
+            used = run.do(f"burst {kind} user {BURST} {run.service.pid}")
             for row in rows:
                 note[f"burst {row}"].append(used.each(BURST * PER_USER)[0])
+    if "steady" in wanted and run.contestant.ack:
+        run.acknowledge(True)
+        _steady(run, note, seconds, run.contestant.kinds[0], ("acked",))
+        run.acknowledge(False)
     if "broadcast" in wanted:
         used = run.do(f"publish broadcast all {BROADCASTS} 0")
         note["broadcast burst"].append(used.each(BROADCASTS * SMALL)[0])
@@ -82,7 +81,7 @@ def large(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
     """Measure idling, memory and connects, from no client to 10,000."""
     run.idle(seconds.settle)
     if "idle" in wanted:
-        _idle(run, note, "0", seconds.idle)
+        _idle(run, note, "0", seconds.idle / 2)
     empty = run.memory()
     run.do(f"open {SMALL} {WINDOW}", 120)
     few = _connect(run, None, "2000", close=False) if "connect" in wanted else 0
@@ -100,7 +99,7 @@ def large(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
 
 def quick(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:
     """Measure idling without the time that 10,000 clients take."""
-    _idle(run, note, "0", seconds.idle)
+    _idle(run, note, "0", seconds.idle / 2)
     run.do(f"open {SMALL} {WINDOW}", 120)
     run.idle(seconds.settle)
     _idle(run, note, "2000", seconds.idle)
@@ -118,7 +117,7 @@ def scale(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
         used = run.do(f"publish {run.contestant.kinds[0]} user {count} {RATE}", seconds.steady + 30)
         # What idling costs grows with the clients, and is a figure of its own.
         steady = used.node - idle.node / idle.seconds * used.seconds
-        burst = run.do(f"publish {run.contestant.kinds[0]} user {2 * BURST} 0")
+        burst = run.do(f"burst {run.contestant.kinds[0]} user {2 * BURST} {run.service.pid}")
         costs.append((steady / count, burst.node / (2 * BURST)))
     (few, many) = costs
     note["scale steady"].append(many[0] / few[0])
@@ -144,6 +143,16 @@ def _warm_up(run: Running) -> None:
         run.do(f"publish {kind} user 3000 0")
     run.do("publish broadcast all 5 0")
     run.do(f"echo 2000 {WINDOW}")
+
+
+def _steady(run: Running, note: Samples, seconds: Seconds, kind: str, rows: Sequence[str]) -> None:
+    """Notify at a steady rate, and note what that costs and takes in these rows."""
+    count = int(RATE * seconds.steady)
+    used = run.do(f"publish {kind} user {count} {RATE}", seconds.steady + 30)
+    for row in rows:
+        note[f"steady {row}"].append(used.each(count * PER_USER)[0])
+        note[f"p50 {row}"].append(used.answer["p50"])
+        note[f"p99 {row}"].append(used.answer["p99"])
 
 
 def _connect(run: Running, note: Samples | None, opened: str, *, close: bool) -> float:

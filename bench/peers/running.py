@@ -97,6 +97,10 @@ class Running:
         self._count(answer)
         return used
 
+    def acknowledge(self, whether: bool) -> None:
+        """Let clients acknowledge durable messages from now on, or not any more."""
+        self.load.acknowledge(self.contestant.ack if whether else b"")
+
     def idle(self, seconds: float) -> Used:
         """Do nothing for so long; clients answer pings."""
         before = self._clocks()

@@ -42,6 +42,7 @@ def storm(
             tally["failed"] += load.ask("open 1000 64", 60)["failed"]
             time.sleep(max(0, began + 1.1 - time.monotonic()))  # NODE_CONNECT_RATE is in force
         load.ask("number patience 60")
+        load.acknowledge(contestant.ack)
         load.ask(f"comeback {second.port} {FIRST} {LONGEST}")
         command = f"publish durable user {clients} {RATE}"
         load.begin(command)

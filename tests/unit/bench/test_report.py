@@ -45,7 +45,7 @@ def test_a_must_on_our_own_figure_has_the_interval_of_that() -> None:
     ours: Samples = {"idle 0": [2.0, 2.5, 2.2], "connects scale": [0.5, 0.6, 0.4]}
     table = comparison(ours, {"idle 0": [1.0, 1.0, 1.0]}, "ws")
     row = cells(table, "idle, no client: service")
-    assert row[4:] == ["2.20", "2.00 to 2.50", "≤ 3 ms/s", "yes"]
+    assert row[4:] == ["2.20", "2.00 to 2.50 ms/s", "≤ 3 ms/s", "yes"]
     scaled = cells(table, "… 10,000 open : 2,000 open")
     assert scaled[2:4] + scaled[-2:] == ["0.50", "", "≥ 0.9 times", "no"]
 
