@@ -15,8 +15,9 @@
  *   burst NAME TO COUNT PID      the same, all at once: the service, PID, stands still until Redis
  *                                has taken all of them
  *   echo COUNT WINDOW            requests of the clients in turn, at most WINDOW unanswered
- *   comeback PORT FIRST LONGEST  from now on lost clients return, to this port, with full jitter
- *                                over a back-off that doubles from FIRST to LONGEST milliseconds
+ *   comeback PORT FIRST LONGEST PATIENCE   from now on lost clients return, to this port, with full
+ *                                jitter over a back-off that doubles from FIRST to LONGEST; they give
+ *                                up on a handshake after PATIENCE; all in milliseconds
  *   stats                        what was counted since the start
  *
  * Each publication and request carries a stamp: the number of its command, the user, its place
@@ -88,8 +89,9 @@ static struct {
     {"per_user", 1},  /* clients of one user */
     {"addresses", 1}, /* loopback addresses that the clients come from */
     {"patience", 3},  /* seconds without any news after which the rest counts as lost */
+    {"deadline", 0},  /* seconds after which a command ends in any case; 0: it does not */
 };
-enum { PORT, REDIS, PER_USER, ADDRESSES, PATIENCE };
+enum { PORT, REDIS, PER_USER, ADDRESSES, PATIENCE, DEADLINE };
 
 static long number(int which) { return numbers[which].value; }
 
@@ -178,7 +180,7 @@ static int loop;
 
 static struct {
     int port; /* 0: nobody comes back */
-    int64_t first, longest;
+    int64_t first, longest, patience;
     unsigned away; /* lost and not back yet */
     unsigned returned;
     int64_t lost_at, back_at; /* the first loss, the last return */
@@ -640,7 +642,8 @@ static void begin_counting(void) {
 
 static void count_what_never_came(void) {
     for (unsigned i = 0; i < population; i++)
-        if (clients[i].next < command.count)
+        /* Who is on the way back may get it still: that is counted as away. */
+        if (clients[i].next < command.count && (clients[i].state == WELCOME || !comeback.port))
             command.lost += (command.count - clients[i].next + command.step - 1) / command.step;
 }
 
@@ -707,8 +710,10 @@ static void step_echo(void) {
 }
 
 static void give_up_if_silent(void) {
-    if (command.what == NONE || now() - command.news < number(PATIENCE) * SECOND) return;
-    if (command.what == PUBLISH && command.begun < command.count) return; /* more is to come */
+    bool is_late = number(DEADLINE) && now() - command.began > number(DEADLINE) * SECOND;
+    bool is_silent = now() - command.news > number(PATIENCE) * SECOND;
+    if (command.what == PUBLISH && command.begun < command.count) is_silent = false; /* more is to come */
+    if (command.what == NONE || !(is_silent || is_late)) return;
     if (command.what == PUBLISH || command.what == ECHO) {
         count_what_never_came();
         command.done = command.begun;
@@ -733,8 +738,16 @@ static int64_t let_return(void) {
     if (!comeback.away) return 0;
     if (now() - looked > SECOND / 500) { /* not all of them each turn */
         looked = now();
-        for (unsigned i = 0; i < population; i++)
-            if (clients[i].return_at && clients[i].return_at <= looked) begin_connecting(i);
+        for (unsigned i = 0; i < population; i++) {
+            struct client *client = &clients[i];
+            if (client->return_at && client->return_at <= looked) {
+                begin_connecting(i);
+            } else if (client->state != ABSENT && client->state < WELCOME &&
+                       looked - client->began > comeback.patience) {
+                note("no welcome within %lld ms", (long long)comeback.patience / 1000000);
+                lost(i, false);
+            }
+        }
     }
     return looked + SECOND / 500;
 }
@@ -770,7 +783,7 @@ static void obey(char *line) {
     char name[16] = "", to[8] = "";
     unsigned count = 0;
     pid_t held = 0;
-    double value = 0, longest = 0;
+    double value = 0, longest = 0, patience = 0;
     memset(&command, 0, sizeof command);
     took_count = 0;
     *why = 0;
@@ -783,11 +796,12 @@ static void obey(char *line) {
         numbers[i].value = count;
     } else if (!strncmp(line, "tokens ", 7)) {
         read_tokens(line + 7);
-    } else if (sscanf(line, "comeback %u %lf %lf", &count, &value, &longest) == 3) {
+    } else if (sscanf(line, "comeback %u %lf %lf %lf", &count, &value, &longest, &patience) == 4) {
         memset(&comeback, 0, sizeof comeback);
         comeback.port = count;
         comeback.first = value * 1e6;
         comeback.longest = longest * 1e6;
+        comeback.patience = patience * 1e6;
     } else if (sscanf(line, "open %u %lf", &count, &value) == 2) {
         command.what = OPEN;
         if (population + count > MOST) fail("at most %d clients", MOST);

@@ -8,6 +8,7 @@ from half a second (`docs/reference/protocol.md`), to the other node, whose limi
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -19,10 +20,12 @@ from bench.peers.figures import Samples
 from bench.peers.running import OF_A_COMMAND, SINCE_START, Service, loaded
 from tests.support.valkey import Server
 
-FIRST, LONGEST = 500, 30_000
-"""Milliseconds of the back-off of `sockets/static/sockets/gateway.js`."""
+FIRST, LONGEST, HANDSHAKE = 500, 30_000, 15_000
+"""Milliseconds of the back-off of `sockets/static/sockets/gateway.js`, and of its patience."""
 
 RATE = 500
+GIVEN_UP = 120
+"""Seconds after which nobody waits any more for those who are not back."""
 
 
 def storm(
@@ -41,15 +44,16 @@ def storm(
             began = time.monotonic()
             tally["failed"] += load.ask("open 1000 64", 60)["failed"]
             time.sleep(max(0, began + 1.1 - time.monotonic()))  # NODE_CONNECT_RATE is in force
-        load.ask("number patience 60")
+        for name in ("patience", "deadline"):
+            load.ask(f"number {name} {GIVEN_UP}")
         load.acknowledge(contestant.ack)
-        load.ask(f"comeback {second.port} {FIRST} {LONGEST}")
+        load.ask(f"comeback {second.port} {FIRST} {LONGEST} {HANDSHAKE}")
         command = f"publish durable user {clients} {RATE}"
         load.begin(command)
         time.sleep(2)
         first.kill()
-        answer = load.answer(command, 300)
+        answer = load.answer(command, GIVEN_UP + 60)
     tally.update({name: answer[name] for name in (*OF_A_COMMAND, *SINCE_START)})
     tally["failed"] += answer["away"]
-    note["storm seconds"].append(answer["back_seconds"])
+    note["storm seconds"].append(math.inf if answer["away"] else answer["back_seconds"])
     note["storm missed"].append(answer["lost"])
