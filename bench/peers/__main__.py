@@ -207,6 +207,7 @@ def _one(
         kind = ROUNDS[name]
         with running(contestant, program, kind.per_user) as run:
             kind.measure(run, fresh, plan.seconds, wanted & kind.groups or kind.groups)
+            run.wait_for_late_ones()
             tally.update(run.tally)
     for key, values in fresh.items():
         samples[key] += values

@@ -208,7 +208,7 @@ class Ws(_OfNode):
     name, title = "ws", "`ws` + `ioredis`"
     dialect = {
         "request": handshake("/?user_id=<user>"),
-        "welcome": b'"type":"welcome"',
+        "welcome": b'"welcome"',
         "echo": as_json({"type": "send", "ref": "<stamp>", **REQUEST}),
     }
 

@@ -34,13 +34,18 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
 
 
 def comparison(ours: Samples, theirs: Samples, peer: str) -> str:
-    """Return the table of ours beside one peer; rows of which nothing was measured are left out."""
+    """Return the table of ours beside one peer; rows of which nothing was measured are left out.
+
+    A must is on the ratio to `ws`, so beside another peer there is none.
+    """
     rows = [[cell.format(peer=peer) for cell in HEAD]]
     for figure in FIGURES:
         if values := ours.get(figure.key):
             rows.append(_row(figure, values, theirs.get(figure.key, [])))
     if not theirs:
         rows = [[*row[:3], *row[5:]] for row in rows]
+    elif peer != "ws":
+        rows = [row[:6] for row in rows]
     return markdown(rows)
 
 

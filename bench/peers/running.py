@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.peers.contestants import Contestant
-from bench.peers.load import Load
+from bench.peers.load import Load, LoadFailed
 from bench.peers.machine import cores, cpu, die_with_us, memory, on
 from tests.support.gateway import wait_for
 from tests.support.valkey import Server
@@ -90,11 +90,15 @@ class Running:
         self._tally: Counter[str] = Counter()
 
     def do(self, command: str, seconds: float = 60) -> Used:
-        """Carry out a command of the load generator, and measure what it costs."""
+        """Carry out a command of the load generator, and measure what it costs. Raises LoadFailed
+        where clients could not do what they should; wrong deliveries are only counted."""
         before = self._clocks()
         answer = self.load.ask(command, seconds)
         used = self._since(before, answer)
         self._count(answer)
+        if answer["failed"]:
+            title, why = self.contestant.title, answer["why"]
+            raise LoadFailed(f"{title}: {answer['failed']} clients failed at {command!r}: {why}")
         return used
 
     def acknowledge(self, whether: bool) -> None:
@@ -110,6 +114,11 @@ class Running:
     def memory(self) -> float:
         """Return the KB that the service holds."""
         return memory(self.service.pid)
+
+    def wait_for_late_ones(self) -> None:
+        """Count what comes although everything has come."""
+        self.idle(0.1)
+        self.do("stats")
 
     @property
     def tally(self) -> Counter[str]:
