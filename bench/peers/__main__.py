@@ -68,7 +68,7 @@ class Plan:
 
 STANDARD = Plan(
     ("large", *["small"] * 5, "large", *["small"] * 4),
-    Seconds(steady=4, paced=2, idle=20, settle=2),
+    Seconds(steady=4, paced=2, idle=50, settle=1),
     minutes=9.5,
     extra=3,
 )
@@ -77,7 +77,7 @@ QUICK = Plan(
 )
 FULL = Plan(
     ("large", "small") * 9 + ("scale", "storm") * 3,
-    Seconds(steady=30, paced=30, idle=40, settle=10),
+    Seconds(steady=30, paced=30, idle=50, settle=10),
     minutes=90,
     extra=3,
 )
@@ -280,7 +280,8 @@ def say(text: str, end: str = "\n") -> None:
 def main() -> int:
     """Measure, and print tables. Returns 1 if any delivery of ours was wrong."""
     chosen = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as with Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background too, where it is ignored
+        signal.signal(number, signal.default_int_handler)
     who, plan, measured = contestants(chosen), plan_of(chosen), Measured()
     names = rounds(plan, chosen.only)
     code = 0

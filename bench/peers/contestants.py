@@ -55,8 +55,11 @@ class Contestant(ABC):
     kinds: Sequence[str] = ("message",)
     """The ways in which it is told of a message for one user."""
     dialect: Mapping[str, bytes]
+    period = 20.0
+    """Seconds after which an idle service has done all that it does by the clock."""
     ack = b""
     """What a client says, at most once a second, when it has processed durable messages."""
+    _heard: dict[str, bytes] | None = None
 
     def install(self, cache: Path) -> None:  # noqa: B027  # most of Python need nothing
         """Install what it needs below `cache`, where that was not done yet. Raises NotInstalled,
@@ -79,6 +82,11 @@ class Contestant(ABC):
     def publications(self, redis_port: int, environment: Mapping[str, str]) -> dict[str, bytes]:
         """Return the templates of `kinds` and of `broadcast`. Called while it runs."""
 
+    def templates(self, redis_port: int, environment: Mapping[str, str]) -> dict[str, bytes]:
+        """Return what `publications` returned when it was asked first: that takes seconds."""
+        self._heard = self._heard or self.publications(redis_port, environment)
+        return self._heard
+
     def tokens(self, users: int) -> list[str]:
         """Return what each user proves it is with."""
         return []
@@ -97,6 +105,7 @@ class Ours(Contestant):
     """
 
     kinds = ("durable", "ephemeral")
+    period = 50.0  # pings every 25 s, leases every 10 s
     ack = b'{"type":"ack","epoch":"<epoch>","offset":<offset>}'
     _tables = b""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from bench.peers.figures import FIGURES, Figure, Of, Samples
-from bench.peers.ratios import Interval, Ratio, interval, ratio
+from bench.peers.ratios import CONFIDENCE, Interval, Ratio, interval, ratio
 
 HEAD = ("figure", "unit", "ours", "{peer}", "ours : {peer}", "90 % interval", "must", "met")
 ENOUGH_PAIRS, ENOUGH_SECONDS = 9, 30.0
@@ -72,12 +72,13 @@ def _row(figure: Figure, ours: Sequence[float], theirs: Sequence[float]) -> list
 
 
 def verdict(ours: Samples, theirs: Samples, peer: str) -> str:
-    """Return where ours is better, where it is worse, and where nobody can tell."""
+    """Return where ours is better, where it is worse, and where nobody can tell. Of fewer than five
+    pairs nobody can be sure: they have a question mark."""
     found: dict[str, list[str]] = {"better": [], "worse": [], "not to be told apart": []}
     for figure in FIGURES:
         if of_pairs := ratio(ours.get(figure.key, []), theirs.get(figure.key, [])):
             found[_standing(figure, of_pairs)].append(
-                f"{_full_title(figure)} ({number(of_pairs.median)})"
+                f"{_full_title(figure)} ({number(of_pairs.median)}{_doubt(of_pairs)})"
             )
     lines = [f"Ours against {peer}, as ratios:"]
     lines += [f"* {standing}: {', '.join(some)}" for standing, some in found.items() if some]
@@ -89,6 +90,10 @@ def _standing(figure: Figure, found: Ratio) -> str:
     if low <= 1 <= high:
         return "not to be told apart"
     return "better" if (low > 1) is figure.more else "worse"
+
+
+def _doubt(found: Ratio) -> str:
+    return "" if found.interval.confidence >= CONFIDENCE else "?"
 
 
 def _full_title(figure: Figure) -> str:
@@ -108,7 +113,7 @@ def caution(pairs: Mapping[str, int], seconds: float) -> str:
     return (
         f"The fewest pairs of a figure are {fewest}, of {seconds:g} s. A must counts from "
         f"{ENOUGH_PAIRS} pairs of {ENOUGH_SECONDS:g} s (`--full`). The interval of fewer than five "
-        "pairs is all that there is."
+        "pairs is all that there is, and a question mark says so."
     )
 
 

@@ -24,13 +24,17 @@ RATE = 500
 BURST = 5_000
 """Notifications of a burst."""
 
+NOBODY = 10
+"""Seconds of idling without any client."""
+
 BROADCASTS = 30
 REQUESTS = 5_000
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long is measured; what is not here is so many of something."""
+    """How long is measured; what is not here is so many of something. `idle`: at most, for it is
+    the contestant's own period, in which each client has its turn."""
 
     steady: float
     paced: float
@@ -81,7 +85,7 @@ def large(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
     """Measure idling, memory and connects, from no client to 10,000."""
     run.idle(seconds.settle)
     if "idle" in wanted:
-        _idle(run, note, "0", seconds.idle / 2)
+        _idle(run, note, "0", NOBODY)
     empty = run.memory()
     run.do(f"open {SMALL} {WINDOW}", 120)
     few = _connect(run, None, "2000", close=False) if "connect" in wanted else 0
@@ -89,7 +93,7 @@ def large(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
     run.do(f"open {LARGE - opened} {WINDOW}", 300)
     run.idle(seconds.settle)
     if "idle" in wanted:
-        _idle(run, note, "10000", seconds.idle)
+        _idle(run, note, "10000", min(seconds.idle, run.contestant.period))
     if "memory" in wanted:
         note["memory 10000"].append((run.memory() - empty) / LARGE)
     if "connect" in wanted:
@@ -99,10 +103,10 @@ def large(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
 
 def quick(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:
     """Measure idling without the time that 10,000 clients take."""
-    _idle(run, note, "0", seconds.idle / 2)
+    _idle(run, note, "0", NOBODY)
     run.do(f"open {SMALL} {WINDOW}", 120)
     run.idle(seconds.settle)
-    _idle(run, note, "2000", seconds.idle)
+    _idle(run, note, "2000", min(seconds.idle, run.contestant.period))
 
 
 def scale(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:

@@ -174,7 +174,7 @@ def loaded(
     per_user: int,
 ) -> Iterator[Load]:
     """Start the load generator, and teach it the contestant's dialect."""
-    publications = contestant.publications(redis.port, service.environment)
+    publications = contestant.templates(redis.port, service.environment)
     numbers = {"port": service.port, "redis": redis.port, "per_user": per_user}
     templates = {**contestant.dialect, **publications}
     with Load(program, templates, addresses=ADDRESSES, **numbers) as load:

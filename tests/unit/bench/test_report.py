@@ -78,6 +78,11 @@ def test_where_we_win_and_lose_is_said_only_where_the_interval_says_so() -> None
     assert "disconnect" in unclear and "idle, no client: service" in unclear
 
 
+def test_of_few_pairs_nobody_is_sure() -> None:
+    told = verdict({"inbound": [5, 5]}, {"inbound": [2, 2]}, "ws")
+    assert told.endswith("worse: `send` with reply (2.50?)")
+
+
 def test_a_must_counts_from_nine_long_pairs_on() -> None:
     assert caution({"a": 9, "b": 12}, 30) == ""
     assert "fewest pairs of a figure are 3" in caution({"a": 9, "b": 3}, 30)
