@@ -296,7 +296,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\nstopped; this is what the rounds before have brought")
         code = 130
-    if not measured.samples:
+    if not any(measured.samples.values()):
         return code
     text = shown(chosen, who, measured)
     print(text)

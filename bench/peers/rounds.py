@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from bench.peers.figures import Samples
-from bench.peers.running import WINDOW, Running
+from bench.peers.running import WINDOW, Running, Used
 
 SMALL, LARGE = 2_000, 10_000
 PER_USER = 2
@@ -111,21 +111,26 @@ def quick(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
 
 def scale(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:
     """Measure what a delivery costs with 1,000 clients and with 15,000."""
-    costs = []
+    kind = run.contestant.kinds[0]
+    window = min(seconds.idle, run.contestant.period)
+    steady, burst = [], []
     for more in (1_000, 14_000):
         run.do(f"open {more} {WINDOW}", 300)
         _warm_up(run)
         run.idle(seconds.settle)
-        idle = run.idle(seconds.idle)
-        count = int(RATE * seconds.steady)
-        used = run.do(f"publish {run.contestant.kinds[0]} user {count} {RATE}", seconds.steady + 30)
-        # What idling costs grows with the clients, and is a figure of its own.
-        steady = used.node - idle.node / idle.seconds * used.seconds
-        burst = run.do(f"burst {run.contestant.kinds[0]} user {2 * BURST} {run.service.pid}")
-        costs.append((steady / count, burst.node / (2 * BURST)))
-    (few, many) = costs
-    note["scale steady"].append(many[0] / few[0])
-    note["scale burst"].append(many[1] / few[1])
+        idle = run.idle(window)
+
+        def without_idling(used: Used, count: int, idle: Used = idle) -> float:
+            """Idling grows with the clients, and is a figure of its own."""
+            return (used.node - idle.node * used.seconds / idle.seconds) / count
+
+        count = int(RATE * window)
+        used = run.do(f"publish {kind} user {count} {RATE}", window + 60)
+        steady.append(without_idling(used, count))
+        used = run.do(f"burst {kind} user {3 * BURST} {run.service.pid}")
+        burst.append(without_idling(used, 3 * BURST))
+    note["scale steady"].append(steady[1] / steady[0])
+    note["scale burst"].append(burst[1] / burst[0])
 
 
 ROUNDS = {

@@ -25,6 +25,9 @@ ADDRESSES = 500
 WINDOW = 64
 """Handshakes, or requests, that are under way at a time."""
 
+PATIENCE = 15
+"""Seconds without any news after which what has not come counts as lost."""
+
 MANY = 15_100
 """Users that get tokens: more than there are clients."""
 
@@ -89,7 +92,7 @@ class Running:
         self._since_start: dict[str, Any] = {}
         self._tally: Counter[str] = Counter()
 
-    def do(self, command: str, seconds: float = 60) -> Used:
+    def do(self, command: str, seconds: float = 90) -> Used:
         """Carry out a command of the load generator, and measure what it costs. Raises LoadFailed
         where clients could not do what they should; wrong deliveries are only counted."""
         before = self._clocks()
@@ -176,8 +179,9 @@ def loaded(
     """Start the load generator, and teach it the contestant's dialect."""
     publications = contestant.templates(redis.port, service.environment)
     numbers = {"port": service.port, "redis": redis.port, "per_user": per_user}
+    numbers |= {"addresses": ADDRESSES, "patience": PATIENCE}
     templates = {**contestant.dialect, **publications}
-    with Load(program, templates, addresses=ADDRESSES, **numbers) as load:
+    with Load(program, templates, **numbers) as load:
         if tokens := contestant.tokens(MANY):
             (folder / "tokens").write_text("\n".join(tokens) + "\n")
             load.ask(f"tokens {folder / 'tokens'}")
