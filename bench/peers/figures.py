@@ -70,8 +70,7 @@ FIGURES = (
     Figure("broadcast burst", "broadcast", "broadcast to 2,000, burst", US, 1.0),
     Figure("broadcast paced", "broadcast", "broadcast to 2,000, 10/s", US, 1.05),
     Figure("inbound", "inbound", "`send` with reply", US, 3.5),
-    Figure("scale steady", "scale", "delivery to 15,000 : to 1,000, 500/s", "times", 1.25, Of.OURS),
-    Figure("scale burst", "scale", "… burst", "times", 1.25, Of.OURS),
+    Figure("scale", "scale", "delivery to 15,000 : to 1,000, burst", "times", 1.25, Of.OURS),
     Figure("storm seconds", "storm", "10,000 back after kill -9, default limits", "s", 9, Of.OURS),
     Figure("storm missed", "storm", "… durable messages missed", "", 0, Of.OURS),
 )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from statistics import median
 
 from bench.peers.figures import Samples
-from bench.peers.running import WINDOW, Running, Used
+from bench.peers.running import WINDOW, Running
 
 SMALL, LARGE = 2_000, 10_000
 PER_USER = 2
@@ -26,6 +27,9 @@ BURST = 5_000
 
 NOBODY = 10
 """Seconds of idling without any client."""
+
+BURSTS = 15
+"""How many of them, where their median counts."""
 
 BROADCASTS = 30
 REQUESTS = 5_000
@@ -110,27 +114,20 @@ def quick(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
 
 
 def scale(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:
-    """Measure what a delivery costs with 1,000 clients and with 15,000."""
-    kind = run.contestant.kinds[0]
-    window = min(seconds.idle, run.contestant.period)
-    steady, burst = [], []
+    """Measure what a delivery costs with 1,000 clients and with 15,000.
+
+    With 15,000 the service is busy in lumps while it idles, and each costs as much as a burst: the
+    median of many short bursts has few of them within, where a difference of two long windows would
+    tell of nothing else.
+    """
+    costs = []
     for more in (1_000, 14_000):
         run.do(f"open {more} {WINDOW}", 300)
         _warm_up(run)
         run.idle(seconds.settle)
-        idle = run.idle(window)
-
-        def without_idling(used: Used, count: int, idle: Used = idle) -> float:
-            """Idling grows with the clients, and is a figure of its own."""
-            return (used.node - idle.node * used.seconds / idle.seconds) / count
-
-        count = int(RATE * window)
-        used = run.do(f"publish {kind} user {count} {RATE}", window + 60)
-        steady.append(without_idling(used, count))
-        used = run.do(f"burst {kind} user {3 * BURST} {run.service.pid}")
-        burst.append(without_idling(used, 3 * BURST))
-    note["scale steady"].append(steady[1] / steady[0])
-    note["scale burst"].append(burst[1] / burst[0])
+        command = f"burst {run.contestant.kinds[0]} user {BURST} {run.service.pid}"
+        costs.append(median(run.do(command).each(BURST)[0] for _ in range(BURSTS)))
+    note["scale"].append(costs[1] / costs[0])
 
 
 ROUNDS = {
