@@ -3,6 +3,7 @@
 `/?user_id=…` is the tutorial's consumer: it joins a group and sends on what the group brings.
 `/publish` takes frames `{"user": …, "data": …}` and does `group_send`: what a worker's `notify` is.
 LAYER=channels: its in-memory layer. LAYER=gateway: ours, so that only the consumer differs.
+LAYER=pubsub: channels-redis' pub/sub layer, on the server that REDIS_URL names.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from django.conf import settings
 BACKENDS = {
     "channels": "channels.layers.InMemoryChannelLayer",
     "gateway": "sockets.layers.memory.MemoryChannelLayer",
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
 }
+LAYER: dict[str, Any] = {"BACKEND": BACKENDS[os.environ.get("LAYER", "channels")]}
+if url := os.environ.get("REDIS_URL"):
+    LAYER["CONFIG"] = {"hosts": [url]}
 settings.configure(
     SECRET_KEY="bench",
     INSTALLED_APPS=["channels"],
-    CHANNEL_LAYERS={"default": {"BACKEND": BACKENDS[os.environ.get("LAYER", "channels")]}},
+    CHANNEL_LAYERS={"default": LAYER},
 )
 
 import django  # noqa: E402

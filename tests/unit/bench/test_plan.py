@@ -1,0 +1,59 @@
+"""Which rounds an invocation has, and how long it may take."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.peers.__main__ import FULL, QUICK, STANDARD, arguments, contestants, plan_of, rounds
+from bench.peers.figures import FIGURES, GROUPS
+from bench.peers.rounds import ROUNDS
+
+
+def test_the_standard_run_fits_in_ten_minutes_and_the_quick_one_in_two() -> None:
+    assert STANDARD.minutes < 10 and QUICK.minutes < 2
+
+
+def test_the_full_run_has_the_pairs_that_a_must_asks_for() -> None:
+    assert FULL.rounds.count("small") == FULL.rounds.count("large") == 9
+    assert FULL.seconds.steady == 30 <= FULL.seconds.idle
+
+
+def test_only_some_figures_need_only_some_rounds() -> None:
+    assert set(rounds(STANDARD, {"idle"})) == {"large"}
+    assert set(rounds(QUICK, {"idle"})) == {"quick"}
+    assert set(rounds(STANDARD, {"steady", "burst"})) == {"small"}
+    assert rounds(STANDARD, {"storm"}) == ["storm"] * 3
+    assert rounds(QUICK, {"scale"}) == ["scale"]
+    assert rounds(FULL, {"storm"}) == ["storm"] * 3
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_figure_has_a_round_that_measures_it(group: str) -> None:
+    kinds = {name: kind.groups for name, kind in ROUNDS.items()} | {"storm": {"storm"}}
+    assert any(group in kinds[name] for name in rounds(STANDARD, {group}))
+
+
+def test_who_is_measured() -> None:
+    def names(*given: str) -> list[str]:
+        return [one.name for one in contestants(arguments(given))]
+
+    assert names() == ["ours", "ws"]
+    assert names("--ours-only") == ["ours"]
+    assert names("--against", ".") == ["ours", "before"]
+    assert names("--all") == ["ours", "ws", "socketio", "python_socketio", "tutorial"]
+    assert plan_of(arguments(["--quick"])) is QUICK
+
+
+def test_a_figure_that_is_not_there_is_told_with_those_that_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["--only", "idle,speed"])
+    assert "there is no figure speed; there are idle, connect" in capsys.readouterr().err
+
+
+def test_the_help_names_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["--help"])
+    told = capsys.readouterr().out
+    assert all(figure.group in told for figure in FIGURES)
