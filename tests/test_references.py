@@ -156,11 +156,11 @@ def test_files_are_there() -> None:
 
 
 ELSEWHERE = {
-    *("EVENTLET_HUB", "SSL_CERT_FILE"),  # of libraries
+    *("EVENTLET_HUB", "HTTP_X_FORWARDED_PROTO", "SSL_CERT_FILE"),  # of libraries
     *("CASE", "COMMIT", "DISTINCT", "XDEL"),  # of SQL and Redis
     *("CORS", "CSRF", "IDNA", "RESP", "WSGI"),
     *("IPC_RMID", "PR_SET_CHILD_SUBREAPER", "XDG_RUNTIME_DIR"),  # of the system
-    *("PORTS_FILE", "PER_SECOND", "JOURNAL"),  # arguments of commands
+    *("PORTS_FILE", "PER_SECOND", "JOURNAL", "REPOSITORY"),  # arguments of commands
     *("CONTRIBUTING", "NAME_LIKE_THIS", "THEN"),
 }
 
