@@ -238,8 +238,8 @@ def _admin_has_cookies_of_its_own() -> bool:
 def sqlite_transactions() -> list[CheckMessage]:
     """W001: a deferred transaction that turns into a writer fails at once with "locked".
 
-    Said by `manage.py serve`, not in development: it has one writer of ours, many of whoever else is there, and other
-    commands and the project's own processes are not for us to judge.
+    Said by `manage.py serve`, not in development: it has one writer of ours, many of whoever else
+    is there, and other commands and the project's own processes are not for us to judge.
     """
     from sockets.models import Session
 
