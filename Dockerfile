@@ -32,7 +32,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 VOLUME /data
 EXPOSE 4000 4001
-# Started as "docker run IMAGE"; other commands as "docker run IMAGE migrate".
+# Started as "docker run IMAGE", with -p 127.0.0.1:4001:4001 for the private port; other commands as "docker run IMAGE migrate".
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + (os.environ.get('CLIENT_SOCKET_PORT') or '4000') + '/healthz', timeout=4)"]
 ENTRYPOINT ["python", "manage.py"]

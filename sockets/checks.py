@@ -16,6 +16,7 @@
     gateway.W005   what a node needs is not set: none would start with these settings
     gateway.W006   the project's URLs have a path that the gateway serves itself
     gateway.W007   deploy: strangers see the project's admin
+    gateway.W008   deploy: no process but the gateway itself could notify
 
 What the project sends through its default channel layer does not reach our users:
 
@@ -174,6 +175,30 @@ def check_public_admin(
     return [Warning(f"{text}with it.", hint=hint, id="gateway.W007")]
 
 
+@register(_TAG, deploy=True)
+def check_reach(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W008: a site that notifies with these settings hears so at its first call."""
+    try:
+        conf = get_conf()
+    except ImproperlyConfigured:
+        return []  # E004 says why
+    if conf.environment != "production" or conf.redis_url or conf.gateway_url:
+        return []
+    return [
+        Warning(
+            "Neither REDIS_URL nor GATEWAY_URL is set, and this is production: no process but the "
+            "gateway's own can notify or ask; in a web worker, a task or a command that fails with "
+            "GatewayUnreachable.",
+            hint="Set REDIS_URL for all processes of the project, or in those that hold no sockets "
+            "GATEWAY_URL and GATEWAY_KEY; or silence this where only receivers and the HTTP API "
+            "notify.",
+            id="gateway.W008",
+        )
+    ]
+
+
 @register(_TAG)
 def check_origins(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
@@ -213,8 +238,8 @@ def _admin_has_cookies_of_its_own() -> bool:
 def sqlite_transactions() -> list[CheckMessage]:
     """W001: a deferred transaction that turns into a writer fails at once with "locked".
 
-    Said by `manage.py serve`: it has one writer of ours, many of whoever else is there, and other
-    commands and the project's own processes are not for us to judge.
+    Said by `manage.py serve`, not in development: it has one writer of ours, many of whoever else
+    is there, and other commands and the project's own processes are not for us to judge.
     """
     from sockets.models import Session
 

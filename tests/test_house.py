@@ -136,7 +136,7 @@ def documented() -> list[str]:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/reference/*.md")]
     text = "".join(page.read_text() for page in pages if page.name != "CHANGELOG.md")
     paths = set(findall(r"\bsockets\.[a-z_]+(?:\.\w+)*", text))
-    for module, names in findall(r"from (sockets[\w.]*) import (\([^)]*\)|[^\n#]+)", text):
+    for module, names in findall(r"from (sockets[\w.]*) import (\([^)]*\)|[^\n#;]+)", text):
         paths |= {f"{module}.{name}" for name in findall(r"\w+", names)}
     return sorted(paths)
 

@@ -136,7 +136,7 @@ def test_a_section_that_is_not_there_is_found() -> None:
 OF_READERS = {"hello.py", "index.html", "a/b/c.py", "b/c.py", "c.py"}
 OF_READERS |= {"sockets/a/b.py", "tests/unit/a/test_b.py", "shop/settings.py", "shop/asgi.py"}
 OF_READERS |= {f"orders/{name}.py" for name in ("apps", "receivers", "views")}
-OF_READERS |= {"orders/templates/orders/order.html"}
+OF_READERS |= {"shop/urls.py", "orders/templates/orders/order.html", "orders/order.html"}
 """Files that a page tells its reader to make, and those of examples."""
 
 
@@ -156,11 +156,11 @@ def test_files_are_there() -> None:
 
 
 ELSEWHERE = {
-    *("EVENTLET_HUB", "SSL_CERT_FILE"),  # of libraries
+    *("EVENTLET_HUB", "HTTP_X_FORWARDED_PROTO", "SSL_CERT_FILE"),  # of libraries
     *("CASE", "COMMIT", "DISTINCT", "XDEL"),  # of SQL and Redis
     *("CORS", "CSRF", "IDNA", "RESP", "WSGI"),
     *("IPC_RMID", "PR_SET_CHILD_SUBREAPER", "XDG_RUNTIME_DIR"),  # of the system
-    *("PORTS_FILE", "PER_SECOND", "JOURNAL"),  # arguments of commands
+    *("PORTS_FILE", "PER_SECOND", "JOURNAL", "REPOSITORY"),  # arguments of commands
     *("CONTRIBUTING", "NAME_LIKE_THIS", "THEN"),
 }
 

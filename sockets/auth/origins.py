@@ -201,7 +201,7 @@ def refuse_origin(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> Non
 def how_to_admit(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> str:
     """Return one line that says what to set so that the page of this request is let in."""
     if surface is Surface.PUBLIC:
-        return _advice(scope, "CLIENT_ORIGIN", conf.client_origins)
+        return _advice(scope, "CLIENT_ORIGIN", conf.client_origins, _by_http(scope, conf))
     return _advice(scope, "API_ORIGIN", conf.api_origins)
 
 
@@ -213,13 +213,25 @@ def refuse_form(scope: Mapping[str, Any], setting: str, now: Collection[str]) ->
     return line
 
 
-def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...]) -> str:
+def _by_http(scope: Mapping[str, Any], conf: Conf) -> str:
+    """Return what a page without TLS needs beside its entry; "": nothing."""
+    given = origins_of(scope)
+    origin = normalise(given[0]) if len(given) == 1 else None
+    cookies = {"session", "proxy"} & set(conf.auth)
+    if not cookies or conf.environment == "development" or origin is None or origin[0] != "http":
+        return ""
+    tokens = {"jwt", "proxy"} & set(conf.auth)
+    remedy = "serve it by https" + (", or let it bring a token" if tokens else "")
+    return f"; but its cookie does not count by http (only in development): {remedy}"
+
+
+def _advice(scope: Mapping[str, Any], setting: str, now: tuple[str, ...], more: str = "") -> str:
     """Return the line. Of the request it holds nothing but an origin in its normal form, so that it
     may stand in a log and in an answer."""
     given = origins_of(scope)
     origin = normalise(given[0]) if len(given) == 1 else None
     shown = None if origin is None else str(Rule(origin))
-    return remedy(setting, now, shown, nowhere=any(map(is_nowhere, given)))
+    return remedy(setting, now, shown, nowhere=any(map(is_nowhere, given)), more=more)
 
 
 def origins_of(scope: Mapping[str, Any]) -> list[str]:

@@ -34,11 +34,14 @@ _SERVED: Final = (
 )
 
 
-def remedy(setting: str, now: tuple[str, ...], origin: str | None, *, nowhere: bool) -> str:
+def remedy(
+    setting: str, now: tuple[str, ...], origin: str | None, *, nowhere: bool, more: str = ""
+) -> str:
     """Return one line that says what lets a page in.
 
     `now`: what the setting has; `origin`: that of the page, None if its request names none, or more
-    than one. `nowhere`: the request says that its page has no origin.
+    than one. `nowhere`: the request says that its page has no origin. `more`: what the page needs
+    beside the setting.
     """
     if nowhere:
         return (
@@ -53,7 +56,9 @@ def remedy(setting: str, now: tuple[str, ...], origin: str | None, *, nowhere: b
         )
     value = ",".join((*now, origin))
     change = f"set {setting}={value}" if len(value) <= _LONGEST else f"add {origin} to {setting}"
-    return f"the page {origin} was refused: if it is yours, {change} and start the gateway again"
+    return (
+        f"the page {origin} was refused: if it is yours, {change} and start the gateway again{more}"
+    )
 
 
 class RefusalLog:

@@ -179,7 +179,7 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
     private = f"http://{name}:{worker}"
     lines = [
         f"clients  {node.addresses.client_socket_url}",
-        f"workers  ws://{name}:{worker}{_longest(conf.worker_paths)}/",
+        f"workers  {conf.worker_socket_url or _workers(name, worker, conf)}",
         *(f"admin    {private}{path}" for path in _admin_paths()),
         f"api      {private}{conf.api_path}docs",
     ]
@@ -200,8 +200,9 @@ def _banner(host: str, client: int, worker: int, node: Node, application: Any) -
     return f"gateway {conf.node_name} {state} ({mode}), process {os.getpid()}\n{text}"
 
 
-def _longest(paths: tuple[str, ...]) -> str:
-    return max(paths, key=len).rstrip("/")
+def _workers(name: str, port: int, conf: Conf) -> str:
+    longest = max(conf.worker_paths, key=len).rstrip("/")
+    return f"ws://{name}:{port}{longest}/"
 
 
 def _admin_paths() -> list[str]:

@@ -34,6 +34,16 @@ except InvalidMessage:
 """
 
 
+AS_IT_BEGINS = """
+import os
+
+del DATABASES["default"]["OPTIONS"]
+DEBUG = "IN_PRODUCTION" not in os.environ
+GATEWAY["jwt_secret"] = "0123456789abcdef" * 2
+"""
+"""What `startproject` has for its database and its logs."""
+
+
 def test_an_installed_app_leaves_the_titles_alone() -> None:
     """Rule 15: found at the default site, which keeps its titles."""
     told = in_a_project(
@@ -67,8 +77,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated project with Channels and the gateway alone."""
-    deferred = 'del DATABASES["default"]["OPTIONS"]'
-    folder = make_project(tmp_path_factory.mktemp("bare"), "", deferred)
+    folder = make_project(tmp_path_factory.mktemp("bare"), "", AS_IT_BEGINS)
     assert "no issues" in run(folder, "-m", "django", "check")
     run(folder, "-m", "django", "migrate", "--no-input")
     return folder
@@ -85,15 +94,18 @@ def test_keys_are_made_without_an_admin(bare: Path) -> None:
     assert "gw_" in run(bare, "-m", "django", "create_key", "shop", "--scope=notify")
 
 
-def test_it_serves_without_an_admin(bare: Path) -> None:
-    """Rules 12 and 15: `serve` alone says that its SQLite begins transactions deferred."""
+@pytest.mark.parametrize("production", [True, False])
+def test_it_serves_without_an_admin(bare: Path, production: bool) -> None:
+    """Rules 12 and 15: `serve` alone says that its SQLite begins transactions deferred, and where
+    the audit log goes; to nobody who has just begun."""
     ports, log = bare / "ports.json", bare / "log"
+    ports.unlink(missing_ok=True)
     options = ("--client-port=0", "--worker-port=0", f"--ports-file={ports}")
     with log.open("wb") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "django", "serve", *options],
             cwd=bare,
-            env=environment(bare),
+            env=environment(bare) | ({"IN_PRODUCTION": "1"} if production else {}),
             stdout=written,
             stderr=written,
         )
@@ -104,4 +116,9 @@ def test_it_serves_without_an_admin(bare: Path) -> None:
         process.terminate()
         code = process.wait(30)
     assert (code, "Traceback" in log.read_text()) == (0, False), log.read_text()
-    assert log.read_text().count("gateway.W001") == 1
+    assert log.read_text().count("gateway.W001") == production
+    assert log.read_text().count("LOGGING has no handler") == production
+    if not production:
+        first, *addresses = log.read_text().splitlines()
+        assert first.startswith("gateway gateway is ready")
+        assert all(line.startswith("  ") for line in addresses), log.read_text()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -13,7 +15,9 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -22,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect
 
 from tests.support.gateway import API_KEY, ROOT, SHORT, WORKER_KEY, Gateway, running, wait_for
 from tests.support.peers import V1, Peer, client_at, refused, worker_at
@@ -35,12 +40,17 @@ IDLE = 100.0 if SOAK else 3.0
 """Seconds without a message; nginx's own default would cut after 60."""
 
 
+SHOP, SHOP_PRIVATE = "shop.example.com", "shop-admin.example.net"
+"""Of a project of one's own."""
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """For both names, signed by itself."""
+    """For all names, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, PUBLIC)])
     now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName(PUBLIC), x509.DNSName(PRIVATE)])
+    every = (PUBLIC, PRIVATE, SHOP, SHOP_PRIVATE)
+    names = x509.SubjectAlternativeName([x509.DNSName(one) for one in every])
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -65,9 +75,24 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def with_nginx(folder: Path, port: int, gateway: Gateway) -> list[str]:
+    return _nginx(folder, port, gateway, "nginx.conf", {})
+
+
+def with_own_site(folder: Path, port: int, gateway: Gateway, site: int) -> list[str]:
+    """`site`: the port of gunicorn."""
+    (folder / "static").mkdir()
+    (folder / "static" / "a.txt").write_text("of the site")
+    folder.chmod(0o755)  # for nginx' worker
+    changes = {"127.0.0.1:8000": f"127.0.0.1:{site}", "/srv/shop/static/": f"{folder}/static/"}
+    return _nginx(folder, port, gateway, "nginx-own-site.conf", changes)
+
+
+def _nginx(
+    folder: Path, port: int, gateway: Gateway, name: str, changes: dict[str, str]
+) -> list[str]:
     chain, private = certificate(folder)
-    example = (ROOT / "deploy" / "nginx.conf").read_text()
-    changes = {
+    example = (ROOT / "deploy" / name).read_text()
+    changes = changes | {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "/etc/ssl/gateway/fullchain.pem": f"{chain}",
         "/etc/ssl/gateway/privkey.pem": f"{private}",
@@ -175,7 +200,10 @@ class Proxy:
 
 
 @contextmanager
-def proxied(folder: Path, make: Callable[[Path, int, Gateway], list[str]]) -> Iterator[Proxy]:
+def proxied(
+    folder: Path, make: Callable[[Path, int, Gateway], list[str]], **more: str
+) -> Iterator[Proxy]:
+    """`more`: settings of the gateway; `{port}` in them is the proxy's."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     origin = f"https://{PRIVATE}:{port}"
@@ -189,6 +217,7 @@ def proxied(folder: Path, make: Callable[[Path, int, Gateway], list[str]]) -> It
         "HEARTBEAT": "25" if SOAK else "1",
         "PONG_TIMEOUT": "20",
     }
+    environment |= {name: value.replace("{port}", str(port)) for name, value in more.items()}
     with running(folder / "gateway", **environment) as gateway:
         home = folder / "proxy"
         home.mkdir()
@@ -314,3 +343,91 @@ async def the_gateway_away(proxy: Proxy) -> None:
         assert (await proxy.http("GET", path, name, headers=headers)).status_code == 502
     await asyncio.to_thread(proxy.gateway.start)
     assert (await proxy.client("42")).welcome["user"] == "42"
+
+
+class _Site(BaseHTTPRequestHandler):
+    """What gunicorn runs: it answers with what it was asked, and by whom."""
+
+    def do_GET(self) -> None:
+        names = ("Host", "X-Forwarded-For", "X-Forwarded-Proto")
+        told = {"path": self.path} | {name: self.headers.get(name) for name in names}
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The tests' output is no access log."""
+
+
+@contextmanager
+def a_site() -> Iterator[int]:
+    """Its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Site) as server:
+        server.daemon_threads = True
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.timeout(300)
+async def test_a_site_and_its_gateway_behind_one_name(tmp_path: Path) -> None:
+    """The site's pages connect to /ws/client of their own host; all else there is the site's."""
+    settings = {
+        "CLIENT_SOCKET_URL": f"wss://{SHOP}:{{port}}/ws/client",
+        "WORKER_SOCKET_URL": f"wss://{SHOP_PRIVATE}:{{port}}",
+        "TRUSTED_PROXIES": "1",
+    }
+    with a_site() as site:
+
+        def make(folder: Path, port: int, gateway: Gateway) -> list[str]:
+            return with_own_site(folder, port, gateway, site)
+
+        with proxied(tmp_path, make, **settings) as proxy:
+            at = f"{SHOP}:{proxy.port}"
+            url = f"wss://{at}/ws/client?user_id=42&token={SECRETS[0]}"
+            page = f"https://{at}"
+            forged = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "http"}
+            tab = await client_at(url, origin=page, **proxy.place(additional_headers=forged))
+            answer = await proxy.http("GET", "/api/v1/users/42", SHOP_PRIVATE, headers=KEY)
+            (session,) = answer.json()["sessions"]
+            assert session["address"].startswith("127.0.0.1")
+            with pytest.raises(Exception, match="403"):
+                await refused(url, **proxy.place(origin="https://evil.example"))
+
+            for path in ("/", "/admin/", "/metrics", "/ws/client/more", "/gateway.js"):
+                answer = await proxy.http("GET", path, SHOP, headers=forged)
+                assert answer.json() == {
+                    "path": path,
+                    "Host": at,
+                    "X-Forwarded-For": "127.0.0.1",
+                    "X-Forwarded-Proto": "https",
+                }
+            assert (await proxy.http("GET", "/static/a.txt", SHOP)).text == "of the site"
+
+            url = f"wss://{SHOP_PRIVATE}:{proxy.port}/ws/worker/"
+            helper = await worker_at(url, WORKER_KEY, **proxy.place())
+            assert (await helper.ask(type="notify", user="42", event="e"))["ok"]
+            assert (await tab.receive())["event"] == "e"
+            assert (await proxy.http("GET", "/admin/login/", SHOP_PRIVATE)).status_code == 200
+            logs = "".join(file.read_text() for file in proxy.folder.iterdir() if file.is_file())
+            assert SECRETS[0] not in logs
+
+
+async def test_the_page_ends_with_a_connection(tmp_path: Path) -> None:
+    """Step 8 of docs/first-production-start.md, behind the proxy of its step 6."""
+    page = (ROOT / "docs" / "first-production-start.md").read_text()
+    (typed,) = re.findall(r"^# gateway (shell .*)$", page, re.M)
+    (url,) = re.findall(r'-m websockets "wss://[^/]*(/[^"]*)"', page)
+    with proxied(tmp_path, with_nginx) as proxy:
+        frame = proxy.gateway.manage(*shlex.split(typed)).stdout
+        at = f"wss://{PUBLIC}:{proxy.port}{url}"
+        async with connect(at, proxy=None, **proxy.place()) as tab:
+            await tab.send(frame.strip())
+            welcome = json.loads(await tab.recv())
+            assert (welcome["type"], welcome["user"]) == ("welcome", "42")

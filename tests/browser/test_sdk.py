@@ -33,6 +33,53 @@ async def test_a_given_position_and_client_id_are_told(script: Script) -> None:
     assert script.query() == {"client_id": "MINE", "epoch": "e 0", "offset": "3", "x": "1"}
 
 
+@pytest.mark.parametrize("given", ["null", "undefined"])
+async def test_without_a_position_it_begins_at_now(script: Script, given: str) -> None:
+    await script.connect(f"position: {given}")
+    await script.becomes("online")
+    assert set(script.query()) == {"client_id"}
+
+
+async def test_nothing_but_a_position_goes_into_the_handshake(script: Script) -> None:
+    """Whatever else the view has put into its JSON, and whatever becomes of that object."""
+    await script.page.evaluate("window.given = { epoch: 'e1', offset: 5, user_id: '7' }")
+    await script.connect("position: given")
+    await script.becomes("online")
+    assert set(script.query()) == {"client_id", "epoch", "offset"}
+    script.say(type="message", id="a", event="x", data=1, time=0, offset=6)
+    await script.page.wait_for_function("gateway.position.offset === 6")
+    assert await script.page.evaluate("given.offset") == 5
+
+
+BAD_OFFSETS = ("'5'", "-1", "1.5", "NaN", "2**53")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("{}", "5", "'e1:5'", "[]", "{ epoch: 'e1' }", "{ offset: 5 }"),
+        "{ epoch: 1, offset: 5 }",
+        *("{ epoch: '', offset: 5 }", "{ epoch: 'e'.repeat(65), offset: 5 }"),
+        *(
+            f"{{ epoch: 'e1', offset: {offset} }}"
+            for offset in ("'5'", "-1", "1.5", "NaN", "2**53")
+        ),
+    ],
+)
+async def test_what_is_no_position_is_refused_where_it_is_written(
+    script: Script, given: str
+) -> None:
+    """The server would close the socket (4500), or take the place of another stream."""
+    told = await script.page.evaluate(
+        f"""async () => {{ const {{ Gateway }} = await import("/gateway.js");
+          try {{ new Gateway("{SOCKET}", {{ position: {given} }}); }}
+          catch (error) {{ return `${{error.name}}: ${{error.message}}`; }} }}"""
+    )
+    assert told.startswith("TypeError: position: ") and "stream_position" in told
+    await script.page.clock.run_for(1000)
+    assert script.sockets == []
+
+
 async def test_the_position_follows_the_stream_and_comes_back_with_it(script: Script) -> None:
     await script.connect()
     await script.becomes("online")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, async_playwright
 
+from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.script import PAGE, SOCKET, Script, serve
+from tests.browser.static import folder_served
+from tests.support.gateway import API_KEY, running, wait_for
 
 LOOK = {
     "visible": "document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))",
     "shown": "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))",
     "focused": "dispatchEvent(new FocusEvent('focus'))",
 }
+LEAVE = "dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))"
 HIDE = "Object.defineProperty(document, 'visibilityState', { value: 'hidden' })"
 HOUR = 3600
+KEY = {"Authorization": f"Bearer {API_KEY}"}
 
 
 async def refused(script: Script, code: int = 1006, failures: int = 8) -> None:
@@ -294,3 +301,127 @@ async def test_whoever_closes_at_once_hears_no_more(script: Script) -> None:
     await script.until(lambda: len(script.sockets) == 2)
     await script.becomes("closed")
     assert await script.page.evaluate("heard") == ["connecting", "online", "closed"]
+
+
+@pytest.mark.parametrize("persisted", ["true", "false"])
+async def test_a_page_that_is_left_closes_its_socket(script: Script, persisted: str) -> None:
+    closed: list[int | None] = []
+    await script.connect()
+    await script.becomes("online")
+    script.sockets[0].on_close(lambda code, _: closed.append(code))
+    await script.page.evaluate(
+        "void gateway.send('x').catch(({ code }) => { window.answer = code; })"
+    )
+    await script.page.evaluate(LEAVE.replace("true", persisted))
+    await script.until(lambda: closed == [1000])
+    status = await script.becomes("offline")
+    assert (status["code"], status["reason"]) == (1000, "the page was left")
+    assert "retryAt" not in status
+    assert await script.page.evaluate("window.answer") == "disconnected"
+    await script.page.clock.fast_forward(120_000)
+    assert len(script.sockets) == 1
+
+
+async def test_a_page_that_back_shows_again_returns_at_once(script: Script) -> None:
+    """With its client id and its position, as often as that happens."""
+    await script.connect()
+    await script.becomes("online")
+    script.say(type="message", id="a", event="x", data=1, time=0, offset=6)
+    await script.page.wait_for_function("gateway.position.offset === 6")
+    first = script.query()["client_id"]
+    for times in range(2, 5):
+        await script.page.evaluate(LEAVE)
+        await script.becomes("offline")
+        assert script.welcome is not None
+        script.welcome |= {"offset": 6, "recovered": True}
+        await script.page.evaluate(LOOK["shown"])
+        await script.becomes("online")
+        assert len(script.sockets) == times
+        assert script.query()["client_id"] == first
+        assert (script.query()["epoch"], script.query()["offset"]) == ("e1", "6")
+    assert await script.heard("reset") == []
+
+
+async def test_a_page_that_is_left_while_it_connects_returns_too(script: Script) -> None:
+    await script.connect("getToken: () => new Promise((resolve) => { window.give = resolve; })")
+    await script.page.evaluate(LEAVE)
+    await script.page.evaluate("give('late')")
+    await script.page.clock.run_for(1000)
+    assert (await script.becomes("offline"))["code"] == 1000
+    assert script.sockets == []
+    await script.page.evaluate(LOOK["shown"])
+    await script.page.evaluate("give('anew')")
+    await script.becomes("online")
+    assert len(script.sockets) == 1
+
+
+async def test_back_brings_no_page_before_its_turn(script: Script) -> None:
+    await script.connect()
+    await script.becomes("online")
+    script.say(type="closing", code=4000, reconnect_after=42)
+    await script.close(4000)
+    await script.becomes("offline")
+    await script.page.evaluate(LEAVE)
+    await script.page.clock.run_for(20_000)
+    await script.page.evaluate(LOOK["shown"])
+    status = await script.becomes("offline")
+    assert status["retryAt"] - await script.page.evaluate("Date.now()") == 22_000
+    await script.page.clock.run_for(21_000)
+    assert len(script.sockets) == 1
+    await script.page.clock.run_for(1_000)
+    await script.becomes("online")
+
+
+async def test_a_page_that_was_closed_stays_closed(script: Script) -> None:
+    await script.connect()
+    await script.becomes("online")
+    await script.page.evaluate("gateway.close()")
+    for event in (LEAVE, LOOK["shown"]):
+        await script.page.evaluate(event)
+    await script.page.clock.run_for(60_000)
+    assert await script.page.evaluate("gateway.status.state") == "closed"
+    assert len(script.sockets) == 1
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_chromium_lets_go_of_whoever_leaves(tmp_path: Path, back: bool) -> None:
+    """The real thing, with the back-forward cache, which Playwright turns off otherwise."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    unload = "" if back else "<script>onunload = () => {}; onbeforeunload = () => {}</script>"
+    environment = {"ENVIRONMENT": "development", "AUTH": "insecure", "PRESENCE_GRACE": "0.2"}
+    with running(tmp_path, **environment) as gateway, folder_served(folder) as url:
+        at = f"localhost:{gateway.client_port}"
+        (folder / "index.html").write_text(
+            f"""<title>first</title>{unload}<script type="module">
+            import {{ Gateway }} from "http://{at}/gateway.js";
+            window.states = [];
+            window.gateway = new Gateway("ws://{at}/", {{ query: {{ user_id: "42" }} }});
+            gateway.on("status", ({{ state }}) => states.push(state));
+            </script>"""
+        )
+        (folder / "next.html").write_text("<title>next</title>")
+
+        def connected() -> bool:
+            path = gateway.http("/api/v1/users/42", private=True)
+            answer = httpx.get(path, headers=KEY, trust_env=False).json()
+            return bool(answer["sessions"])
+
+        async with async_playwright() as playwright:
+            chromium = await playwright.chromium.launch(
+                executable_path=CHROMIUM,
+                args=FLAGS,
+                ignore_default_args=["--disable-back-forward-cache"],
+            )
+            page = await chromium.new_page()
+            await page.goto(url)
+            await page.wait_for_function("gateway.status.state === 'online'")
+            assert connected()
+            await page.goto(f"{url}next.html")
+            wait_for(lambda: not connected(), "the session to end", 8)
+            await page.go_back(wait_until="commit")  # no page is loaded anew
+            await page.wait_for_function("gateway.status.state === 'online'")
+            states = await page.evaluate("states")
+            assert ("offline" in states) is back, states  # the page of before, or a new one
+            assert connected()
+            await chromium.close()

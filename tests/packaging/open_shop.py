@@ -29,7 +29,7 @@ from tests.support.gateway import wait_for
 from tests.support.peers import Peer, client_at
 from tests.support.valkey import Server
 
-INSTALL, REDIS_IS, MIGRATE, SERVE, ON_THE_SITE_S_HOST, ON_ITS_OWN_HOST = page.commands()
+INSTALL, MIGRATE, SERVE, REDIS_IS, START_APP, ON_THE_SITE_S_HOST, ON_ITS_OWN_HOST = page.commands()
 LISTENING = re.compile(r"Listening at: http://127.0.0.1:(\d+)")
 
 
@@ -168,16 +168,18 @@ class OpenShop:
         assert post(made, "/accounts/login/", username=name, password="pw").status_code == 302
         return made
 
-    async def socket(self, cookie: str, port: int | None = None, host: str | None = None) -> Peer:
+    async def socket(
+        self, cookie: str, port: int | None = None, host: str | None = None, query: str = ""
+    ) -> Peer:
         """A socket as a page of the site opens it: its cookie, its origin, and the host that the
         page asks for, which is its own unless given."""
         headers = {"Cookie": f"sessionid={cookie}"}
         port = port or self.client_port
         if self.production:
-            url, origin = f"ws://{host or self.host}/ws/client", f"https://{self.host}"
+            url, origin = f"ws://{host or self.host}/ws/client{query}", f"https://{self.host}"
             at = {"host": "127.0.0.1", "port": port}
             return await client_at(url, origin=origin, additional_headers=headers, **at)
-        url, origin = f"ws://127.0.0.1:{port}/ws/client", f"http://127.0.0.1:{self.port}"
+        url, origin = f"ws://127.0.0.1:{port}/ws/client{query}", f"http://127.0.0.1:{self.port}"
         return await client_at(url, origin=origin, additional_headers=headers)
 
     def order(self, of: str) -> dict[str, Any]:

@@ -107,12 +107,12 @@ from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import JsonResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import include, path
 from ninja import NinjaAPI
 
 from orders.models import Order
-from orders.views import pay
+from orders.views import pay, show
 from sockets.api import assign_task, is_online
 
 admin.site.site_header = admin.site.site_title = "Shop"
@@ -122,11 +122,6 @@ api = NinjaAPI(title="The shop's own")
 @api.get("/hello")
 def hello(request):
     return {"from": "the shop"}
-
-
-@login_required
-def order(request, pk):
-    return render(request, "orders/order.html", {"order": get_object_or_404(Order, pk=pk)})
 
 
 @login_required
@@ -147,7 +142,7 @@ urlpatterns = [
     path("api/", api.urls),
     path("invoices/<int:pk>/", write_invoice),
     path("online/", online),
-    path("orders/<int:pk>/", order),
+    path("orders/<int:pk>/", show),
     path("orders/<int:pk>/pay/", pay),
 ]
 """

@@ -277,3 +277,24 @@ def test_w007_a_public_admin(settings: LazySettings, name: str, told: int) -> No
     assert ids(found) == ["gateway.W007"] * told
     assert all(("No handler" in str(one.hint)) == (name == "unseen") for one in found)
     assert all(one.id != "gateway.W007" for one in run_checks()), "for deployments alone"
+
+
+@pytest.mark.parametrize(
+    ("given", "debug", "told"),
+    [
+        ({"auth": ["session"]}, False, 1),
+        ({"auth": ["session"]}, True, 0),
+        ({"auth": ["session"], "redis_url": "redis://h"}, False, 0),
+        ({"auth": ["session"], "gateway_url": "http://h:4001", "gateway_key": "k"}, False, 0),
+    ],
+)
+def test_w008_nobody_but_the_gateway_could_notify(
+    settings: LazySettings, given: dict[str, Any], debug: bool, told: int
+) -> None:
+    settings.DEBUG, settings.GATEWAY = debug, given
+    assert ids(checks.check_reach()) == ["gateway.W008"] * told
+    assert all(one.id != "gateway.W008" for one in run_checks()), "a gateway alone is no fault"
+    tagged = run_checks(tags=["gateway"], include_deployment_checks=True)
+    assert [one.id for one in tagged].count("gateway.W008") == told
+    settings.GATEWAY = {"no_such_thing": 1}
+    assert checks.check_reach() == []

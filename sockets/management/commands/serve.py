@@ -111,10 +111,13 @@ class Command(GatewayCommand):
         site: Any = shown_by(application)
         if site is not None and settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
             site.serve_static_files()
-        for warning in sqlite_transactions():
+        in_development = conf.environment == "development"
+        # What a project has when it begins is no fault while it is developed.
+        for warning in [] if in_development else sqlite_transactions():
             if not warning.is_silenced():
                 self.stderr.write(str(warning))
-        if audit_to_stderr(json=conf.environment == "production"):
+        audited = audit_to_stderr(json=conf.environment == "production")
+        if audited and not in_development:
             self.stderr.write("LOGGING has no handler for gateway.audit: its lines go to stderr")
         client_port, worker_port = self._ports(options)
         if reload.watch is not None:
@@ -135,7 +138,6 @@ class Command(GatewayCommand):
             code = reload.watch.code(code)
             if code not in (0, reload.CHANGED):
                 sys.exit(code)  # to wait for a change, for as long as that takes
-        in_development = conf.environment == "development"
         _end_in_time(code, DEVELOPMENT_GRACE if in_development else EXIT_GRACE)
         sys.exit(code)
 

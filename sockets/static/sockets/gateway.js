@@ -11,6 +11,7 @@
  * Durable messages arrive once and in order, across reconnects too. What cannot be delivered is
  * announced by `reset`: load your state anew. To miss nothing between loading a page's data and
  * the first message, take the user's position on the server BEFORE the data and pass it here.
+ * A page that is left closes its socket; one that the browser's "Back" shows again returns.
  * Half a surrogate pair in what you send (text cut within an emoji) arrives as U+FFFD.
  */
 
@@ -18,7 +19,7 @@
 /**
  * @typedef {object} Options
  * @property {() => string | Promise<string>} [getToken]  a fresh token; asked before every connection
- * @property {Position} [position]  where the page's data stands; without it you begin at "now"
+ * @property {Position | null} [position]  where the page's data stands; without it you begin at "now"
  * @property {string} [clientId]  a ULID; by default one that is stable for this browser tab
  * @property {Storage} [storage]  where that ULID outlives a reload (default: sessionStorage)
  * @property {Record<string, string>} [query]  more parameters of the handshake
@@ -27,7 +28,8 @@
 /**
  * @typedef {object} Status
  * @property {"connecting" | "online" | "offline" | "closed"} state  `closed` is final until `connect()`
- * @property {number} [retryAt]  offline: when the next attempt begins, as Date.now() counts
+ * @property {number} [retryAt]  offline: when the next attempt begins, as Date.now() counts; none
+ *   while the page is left
  * @property {number} [code]  offline and closed: why (a close code; 1006 when nobody said)
  * @property {string} [reason]
  */
@@ -81,17 +83,21 @@ export class Gateway {
   #heardAt = { ticks: 0, clock: 0 }; // the last frame; ticks stop while some machines sleep
   #probing = false;
   #largest = Infinity; // bytes of a frame, as `welcome` says
+  #isAway = false; // whether the page was left, and has not come back
   #isIdFree = false; // whether a close has left it where another may take it
   #leave = () => {}; // stops listening to the page
   /** @type {Record<string, any>} */ #timers = {};
 
-  /** Connects at once. @param {string | URL} url @param {Options} [options] */
+  /**
+   * Connects at once. Throws TypeError for a position that is none.
+   * @param {string | URL} url @param {Options} [options]
+   */
   constructor(url, { getToken, position, clientId, storage, query } = {}) {
+    this.position = checked(position);
     this.#url = url;
     this.#getToken = getToken;
     this.#query = query;
     this.#tab = clientId === undefined ? tab(storage) : undefined;
-    this.position = position;
     this.clientId = clientId ?? this.#tab?.take() ?? ulid();
     this.connect();
   }
@@ -136,6 +142,7 @@ export class Gateway {
 
   async #open() {
     clearTimeout(this.#timers.retry);
+    this.#isAway = false;
     if (this.status.state === "closed") this.#enter();
     const attempt = ++this.#attempt;
     this.#patience = HANDSHAKE;
@@ -275,13 +282,16 @@ export class Gateway {
   #enter() {
     const changed = () => this.#networkChanged();
     const looked = () => this.#looked();
+    const left = () => this.#left();
+    const shown = () => this.#shown();
     const visible = () => document.visibilityState === "visible" && this.#looked();
     /** @type {[EventTarget | undefined, string, (event: any) => void][]} */
     const listeners = [
       [globalThis, "online", changed],
       [globalThis, "offline", changed],
       [globalThis, "focus", looked],
-      [globalThis, "pageshow", looked],
+      [globalThis, "pagehide", left],
+      [globalThis, "pageshow", shown],
       [globalThis.document, "visibilitychange", visible], // a worker has no document
     ];
     const tab = this.#tab;
@@ -316,6 +326,27 @@ export class Gateway {
       this.#lookedAt = now;
       this.#open();
     }
+  }
+
+  /**
+   * The page goes. It may be kept for "Back", where it answers no ping: its user would count as
+   * connected until the server has waited for one.
+   */
+  #left() {
+    if (this.status.state === "closed") return;
+    this.#drop(1000);
+    this.#isAway = true;
+    this.#setStatus({ state: "offline", code: 1000, reason: "the page was left" });
+  }
+
+  /** The page was opened, or "Back" shows it again. */
+  #shown() {
+    if (!this.#isAway) return this.#looked();
+    this.#isAway = false;
+    const pause = (this.#returnAt ?? 0) - performance.now();
+    if (pause <= 0) return void this.#open();
+    this.#timers.retry = setTimeout(() => this.#open(), pause);
+    this.#setStatus({ ...this.status, retryAt: Date.now() + pause });
   }
 
   /** Find out whether the line is alive. @param {string} reason  of the loss, if it is not */
@@ -404,6 +435,18 @@ function encode(frame) {
 function fits(text, limit) {
   if (text.length > limit) return false;
   return text.length * 3 <= limit || new TextEncoder().encode(text).length <= limit;
+}
+
+/**
+ * A copy of a position; undefined for none. Throws TypeError. @param {Position | null} [position]
+ */
+function checked(position) {
+  if (position === undefined || position === null) return undefined;
+  const { epoch, offset } = position;
+  const isEpoch = typeof epoch === "string" && epoch !== "" && epoch.length <= 64;
+  if (!isEpoch || !Number.isSafeInteger(offset) || offset < 0)
+    throw new TypeError("position: give {epoch, offset}, as stream_position(user) has it, or null");
+  return { epoch, offset };
 }
 
 const STORED = "gateway.client_id";

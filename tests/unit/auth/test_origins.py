@@ -455,6 +455,28 @@ def test_a_refusal_says_what_to_set() -> None:
     assert "add https://b.example to CLIENT_ORIGIN and" in advice("https://b.example", conf=many)
 
 
+@pytest.mark.parametrize(
+    ("auth", "environment", "origin", "told"),
+    [
+        ("session", "production", "http://b.example", "serve it by https"),
+        ("session,jwt", "production", "http://b.example", "https, or let it bring a token"),
+        ("proxy", "production", "http://b.example", "https, or let it bring a token"),
+        ("jwt", "production", "http://b.example", ""),
+        ("session", "development", "http://b.example", ""),
+        ("session", "production", "https://b.example", ""),
+        ("session", "production", "ionic://localhost", ""),
+    ],
+)
+def test_a_page_whose_cookie_would_not_count_is_told_so_too(
+    auth: str, environment: str, origin: str, told: str
+) -> None:
+    conf = Conf(auth=tuple(auth.split(",")), environment=environment, client_origins=())
+    found = advice(origin, conf=conf)
+    assert f"set CLIENT_ORIGIN={origin} and start the gateway again" in found
+    assert found.endswith(told or "again")
+    assert ("does not count by http" in found) is bool(told)
+
+
 @pytest.mark.parametrize("origin", ["null", "file://", "file:///home/me/page.html", "null, null"])
 def test_a_page_without_an_origin_is_sent_to_a_web_server(origin: str) -> None:
     found = advice(origin)

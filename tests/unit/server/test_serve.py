@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sockets.conf import Conf
-from sockets.server.serve import _is_for_development, body_limit
+from sockets.node.core import Addresses
+from sockets.server.serve import _banner, _is_for_development, body_limit
 from sockets.types import Surface
 
 PUBLIC, PRIVATE = Surface.PUBLIC, Surface.PRIVATE
@@ -58,3 +59,24 @@ def test_the_demo_s_are() -> None:
 def test_who_may_be_called_by_the_file(given: dict[str, Any], host: str, told: bool) -> None:
     """Rule 22."""
     assert _is_for_development(Conf(**given), host) is told
+
+
+@pytest.mark.parametrize(
+    ("given", "clients", "workers"),
+    [
+        ({}, "ws://localhost:1", "ws://localhost:2/ws/worker/"),
+        ({"worker_paths": ("/w",)}, "ws://localhost:1", "ws://localhost:2/w/"),
+        (
+            {"client_socket_url": "wss://a.example", "worker_socket_url": "wss://b.example/w"},
+            "wss://a.example",
+            "wss://b.example/w",
+        ),
+    ],
+)
+def test_the_banner_has_the_addresses_that_are_set(
+    given: dict[str, Any], clients: str, workers: str
+) -> None:
+    conf = Conf(**given)
+    node: Any = SimpleNamespace(conf=conf, addresses=Addresses.of(conf, 1, 2), unready_because=None)
+    told = _banner("127.0.0.1", 1, 2, node, None).splitlines()
+    assert f"  clients  {clients}" in told and f"  workers  {workers}" in told
