@@ -61,22 +61,20 @@ def save(entries: Sequence[Entry]) -> None:
     moments = connection.ops.adapt_datetimefield_value
     rows = [_row(e.info, e.close, moments) for e in entries if e.info is not None]
     ends = [(e.id, *_end(e.close)) for e in entries if e.info is None and e.close is not None]
-    with transaction.atomic(using=using):
-        # By statements of our own: bulk_create() costs several times as much a row, and
-        # bulk_update() 410 us (one CASE with a branch for each), this 12.
-        with connection.cursor() as cursor:
-            for start in range(0, len(rows), ROWS):
-                some = rows[start : start + ROWS]
-                cursor.execute(
-                    _upsert(connection, len(some)), [value for row in some for value in row]
-                )
-            if ends:
-                table = connection.ops.quote_name(Session._meta.db_table)
-                cursor.executemany(
-                    f"UPDATE {table} SET disconnected_at = %s, close_code = %s, "
-                    "close_reason = %s WHERE id = %s",
-                    [(moments(at), code, reason, id) for id, at, code, reason in ends],
-                )
+    # By statements of our own: bulk_create() costs three times as much a row, and bulk_update()
+    # thirty times.
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        for start in range(0, len(rows), ROWS):
+            some = rows[start : start + ROWS]
+            values = [value for row in some for value in row]
+            cursor.execute(_upsert(connection, len(some)), values)
+        if ends:
+            table = connection.ops.quote_name(Session._meta.db_table)
+            cursor.executemany(
+                f"UPDATE {table} SET disconnected_at = %s, close_code = %s, "
+                "close_reason = %s WHERE id = %s",
+                [(moments(at), code, reason, id) for id, at, code, reason in ends],
+            )
 
 
 def _upsert(connection: BaseDatabaseWrapper, count: int) -> str:
