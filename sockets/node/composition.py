@@ -82,7 +82,11 @@ class Parts(Core):
         self.keys.listen(self._close_those_of_ended_keys)
         self.recorder = recorder or self._recorder()
         self.delivery = Delivery(
-            conf=conf, streams=self.streams, spawn=self.spawn, clock=self.store_time
+            conf=conf,
+            streams=self.streams,
+            spawn=self.spawn,
+            clock=self.store_time,
+            wall=wall,
         )
         self.webhooks = _webhooks(conf)
         self.events = Events(
