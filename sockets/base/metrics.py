@@ -42,6 +42,8 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 SESSIONS: Final = Gauge("gateway_sessions", "Live sessions of this process.", ["kind"])
 sessions: Final = {kind: SESSIONS.labels(kind.value) for kind in Kind}
 
+USERS: Final = Gauge("gateway_users", "Users with a client session of this process.")
+
 CONNECTS: Final = Counter("gateway_connects", "Sessions that were welcomed.", ["kind"])
 connects: Final = {kind: CONNECTS.labels(kind.value) for kind in Kind}
 
@@ -63,6 +65,11 @@ RECOVERED: Final = PlainHistogram(
     buckets=(0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000),
 )
 recovered: Final = RECOVERED.labels()
+
+UNRECOVERED: Final = Counter(
+    "gateway_unrecovered",
+    "Sessions that came back and have to reload: away for too long, or the stream is another.",
+)
 
 REFUSALS: Final = Counter(
     "gateway_refusals",
@@ -191,6 +198,9 @@ tasks_ended: Final = {state: TASKS_ENDED.labels(state.value) for state in TaskSt
 # Nodes.
 
 NODE: Final = Gauge("gateway_node", "1, for the name of this process among the nodes.", ["node"])
+
+
+READY: Final = Gauge("gateway_ready", "Whether new clients may be sent to this process (1).")
 
 
 def name_node(name: str) -> None:

@@ -211,6 +211,8 @@ class Delivery:
         start = opening.start
         if opening.recovered:
             metrics.recovered.observe(page.missing)
+        elif opening.recovered is False:
+            metrics.UNRECOVERED.inc()
         room.learn(page)
         session.cursor = Cursor(start.epoch, start.offset)
         session.on_readable = partial(self.wake, room)

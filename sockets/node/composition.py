@@ -168,6 +168,8 @@ class Parts(Core):
         self._started = self._draining = False
         self._lock = lock or NodeLock(conf)
         metrics.name_node(conf.node_name)
+        metrics.READY.set_function(lambda: self.ready)
+        metrics.USERS.set_function(self.hub.users)
 
     def _recorder(self) -> SessionRecorder:
         conf = self.conf

@@ -52,6 +52,8 @@ async def test_each_histogram_counts_on_a_node_at_work(tmp_path: Path, redis: Se
 
         await until(told, 20)
         found = samples(gateway)
+        assert value(found, "gateway_ready") == 1
+        assert value(found, "gateway_users") == value(found, "gateway_sessions", kind="worker") == 1
         assert value(found, "gateway_delivery_seconds_count", durable="true") == 3
         assert value(found, "gateway_delivery_seconds_count", durable="false") == 1
         assert value(found, "gateway_delivery_seconds_bucket", durable="true", le="30.0") == 3
@@ -65,4 +67,6 @@ async def test_each_histogram_counts_on_a_node_at_work(tmp_path: Path, redis: Se
         assert 0 < value(found, "gateway_redis_call_seconds_sum") < 90
         assert 0 < value(found, "gateway_renewal_seconds_sum") < 90
         assert value(found, "gateway_loop_lag_seconds_bucket", le="+Inf") > 1
+        redis.stop()
+        await until(lambda: value(samples(gateway), "gateway_ready") == 0, 30)
     assert "Traceback" not in gateway.log()

@@ -147,6 +147,7 @@ async def test_who_comes_back_counts_with_what_it_missed(
     for number in range(3):
         await house.notifier.send(Notification("42", f"e{number}", None))
     epoch = (await house.streams.head("42")).epoch
-    sizes = Observed(metrics.recovered)
+    sizes, reloads = Observed(metrics.recovered), metrics.UNRECOVERED._value.get()
     await house.open(position=None if offset is None else Position(epoch, offset))
     assert (sizes.count, sizes.sum) == (len(missed), sum(missed))
+    assert metrics.UNRECOVERED._value.get() - reloads == (offset == 99)
