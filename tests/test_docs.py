@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from sockets import api
 from sockets.base import metrics
+from sockets.base.histograms import PlainHistogram
 from sockets.codes import CloseCode, ErrorCode
 from sockets.protocol import messages
 from sockets.types import Audit
@@ -103,10 +105,20 @@ def test_every_member_of_an_event_is_in_the_page_of_the_audit_log() -> None:
 
 
 def test_every_metric_is_in_the_metrics_page() -> None:
-    found = [m for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)]
-    assert len(found) > 5
-    for metric in found:
-        assert f"`{metric._name}" in METRICS, metric._name
+    kinds = MetricWrapperBase | PlainHistogram
+    found = [m for m in vars(metrics).values() if isinstance(m, kinds)]
+    assert {type(one) for one in found} == {Counter, Gauge, Histogram, PlainHistogram}
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", METRICS, re.MULTILINE)
+    shown = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert shown == {_exposed(one): (_kind(one), set(one._labelnames)) for one in found}
+
+
+def _kind(metric: MetricWrapperBase | PlainHistogram) -> str:
+    return "histogram" if isinstance(metric, PlainHistogram) else str(metric._type)
+
+
+def _exposed(metric: MetricWrapperBase | PlainHistogram) -> str:
+    return metric._name + ("_total" if isinstance(metric, Counter) else "")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,11 +15,14 @@ from sockets.types import Audit, Kind, Refusal, TaskState
 
 try:
     from prometheus_client import Counter, Gauge, Histogram
+
+    from sockets.base.histograms import PlainHistogram
 except ModuleNotFoundError:  # a plain installation, which serves no metrics
     from sockets.base.uncounted import (  # type: ignore[assignment]  # of the same form
         Counter,
         Gauge,
         Histogram,
+        PlainHistogram,
     )
 
 # 403: refused before the handshake was done, by its Origin.
@@ -32,16 +35,40 @@ def code_label(code: int) -> str:
     return str(int(code)) if code in _CODES else "other"
 
 
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
 # Sessions.
 
 SESSIONS: Final = Gauge("gateway_sessions", "Live sessions of this process.", ["kind"])
 sessions: Final = {kind: SESSIONS.labels(kind.value) for kind in Kind}
+
+USERS: Final = Gauge("gateway_users", "Users with a client session of this process.")
 
 CONNECTS: Final = Counter("gateway_connects", "Sessions that were welcomed.", ["kind"])
 connects: Final = {kind: CONNECTS.labels(kind.value) for kind in Kind}
 
 DISCONNECTS: Final = Counter(
     "gateway_disconnects", "Sessions that ended, by close code.", ["kind", "code"]
+)
+
+WELCOME: Final = PlainHistogram(
+    "gateway_welcome_seconds",
+    "From the accepted handshake, or the token in a first frame, until the welcome was written.",
+    ["kind"],
+    buckets=_SECONDS,
+)
+welcome: Final = {kind: WELCOME.labels(kind.value) for kind in Kind}
+
+RECOVERED: Final = PlainHistogram(
+    "gateway_recovered_messages",
+    "How many messages each session that came back had missed and got.",
+    buckets=(0, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000),
+)
+recovered: Final = RECOVERED.labels()
+
+UNRECOVERED: Final = Counter(
+    "gateway_unrecovered",
+    "Sessions that came back and have to reload: away for too long, or the stream is another.",
 )
 
 REFUSALS: Final = Counter(
@@ -86,6 +113,15 @@ DELIVERIES: Final = Counter(
 )
 delivered_live: Final = DELIVERIES.labels("live")
 delivered_recovered: Final = DELIVERIES.labels("recovered")
+
+DELIVERY: Final = PlainHistogram(
+    "gateway_delivery_seconds",
+    "From a message's time until it was written to a user's sessions of this process as it came; "
+    "approximate where it comes from another host.",
+    ["durable"],
+    buckets=_SECONDS,
+)
+delivery: Final = {True: DELIVERY.labels("true"), False: DELIVERY.labels("false")}
 
 DROPPED: Final = Counter(
     "gateway_dropped",
@@ -164,11 +200,36 @@ tasks_ended: Final = {state: TASKS_ENDED.labels(state.value) for state in TaskSt
 NODE: Final = Gauge("gateway_node", "1, for the name of this process among the nodes.", ["node"])
 
 
+READY: Final = Gauge("gateway_ready", "Whether new clients may be sent to this process (1).")
+
+
 def name_node(name: str) -> None:
     """Label this process with its name among the nodes; it has one name at a time."""
     NODE.clear()
     NODE.labels(name).set(1)
 
+
+LOOP_LAG: Final = PlainHistogram(
+    "gateway_loop_lag_seconds",
+    "How late the event loop was to wake a task that sleeps, once a second.",
+    buckets=_SECONDS,
+)
+loop_lag: Final = LOOP_LAG.labels()
+
+RENEWAL: Final = PlainHistogram(
+    "gateway_renewal_seconds",
+    "Rounds that renewed all leases and compared all streams, without the pauses between the parts "
+    "of a round.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+renewal: Final = RENEWAL.labels()
+
+REDIS_CALL: Final = PlainHistogram(
+    "gateway_redis_call_seconds",
+    "Scripts that Redis was asked to run: until they were answered or given up.",
+    buckets=(0.00025, 0.0005, *_SECONDS[:-1]),
+)
+redis_call: Final = REDIS_CALL.labels()
 
 NODES_REAPED: Final = Counter(
     "gateway_nodes_reaped", "Dead nodes that this one has cleared up after."

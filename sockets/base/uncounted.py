@@ -46,4 +46,4 @@ class Nothing:
         """Forget nothing."""
 
 
-Counter = Gauge = Histogram = Nothing
+Counter = Gauge = Histogram = PlainHistogram = Nothing

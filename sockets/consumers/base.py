@@ -67,6 +67,7 @@ class GatewayConsumer(AsyncConsumer):
     credentials: Credentials
     outbox: Outbox
     session: LocalSession
+    _accepted: float  # by a monotonic clock: from when on the peer waits for us alone
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -83,6 +84,7 @@ class GatewayConsumer(AsyncConsumer):
             await send(
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None}
             )
+            self._accepted = time.monotonic()
             self.outbox, pump = self._make_outbox(send)
             try:
                 session = self.session = await self._authenticate()
@@ -92,6 +94,7 @@ class GatewayConsumer(AsyncConsumer):
                 session.on_space = self._have_space
                 await self.open()
                 metrics.connects[self.kind].inc()
+                metrics.welcome[self.kind].observe(time.monotonic() - self._accepted)
                 code, reason = await self._listen()
             except PeerGone:
                 pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -60,6 +61,7 @@ class ClientConsumer(GatewayConsumer):
             raise BadRequest(f"the first frame is not `connect`: {error}") from None
         if not isinstance(frame, Connect):
             raise BadRequest("the first frame is not `connect`")
+        self._accepted = time.monotonic()  # until now we have waited for the peer
         return frame.token
 
     def client_id(self) -> str:

@@ -32,6 +32,13 @@ from sockets.types import Notification, Outcome, Page, Position
 
 logger = logging.getLogger(__name__)
 
+_TIME = b'"time":'
+_TIME_FROM = -40
+"""Where the last member of a message's JSON begins at the earliest: `"time":`, and its number."""
+
+_OLDEST = 86_400.0
+"""Seconds that a message may be old when the layer brings it; more is a clock that is wrong."""
+
 PAGE = 100
 """Entries read from a stream at a time for sessions that are behind."""
 
@@ -43,6 +50,7 @@ class Delivery:
     """Notifications on their way to sessions. Belongs to the node's event loop.
 
     `spawn` starts a task of the node: it is kept, its error logged, and it is cancelled at stop.
+    `wall`: the clock that messages have their time from, on this host.
     """
 
     def __init__(
@@ -52,11 +60,13 @@ class Delivery:
         streams: Streams,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._conf = conf
         self._streams = streams
         self._spawn = spawn
         self._clock = clock
+        self._wall = wall
         self._log = DeliveryLog(clock=clock)
 
     def outcome(
@@ -79,11 +89,13 @@ class Delivery:
         exclude = message.get("exclude_client")
         epoch, offset = message.get("epoch"), message.get("offset")
         if offset is None:
-            self._write_ephemeral(room.members, body, exclude)
+            written = self._write_ephemeral(room.members, body, exclude)
         elif isinstance(epoch, str) and type(offset) is int:
-            self._write_durable(room, body, exclude, epoch, offset)
+            written = self._write_durable(room, body, exclude, epoch, offset)
         else:
             raise ValueError("a durable message has an epoch (str) and an offset (int)")
+        if written:
+            self._observe(message, durable=offset is not None)
 
     def _body_of(self, message: Message) -> bytes:
         """Return the ready JSON of our own messages, or that of what plain Channels code sent."""
@@ -98,24 +110,41 @@ class Delivery:
             raise ValueError("body must be bytes")
         return body
 
+    def _observe(self, message: Message, *, durable: bool) -> None:
+        """Count how long ago a message that has just been written was made. What plain Channels
+        code sent does not say when."""
+        body = message.get("body")
+        if body is None:
+            return
+        try:
+            age = self._wall() - float(body[body.rindex(_TIME, _TIME_FROM) + len(_TIME) : -1])
+        except ValueError:  # not of our form
+            return
+        if age < _OLDEST:
+            metrics.delivery[durable].observe(max(age, 0.0))
+
     def on_broadcast(self, room: Room, message: Message) -> None:
         """Take in a message for every client: in slices, so that it does not hold the loop."""
         body, exclude = self._body_of(message), message.get("exclude_client")
         members = tuple(room.members)
-        self._write_ephemeral(members[:SLICE], body, exclude)
+        written = self._write_ephemeral(members[:SLICE], body, exclude)
         if len(members) > SLICE:
-            self._spawn(self._broadcast_rest(members[SLICE:], body, exclude))
+            self._spawn(self._broadcast_rest(members[SLICE:], message, body, exclude))
+        elif written:
+            self._observe(message, durable=False)
 
     async def _broadcast_rest(
-        self, members: Sequence[LocalSession], body: bytes, exclude: str | None
+        self, members: Sequence[LocalSession], message: Message, body: bytes, exclude: str | None
     ) -> None:
         for start in range(0, len(members), SLICE):
             await asyncio.sleep(0)
             self._write_ephemeral(members[start : start + SLICE], body, exclude)
+        self._observe(message, durable=False)  # as the last of them sees it
 
     def _write_ephemeral(
         self, members: Iterable[LocalSession], body: bytes, exclude: str | None
-    ) -> None:
+    ) -> int:
+        """Write it to all of them; returns to how many."""
         frame = message_frame(body)
         written = 0
         for session in members:
@@ -127,10 +156,12 @@ class Delivery:
             elif result is Write.OK:
                 written += 1
         metrics.delivered_live.inc(written)
+        return written
 
     def _write_durable(
         self, room: Room, body: bytes, exclude: str | None, epoch: str, offset: int
-    ) -> None:
+    ) -> int:
+        """Write it to those of the room for whom it is the next; returns to how many."""
         room.saw(epoch, offset, body)
         frame = message_frame(body, offset=offset)
         written = 0
@@ -157,6 +188,7 @@ class Delivery:
         metrics.delivered_live.inc(written)
         if gap or room.doubt is not None:
             self.wake(room)
+        return written
 
     @staticmethod
     def _write(
@@ -177,6 +209,10 @@ class Delivery:
     ) -> None:
         """Welcome the session: what it missed follows, then what came while it opened."""
         start = opening.start
+        if opening.recovered:
+            metrics.recovered.observe(page.missing)
+        elif opening.recovered is False:
+            metrics.UNRECOVERED.inc()
         room.learn(page)
         session.cursor = Cursor(start.epoch, start.offset)
         session.on_readable = partial(self.wake, room)

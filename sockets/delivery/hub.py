@@ -305,6 +305,10 @@ class Hub:
         """Return the room of a group, if anybody is in it."""
         return self._rooms.get(group)
 
+    def users(self) -> int:
+        """Return how many users have a client session here; for any thread."""
+        return sum(room.reads_stream for room in self.rooms())
+
     def rooms(self) -> tuple[Room, ...]:
         """Return all rooms as they are now."""
         return tuple(self._rooms.values())

@@ -82,7 +82,11 @@ class Parts(Core):
         self.keys.listen(self._close_those_of_ended_keys)
         self.recorder = recorder or self._recorder()
         self.delivery = Delivery(
-            conf=conf, streams=self.streams, spawn=self.spawn, clock=self.store_time
+            conf=conf,
+            streams=self.streams,
+            spawn=self.spawn,
+            clock=self.store_time,
+            wall=wall,
         )
         self.webhooks = _webhooks(conf)
         self.events = Events(
@@ -164,6 +168,8 @@ class Parts(Core):
         self._started = self._draining = False
         self._lock = lock or NodeLock(conf)
         metrics.name_node(conf.node_name)
+        metrics.READY.set_function(lambda: self.ready)
+        metrics.USERS.set_function(self.hub.users)
 
     def _recorder(self) -> SessionRecorder:
         conf = self.conf

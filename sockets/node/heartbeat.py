@@ -45,6 +45,7 @@ async def beat(conf: Conf, hub: Hub) -> None:
         before = clock()
         await asyncio.sleep(interval)
         late = clock() - before - interval
+        metrics.loop_lag.observe(max(late, 0.0))
         if late > patience:
             logger.warning("this process stood still for %.1f s", late)
             hub.timetable.stood_still(late)

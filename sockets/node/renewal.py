@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.exceptions import GatewayError, GatewayUnavailable
 
@@ -43,6 +44,7 @@ class Renewal:
         self._hurry = asyncio.Event()
         self._began = clock()
         self._spread = False  # this round may take its time
+        self._paused = 0.0  # seconds of this round in which nothing was due
         self._problem = ""  # logged already
         self.succeeded = True
 
@@ -100,12 +102,16 @@ class Renewal:
     async def _until(self, share: float) -> None:
         """Wait until this share of the round is due."""
         if self._spread:
-            wait = self._began + share * SPREAD * self._interval - self._clock()
-            if wait > 0 and await self._hurried(wait):
-                self._spread = False  # the next round has to begin
+            now = self._clock()
+            wait = self._began + share * SPREAD * self._interval - now
+            if wait > 0:
+                if await self._hurried(wait):
+                    self._spread = False  # the next round has to begin
+                self._paused += self._clock() - now
 
     async def _round(self) -> None:
         began = self._began = self._clock()
+        self._paused = 0.0
         try:
             await self._renew(self._until)
         except GatewayError as error:
@@ -121,6 +127,7 @@ class Renewal:
                 logger.info("leases are renewed and streams compared again")
             self.succeeded = True
             self._last = began
+            metrics.renewal.observe(self._clock() - began - self._paused)
 
 
 def _detail_of(error: GatewayError) -> str:

@@ -7,12 +7,14 @@ millisecond of CPU. The calls of one turn of the loop share a write here, and th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Any, Final
 
 from redis.backoff import AbstractBackoff
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
+from sockets.base import metrics
 from sockets.redis.errors import NotConnected, perhaps_done
 from sockets.redis.links import WRONG_SERVER, Linked
 from sockets.redis.pools import Pool
@@ -20,6 +22,9 @@ from sockets.redis.tap import Tap
 
 FULL: Final = 1024 * 1024
 """Bytes that wait to be written until callers wait as well."""
+
+SOONEST: Final = 0.001
+"""Seconds until the next look at the oldest call, at least: the loop's clock is no finer."""
 
 
 class Multiplexed:
@@ -118,11 +123,11 @@ class _Line:
             # uvloop's transport would raise something else.
             raise ConnectionError("the connection was closed before the command was written")
         packed = self._connection.pack_command(*words)
-        now = self._loop.time()
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((now, answer))
+        # Not by the loop's clock: uvloop's knows whole milliseconds, and a call takes less.
+        self._waiting.append((time.monotonic(), answer))
         if self._timer is None:
-            self._timer = self._loop.call_at(now + self._timeout, self._look)
+            self._timer = self._loop.call_later(self._timeout, self._look)
         if not self._unwritten:
             self._loop.call_soon(self._write)
         self._unwritten += packed
@@ -159,7 +164,9 @@ class _Line:
     def _end(self, error: Exception) -> None:
         if self._error is None:
             self._error = error
-            for _, answer in self._waiting:
+            now = time.monotonic()
+            for asked, answer in self._waiting:
+                metrics.redis_call.observe(now - asked)
                 if not answer.done():
                     answer.set_exception(error)
             self._waiting.clear()
@@ -173,11 +180,11 @@ class _Line:
         self._timer = None
         if not self._waiting:
             return
-        due = self._waiting[0][0] + self._timeout
-        if due <= self._loop.time():
+        left = self._waiting[0][0] + self._timeout - time.monotonic()
+        if left <= 0:
             self.cut(TimeoutError("Redis did not answer in time"))
         else:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_later(max(left, SOONEST), self._look)
 
     async def _run(self) -> None:
         try:
@@ -196,8 +203,10 @@ class _Line:
 
     def _heard(self, data: bytes) -> None:
         self._parser.feed(data)
+        now = time.monotonic()
         while (reply := self._parser.gets()) is not False:
-            _, answer = self._waiting.popleft()
+            asked, answer = self._waiting.popleft()
+            metrics.redis_call.observe(now - asked)
             if isinstance(reply, WRONG_SERVER):
                 self._connection.leave(type(reply).__name__)
             if answer.done():

@@ -12,11 +12,13 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, ResponseError
 
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.redis import close, connect, server_of, translated
 from sockets.redis.links import links_to
 from sockets.redis.multiplexed import FULL
 from tests.support.doubles import until
+from tests.support.observed import Observed
 from tests.support.valkey import Server
 
 ECHO = "return ARGV[1]"
@@ -174,4 +176,29 @@ async def test_a_client_that_is_closed_while_it_connects(server: Server) -> None
         await close(client)
         with pytest.raises((ConnectionError, asyncio.CancelledError)):
             await waiting
+    server.thaw()
+
+
+async def test_each_call_is_timed_until_its_answer(client: Redis) -> None:
+    await echo(client, "connected")
+    calls = Observed(metrics.redis_call)
+    await asyncio.gather(*(echo(client, n) for n in range(20)))
+    assert calls.count == 20
+    began, before = time.monotonic(), calls.sum
+    await client.eval(SLOW, 0, "x")  # type: ignore[misc]
+    assert 0.01 < calls.sum - before <= time.monotonic() - began
+    gone = asyncio.ensure_future(echo(client, "nobody waits for it"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await echo(client, "next")
+    assert calls.count == 23, "Redis has run it"
+
+
+async def test_a_call_that_is_given_up_counts_with_its_time(client: Redis, server: Server) -> None:
+    await echo(client, "connected")
+    calls = Observed(metrics.redis_call)
+    server.freeze()
+    with pytest.raises(GatewayUnavailable), translated():
+        await echo(client, "x")
+    assert calls.count == 1 and calls.sum >= 0.5
     server.thaw()

@@ -28,6 +28,15 @@ NAMES = {
     "gateway_recorder_pruned",
     "gateway_webhooks",
     "gateway_webhooks_pending",
+    "gateway_ready",
+    "gateway_users",
+    "gateway_unrecovered",
+    "gateway_delivery_seconds",
+    "gateway_welcome_seconds",
+    "gateway_recovered_messages",
+    "gateway_redis_call_seconds",
+    "gateway_renewal_seconds",
+    "gateway_loop_lag_seconds",
 }
 
 
@@ -79,5 +88,8 @@ def test_the_hot_series_exist_before_anything_happened() -> None:
         'gateway_dropped_total{what="recorder"}',
         'gateway_dropped_total{what="webhook"}',
         'gateway_webhooks_total{outcome="sent"}',
+        'gateway_delivery_seconds_count{durable="true"}',
+        'gateway_welcome_seconds_bucket{kind="worker",le="+Inf"}',
+        "gateway_loop_lag_seconds_sum",
     ):
         assert series in text

@@ -35,6 +35,8 @@ def test_they_take_every_call(without: ModuleType) -> None:
     without.sessions[Kind.CLIENT].inc()
     without.PAUSED.dec()
     without.receiver_wait["tasks"].observe(0.5)
+    without.delivery[True].observe(0.5)
+    without.loop_lag.observe(0.5)
     without.RECORDER_PENDING.set_function(lambda: 1.0)
     without.count_disconnect(Kind.WORKER, 1000)
     without.count_refusal(4501)

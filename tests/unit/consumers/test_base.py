@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import worker_group
 from sockets.node.node import Node
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
+from sockets.types import Kind
+from tests.support.observed import Observed
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -250,3 +253,23 @@ async def test_frames_after_a_close_are_not_processed(node: Node, client: MakePe
     await tab.send_to("{")
     assert await tab.closed() == (4504, "enough")
     assert sends == [] and tab.output_queue.empty()
+
+
+# --- what is told of it
+
+
+async def test_each_welcome_is_timed_by_kind(client: MakePeer, worker: MakePeer) -> None:
+    clients, workers = (Observed(metrics.welcome[kind]) for kind in (Kind.CLIENT, Kind.WORKER))
+    tab = client()
+    await tab.opened()
+    assert (clients.count, workers.count) == (1, 0)
+    helper = worker()
+    await helper.opened()
+    assert (clients.count, workers.count) == (1, 1)
+    assert 0 < clients.sum < 5
+    for peer in (tab, helper):
+        await peer.leave()
+    refused = worker(key="wrong")
+    await refused.connect()
+    await refused.closed()
+    assert (clients.count, workers.count) == (1, 1)

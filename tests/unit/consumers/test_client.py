@@ -15,6 +15,7 @@ import jwt
 import pytest
 
 from sockets import signals
+from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import worker_group
@@ -25,8 +26,9 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
 from sockets.protocol.places import Places
 from sockets.signals import client_message
-from sockets.types import MAX_SHOWN, Notification, Position, PresenceChange, Task
+from sockets.types import MAX_SHOWN, Kind, Notification, Position, PresenceChange, Task
 from tests.support.doubles import JWT_SECRET, info, until
+from tests.support.observed import Observed
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -555,3 +557,15 @@ async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
         finally:
             release.set()
         assert (await tabs[4].frame())["ok"]
+
+
+async def test_the_wait_for_a_first_frame_is_not_ours(client: MakePeer) -> None:
+    welcomes = Observed(metrics.welcome[Kind.CLIENT])
+    tab = client("auth=frame")
+    accepted, _ = await tab.connect()
+    assert accepted
+    await asyncio.sleep(0.3)
+    await tab.write(type="connect", token=token())
+    assert (await tab.frame())["type"] == "welcome"
+    assert welcomes.count == 1 and welcomes.sum < 0.3
+    await tab.leave()

@@ -17,7 +17,7 @@ from sockets.protocol.codec import message_frame
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
 from sockets.types import Kind, Position
-from tests.support.doubles import FailingLayer, GatedLayer, local_session, outbox_of
+from tests.support.doubles import FailingLayer, GatedLayer, local_session, outbox_of, still_node
 
 Heard = list[tuple[Room, Any]]
 
@@ -117,6 +117,16 @@ async def test_the_last_one_out_leaves_the_group() -> None:
     await hub.leave(two)
     assert layer.listening == {"g": 0, "h": 0} and hub.rooms() == ()
     await hub.leave(two)
+
+
+async def test_users_are_counted_once_whatever_their_sessions() -> None:
+    house = await still_node()
+    tabs = [await house.open(user) for user in ("42", "42", "43")]
+    assert house.hub.users() == 2, "and the room of broadcasts is nobody's"
+    await house.sessions.close(tabs[0], 1000, "")
+    assert house.hub.users() == 2
+    await house.sessions.close(tabs[1], 1000, "")
+    assert house.hub.users() == 1
 
 
 async def test_one_room_can_be_left_alone() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from prometheus_client import REGISTRY
 
 from sockets.auth.keyring import KeyRing
 from sockets.conf import Conf
@@ -37,6 +39,18 @@ async def test_all_parts_take_another_name() -> None:
     assert [one.node for one in await node.presence.sessions_of("42")] == ["here~1234"]
     assert session.info.node == worker.info.node == "here~1234"
     assert node.recorder.names == ["here~1234"]
+
+
+async def test_whether_it_is_ready_and_for_how_many_is_asked_at_the_scrape() -> None:
+    node = await still_node()
+    await node.open("42")
+    values = partial(map, REGISTRY.get_sample_value, ("gateway_ready", "gateway_users"))
+    assert [*values()] == [0, 1]
+    node._started = True
+    await node.readiness.try_once()
+    await node._renew(at_once)
+    await node.open("43")
+    assert [*values()] == [1, 2]
 
 
 async def test_why_it_is_not_ready() -> None:

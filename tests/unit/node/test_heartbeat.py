@@ -32,6 +32,7 @@ from tests.support.doubles import (
     outbox_of,
     until,
 )
+from tests.support.observed import Observed
 
 
 class StalledOutbox(RecordingOutbox):
@@ -308,3 +309,21 @@ async def test_a_step_of_the_wall_clock_moves_the_ends_of_tokens_only(hours: int
             await asyncio.sleep(0.1)
     assert ends.close_code == (CloseCode.TOKEN_EXPIRED if hours > 0 else None)
     assert stays.close_code is None and outbox_of(stays).frames == []
+
+
+async def test_how_late_it_was_woken_is_counted_each_time() -> None:
+    lag = Observed(metrics.loop_lag)
+    async with beating(hub_of()):
+        await until(lambda: lag.count == 2)
+        before = lag.sum
+        time.sleep(0.3)  # noqa: ASYNC251  (that is the point)
+        await until(lambda: lag.count == 3)
+    assert 0.25 <= lag.sum - before < 10
+
+
+async def test_it_is_never_early() -> None:
+    """A timer may be, by less than the loop's clock can tell."""
+    lag = Observed(metrics.loop_lag)
+    async with beating(hub_of(clock=lambda: 0.0)):
+        await until(lambda: lag.count == 2)
+    assert lag.sum == 0

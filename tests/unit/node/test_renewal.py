@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from sockets.base import metrics
 from sockets.conf import Conf
 from sockets.exceptions import AlreadyRunning, GatewayUnavailable
 from sockets.node import renewal
 from sockets.node.renewal import Renewal
 from tests.support.doubles import until
+from tests.support.observed import Observed
 
 Until = Callable[[float], Awaitable[None]]
+Renew = Callable[[Until], Awaitable[None]]
 
 
 class Rounds:
@@ -31,7 +34,7 @@ class Rounds:
 
 
 @asynccontextmanager
-async def running(rounds: Rounds | Spread, every: float) -> AsyncIterator[Renewal]:
+async def running(rounds: Renew, every: float) -> AsyncIterator[Renewal]:
     made = Renewal(Conf(lease_renew=every, lease_ttl=3 * every), rounds)
     task = asyncio.ensure_future(made.run())
     yield made
@@ -244,3 +247,34 @@ async def test_each_cause_is_said_once(caplog: pytest.LogCaptureFixture) -> None
     told = [record.message for record in caplog.records]
     assert [text.rpartition(": ")[2] for text in told] == ["away", str(taken)]
     assert not any(record.exc_info for record in caplog.records)
+
+
+# --- what is told of it
+
+
+async def test_the_pauses_of_a_round_are_no_part_of_its_time() -> None:
+    rounds = Spread(0.0, 0.5, 0.9)
+    took = Observed(metrics.renewal)
+    async with running(rounds, 0.4):
+        await until(lambda: took.count == 1)
+    assert rounds.noted[0][-1] > 0.25 and 0 <= took.sum < 0.1
+
+
+async def test_a_round_takes_as_long_as_its_work() -> None:
+    took = Observed(metrics.renewal)
+
+    async def slow(until: Until) -> None:
+        await asyncio.sleep(0.1)
+
+    async with running(slow, 100.0) as made:
+        made.hurry()
+        await until(lambda: took.count == 1)
+    assert took.sum >= 0.1
+
+
+async def test_a_round_that_failed_is_none() -> None:
+    took = Observed(metrics.renewal)
+    rounds = Rounds(GatewayUnavailable("away"), RuntimeError("a bug"), None)
+    async with running(rounds, 0.01):
+        await until(lambda: took.count == 1)
+        assert rounds.count == 3
