@@ -206,7 +206,8 @@ class GatewayServer(Server):
             )
         else:
             text = f"cannot listen on {listener.host}:{listener.port} ({cause}): change the address"
-        sys.stderr.write(f"gateway: {text}\n")
+        if not self.exit_code:  # the first is enough: most often another gateway has both
+            sys.stderr.write(f"gateway: {text}\n")
         self.exit_code = 1
         self.stop()
 

@@ -141,6 +141,19 @@ def test_a_busy_port_exits_1_with_the_remedy(tmp_path: Path, which: str) -> None
     )
 
 
+def test_two_busy_ports_are_told_once(tmp_path: Path) -> None:
+    """Most often another gateway has both: one remedy is enough to read."""
+    gateway = Gateway(tmp_path)
+    gateway.migrate()
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
+        ports = one.getsockname()[1], other.getsockname()[1]
+        own = [f"--client-port={ports[0]}", f"--worker-port={ports[1]}"]
+        done = gateway.manage("serve", *own, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("is in use") == 1
+    assert f"port {ports[0]} is in use" in done.stderr
+
+
 def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
     done = Gateway(tmp_path).manage("serve", "--client-port=0", "--worker-port=0", check=False)
     assert done.returncode == 1
