@@ -133,13 +133,21 @@ class _Line:
         self._unwritten += packed
         try:
             if self._writer.transport.get_write_buffer_size() > FULL:
-                await self._writer.drain()
+                await self._space()
             return await answer
         except BaseException as error:
             # No answer of the server's: it was cut, or whoever asked was cancelled.
             if error is self._error or not isinstance(error, RedisError):
                 perhaps_done()
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # it waited for space: nobody asks for the answer any more
             raise
+
+    async def _space(self) -> None:
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise self._error or ConnectionError(str(error)) from error
 
     def _write(self) -> None:
         """Write what the calls of a turn have left, in one piece."""
@@ -164,6 +172,8 @@ class _Line:
     def _end(self, error: Exception) -> None:
         if self._error is None:
             self._error = error
+            # Not closed: what is not written yet would be waited for, by whoever waits for space.
+            self._writer.transport.abort()
             now = time.monotonic()
             for asked, answer in self._waiting:
                 metrics.redis_call.observe(now - asked)

@@ -121,6 +121,22 @@ async def test_a_server_that_stands_still_fails_all_who_wait_in_time(
     assert await echo(client, "again") == b"again"
 
 
+async def test_who_waits_for_space_is_told_in_time_as_well(client: Redis, server: Server) -> None:
+    """More is on its way than the kernel takes from us; the server reads none of it."""
+    await echo(client, "connected")
+    server.freeze()
+
+    async def call() -> str:
+        with pytest.raises(GatewayUnavailable) as caught, translated(writes=True):
+            await echo(client, b"x" * FULL)
+        return caught.value.outcome
+
+    async with asyncio.timeout(20):
+        assert set(await asyncio.gather(*(call() for _ in range(40)))) <= {"unknown", "nothing"}
+    server.thaw()
+    assert await echo(client, "again") == b"again"
+
+
 async def test_a_server_that_is_gone_is_told_at_once(client: Redis, server: Server) -> None:
     await echo(client, "connected")
     server.kill()
