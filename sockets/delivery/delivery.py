@@ -261,7 +261,8 @@ class Delivery:
         """Ask the stream whether it still has what was known of it."""
         while (doubt := room.doubt) is not None:
             heads = await self._streams.heads([room.user], {room.user: doubt})
-            head = heads[room.user]
+            if (head := heads.get(room.user)) is None:
+                raise GatewayUnavailable("the stream cannot be compared")
             room.latest.take(Known(head))
             if room.doubt is doubt:
                 room.doubt = None

@@ -8,6 +8,7 @@ replaced is fenced.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -35,7 +36,7 @@ from sockets.presence.scripts import (
     PresenceCalls,
     join,
 )
-from sockets.redis import AT_ONCE, Call, batches, is_cluster, translated
+from sockets.redis import AT_ONCE, Call, batches, is_cluster, is_of_its_keys, translated
 from sockets.types import (
     Kind,
     PresenceAnswer,
@@ -44,6 +45,8 @@ from sockets.types import (
     SessionInfo,
     UserPresence,
 )
+
+logger = logging.getLogger(__name__)
 
 _Grouped = dict[tuple[Kind, str], list[SessionInfo]]
 
@@ -87,7 +90,9 @@ class RedisPresence:
             calls = [self._calls.renew(kind, user, of, by) for (kind, user), of in some]
             answers = await RENEW.run_each(self._client, calls)
             for ((kind, user), _), answer in zip(some, answers, strict=True):
-                if isinstance(answer, Exception):
+                if is_of_its_keys(answer):
+                    logger.error("the lease of user %r cannot be renewed: %s", user, answer)
+                elif isinstance(answer, Exception):
                     failed = failed or answer
                 else:
                     found.append(self._calls.renewed(kind, user, answer))

@@ -8,7 +8,7 @@ from sockets.redis.clients import (
     connect_sync_layer,
     layer_pool,
 )
-from sockets.redis.errors import translated
+from sockets.redis.errors import is_of_its_keys, translated
 from sockets.redis.keys import Keys
 from sockets.redis.links import server_of, server_of_host
 from sockets.redis.scripts import AT_ONCE, BATCH, Call, Script, batches, is_cluster
@@ -29,6 +29,7 @@ __all__ = [
     "connect_sync_layer",
     "database_of",
     "is_cluster",
+    "is_of_its_keys",
     "is_same_login",
     "layer_pool",
     "server_of",

@@ -106,6 +106,16 @@ def words_for(error: BaseException) -> str:
     return SILENT
 
 
+def is_of_its_keys(error: object) -> bool:
+    """Return whether a call failed for what is in its keys, as where another program wrote there:
+    calls for others do not."""
+    return (
+        isinstance(error, ResponseError)
+        and not isinstance(error, ClusterDownError)
+        and words_for(error) == REFUSED
+    )
+
+
 def _words_for_refusal(error: ResponseError) -> str:
     text = str(error).removeprefix(PARTLY).lstrip()
     code = getattr(error, "status_code", None) or text.partition(" ")[0]

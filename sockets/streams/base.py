@@ -93,7 +93,8 @@ class Streams(Protocol):
     ) -> dict[str, Position]:
         """Return the heads of many users who have sessions here; otherwise as `follow` does.
 
-        Those of a shard that is away are left out; raises only if nobody at all answered.
+        Those of a shard that is away are left out, and those whose keys another program broke;
+        raises only if nobody at all answered.
         """
 
     def left(self, user: str, known: Known | None) -> None:

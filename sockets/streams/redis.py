@@ -7,6 +7,7 @@ id makes that harmless.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +20,21 @@ from redis.exceptions import ResponseError
 
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire, layer_message
-from sockets.redis import AT_ONCE, Call, Keys, Script, batches, is_cluster, translated
+from sockets.redis import (
+    AT_ONCE,
+    Call,
+    Keys,
+    Script,
+    batches,
+    is_cluster,
+    is_of_its_keys,
+    translated,
+)
 from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
 from sockets.streams.known import Known, KnownPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
+
+logger = logging.getLogger(__name__)
 
 _APPEND = Script(__package__, "record", "append")
 _LOOK = Script(__package__, "record", "page", "look", asks=True)
@@ -219,6 +231,9 @@ class RedisStreams:
             calls = [self._calls.follow(user, known=known.get(user)) for user in some]
             answers = await _FOLLOW.run_each(self._client, calls)
             for user, answer in zip(some, answers, strict=True):
+                if is_of_its_keys(answer):
+                    logger.error("the stream of user %r cannot be compared: %s", user, answer)
+                    continue
                 if isinstance(answer, Exception):
                     failed = answer
                     continue
