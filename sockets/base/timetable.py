@@ -9,6 +9,10 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
+AHEAD: Final = 60.0
+"""Seconds for which a thing is listed at most: it may be gone long before its moment, and is listed
+on until then."""
+
 NOT_LISTED: Final = -1
 """The slot of what nothing is due for."""
 
@@ -43,12 +47,13 @@ class Timetable(Generic[T]):
         self._stood_still += seconds
 
     def list(self, thing: T, at: float, slot: int = NOT_LISTED) -> int:
-        """Look at a thing as soon as `at` is over; infinity: never.
+        """Look at a thing as soon as `at` is over, and by AHEAD at the latest; infinity: never.
 
         `slot`: where its entry is that counts. Returns where that is now.
         """
         if at == inf:
             return NOT_LISTED
+        at = min(at, self.now() + AHEAD)
         wanted = max(ceil(at / self.interval), self._next)
         if wanted != slot:
             self._slots.setdefault(wanted, []).append(thing)

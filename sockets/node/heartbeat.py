@@ -50,7 +50,7 @@ async def beat(conf: Conf, hub: Hub) -> None:
             logger.warning("this process stood still for %.1f s", late)
             hub.timetable.stood_still(late)
         try:
-            if abs(wall() - clock() - offset) > STEP:
+            if late > patience or abs(wall() - clock() - offset) > STEP:
                 offset = wall() - clock()
                 await look_at_each(hub, hub)  # tokens end by the wall clock
             await look_at_each(hub, _due(hub))

@@ -80,7 +80,9 @@ class Renewal:
         while True:
             wait = self._retry
             if self.succeeded:
-                wait = max(0.0, self._began + self._interval - self._clock())
+                # What was renewed at once has the last of its parts due in time, too.
+                until = self._interval if self._spread else (1 - SPREAD) * self._interval
+                wait = max(0.0, self._began + until - self._clock())
             # After a gap, or a failure, all are renewed at once.
             self._spread = not await self._hurried(wait) and self.succeeded
             self._hurry.clear()

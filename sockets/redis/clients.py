@@ -195,7 +195,7 @@ def connect(url: str, *, call_timeout: float = CALL_TIMEOUT) -> Redis:
         return cast(Redis, cluster)
     options = {**_options(call_timeout), "retry": Retry(_BACKOFF, RETRIES, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = Pool.from_url(url, links=links, **options)
+        pool = Pool.from_url(url, links=links, **_of_kind(url, options))
         pool.connection_class = ASYNC[pool.connection_class]
         return _owner_of(pool, call_timeout)
     sentinel = Sentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, Retry))
@@ -233,7 +233,7 @@ def connect_sync(
         return cast(SyncRedis, cluster)
     options = {**_options(call_timeout), "retry": SyncRetry(_BACKOFF, retries, _CUT_OFF)}
     if (group := SentinelGroup.of(url)) is None:
-        pool = SyncPool.from_url(url, links=links, **options)
+        pool = SyncPool.from_url(url, links=links, **_of_kind(url, options))
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
     sentinel = SyncSentinel(group.hosts, sentinel_kwargs=_once(group.sentinel_options, SyncRetry))
@@ -285,7 +285,7 @@ def layer_pool(host: dict[str, Any]) -> tuple[Any, Links]:
     }
     if "sentinels" in host:
         host["sentinel_kwargs"] = _once(host.get("sentinel_kwargs"), Retry)
-    pool = create_pool(host)
+    pool = create_pool(_of_kind(str(host.get("address", "")), host))
     if (manager := getattr(pool, "sentinel_manager", None)) is not None:
         links.epochs.rule(manager)
     return pool, links
@@ -302,7 +302,7 @@ def connect_sync_layer(host: dict[str, Any]) -> SyncRedis:
     options |= {name: value for name, value in _with_sentinels(host).items() if name != "retry"}
     options["retry"] = SyncRetry(_BACKOFF, 0, _CUT_OFF)
     if (url := options.pop("address", None)) is not None:
-        pool = SyncPool.from_url(url, **options)
+        pool = SyncPool.from_url(url, **_of_kind(url, options))
         pool.connection_class = SYNC[pool.connection_class]
         return _SyncClient.from_pool(pool)
     if (service := options.pop("master_name", None)) is not None:
@@ -343,6 +343,13 @@ def _once(options: Mapping[str, Any] | None, retry: type[Any]) -> dict[str, Any]
 # A call that was cut off is repeated: every script of ours knows a repetition. One that is not
 # answered in time is not: its caller has waited long enough.
 _CUT_OFF = (ConnectionError,)
+
+
+def _of_kind(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that a connection of this URL's kind has."""
+    if not url.startswith("unix://"):
+        return options
+    return {name: value for name, value in options.items() if name != "socket_keepalive"}
 
 
 def _options(call_timeout: float) -> dict[str, Any]:

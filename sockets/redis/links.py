@@ -207,12 +207,17 @@ class Linked(AsyncAbstractConnection):
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
     ) -> None:
+        if not self._greets:
+            self.used()
         if self.is_connected and not self._greets and self.is_over():
             await self.disconnect(nowait=True)
         if not self.is_connected:
             # Not as redis-py does it here, which goes to the address of last time.
             await self.connect()
         await super().send_packed_command(command, check_health)
+
+    def used(self) -> None:
+        """A command of ours is about to be written."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Return a command in RESP, made in C: what redis-py does for threads only."""

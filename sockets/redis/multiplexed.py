@@ -27,6 +27,10 @@ SOONEST: Final = 0.001
 """Seconds until the next look at the oldest call, at least: the loop's clock is no finer."""
 
 
+CLOSED: Final = "the client was closed"
+LATE: Final = "Redis did not answer in time"
+
+
 class Multiplexed:
     """Calls over one connection of a pool, made when it is first needed. Of one event loop.
 
@@ -63,11 +67,17 @@ class Multiplexed:
         """Wait for the attempt that is under way, or a new one: where it fails, it fails all who
         wait, or each would wait for all before it."""
         if self._closed:
-            raise NotConnected("the client was closed")
+            raise NotConnected(CLOSED)
         if self._attempt is None:
             self._attempt = asyncio.get_running_loop().create_task(self._connect())
             self._attempt.add_done_callback(self._attempted)
-        return await asyncio.shield(self._attempt)
+        attempt = self._attempt
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if attempt.cancelled():  # by `close`, and not whoever asks
+                raise NotConnected(CLOSED) from None
+            raise
 
     async def _connect(self) -> _Line:
         line, self._line = self._line, None
@@ -91,7 +101,7 @@ class Multiplexed:
         line, self._line = self._line, None
         if line is not None:
             line.retire()
-            line.cut(ConnectionError("the client was closed"))
+            line.cut(ConnectionError(CLOSED))
             await line.closed()
 
 
@@ -122,6 +132,7 @@ class _Line:
         if self._error is not None or self._writer.transport.is_closing():
             # uvloop's transport would raise something else.
             raise ConnectionError("the connection was closed before the command was written")
+        self._connection.used()
         packed = self._connection.pack_command(*words)
         answer: asyncio.Future[Any] = self._loop.create_future()
         # Not by the loop's clock: uvloop's knows whole milliseconds, and a call takes less.
@@ -137,7 +148,7 @@ class _Line:
             return await answer
         except BaseException as error:
             # No answer of the server's: it was cut, or whoever asked was cancelled.
-            if error is self._error or not isinstance(error, RedisError):
+            if self._error is not None or not isinstance(error, RedisError):
                 perhaps_done()
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # it waited for space: nobody asks for the answer any more
@@ -177,8 +188,12 @@ class _Line:
             now = time.monotonic()
             for asked, answer in self._waiting:
                 metrics.redis_call.observe(now - asked)
-                if not answer.done():
-                    answer.set_exception(error)
+                if answer.done():
+                    continue
+                late = now - asked >= self._timeout
+                answer.set_exception(
+                    TimeoutError("Redis did not answer in time") if late else error
+                )
             self._waiting.clear()
 
     async def closed(self) -> None:
@@ -191,10 +206,11 @@ class _Line:
         if not self._waiting:
             return
         left = self._waiting[0][0] + self._timeout - time.monotonic()
-        if left <= 0:
-            self.cut(TimeoutError("Redis did not answer in time"))
-        else:
-            self._timer = self._loop.call_later(max(left, SOONEST), self._look)
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+            return
+        # The others may be repeated, over another connection.
+        self.cut(ConnectionError("Redis did not answer another call in time"))
 
     async def _run(self) -> None:
         try:

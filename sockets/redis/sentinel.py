@@ -13,7 +13,6 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -56,14 +55,12 @@ class LinkedSentinelConnection(Linked, AsyncSentinelConnection):
             self._loop = asyncio.get_running_loop()
             self._links.listen(self._on_links_ended)
 
-    async def send_packed_command(
-        self, command: bytes | str | Iterable[bytes], check_health: bool = True
-    ) -> None:
-        if not self._greets and self._links.may_look():
+    def used(self) -> None:
+        """Ask the sentinels now and then whether it still goes to the primary."""
+        if self._links.may_look():
             look = asyncio.create_task(self._look())
             _looks[look] = self.connection_pool.sentinel_manager
             look.add_done_callback(_looks.pop)
-        await super().send_packed_command(command, check_health)
 
     async def _look(self) -> None:
         with suppress(*_AWAY):

@@ -39,10 +39,10 @@ class Tap(asyncio.Protocol):
             self._hand_on(data)
 
     def _next_piece(self) -> None:
-        piece, self._rest = self._rest[:READ], self._rest[READ:]
-        self._hand_on(piece)
         if self._transport.is_closing():
             return
+        piece, self._rest = self._rest[:READ], self._rest[READ:]
+        self._hand_on(piece)
         if self._rest:
             asyncio.get_running_loop().call_soon(self._next_piece)
         else:

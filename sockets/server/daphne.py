@@ -301,6 +301,8 @@ class GatewayServer(Server):
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """As in daphne, which finds out later that the application has ended."""
+        if protocol not in self.connections:
+            return  # its application had ended, and all is known that there was to know
         super().protocol_disconnected(protocol)
         if "application_instance" in self.connections[protocol]:
             self.watch(protocol)

@@ -286,7 +286,8 @@ class GatewayWebSocket(WebSocketProtocol):
             return now
         due = inf
         if not self.pinged_by_us:
-            due = now + self.server.ping_interval - (time.time() - self.last_ping)
+            # By the wall clock, as daphne has it; which may have been set meanwhile.
+            due = now + self.server.ping_interval - max(0.0, time.time() - self.last_ping)
         if self.inbound.paused_since is not None:
             due = min(due, self.inbound.paused_since + self.conf.slow_timeout)
         return due

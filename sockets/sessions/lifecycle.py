@@ -226,7 +226,7 @@ class Sessions:
         Raises GatewayUnavailable; what was done until then stays done. Where only a shard of a
         Cluster does not take it, all others are renewed before that is raised.
         """
-        partly: PartlyRenewed | None = None
+        problem: GatewayUnavailable | None = None
         began = self._steady()
         for share, sessions in self._hub.parts():
             await until(share)
@@ -237,12 +237,17 @@ class Sessions:
                 except PartlyRenewed as error:
                     if self._steady() - began > self._conf.lease_renew:
                         raise  # it costs so long that the next round should begin
-                    partly = error
+                    problem = error
                 await asyncio.sleep(0)
-            await self._compare({room for one in part for room in one.rooms if room.reads_stream})
+            try:
+                await self._compare(
+                    {room for one in part for room in one.rooms if room.reads_stream}
+                )
+            except GatewayUnavailable as error:
+                problem = problem or error  # it keeps nobody's lease back
         await self._dispatcher.renew()
-        if partly is not None:
-            raise partly
+        if problem is not None:
+            raise problem
 
     async def _renew(self, sessions: Sequence[LocalSession]) -> None:
         # A session that is closing must not fence the one that replaced it, one that still opens
@@ -262,7 +267,7 @@ class Sessions:
             raise partly
 
     async def _compare(self, rooms: Collection[Room]) -> None:
-        by_user = {room.user: room for room in rooms if room.members}
+        by_user = {room.user: room for room in rooms if room.reads_stream and room.members}
         known = {user: room.known for user, room in by_user.items() if room.known is not None}
         for user, head in (await self._streams.heads(by_user, known)).items():
             self._delivery.compare(by_user[user], head)

@@ -20,6 +20,7 @@ from tests.support.peers import (
     client,
     client_at,
     http_get,
+    masked,
     refused,
     worker,
     worker_at,
@@ -244,6 +245,55 @@ async def test_no_pong_closes_4001(tmp_path: Path) -> None:
                 await answering.receive()
         assert answering.pings >= 4
         assert (await answering.ask(type="sessions"))["ok"]
+
+
+PONG = b'{"type":"pong"}'
+
+
+def first_part(payload: bytes) -> bytes:
+    """A frame of a message that goes on."""
+    frame = bytearray(masked(payload))
+    frame[0] = 0x01
+    return bytes(frame)
+
+
+WAYS: dict[str, list[bytes]] = {
+    "whole": [masked(PONG)],
+    "in pieces": [masked(PONG)[:7], masked(PONG)[7:]],
+    "as another library writes it": [masked(b'{"type": "pong"}')],
+    "two at once": [masked(PONG) * 2],
+    "of two frames": [first_part(PONG[:6]), masked(PONG[6:], 0)],
+    "after a part of another": [masked(PONG)[:3], masked(PONG)[3:] + masked(PONG)[:9]],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_pong_counts_however_it_comes(tmp_path: Path, way: str) -> None:
+    """One that comes whole is known by its bytes; none is missed, and none made of others."""
+    settings = {**SHORT, "HEARTBEAT": "0.2", "PONG_TIMEOUT": "0.6"}
+    with (
+        running(tmp_path / "data", **settings) as gateway,
+        RawClient(gateway.client_port, "/?user_id=pongs") as peer,
+    ):
+        pings = 0
+        while pings < 6:
+            opcode, payload = peer.read_frame()
+            assert opcode == 1, payload
+            if json.loads(payload)["type"] == "ping":
+                pings += 1
+                for piece in WAYS[way]:
+                    peer.socket.sendall(piece)
+                    time.sleep(0.02)
+                if way == "after a part of another":
+                    peer.socket.sendall(masked(PONG)[9:])
+
+
+def test_a_pong_within_another_message_is_a_violation(gateway: Gateway) -> None:
+    with RawClient(gateway.client_port, "/?user_id=pongs") as peer:
+        peer.socket.sendall(first_part(b'{"type":'))
+        time.sleep(0.1)
+        peer.socket.sendall(masked(PONG))
+        assert peer.read_until_close()[0] == 1002
 
 
 async def test_a_deaf_peer_is_closed_though_little_waits(gateway: Gateway) -> None:

@@ -56,14 +56,25 @@ async def both(pair: Pair) -> AsyncIterator[Pair]:
     yield pair
 
 
-async def test_calls_go_to_the_new_primary_while_the_old_one_takes_writes(both: Pair) -> None:
+@pytest.mark.parametrize("way", ["a command", "a script"])
+async def test_calls_go_to_the_new_primary_while_the_old_one_takes_writes(
+    both: Pair, way: str
+) -> None:
+    """Commands take a connection out of the pool; scripts share one."""
     client = connect(both.sentinel.url)
-    await client.set("place", "before")
+
+    async def put(value: str) -> None:
+        if way == "a command":
+            await client.set("place", value)
+        else:
+            await client.eval("redis.call('SET', KEYS[1], ARGV[1])", 1, "place", value)  # type: ignore[misc]
+
+    await put("before")
     taken = await client.connection_pool.get_connection()
     both.fail_over()
 
     async def arrived() -> bool:
-        await client.set("place", "after")
+        await put("after")
         return b"after" in both.second.ask(b"GET place")
 
     for _ in range(160):

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.base.timetable import NOT_LISTED, Timetable
+from sockets.base.timetable import AHEAD, NOT_LISTED, Timetable
 from tests.support.doubles import MovedClock
 
 
@@ -62,6 +62,16 @@ def test_never_is_never() -> None:
     assert timetable.list("one", inf) == NOT_LISTED
     clock.now = 1e6
     assert due(timetable) == []
+
+
+def test_what_is_far_ahead_is_looked_at_in_between() -> None:
+    """Else what is gone would be kept until then."""
+    clock = MovedClock(100.0)
+    timetable = Timetable[str](1.0, clock)
+    timetable.list("a token of a month", 100.0 + 30 * 86_400)
+    clock.now = 100.0 + AHEAD + 1
+    assert due(timetable) == ["a token of a month"]
+    assert not timetable._slots
 
 
 def test_its_clock_stands_still_with_the_process() -> None:

@@ -290,6 +290,24 @@ async def test_a_process_that_stood_still_does_not_blame_its_peers(
     assert stalled.close_code == CloseCode.SLOW_CONSUMER
 
 
+async def test_a_token_that_ended_while_the_process_stood_still_ends_now() -> None:
+    """By the wall clock, which goes on; not as much later as the process was away."""
+    shift = 0.0
+
+    def clock() -> float:
+        return time.monotonic() + shift
+
+    hub = Hub(MemoryChannelLayer(), Timetable(0.02, clock, clock))
+    now = hub.timetable.now()
+    ends = session_with(RecordingOutbox(), now=now, heartbeat=None, expires_at=clock() + 50)
+    hub.add(ends)
+    async with beating(hub):
+        await asyncio.sleep(0.05)
+        shift = 60.0
+        await until(lambda: ends.close_code is not None)
+    assert ends.close_code == CloseCode.TOKEN_EXPIRED
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 async def test_a_step_of_the_wall_clock_moves_the_ends_of_tokens_only(hours: int) -> None:
     shift = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -120,6 +121,25 @@ async def test_a_round_is_spread_and_the_next_one_begins_in_time() -> None:
         assert noted[0] < 0.05 <= 0.08 <= noted[1] <= noted[2]
         assert noted[2] >= 0.14
     assert loop.time() - began < 5
+
+
+async def test_after_a_round_at_once_no_part_waits_longer_than_a_round() -> None:
+    """All were renewed at the same moment: the last part of the next round is due a round later."""
+    moments: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def rounds(until: Until) -> None:
+        await until(0.95)
+        moments.append(loop.time())
+
+    made = Renewal(Conf(lease_renew=0.4, lease_ttl=1.2), rounds)
+    made.hurry()
+    task = asyncio.ensure_future(made.run())
+    await until(lambda: len(moments) == 4)
+    task.cancel()
+    await asyncio.wait({task})
+    gaps = [later - before for before, later in pairwise(moments)]
+    assert all(gap < 0.4 + 0.15 for gap in gaps), gaps
 
 
 async def test_who_hurries_does_not_wait_for_a_round_that_takes_its_time() -> None:

@@ -326,6 +326,26 @@ async def test_a_renewal_reaches_everybody_in_slices(monkeypatch: pytest.MonkeyP
     assert [outbox_of(session).events for session in opened] == [["e"]] * 5
 
 
+async def test_a_comparison_that_fails_keeps_nobodys_lease_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = await still_node()
+    users = [f"u{n}" for n in range(40)]
+    for user in users:
+        await node.open(user)
+
+    async def heads(*given: Any) -> Any:
+        raise GatewayUnavailable("Redis denies the gateway a right that it needs")
+
+    monkeypatch.setattr(node.streams, "heads", heads)
+    node.clock.advance(node.conf.lease_ttl - 1)
+    with pytest.raises(GatewayUnavailable, match="a right"):
+        await node.sessions.renew()
+    node.clock.advance(2)
+    answer = await node.presence.look_at(users)
+    assert all(user.online for user in answer.users.values())
+
+
 async def test_who_comes_while_a_round_takes_its_time_is_renewed_in_it() -> None:
     node = await still_node()
     await node.open("1")

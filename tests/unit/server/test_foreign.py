@@ -1,0 +1,21 @@
+"""What the server knows of autobahn's inside: a version that has it otherwise is found here."""
+
+from __future__ import annotations
+
+import inspect
+
+from autobahn.websocket import protocol
+from autobahn.websocket.protocol import WebSocketProtocol
+
+
+def test_options_are_formatted_by_a_name_of_the_module() -> None:
+    """`sockets/server/websocket.py` puts something lazy in its place."""
+    assert "pformat(configAttrLog)" in inspect.getsource(WebSocketProtocol._connectionMade)
+    assert callable(vars(protocol)["pformat"])
+
+
+def test_where_the_parser_keeps_what_is_not_whole() -> None:
+    """A pong is known by its bytes only where nothing else is on its way."""
+    source = inspect.getsource(WebSocketProtocol)
+    for name in ('self.data = b""', "self.current_frame = None", "self.inside_message = False"):
+        assert name in source, name
