@@ -53,7 +53,9 @@ def read(conf: Conf) -> Beside:
     """Return the gateway beside this process. Raises GatewayUnreachable, with the remedy."""
     file = file_of(conf)
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no FIFO is waited for
+        handle = os.open(
+            file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        )  # no named pipe is waited for
         with os.fdopen(handle, "rb") as content:
             seen = os.fstat(content.fileno())
             if seen.st_uid != os.getuid() or seen.st_mode & _OTHERS:
