@@ -53,9 +53,8 @@ def read(conf: Conf) -> Beside:
     """Return the gateway beside this process. Raises GatewayUnreachable, with the remedy."""
     file = file_of(conf)
     try:
-        handle = os.open(
-            file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        )  # no named pipe is waited for
+        # Not blocking: somebody may have put a named pipe there.
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as content:
             seen = os.fstat(content.fileno())
             if seen.st_uid != os.getuid() or seen.st_mode & _OTHERS:
