@@ -176,6 +176,10 @@ class Ours(Contestant):
         ports = [f"--client-port={port}", "--worker-port=0"]
         return [self._python, "manage.py", "serve", *ports]
 
+    def templates(self, redis_port: int, environment: Mapping[str, str]) -> dict[str, bytes]:
+        # Asked each time: the publisher brings its scripts to a new Redis.
+        return self.publications(redis_port, environment)
+
     def publications(self, redis_port: int, environment: Mapping[str, str]) -> dict[str, bytes]:
         program = [self._python, str(HERE / "publish.py"), "notify"]
         kinds = [*self.kinds, "broadcast"]
