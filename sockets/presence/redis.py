@@ -101,7 +101,7 @@ class RedisPresence:
         return join(found)
 
     async def _extend(self, grouped: _Grouped) -> _Grouped:
-        """Renew those of whom nothing has changed; returns the others."""
+        """Renew those who are as they were; returns the others."""
         clients = [(user, infos) for (kind, user), infos in grouped.items() if kind is Kind.CLIENT]
         left = {key: infos for key, infos in grouped.items() if key[0] is not Kind.CLIENT}
         for start in range(0, len(clients), AT_ONCE):

@@ -190,10 +190,8 @@ class _Line:
                 metrics.redis_call.observe(now - asked)
                 if answer.done():
                     continue
-                late = now - asked >= self._timeout
-                answer.set_exception(
-                    TimeoutError("Redis did not answer in time") if late else error
-                )
+                is_late = now - asked >= self._timeout
+                answer.set_exception(TimeoutError(LATE) if is_late else error)
             self._waiting.clear()
 
     async def closed(self) -> None:
