@@ -160,6 +160,11 @@ class GatewayServer(Server):
             allowNullOrigin=True,
         )
 
+        for name in BoundWebSocket.CONFIG_ATTRS:
+            # Else autobahn copies them into each connection, which is larger by them.
+            value = getattr(self.ws_factory, name)
+            setattr(BoundWebSocket, name, staticmethod(value) if callable(value) else value)
+
         class BoundChannel(GatewayChannel):
             server = self
             totalHeadersSize = MAX_LENGTH = self.conf.header_size
