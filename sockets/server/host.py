@@ -14,10 +14,6 @@ class Host(Protocol):
 
     conf: Conf
     bodies: dict[Surface, BodyMemory]
-    ws_factory: Any
-
-    def protocol_disconnected(self, protocol: Any) -> None:
-        """Take note that a request or a connection has ended."""
 
     def watch(self, protocol: Any) -> None:
         """Look at a connection when something may be due for it: this has just changed."""

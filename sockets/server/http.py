@@ -11,13 +11,11 @@ from io import BytesIO
 from typing import Any
 
 from daphne.http_protocol import WebRequest
-from twisted.protocols.policies import ProtocolWrapper
 
 from sockets.base.timetable import NOT_LISTED
 from sockets.server.bodies import BodyMemory
 from sockets.server.host import Host
 from sockets.server.target import date_now, phrase_of
-from sockets.server.upgrade import Upgrade, ordinary
 from sockets.types import Refusal
 
 logger = logging.getLogger(__name__)
@@ -86,21 +84,7 @@ class GatewayRequest(WebRequest):
             return None
         # Believed from any client in stock daphne.
         self.requestHeaders.removeHeader(b"daphne-root-path")
-        upgrade = ordinary(self) if self.requestHeaders.hasHeader(b"upgrade") else None
-        if upgrade is None or isinstance(self.transport, ProtocolWrapper):
-            return super().process()
-        self._hand_over(upgrade)
-        return None
-
-    def _hand_over(self, upgrade: Upgrade) -> None:
-        """Let a WebSocket have the transport; as `process` does, which has it read the request."""
-        protocol = self.server.ws_factory.buildProtocol(self.transport.getPeer())
-        transport, self.transport = self.transport, None
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        protocol.begin(upgrade, self.uri.partition(b"?")[2])
-        self.server.protocol_disconnected(self)
-        self.channel._networkProducer.resumeProducing()
+        return super().process()
 
     def connectionLost(self, reason: Any) -> None:
         self.resumeProducing()

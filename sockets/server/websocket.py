@@ -91,7 +91,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
     # --- handshake
 
-    def begin(self, upgrade: Upgrade, query: bytes) -> None:
+    def begin(self, upgrade: Upgrade) -> None:
         """Ask the application, as `processHandshake` and `onConnect` do for what they have read."""
         server = self.server = self.factory.server_class
         server.protocol_connected(self)
@@ -114,7 +114,7 @@ class GatewayWebSocket(WebSocketProtocol):
             "raw_path": self.path,
             "root_path": self.root_path,
             "headers": upgrade.headers,
-            "query_string": query,
+            "query_string": upgrade.query,
             "client": self.client_addr,
             "server": self.server_addr,
         }
