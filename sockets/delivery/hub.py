@@ -189,10 +189,11 @@ class Room:
 
     def saw(self, epoch: str, offset: int, body: bytes) -> None:
         """Note a message that the layer brought; a late one does not hide a newer one."""
-        seen = self.seen
+        seen, known = self.seen, self.latest.known
+        position = Position(epoch, offset)
         if seen is None or seen.epoch != epoch or seen.offset < offset:
-            self.seen = Position(epoch, offset)
-        known, new = self.known, Known(Position(epoch, offset), mark_of(body))
+            self.seen = position
+        new = Known(position, mark_of(body))
         if known is None or known.position.epoch != epoch or known.position.offset < offset:
             self.latest.take(new)
         elif self.doubt is None and (known.position.offset > offset or known.mark != new.mark):
