@@ -217,11 +217,13 @@ class PresenceTracker:
         now = self._clock()
         if not self._life or now - self._beat_at > self._lease:
             return  # others may have taken over meanwhile: the next beat shows
-        due = [key for key, at in self._due.items() if at <= now]
-        for kind in Kind:
-            await self._settle(kind, [user for of, user in due if of is kind])
-        await self._confirm_announced()
-        await self._let_go_of_idle()
+        if due := [key for key, at in self._due.items() if at <= now]:
+            for kind in Kind:
+                await self._settle(kind, [user for of, user in due if of is kind])
+        if self._announced:
+            await self._confirm_announced()
+        if self._perhaps_idle:
+            await self._let_go_of_idle()
 
     async def _settle(self, kind: Kind, users: list[str]) -> None:
         for start in range(0, len(users), BATCH):
