@@ -53,8 +53,9 @@ HURRIED_GRACE = 0.5
 AT_ONCE_GRACE = 0.2
 """The same where nobody is waited for."""
 
-BACKLOG = 1_024
-"""Connections that wait in the kernel; stock: 50, and the next one tries again a second later."""
+BACKLOG = 8_192
+"""Connections that wait in the kernel, as far as its own limit goes (`net.core.somaxconn`); stock:
+50. Whoever finds no place tries again after 1, 3, 7 and 15 s, however soon there is one."""
 
 CHECKED_EVERY = 2.0
 """Seconds within which a connection's time-out is noticed."""
