@@ -83,7 +83,7 @@ class ClientConsumer(GatewayConsumer):
             heartbeat=self.heartbeat,
             limits=self.limits,
         )
-        node.delivery.begin(opened.room, session, encode(welcome), opened.opening, opened.page)
+        await node.sessions.welcome(session, opened, encode(welcome))
 
     def decode(self, text: str, *, explained: bool = True) -> ClientMessage:
         return decode_client(text, explained=explained)

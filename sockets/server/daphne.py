@@ -410,7 +410,8 @@ class GatewayServer(Server):
             port.stopListening()
         try:
             if not self.at_once:
-                await self._within(self._on_draining(), conf.drain_seconds + conf.shutdown_grace)
+                seconds = conf.drain_seconds + conf.overlap + conf.shutdown_grace
+                await self._within(self._on_draining(), seconds)
             self._close_sockets()
             self.application = _gone  # the real one would start what is being stopped anew
             tasks = self._tasks()
