@@ -1,14 +1,13 @@
-/** Builds `dist/`, and the file that the gateway serves: `npm run build`. */
+/** Builds `dist/`; with `--serve` the file that the gateway serves, too: `npm run build`. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { copyFileSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SERVED = fileURLToPath(new URL("../../sockets/static/sockets/", import.meta.url));
-const out = process.argv[2] ?? `${HERE}dist`;
+const out = `${HERE}dist`;
 
 /** Of the sources, so that whoever has no Node sees whether this was built of them. */
 const digest = readdirSync(`${HERE}src`)
@@ -17,7 +16,6 @@ const digest = readdirSync(`${HERE}src`)
   .digest("hex")
   .slice(0, 16);
 
-/** The maps name their sources as seen from `dist/`, wherever they are written. */
 const options = {
   absWorkingDir: HERE,
   bundle: true,
@@ -25,17 +23,15 @@ const options = {
   format: "esm",
   target: "es2022",
   sourcemap: true,
-  outdir: "dist",
-  write: false,
+  outdir: out,
   logLevel: "warning",
   banner: { js: `/* The client of gateway.v1, built from clients/js (${digest}): change it there. */` },
 };
 
 rmSync(out, { recursive: true, force: true });
-mkdirSync(out, { recursive: true });
-const main = await build({ ...options, entryPoints: ["src/gateway.js"] });
+await build({ ...options, entryPoints: ["src/gateway.js"] });
 // They import the main entry as it is: whoever takes two of them has one class of errors.
-const others = await build({ ...options, entryPoints: ["src/queue.js", "src/react.js"], external: ["./gateway.js", "react"] });
-for (const { path, contents } of [...main.outputFiles, ...others.outputFiles]) writeFileSync(join(out, basename(path)), contents);
+await build({ ...options, entryPoints: ["src/queue.js", "src/react.js"], external: ["./gateway.js", "react"] });
 execFileSync(process.execPath, [`${HERE}node_modules/typescript/bin/tsc`, "-p", HERE, "--outDir", out], { stdio: "inherit" });
-if (!process.argv[2]) for (const file of ["gateway.js", "gateway.js.map"]) copyFileSync(`${out}/${file}`, SERVED + file);
+if (process.argv.includes("--serve"))
+  for (const file of ["gateway.js", "gateway.js.map"]) copyFileSync(`${out}/${file}`, SERVED + file);

@@ -86,6 +86,7 @@ test("in a thread of its own", async () => {
     });
   `;
   const worker = new Worker(program, { eval: true });
+  const ended = once(worker, "exit");
   assert.deepEqual(await once(worker, "message"), [7]);
-  await once(worker, "exit");
+  await ended;
 });

@@ -12,6 +12,7 @@ import { buildSync } from "esbuild";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const SERVED = join(HERE, "../../sockets/static/sockets");
+const DIST = join(HERE, "dist");
 const MOST = 9_000; // bytes of the main entry, compressed
 const folder = mkdtempSync(join(tmpdir(), "gateway-client-"));
 const run = (command, args, options = {}) =>
@@ -22,7 +23,7 @@ const read = (...path) => readFileSync(join(...path), "utf8");
 let installed;
 
 before(() => {
-  run(process.execPath, ["build.js", join(folder, "built")]);
+  run(process.execPath, ["build.js"]);
   const [{ filename, files }] = JSON.parse(run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder]));
   installed = files.map(({ path }) => path);
   mkdirSync(join(folder, "node_modules/django-gateway-client"), { recursive: true });
@@ -32,17 +33,17 @@ after(() => rmSync(folder, { recursive: true }));
 
 test("what the gateway serves is what is built", () => {
   for (const name of ["gateway.js", "gateway.js.map"])
-    assert.ok(read(SERVED, name) === read(folder, "built", name), `${name} is not what is built: npm run build`);
+    assert.ok(read(SERVED, name) === read(DIST, name), `${name} is not what is built: npm run build`);
 });
 
 test("the main entry is small", () => {
-  const size = gzipSync(read(folder, "built/gateway.js"), { level: 9 }).length;
+  const size = gzipSync(read(DIST, "gateway.js"), { level: 9 }).length;
   assert.ok(size <= MOST, `${size} bytes`);
 });
 
 test("no code is made of text, so a strict Content-Security-Policy suffices", () => {
-  for (const name of readdirSync(join(folder, "built")).filter((name) => name.endsWith(".js")))
-    assert.doesNotMatch(read(folder, "built", name), /\beval\(|new Function|Function\("|document\.write|innerHTML/);
+  for (const name of readdirSync(DIST).filter((name) => name.endsWith(".js")))
+    assert.doesNotMatch(read(DIST, name), /\beval\(|new Function|Function\("|document\.write|innerHTML/);
 });
 
 test("the package holds what it exports, and its licence", () => {
