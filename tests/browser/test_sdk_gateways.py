@@ -259,10 +259,12 @@ async def test_in_a_worker(browser: Browser, tmp_path: Path) -> None:
         await page.goto(url)
         await page.evaluate(
             """() => { const worker = new Worker("worker.js", { type: "module" });
+                 worker.onerror = ({ message }) => { window.heard = message; };
                  worker.onmessage = ({ data }) => { window.heard = data; }; }"""
         )
         async with publishing(Publisher([node])):
-            await page.wait_for_function("window.heard > 0")
+            await page.wait_for_function("window.heard !== undefined")
+        assert isinstance(await page.evaluate("window.heard"), int)
 
 
 @pytest.mark.parametrize("older", ["client", "server"])
