@@ -68,7 +68,7 @@ INSTALLED_APPS = [
     # Not daphne: as an app it imports its reactor too early, and `serve` would begin twice.
     "sockets",
     "gateway",
-    *(["examples.image_converter"] if GATEWAY["demo"] else []),
+    *(["examples.image_converter", "examples.bell"] if GATEWAY["demo"] else []),
 ]
 MIDDLEWARE = [
     "sockets.http.middleware.headers.HeadersMiddleware",

@@ -13,6 +13,7 @@ if settings.GATEWAY["demo"]:
     urlpatterns += [
         path("", RedirectView.as_view(url="/demo/")),
         path("demo", RedirectView.as_view(url="/demo/")),
+        path("demo/bell/", include("examples.bell.views")),
         path("demo/", include("examples.image_converter.urls")),
     ]
 

@@ -28,6 +28,7 @@ from tests.test_docs import PAGES, ROOT
 _BLOCK: Final = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _SCRIPT: Final = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 _TAG: Final = re.compile(r"\{%.*?%\}")
+PACKAGES: Final = ("sockets", "gateway_client")
 NOT_READ: Final = {"text", "java", "go", "http"}
 """Languages of blocks that nothing here reads: "text" says that a block is no code."""
 
@@ -73,7 +74,7 @@ def test_python(block: Block) -> None:
     names: dict[str, Any] = {}
     tree = ast.parse(block.text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sockets":
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             for alias in node.names:
                 names[alias.asname or alias.name] = _imported(str(node.module), alias.name)
     for node in ast.walk(tree):

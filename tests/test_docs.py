@@ -19,7 +19,8 @@ from sockets.protocol import messages
 from sockets.types import Audit
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+PLACES = ("*.md", "docs/**/*.md", "examples/**/*.md", "clients/*/*.md")
+PAGES = sorted(page for place in PLACES for page in ROOT.glob(place))
 PROTOCOL = (ROOT / "docs/reference/protocol.md").read_text()
 PYTHON_API = (ROOT / "docs/reference/python-api.md").read_text()
 METRICS = (ROOT / "docs/reference/metrics.md").read_text()

@@ -133,7 +133,7 @@ def test_a_section_that_is_not_there_is_found() -> None:
     )
 
 
-OF_READERS = {"hello.py", "index.html", "a/b/c.py", "b/c.py", "c.py"}
+OF_READERS = {"hello.py", "converter.py", "index.html", "a/b/c.py", "b/c.py", "c.py"}
 OF_READERS |= {"sockets/a/b.py", "tests/unit/a/test_b.py", "shop/settings.py", "shop/asgi.py"}
 OF_READERS |= {f"orders/{name}.py" for name in ("apps", "receivers", "views")}
 OF_READERS |= {"shop/urls.py", "orders/templates/orders/order.html", "orders/order.html"}
@@ -160,7 +160,7 @@ def test_files_are_there() -> None:
 
 
 ELSEWHERE = {
-    *("EVENTLET_HUB", "HTTP_X_FORWARDED_PROTO", "SSL_CERT_FILE"),  # of libraries
+    *("EVENTLET_HUB", "HTTPS_PROXY", "HTTP_X_FORWARDED_PROTO", "SSL_CERT_FILE"),  # of libraries
     *("CASE", "COMMIT", "DISTINCT", "XDEL"),  # of SQL and Redis
     *("CORS", "CSRF", "IDNA", "RESP", "WSGI"),
     *("IPC_RMID", "PR_SET_CHILD_SUBREAPER", "XDG_RUNTIME_DIR"),  # of the system

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from sockets.auth import scopes
 from sockets.auth.keyring import authenticate_worker
@@ -122,7 +122,7 @@ class WorkerConsumer(GatewayConsumer):
             case Reject(task, offer):
                 held = await dispatcher.reject(worker, task, offer)
             case Progress(task, data):
-                held = await dispatcher.progress(worker, task, data)
+                held = await dispatcher.progress(worker, task, None if data is UNSET else data)
             case Done(task, data):
                 held = await dispatcher.end(worker, task, TaskState.DONE, result=data)
             case Failed(task, error):

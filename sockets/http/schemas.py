@@ -14,8 +14,10 @@ from sockets.types import (
     Disconnected,
     Kind,
     NodeInfo,
+    Outcome,
     PresenceState,
     Receipt,
+    SessionDelivery,
     SessionInfo,
     Task,
     TaskState,
@@ -253,6 +255,29 @@ class MessagesOut(Schema):
     next: int | None = Field(
         description="The `offset` of the next page; null: this is the last one."
     )
+
+
+class DeliveryOut(Schema):
+    """What became of a message at one session."""
+
+    session: str
+    client_id: str
+    node: str
+    outcome: Outcome = Field(
+        ..., description="`unknown`: too long ago, or its node is silent; never a guess."
+    )
+    sent_at: float | None = Field(..., description="When it was handed to the socket.")
+    acked_at: float | None = Field(..., description="When the client said it has processed it.")
+
+    @classmethod
+    def of(cls, delivery: SessionDelivery) -> DeliveryOut:
+        return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
+
+
+class DeliveriesOut(Schema):
+    """What became of a message, for each live session."""
+
+    sessions: list[DeliveryOut]
 
 
 class DisconnectedOut(Schema):

@@ -139,10 +139,10 @@ class Reject(Struct, tag="reject"):
 
 
 class Progress(Struct, tag="progress"):
-    """A sign of life of a running task, and how far it is."""
+    """A sign of life of a running task; its user hears `data`, how far it is."""
 
     task: Id
-    data: Raw = field(default_factory=_null)
+    data: Raw | UnsetType = UNSET
     ref: Ref | UnsetType = UNSET
 
 

@@ -260,15 +260,16 @@ class Dispatcher:
         await self._give_verdict(task.node, offer_id, accepted=False)
         return True
 
-    async def progress(self, worker: str, task_id: str, data: Raw) -> bool:
-        """Note a sign of life. Returns whether the worker still holds the task.
+    async def progress(self, worker: str, task_id: str, data: Raw | None) -> bool:
+        """Note a sign of life, and tell the user `data`, if there is any. Returns whether the
+        worker still holds the task.
 
         Raises as `Notifier.send` does.
         """
         task = await self._records.extend(task_id, worker)
         if task is None:
             return False
-        if task.progress_to_user:
+        if task.progress_to_user and data is not None:
             await self._announcer.notify_user(task, "task.progress", data=data)
             now = await self._records.get(task_id)
             if now is not None and now.state.final:

@@ -6,17 +6,20 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from msgspec import Raw
 from ninja import Router
-from ninja.params.functions import Header, Query
+from ninja.params.functions import Header, Path, Query
 
-from sockets.api import abroadcast, anotify_batch, aread_stream
+from sockets.api import abroadcast, adelivery_of, anotify_batch, aread_stream, astream_position
 from sockets.api.messages import send
 from sockets.auth.scopes import NOTIFY, PRESENCE
 from sockets.http.schemas import (
     BatchIn,
     BroadcastIn,
+    DeliveriesOut,
+    DeliveryOut,
     Key,
     MessageIn,
     MessagesOut,
+    PositionOut,
     ReceiptOut,
     ReceiptsOut,
 )
@@ -36,6 +39,7 @@ OFFSET = Query(
     le=2**53,
     description="Return messages after this offset; 0 returns everything that is kept.",
 )
+PLACE = Path(..., ge=1, le=2**53, description="The offset of the message's receipt.")
 IdempotencyKey = Header(
     None,
     alias="Idempotency-Key",
@@ -109,6 +113,35 @@ async def read(
     return HttpResponse(
         written, content_type="application/json", headers={"Cache-Control": "no-store"}
     )
+
+
+@router.get(
+    "/users/{gateway_segment:user}/position",
+    response=PositionOut,
+    auth=ApiKey(PRESENCE),
+    summary="The position of a user's stream",
+    operation_id="stream_position",
+)
+async def position(request: HttpRequest, user: str) -> PositionOut:
+    """Take it before you load the data of a page and connect from it: nothing falls between. A user
+    without a stream has the epoch `""`."""
+    found = await astream_position(user)
+    return PositionOut(epoch=found.epoch, offset=found.offset)
+
+
+@router.get(
+    "/users/{gateway_segment:user}/messages/{offset}/delivery",
+    response=DeliveriesOut,
+    auth=ApiKey(PRESENCE),
+    summary="What became of a durable message",
+    operation_id="delivery_of",
+)
+async def delivery(
+    request: HttpRequest, user: str, offset: int = PLACE, epoch: str | None = EPOCH
+) -> DeliveriesOut:
+    """For each live session of the user, oldest first; without `epoch` of the stream as it is."""
+    found = await adelivery_of(user, offset, epoch=epoch)
+    return DeliveriesOut(sessions=[DeliveryOut.of(one) for one in found])
 
 
 def _page(page: Page, *, complete: bool) -> bytes:

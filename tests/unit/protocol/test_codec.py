@@ -75,7 +75,7 @@ WORKER_FRAMES: list[tuple[str, type, dict[str, Any]]] = [
         {"task": "t", "offer": "o", "ref": 1},
     ),
     ('{"type":"reject","task":"t","offer":"o"}', m.Reject, {"task": "t", "offer": "o"}),
-    ('{"type":"progress","task":"t"}', m.Progress, {"data": b"null", "ref": UNSET}),
+    ('{"type":"progress","task":"t"}', m.Progress, {"data": UNSET, "ref": UNSET}),
     ('{"type":"progress","task":"t","data":{"n": 1.50}}', m.Progress, {"data": b'{"n": 1.50}'}),
     ('{"type":"done","task":"t","ref":""}', m.Done, {"data": b"null", "ref": ""}),
     ('{"type":"done","task":"t","data":[1]}', m.Done, {"task": "t", "data": b"[1]"}),

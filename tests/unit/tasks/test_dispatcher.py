@@ -878,6 +878,17 @@ async def test_progress_that_is_not_for_the_user_is_a_sign_of_life() -> None:
     assert await one.tasks.overdue() == [] and outbox_of(tab).events == []
 
 
+async def test_progress_without_data_is_a_sign_of_life_that_nobody_hears() -> None:
+    one = await house(task_timeout=10)
+    crew = Crew(one)
+    tab = await one.open("42")
+    task = await running(one, crew, user_id="42")
+    one.clock.advance(9)
+    assert await one.dispatcher.progress("w/a", task.id, None) is True
+    one.clock.advance(9)
+    assert await one.tasks.overdue() == [] and outbox_of(tab).events == []
+
+
 async def test_only_its_holder_tells_progress() -> None:
     one = await house()
     crew = Crew(one)

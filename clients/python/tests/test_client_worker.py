@@ -1,0 +1,120 @@
+"""The worker's declaration, its command and its health file; what it does is in the acceptance
+tests and the vectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway_client import Worker, health
+from gateway_client.__main__ import main
+from gateway_client.frames import decode
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [{}, {"a b": 1}, {"": 1}, {"a": 0}, {"a": True}, {"a": "4"}, {"a": 900, "b": 101}],
+)
+def test_pools(pools: Any) -> None:
+    with pytest.raises(ValueError, match=r"pool|at most"):
+        Worker(pools=pools)
+
+
+def test_each_pool_has_its_function_once() -> None:
+    worker = Worker(pools={"a": 1, "b": 1})
+    with pytest.raises(ValueError, match="none of this worker's: a, b"):
+        worker.task("c")
+    worker.task("a")(print)
+    worker.task("a", event="special")(print)
+    with pytest.raises(ValueError, match="already"):
+        worker.task("a")
+    with pytest.raises(ValueError, match="no function for pool b"):
+        worker.run()
+
+
+def test_how_a_function_can_be_run() -> None:
+    worker = Worker(pools={"a": 1})
+    for how, told in (("coroutine", "async def"), ("process", "module"), ("fiber", "thread")):
+        with pytest.raises(TypeError, match=told):
+            worker.task("a", run=how)(lambda task: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://x", "k"), ("x", "k"), ("ws://x", "")])
+def test_url_and_key(url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORKER_KEY", raising=False)
+    worker = Worker(url, key, pools={"a": 1})
+    worker.task("a")(print)
+    with pytest.raises(ValueError, match=r"url|key"):
+        worker.run()
+
+
+def test_what_is_no_frame_is_skipped() -> None:
+    for text in ("", "[1]", "{}", '{"type":1}', "[" * 10_000, b"\xff", '{"type":"task","task":1}'):
+        assert decode(text) is None
+    frame = decode('{"type":"task","task":"t","data":{"n":1},"more":2}')
+    assert frame is not None and frame.data == {"n": 1}
+
+
+# --- the command
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, told in (("worker", "@worker.task("), ("health", "livenessProbe")):
+        with pytest.raises(SystemExit) as end:
+            main([command, "--help"])
+        assert end.value.code == 0 and told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("no_such_module:worker", "there is no module 'no_such_module'"),
+        ("json:worker", "json has no Worker named 'worker'"),
+        ("json", "json has no Worker named 'worker'"),
+        ("json:loads", "json has no Worker named 'loads'"),
+    ],
+)
+def test_what_is_no_worker(target: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worker", target]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_module_that_lacks_something_itself_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_images.py").write_text("import no_such_library\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        main(["worker", "broken_images:worker"])
+
+
+def test_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in ([], ["worker"], ["worker", "a:b", "--grace=-1"], ["worker", "a:b", "--grace=x"]):
+        with pytest.raises(SystemExit) as end:
+            main(argv)
+        assert end.value.code == 2
+
+
+# --- the health file
+
+
+def test_health(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "health.json"
+    assert "does not run" in health.problem(file)
+    worker = Worker("ws://x", "k", pools={"a": 1})
+    health._write(file, worker)
+    told = json.loads(file.read_text())
+    assert (told["state"], told["held"], told["pid"]) == ("away", 0, os.getpid())
+    assert health.problem(file) == "the gateway is away"
+    assert health.problem(file, away=True) == ""
+    assert "hangs" in health.problem(file, away=True, now=told["at"] + 16)
+    file.write_text("{}")
+    assert "cannot be read" in health.problem(file)
+    assert main(["health", str(file)]) == 1
+    assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,1 @@
+"""The smallest example: a Django view, a page, a bell."""
