@@ -23,9 +23,10 @@ from sockets.exceptions import (
 )
 from sockets.layers.fanout import Message
 from sockets.layers.groups import node_group
+from sockets.presence.base import Registered
 from sockets.sessions.lifecycle import worker_name
 from sockets.tasks.base import Seat
-from sockets.types import Kind, PoolLoad, Task, TaskState
+from sockets.types import Kind, PoolLoad, SessionInfo, Task, TaskState
 from tests.support.doubles import (
     NOON,
     FailingLayer,
@@ -687,16 +688,17 @@ async def test_a_worker_that_was_replaced_late_does_not_take_the_seat() -> None:
     crew = Crew(one)
     await crew.hire("a")
     gate, waits = asyncio.Event(), asyncio.Event()
-    send = one.layer.group_send
+    register = one.presence.register
+    older = local_session("w", client_id="a", kind=Kind.WORKER)
 
-    async def gated(group: str, message: dict[str, Any]) -> None:
-        if message["type"] == "node.close" and not waits.is_set():
+    async def gated(info: SessionInfo, by: str = "") -> Registered:
+        done = await register(info, by)
+        if info.id == older.info.id:
             waits.set()
             await gate.wait()
-        await send(group, message)
+        return done
 
-    one.layer.group_send = gated  # type: ignore[method-assign]
-    older = local_session("w", client_id="a", kind=Kind.WORKER)
+    one.presence.register = gated  # type: ignore[method-assign]
     opening = asyncio.ensure_future(one.sessions.open_worker(older, ("p",), 1))
     await waits.wait()
     newer = await one.open_worker("p", client_id="a")
