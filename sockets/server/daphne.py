@@ -157,6 +157,9 @@ class GatewayServer(Server):
             # autobahn limits sends by the same options: what we send is limited by us.
             maxMessagePayloadSize=self.conf.max_frame_size,
             maxFramePayloadSize=self.conf.max_frame_size,
+            # The application has daphne's websocket_connect_timeout to accept; another clock for
+            # the same costs a timer for each connection.
+            openHandshakeTimeout=0,
             # As daphne has it; else "null" would be refused here, neither counted nor audited.
             allowNullOrigin=True,
         )
