@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import pgettext_lazy
 
 
@@ -19,8 +20,10 @@ class SocketsConfig(AppConfig):
 
     def ready(self) -> None:
         from sockets import checks  # noqa: F401  (importing registers them)
+        from sockets.api.contracts import MODULE
         from sockets.conf import get_conf
 
+        autodiscover_modules(MODULE)
         # What is wrong with the settings is said by a check (E004).
         with suppress(ImproperlyConfigured):
             conf = get_conf()

@@ -71,7 +71,10 @@ TESTED_ELSEWHERE = {
     "base.contradictions": "unit/test_conf.py",
     "base.faults": "unit/test_conf.py",
     "base.http_client": "unit/auth/test_proxy.py",
+    "management.commands.asyncapi": "unit/management/test_contract_commands.py",
+    "management.commands.event_types": "unit/management/test_contract_commands.py",
     "management.commands.notify": "unit/delivery/test_doors.py",
+    "management.typescript": "unit/management/test_contract_commands.py",
     # The HTTP API is tested as its document describes it, route by route.
     "http.api": "unit/http/test_document.py",
     "http.schemas": "unit/http/test_document.py",

@@ -135,7 +135,7 @@ def test_a_section_that_is_not_there_is_found() -> None:
 
 OF_READERS = {"hello.py", "converter.py", "index.html", "a/b/c.py", "b/c.py", "c.py"}
 OF_READERS |= {"sockets/a/b.py", "tests/unit/a/test_b.py", "shop/settings.py", "shop/asgi.py"}
-OF_READERS |= {f"orders/{name}.py" for name in ("apps", "receivers", "views")}
+OF_READERS |= {f"orders/{name}.py" for name in ("apps", "gateway_events", "receivers", "views")}
 OF_READERS |= {"shop/urls.py", "orders/templates/orders/order.html", "orders/order.html"}
 """Files that a page tells its reader to make, and those of examples."""
 

@@ -14,6 +14,7 @@ its `outcome` says whether it was done, and repeating a durable notification wit
 
 from __future__ import annotations
 
+from sockets.api.contracts import Event as Event
 from sockets.api.control import (
     ablock_user,
     adisconnect_session,
@@ -81,6 +82,7 @@ from sockets.api.users import UserId as UserId
 from sockets.api.users import user_group
 
 __all__ = [
+    "Event",
     "aassign_task",
     "ablock_user",
     "abroadcast",

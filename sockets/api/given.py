@@ -13,6 +13,7 @@ from inspect import Parameter, Signature, signature
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from sockets.api.calls import CALLS, call_id
+from sockets.api.contracts import require_kept, unpacked
 from sockets.api.elsewhere import elsewhere
 from sockets.base.ids import new_id
 from sockets.types import Notification, NotifyOptions
@@ -56,11 +57,16 @@ class Twin(Generic[P, T]):
     def put(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         """Return all arguments in their plain form, by name. Raises what a form raises."""
         found = self._takes.bind(*args, **kwargs)
+        named = found.arguments
+        if "event" in named and "data" in self._forms:
+            named["event"], named["data"] = unpacked(named["event"], named.get("data"))
         for name, form in self._forms.items():
-            if name in found.arguments:
-                found.arguments[name] = form(found.arguments[name])
+            if name in named:
+                named[name] = form(named[name])
+        if "event" in named and "data" in self._forms:
+            require_kept(named["event"], named["data"])
         found.apply_defaults()
-        return found.arguments
+        return named
 
     def __getattr__(self, name: str) -> Any:
         """Show `inspect` that this is an async function (`__code__` and its like)."""

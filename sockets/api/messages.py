@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from sockets.api.calls import call_id
 from sockets.api.carry import at_node, sync_face
+from sockets.api.contracts import Event, require_kept, unpacked
 from sockets.api.data import as_data
 from sockets.api.elsewhere import elsewhere
 from sockets.api.given import given
@@ -31,17 +32,24 @@ logger = logging.getLogger(__name__)
 
 @given(user_id=as_user, data=as_data)
 async def anotify_user(
-    user_id: UserId, event: str, data: object = None, **options: Unpack[NotifyOptions]
+    user_id: UserId, event: str | Event, data: object = None, **options: Unpack[NotifyOptions]
 ) -> Receipt:
     """Notify every session of a user.
 
+    `event`: its name, or an Event, which brings its data.
     `durable` (True): kept in the user's stream, so that a session that is away, slow or
     reconnecting gets it later; else only who is connected now gets it. `ttl`: seconds after which
     it is not worth delivering. `collapse_key`: replaces the user's earlier message with the same
     key for whoever has not seen that yet. `idempotency_key`: a repeated call returns the first
     receipt. `exclude_client`: the client id (ULID) that caused this and needs no echo.
     """
-    return await send(Notification(user_id, event, data, **options))
+    return await send(Notification(user_id, _name(event), data, **options))
+
+
+def _name(event: str | Event) -> str:
+    """Return the name; `given` has taken an Event apart by now."""
+    assert isinstance(event, str)
+    return event
 
 
 async def send(notification: Notification) -> Receipt:
@@ -51,14 +59,17 @@ async def send(notification: Notification) -> Receipt:
 
 @given(user_ids=as_users, data=as_data)
 async def anotify_users(
-    user_ids: Iterable[UserId], event: str, data: object = None, **options: Unpack[NotifyOptions]
+    user_ids: Iterable[UserId],
+    event: str | Event,
+    data: object = None,
+    **options: Unpack[NotifyOptions],
 ) -> list[Receipt]:
     """Notify many users of the same; receipts come in the same order.
 
     Options are those of `notify_user`. A user named twice is notified once.
     """
     users = [str(user) for user in user_ids]
-    notification = Notification(None, event, data, **options)
+    notification = Notification(None, _name(event), data, **options)
     return await at_node(
         lambda node: node.notifier.send_many(users, notification, id=call_id.get())
     )
@@ -70,7 +81,10 @@ def _plain_batch(notifications: Iterable[Notification]) -> list[Notification]:
 
 def _plain(place: int, one: Notification) -> Notification:
     try:
-        return replace(one, user_id=as_user(one.user_id), data=as_data(one.data))
+        event, data = unpacked(one.event, one.data)
+        written = as_data(data)
+        require_kept(event, written)
+        return replace(one, user_id=as_user(one.user_id), event=event, data=written)
     except InvalidMessage as error:
         raise type(error)(f"notification {place}: {error}") from None
 
@@ -108,7 +122,7 @@ async def aread_stream(
 
 @given(data=as_data)
 async def abroadcast(
-    event: str,
+    event: str | Event,
     data: object = None,
     *,
     durable: bool = False,
@@ -119,7 +133,7 @@ async def abroadcast(
     `exclude_client`: the client id (ULID) that caused this and needs no echo. Durable to many is
     `notify_users`; `durable=True` here is a ValueError.
     """
-    notification = _to_everybody(event, data, durable, exclude_client)
+    notification = _to_everybody(_name(event), data, durable, exclude_client)
     return await at_node(lambda node: node.notifier.broadcast(notification))
 
 
@@ -187,7 +201,7 @@ delivery_of = sync_face(adelivery_of)
 
 def notify_user_on_commit(
     user_id: UserId,
-    event: str,
+    event: str | Event,
     data: object = None,
     *,
     using: str | None = None,
@@ -205,9 +219,11 @@ def notify_user_on_commit(
         remote()  # nobody there to send it is known by now
     limit = get_conf().max_message_size
     # As it is now: what the caller does with `data` until the commit is not meant.
+    name, data = unpacked(event, data)
     written = as_data(data)
-    compose(Notification(user, event, written, **options), limit=limit, now=0)
-    transaction.on_commit(partial(_send_now, user, event, written, options), using=using)
+    require_kept(name, written)
+    compose(Notification(user, name, written, **options), limit=limit, now=0)
+    transaction.on_commit(partial(_send_now, user, name, written, options), using=using)
 
 
 def _send_now(user_id: str, event: str, data: Raw, options: NotifyOptions) -> None:

@@ -223,6 +223,23 @@ class Body(Struct):
     time: float
 
 
+class Message(Struct, tag="message", omit_defaults=True):
+    """A notification, as a client gets it. With `offset` it is durable: in order, once, without a
+    gap. `prev`: the position that it follows, where that is not `offset - 1`. `missed`: ephemeral
+    messages dropped since the last such count. `time`: seconds since the epoch.
+
+    What is sent is put together of a `Body` that was written before (`codec.message_frame`).
+    """
+
+    id: str
+    event: str
+    data: Any
+    time: float
+    offset: int | UnsetType = UNSET
+    prev: int | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+
+
 class FromClient(Struct, tag="message"):
     """A client's `send`, as an attached worker receives it."""
 
@@ -301,3 +318,7 @@ class Closing(Struct, tag="closing"):
 
     code: int
     reconnect_after: float
+
+
+ToClient = Welcome | Message | PositionMoved | Reset | Ping | Reply | Closing
+ToWorker = WorkerWelcome | FromClient | OfferedTask | TaskCancel | Ping | Reply | Closing

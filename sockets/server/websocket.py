@@ -69,7 +69,7 @@ class _Verdict:
             self._protocol.failHandshake("the subprotocol was not offered", 500)
 
     def errback(self, deny: ConnectionDeny) -> None:
-        self._protocol.failHandshake(deny.reason, deny.code)
+        self._protocol.failHandshake(deny.reason or "", deny.code)
 
 
 class GatewayWebSocket(WebSocketProtocol):
@@ -99,15 +99,17 @@ class GatewayWebSocket(WebSocketProtocol):
         self.root_path = server.root_path
         self.socket_opened = self.last_ping = time.time()
         peer, host = self.transport.getPeer(), self.transport.getHost()
-        is_known = hasattr(peer, "host") and hasattr(peer, "port")  # a Unix socket has neither
-        self.client_addr = [str(peer.host), peer.port] if is_known else None
-        self.server_addr = [str(host.host), host.port] if is_known else None
+        # A Unix socket has neither; daphne types them as lists.
+        self.client_addr, self.server_addr = None, None  # type: ignore[assignment]
+        if hasattr(peer, "host") and hasattr(peer, "port"):
+            self.client_addr = [str(peer.host), peer.port]
+            self.server_addr = [str(host.host), host.port]
         self.path = upgrade.path.encode()
         # What autobahn looks at once the handshake is over.
         self.websocket_version = 13
         self.websocket_protocols, self.websocket_extensions = upgrade.protocols, []
         self._wskey = upgrade.key
-        self.handshake_deferred = _Verdict(self)
+        self.handshake_deferred: Any = _Verdict(self)
         scope = {
             "type": "websocket",
             "path": unquote(upgrade.path),

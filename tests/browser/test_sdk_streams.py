@@ -63,7 +63,8 @@ async def test_a_node_that_closes_the_old_one_at_once_is_as_good(script: Script)
     await script.becomes("online")
     script.say(type="closing", code=4000, reconnect_after=2)
     await script.page.wait_for_function("true")
-    script.welcome, welcome = None, script.welcome
+    welcome = dict(script.welcome or {})
+    script.welcome = None
     await script.page.clock.run_for(2_000)
     await script.until(lambda: len(script.sockets) == 2)
     await script.close(4503, on=0)

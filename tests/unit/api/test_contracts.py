@@ -1,0 +1,123 @@
+"""Contracts of events: what is sent is what they say, however it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from django.utils.translation import gettext_lazy
+
+from sockets import api
+from sockets.api import Event
+from sockets.api.contracts import contracts
+from sockets.base import under_test
+from sockets.exceptions import InvalidMessage
+from sockets.testing import outbox
+from sockets.types import Notification
+
+
+class OrderPaid(Event):
+    """An order was paid."""
+
+    order: int
+    total: str = "0.00"
+
+
+class Odd(Event):
+    event: ClassVar[str] = "order.lines-changed"
+
+    lines: list[OrderPaid]
+
+
+@pytest.fixture(autouse=True)
+def in_use() -> Iterator[None]:
+    under_test.ignore(False)
+    outbox.clear()
+    yield
+    under_test.ignore()
+    outbox.clear()
+
+
+def test_names() -> None:
+    assert OrderPaid.event == "order.paid" and contracts["order.paid"] is OrderPaid
+    assert Odd.event == "order.lines-changed"
+
+    class HTTPJobDone2(Event):
+        pass
+
+    assert HTTPJobDone2.event == "http.job.done2"
+
+
+def test_an_instance_brings_name_and_data() -> None:
+    api.notify_user("42", OrderPaid(7, total="12.00"), collapse_key="order")
+    api.notify_users(["1"], Odd([OrderPaid(1)]))
+    api.broadcast(OrderPaid(8))
+    api.notify_batch([Notification("9", OrderPaid(9))])  # type: ignore[arg-type]
+    assert [(sent.event, sent.data) for sent in outbox] == [
+        ("order.paid", {"order": 7, "total": "12.00"}),
+        ("order.lines-changed", {"lines": [{"order": 1, "total": "0.00"}]}),
+        ("order.paid", {"order": 8, "total": "0.00"}),
+        ("order.paid", {"order": 9, "total": "0.00"}),
+    ]
+
+
+async def test_the_twin_too() -> None:
+    await api.anotify_user("42", OrderPaid(7))
+    assert outbox[0].event == "order.paid"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_commit_too() -> None:
+    api.notify_user_on_commit("42", OrderPaid(7))
+    assert outbox[0].data == {"order": 7, "total": "0.00"}
+    with pytest.raises(InvalidMessage):
+        api.notify_user_on_commit("42", "order.paid", {"order": "seven"})
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"order": "7"}, r"Expected `int`, got `str` - at `\$.order`"),
+        ({}, "missing required field `order`"),
+        ({"order": 1, "more": 2}, "unknown field `more`"),
+        (None, "Expected `object`, got `null`"),
+    ],
+)
+def test_data_that_breaks_it_is_refused_where_it_is_sent(data: object, why: str) -> None:
+    with pytest.raises(InvalidMessage, match=f"order.paid, by .*OrderPaid: .*{why}"):
+        api.notify_user("42", "order.paid", data)
+    with pytest.raises(InvalidMessage, match=f"notification 0: order.paid.*{why}"):
+        api.notify_batch([Notification("1", "order.paid", data)])
+    assert not outbox
+
+
+def test_an_instance_is_looked_at_as_well() -> None:
+    """Python checks no annotations."""
+    with pytest.raises(InvalidMessage, match="Expected `int`, got `str`"):
+        api.notify_user("42", OrderPaid("7"))  # type: ignore[arg-type]
+
+
+def test_lazy_text_is_text() -> None:
+    api.notify_user("42", OrderPaid(7, total=gettext_lazy("Yes")))  # type: ignore[arg-type]
+    assert outbox[0].data["total"] == "Yes"
+
+
+def test_an_event_and_data_is_one_too_many() -> None:
+    with pytest.raises(InvalidMessage, match=r"order\.paid brings its data"):
+        api.notify_user("42", OrderPaid(7), {"order": 8})
+
+
+def test_events_without_a_contract_carry_anything() -> None:
+    api.notify_user("42", "order.sent", {"order": "seven"})
+    assert outbox[0].data == {"order": "seven"}
+
+
+def test_two_contracts_of_one_name_are_an_error() -> None:
+    def again() -> None:
+        class Other(Event):
+            event: ClassVar[str] = "order.paid"
+
+    with pytest.raises(TypeError, match=r"the event 'order\.paid' is .*OrderPaid already"):
+        again()
+    assert contracts["order.paid"] is OrderPaid
