@@ -350,17 +350,16 @@ test("a load that is always too old is not asked for without an end", async () =
   let loads = 0;
   const options = { load: async () => (loads++, at(1)), apply: () => {} };
   const { socket, clock, WebSocket } = await stage(options);
-  for (let n = 0; n < 6; n++) {
+  for (let n = 0; n < 20; n++) {
     socket().welcome({ offset: 50, recovered: n ? false : null });
-    await clock.advance(0);
     await clock.advance(100);
   }
-  assert.ok(loads <= 5 && WebSocket.made.length <= 6, `${loads} loads in 0.6 s`);
+  assert.ok(loads <= 8 && WebSocket.made.length <= 8, `${loads} loads in 2 s`);
 });
 
 test("a close in the middle of what was held loses nothing", async () => {
   const { load, apply, loads } = loader();
-  const { gateway, socket } = await stage({ load, apply });
+  const { gateway, socket, clock } = await stage({ load, apply });
   const heard = [];
   gateway.on("message", ({ id }) => { heard.push(id); if (id === "a") gateway.close(); });
   socket().welcome({ offset: 5 });
@@ -368,6 +367,7 @@ test("a close in the middle of what was held loses nothing", async () => {
   loads[0].resolve(at(5));
   await settled();
   assert.deepEqual(heard, ["a"]);
+  assert.equal(clock.waiting, 0);
   gateway.connect();
   await settled();
   assert.equal(socket().url.searchParams.get("offset"), "6");
@@ -480,7 +480,7 @@ test("close() leaves nothing, whatever is under way", async () => {
   old.say({ type: "closing", code: 4000, reconnect_after: 0 });
   const answer = sent(gateway.send("x"));
   await clock.advance(0);
-  socket().welcome({ recovered: true });
+  socket().welcome({ recovered: true, expires_in: 60 });
   old.say({ type: "ping" });
   gateway.close();
   assert.equal(await answer, "disconnected");
@@ -571,6 +571,43 @@ test("a token that comes when another connection has one is not used", async () 
   gives[1]("t2");
   await settled();
   assert.deepEqual(WebSocket.made[1].sent, []);
+  await clock.advance(19_000);
+  assert.equal(gives.length, 4, "the new one is renewed in its turn");
+});
+
+test("nor is it sent on the connection that was replaced", async () => {
+  const gives = [];
+  const getToken = () => new Promise((resolve) => gives.push(resolve));
+  const { socket, clock, WebSocket } = await stage({ getToken });
+  gives[0]("t1");
+  await settled();
+  const [old] = WebSocket.made;
+  old.welcome({ expires_in: 20, heartbeat: 0 });
+  old.say({ type: "closing", code: 4000, reconnect_after: 16.5 });
+  await clock.advance(17_000); // asks for a token to refresh, and for one to connect
+  gives[2]("t3");
+  await settled();
+  socket().welcome({ heartbeat: 0, recovered: true });
+  gives[1]("t2");
+  await settled();
+  assert.deepEqual(old.sent, []);
+});
+
+test("a token that was renewed is no new one the next time", async () => {
+  const tokens = ["t1", "t2", "t2", "t3"];
+  const { gateway, socket, clock } = await stage({ getToken: () => tokens.shift() });
+  const refresh = async () => {
+    await clock.advance(17_000);
+    const sent = socket().news().filter(({ type }) => type === "refresh");
+    for (const { ref } of sent) socket().say({ type: "reply", ref, ok: true, expires_in: 20 });
+    await settled();
+    return sent.map(({ token }) => token);
+  };
+  gateway.on("error", () => {});
+  socket().welcome({ expires_in: 20, heartbeat: 0 });
+  assert.deepEqual(await refresh(), ["t2"]);
+  assert.deepEqual(await refresh(), []);
+  assert.deepEqual(await refresh(), ["t3"]);
 });
 
 // --- the page

@@ -67,6 +67,16 @@ test("it is bounded: by number, and in time", async (t) => {
   assert.equal(queue.size, 0);
 });
 
+test("one is on its way at a time", async () => {
+  const { queue, socket } = await stage();
+  socket().welcome();
+  queue.send("a").catch(() => {});
+  queue.send("b").catch(() => {});
+  await settled();
+  assert.deepEqual(socket().news().map(({ event }) => event), ["a"]);
+  queue.close();
+});
+
 test("a refusal for good is passed on, one for now is not", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { queue, socket } = await stage();
