@@ -89,7 +89,7 @@ async def test_the_converter(site: Gateway, tmp_path: Path, convert: Any) -> Non
                 assert status == 503
 
     task = await taken(image.getvalue())
-    told = []
+    told: list[dict[str, Any]] = []
     while not told or told[-1]["event"] == "task.progress":
         told.append(await tab.receive(30))
     assert all(frame["data"]["task"] == task for frame in told)
