@@ -24,6 +24,9 @@ from sockets.base.faults import WrongSettings as WrongSettings
 from sockets.base.forms import formed
 from sockets.types import Surface
 
+OVERLAP: Final = 5.0
+"""Seconds that a client's socket outlives the moment at which it should be back elsewhere."""
+
 SESSION_COOKIE: Final = "sessionid"
 """Django's own name for the cookie of a session."""
 
@@ -92,7 +95,7 @@ class Conf:
     close_timeout: float = 5.0  # for the peer's half of the closing handshake
     shutdown_grace: float = 10.0  # from SIGTERM until what is left is cancelled
     ready_lag: float = 5.0  # not ready, and still accepting: balancers need to notice
-    drain_seconds: float = 20.0  # clients of a node that goes are closed spread over this long
+    drain_seconds: float = 20.0  # clients of a node that goes return spread over this long
     lease_ttl: float = 30.0
     lease_renew: float = 10.0
     presence_grace: float = 10.0  # from the last session's end until the user is offline
@@ -180,6 +183,12 @@ class Conf:
     def __post_init__(self) -> None:
         if faults := tuple(contradictions(self)):
             raise WrongSettings(*faults)
+
+    @property
+    def overlap(self) -> float:
+        """How long a client's socket lives on a node that drains after the client should be back
+        elsewhere, in seconds."""
+        return min(OVERLAP, self.drain_seconds)
 
     @property
     def follows_accounts(self) -> bool:

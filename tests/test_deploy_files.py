@@ -28,7 +28,7 @@ KUBERNETES: list[dict[str, Any]] = list(
 UNIT = (DEPLOY / "systemd" / "gateway.service").read_text()
 WRAPPER = (DEPLOY / "systemd" / "gateway").read_text()
 PAGE = (ROOT / "docs" / "first-production-start.md").read_text()
-ENDS_WITHIN = Conf().ready_lag + Conf().drain_seconds + 3 * Conf().shutdown_grace
+ENDS_WITHIN = Conf().ready_lag + Conf().drain_seconds + Conf().overlap + 3 * Conf().shutdown_grace
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

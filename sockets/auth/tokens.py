@@ -243,6 +243,8 @@ def _claims(token: str, conf: Conf, keys: tuple[TokenKey, ...]) -> Mapping[str, 
 
 def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:
     """Return the keys of the token's algorithm; if some of them have its `kid`, only those."""
+    if len(keys) == 1 and not keys[0].id:
+        return list(keys)  # whoever checks the signature refuses another algorithm
     header = jwt.get_unverified_header(token)
     algorithm, id = header.get("alg"), header.get("kid", "")
     fitting = [key for key in keys if algorithm in key.algorithms]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ Address = tuple[str, int]
 """Host and port; port 0 is not known."""
 
 _MAPPED: Final = re.compile(r"\[?[0:]*:ffff:", re.IGNORECASE)
+
+REMEMBERED: Final = 10_000
+"""Addresses whose reading is kept: one connect asks for the same several times."""
 
 MAX_HOPS: Final = 32
 """Entries of the header that are looked at, from the right."""
@@ -87,6 +91,7 @@ def client_of(
     return found
 
 
+@lru_cache(REMEMBERED)
 def host_in(address: str) -> str:
     """Return the host of "host:port" or "host"; what is no address, as it is."""
     found = _parsed(address)
@@ -133,6 +138,7 @@ def plain(address: str) -> str:
     return f"{host}:{port}" if port else host
 
 
+@lru_cache(REMEMBERED)
 def neighbourhood(host: str) -> str:
     """Return what counts as one address in limits: of IPv6 the /64 that one customer has."""
     try:

@@ -164,7 +164,8 @@ class Delivery:
         """Write it to those of the room for whom it is the next; returns to how many."""
         room.saw(epoch, offset, body)
         frame = message_frame(body, offset=offset)
-        written = 0
+        sent: list[str] = []
+        left_out: list[str] = []
         gap = False
         for session in room.members:
             cursor = session.cursor
@@ -179,13 +180,15 @@ class Delivery:
                     result = self._write(session, body, frame, offset=offset)
                 if result is Write.OK:
                     cursor.moved(epoch, offset)
-                    self._log.note(session.info.id, epoch, offset, excluded=excluded)
-                    written += 1
+                    (left_out if excluded else sent).append(session.info.id)
                 else:
                     cursor.behind = session.blocked = True
             elif verdict is Live.BEHIND and not cursor.behind:
                 cursor.behind = gap = True
-        metrics.delivered_live.inc(written)
+        written = len(sent) + len(left_out)
+        if written:
+            self._log.note(epoch, offset, sent, left_out)
+            metrics.delivered_live.inc(written)
         if gap or room.doubt is not None:
             self.wake(room)
         return written
@@ -284,7 +287,7 @@ class Delivery:
             match step:
                 case Deliver(entry, _):
                     cursor.moved(page.epoch, entry.offset)
-                    self._log.note(session.info.id, page.epoch, entry.offset)
+                    self._log.note(page.epoch, entry.offset, (session.info.id,))
                     metrics.delivered_recovered.inc()
                 case Moved(offset):
                     cursor.moved(page.epoch, offset)

@@ -47,6 +47,7 @@ class LocalSession:
     `cursor` None: not reading a stream (a worker, or a client that is still opening).
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
     `missed`: ephemeral messages dropped since the last frame that counted them.
+    `replaced`: a newer session of the same client is here, or about to be welcome here.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for. `slot`: of the
     timetable, its entry that counts.
     """
@@ -66,6 +67,7 @@ class LocalSession:
         "on_readable",
         "on_space",
         "outbox",
+        "replaced",
         "rooms",
         "slot",
         "stage",
@@ -82,6 +84,7 @@ class LocalSession:
         self.on_space: Callable[[], None] | None = None  # the consumer waits to write a reply
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
+        self.replaced = False
         self.attached: set[str] = set()
         self.hidden_tasks: frozenset[str] = frozenset()
         self.rooms: list[Room] = []
@@ -103,6 +106,11 @@ class LocalSession:
     def present(self) -> bool:
         """Whether it holds a lease that is to be renewed."""
         return Stage.PRESENT <= self.stage < Stage.CLOSED
+
+    @property
+    def renewable(self) -> bool:
+        """Whether its lease, if it has one, is its own and not a newer session's."""
+        return self.close_code is None and not self.replaced
 
     @property
     def closed(self) -> bool:
@@ -189,10 +197,11 @@ class Room:
 
     def saw(self, epoch: str, offset: int, body: bytes) -> None:
         """Note a message that the layer brought; a late one does not hide a newer one."""
-        seen = self.seen
+        seen, known = self.seen, self.latest.known
+        position = Position(epoch, offset)
         if seen is None or seen.epoch != epoch or seen.offset < offset:
-            self.seen = Position(epoch, offset)
-        known, new = self.known, Known(Position(epoch, offset), mark_of(body))
+            self.seen = position
+        new = Known(position, mark_of(body))
         if known is None or known.position.epoch != epoch or known.position.offset < offset:
             self.latest.take(new)
         elif self.doubt is None and (known.position.offset > offset or known.mark != new.mark):

@@ -57,6 +57,7 @@ class Line:
         self._on_reply = on_reply
         self._on_down = on_down
         self._writer: asyncio.StreamWriter | None = None
+        self._unwritten: list[bytes] = []  # until the end of this turn of the loop
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
         links.listen(self._on_links_ended)
@@ -68,12 +69,22 @@ class Line:
         return max(0.0, self.down_at + CONNECT_TIMEOUT - asyncio.get_running_loop().time())
 
     def write(self, data: bytes) -> bool:
-        """Write while it is up. False: the peer has just cut it, and nothing was written."""
+        """Write while it is up. False: the peer has just cut it, and nothing was written.
+
+        What a turn of the loop has left is written in one piece, at its end.
+        """
         assert self._writer is not None
         if self._writer.is_closing():
-            return False  # uvloop's transport would raise
-        self._writer.write(data)
+            return False
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(data)
         return True
+
+    def _flush(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if self._writer is not None and not self._writer.is_closing():  # else uvloop would raise
+            self._writer.write(b"".join(unwritten))
 
     def drop(self, why: str) -> None:
         """Cut the connection; another one follows."""

@@ -1,14 +1,21 @@
-"""Drain: the clients of a node are sent away, evenly."""
+"""Drain: the clients of a node are sent away, evenly, and keep their socket until they are back.
+
+A client opens its new connection at another node, and is welcome there, before the old socket is
+closed: so what is published meanwhile reaches it by the one or the other. Whoever does not come
+back is closed a little later, and returns then.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from operator import itemgetter
 
 from sockets.codes import CloseCode
 from sockets.delivery.hub import Hub, LocalSession
 from sockets.protocol.codec import encode
 from sockets.protocol.messages import Closing
+from sockets.types import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +33,9 @@ def spread(count: int, seconds: float) -> list[float]:
     return [round(seconds * (index + 1) / count, 3) for index in range(count)]
 
 
-async def drain(hub: Hub, seconds: float) -> None:
-    """Tell everybody when their socket will close (4000), and close them then.
+async def drain(hub: Hub, seconds: float, overlap: float = 0.0) -> None:
+    """Tell everybody when to come back, and close them (4000): clients at most `overlap` seconds
+    after that, workers then.
 
     When it is cancelled, those that are left are closed at once.
     """
@@ -38,7 +46,14 @@ async def drain(hub: Hub, seconds: float) -> None:
             session.outbox.write(encode(Closing(CloseCode.DRAINING, wait)))
     logger.info("draining %d sessions in %g s", len(sessions), seconds)
     begin = asyncio.get_running_loop().time()
-    left = list(zip(waits, sessions, strict=True))[::-1]
+    left = sorted(
+        (
+            (wait + (overlap if session.info.kind is Kind.CLIENT else 0.0), session)
+            for wait, session in zip(waits, sessions, strict=True)
+        ),
+        key=itemgetter(0),
+        reverse=True,
+    )
     try:
         while left:
             passed = asyncio.get_running_loop().time() - begin

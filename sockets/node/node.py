@@ -130,7 +130,16 @@ class Node(Parts):
         """Send every client away (4000), and tell each when to come back."""
         self._draining = True
         self.sessions.accepting = False
-        await drain(self.hub, self.conf.drain_seconds)
+        await drain(self.hub, self.conf.drain_seconds, await self._overlap())
+
+    async def _overlap(self) -> float:
+        """How long clients keep their sockets beyond their moment, in seconds: not at all where
+        there is no other node that could welcome them before."""
+        try:
+            others = {info.name for info in await self.nodes.all()} - {self.name}
+        except GatewayUnavailable:
+            return 0.0
+        return self.conf.overlap if others else 0.0
 
     async def _tell_progress(self) -> None:
         """Show the other nodes, and whoever asked for the drain, how far it is."""

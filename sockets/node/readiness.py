@@ -97,8 +97,9 @@ class Readiness:
 
     def _is_due(self) -> bool:
         passed = self._clock() - self._tried_at
-        hurried = self._failures or self._suspected or not self._connected()
-        return passed >= (AGAIN if hurried else self._interval)
+        if passed >= self._interval:
+            return True
+        return passed >= AGAIN and bool(self._failures or self._suspected or not self._connected())
 
     async def try_once(self) -> None:
         """Try the store now. Raises nothing but cancellation."""

@@ -185,7 +185,10 @@ class Limits(Struct):
 
 
 class Welcome(Struct, tag="welcome"):
-    """The first frame to a client. `heartbeat` in seconds; 0: there will be no pings."""
+    """The first frame to a client. `heartbeat` in seconds; 0: there will be no pings.
+
+    `expires_in`: seconds until the proof ends, without the grace; unset where it has no end.
+    """
 
     session: str
     user: str
@@ -196,6 +199,7 @@ class Welcome(Struct, tag="welcome"):
     recovered: bool | None
     heartbeat: float
     limits: Limits
+    expires_in: float | UnsetType = UNSET
 
 
 class WorkerWelcome(Struct, tag="welcome"):
@@ -289,6 +293,7 @@ class Reply(Struct, tag="reply", omit_defaults=True):
     online: bool | None = None
     sessions: list[dict[str, Any]] | None = None
     more: bool | None = None
+    expires_in: float | None = None
 
 
 class Closing(Struct, tag="closing"):

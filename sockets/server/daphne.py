@@ -53,8 +53,9 @@ HURRIED_GRACE = 0.5
 AT_ONCE_GRACE = 0.2
 """The same where nobody is waited for."""
 
-BACKLOG = 1_024
-"""Connections that wait in the kernel; stock: 50, and the next one tries again a second later."""
+BACKLOG = 8_192
+"""Connections that wait in the kernel, as far as its own limit goes (`net.core.somaxconn`); stock:
+50. Whoever finds no place tries again after 1, 3, 7 and 15 s, however soon there is one."""
 
 CHECKED_EVERY = 2.0
 """Seconds within which a connection's time-out is noticed."""
@@ -159,6 +160,11 @@ class GatewayServer(Server):
             # As daphne has it; else "null" would be refused here, neither counted nor audited.
             allowNullOrigin=True,
         )
+
+        for name in BoundWebSocket.CONFIG_ATTRS:
+            # Else autobahn copies them into each connection, which is larger by them.
+            value = getattr(self.ws_factory, name)
+            setattr(BoundWebSocket, name, staticmethod(value) if callable(value) else value)
 
         class BoundChannel(GatewayChannel):
             server = self
@@ -404,7 +410,8 @@ class GatewayServer(Server):
             port.stopListening()
         try:
             if not self.at_once:
-                await self._within(self._on_draining(), conf.drain_seconds + conf.shutdown_grace)
+                seconds = conf.drain_seconds + conf.overlap + conf.shutdown_grace
+                await self._within(self._on_draining(), seconds)
             self._close_sockets()
             self.application = _gone  # the real one would start what is being stopped anew
             tasks = self._tasks()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -45,7 +47,12 @@ def phrase_of(status: int) -> str:
 
 def date_now() -> str:
     """Return the value of a Date header."""
-    return formatdate(usegmt=True)
+    return _date_at(int(time.time()))
+
+
+@lru_cache(2)
+def _date_at(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _plain(host: bytes, default_port: bytes) -> bytes:

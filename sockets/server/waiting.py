@@ -22,6 +22,7 @@ from sockets.http.problem import CONTENT_TYPE, body_of
 from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
+from sockets.server.upgrade import Upgrade, ordinary
 from sockets.types import Refusal, Surface
 
 SLOWEST_BODY: Final = 10_000
@@ -101,6 +102,7 @@ class GatewayChannel(HTTPChannel):
     transport: Any
     server: Any  # set on the subclass that a server makes
     _HTTPChannel__first_line: int  # Twisted's own: not 0 while no request has begun
+    _is_new = True  # nothing has come yet
     _kept = False  # idle between two requests
     refused = False  # it has its answer; what still comes is thrown away
 
@@ -122,7 +124,22 @@ class GatewayChannel(HTTPChannel):
             self.setTimeout(SILENCE)
         if not self._handlingRequest and self not in self._waiting:
             self._enter()  # another request on a connection that was kept
+        if self._is_new and b"\r\n\r\n" in data:
+            upgrade = ordinary(data) if len(data) <= self.totalHeadersSize else None
+            if upgrade is not None:
+                self._hand_over(upgrade)
+                return
+        self._is_new = False
         super().dataReceived(data)
+
+    def _hand_over(self, upgrade: Upgrade) -> None:
+        """Let a WebSocket have the connection."""
+        self._waiting.leave(self)
+        self.setTimeout(None)
+        protocol = self.server.ws_factory.buildProtocol(self.transport.getPeer())
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+        protocol.begin(upgrade)
 
     def _send100Continue(self) -> None:
         if not self.refused:  # refused first, and then accepted

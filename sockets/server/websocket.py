@@ -12,6 +12,7 @@ import time
 from math import inf
 from pprint import pformat
 from typing import Any
+from urllib.parse import unquote
 
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
@@ -27,6 +28,7 @@ from sockets.protocol.outbox import cut_reason
 from sockets.server.inbound import Inbound
 from sockets.server.outbound import Outbound
 from sockets.server.target import date_now, phrase_of
+from sockets.server.upgrade import Upgrade
 from sockets.types import Surface
 
 _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Autobahn.STATE_CLOSED
@@ -52,6 +54,24 @@ MAX_REASON = 100
 """Characters of the phrase with which a handshake is refused."""
 
 
+class _Verdict:
+    """What the application says of a handshake, carried out at once: in place of a Deferred."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: GatewayWebSocket) -> None:
+        self._protocol = protocol
+
+    def callback(self, accepted: tuple[str | None, dict[str, list[str]]]) -> None:
+        if accepted[0] is None or accepted[0] in self._protocol.websocket_protocols:
+            self._protocol.succeedHandshake(accepted)
+        else:
+            self._protocol.failHandshake("the subprotocol was not offered", 500)
+
+    def errback(self, deny: ConnectionDeny) -> None:
+        self._protocol.failHandshake(deny.reason, deny.code)
+
+
 class GatewayWebSocket(WebSocketProtocol):
     """daphne's protocol object for one socket, in two halves; `outbox` goes into the ASGI scope."""
 
@@ -70,6 +90,35 @@ class GatewayWebSocket(WebSocketProtocol):
         self._refusal_body = b""
 
     # --- handshake
+
+    def begin(self, upgrade: Upgrade) -> None:
+        """Ask the application, as `processHandshake` and `onConnect` do for what they have read."""
+        server = self.server = self.factory.server_class
+        server.protocol_connected(self)
+        self.request = upgrade
+        self.root_path = server.root_path
+        self.socket_opened = self.last_ping = time.time()
+        peer, host = self.transport.getPeer(), self.transport.getHost()
+        is_known = hasattr(peer, "host") and hasattr(peer, "port")  # a Unix socket has neither
+        self.client_addr = [str(peer.host), peer.port] if is_known else None
+        self.server_addr = [str(host.host), host.port] if is_known else None
+        self.path = upgrade.path.encode()
+        # What autobahn looks at once the handshake is over.
+        self.websocket_version = 13
+        self.websocket_protocols, self.websocket_extensions = upgrade.protocols, []
+        self._wskey = upgrade.key
+        self.handshake_deferred = _Verdict(self)
+        scope = {
+            "type": "websocket",
+            "path": unquote(upgrade.path),
+            "raw_path": self.path,
+            "root_path": self.root_path,
+            "headers": upgrade.headers,
+            "query_string": upgrade.query,
+            "client": self.client_addr,
+            "server": self.server_addr,
+        }
+        self.applicationCreateWorked(server.create_application(self, scope))
 
     def onConnect(self, request: Any) -> Any:
         # Believed from any client in stock daphne.

@@ -18,6 +18,7 @@ from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, user_group
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
+from sockets.protocol.frames import Frame
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import SessionRecorder
 from sockets.sessions.control import Control
@@ -47,11 +48,16 @@ async def at_once(share: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a client's `welcome` says, and what `Delivery.begin` needs after it."""
+    """What a client's `welcome` says, and what `Delivery.begin` needs after it.
+
+    `replaced`: sessions of the same client, out of presence, whose sockets live until this one is
+    welcome.
+    """
 
     room: Room
     opening: Opening
     page: Page
+    replaced: tuple[SessionInfo, ...]
 
 
 class _Claims:
@@ -123,13 +129,31 @@ class Sessions:
         self._admit(session)
         room = await self._hub.join(session, user_group(user), user, self._delivery.on_user_message)
         await self._hub.join(session, CLIENTS, "", self._delivery.on_broadcast)
-        await self._register(session)
+        replaced = await self._register(session)
         claim = None if position is None or not self._claims.counts(user) else Known(position)
-        page = await self._streams.follow(user, position, PAGE, newest(claim, room.known))
+        try:
+            page = await self._streams.follow(user, position, PAGE, newest(claim, room.known))
+        except BaseException:
+            await self._close_replaced(replaced)
+            raise
         if claim is not None and page.epoch != claim.position.epoch:
             self._claims.note(user)
         self._announce(session)
-        return Opened(room, plan_opening(position, page, self._conf.recovery_limit), page)
+        opening = plan_opening(position, page, self._conf.recovery_limit)
+        return Opened(room, opening, page, replaced)
+
+    async def welcome(self, session: LocalSession, opened: Opened, frame: Frame) -> None:
+        """Write the first frame and what the client has missed; then close what it replaced."""
+        try:
+            self._delivery.begin(opened.room, session, frame, opened.opening, opened.page)
+        finally:
+            await self._close_replaced(opened.replaced)
+
+    async def _close_replaced(self, replaced: Collection[SessionInfo]) -> None:
+        """Close the sockets of sessions that a new one has replaced, wherever they are."""
+        here = self.close_local([info.id for info in replaced], CloseCode.REPLACED, REPLACED)
+        elsewhere = [info for info in replaced if info.id not in here]
+        await self._control.request_close(elsewhere, CloseCode.REPLACED, REPLACED)
 
     async def open_worker(
         self, session: LocalSession, pools: tuple[str, ...], capacity: int
@@ -139,7 +163,7 @@ class Sessions:
         Raises as `open_client` does.
         """
         self._admit(session)
-        await self._register(session)
+        await self._close_replaced(await self._register(session))
         if session.close_code is not None:
             raise TryAgainLater("replaced while it opened")  # the newer one has the seat
         self._announce(session)
@@ -162,14 +186,18 @@ class Sessions:
         metrics.sessions[session.info.kind].inc()
         self._recorder.session_opened(session.info)
 
-    async def _register(self, session: LocalSession) -> None:
+    async def _register(self, session: LocalSession) -> tuple[SessionInfo, ...]:
+        """Begin its lease; returns the sessions that it replaced."""
         session.stage = Stage.ARRIVING
         done = await self._tracker.arrive(session.info)
         if done.refused is not None:
             raise done.refused
         session.stage = Stage.PRESENT
-        await self._control.request_close(done.replaced, CloseCode.REPLACED, REPLACED)
         await self._control.request_close(done.evicted, CloseCode.SESSION_LIMIT, OVER_LIMIT)
+        for old in done.replaced:
+            if (here := self._hub.get(old.id)) is not None:
+                here.replaced = True
+        return tuple(done.replaced)
 
     def _announce(self, session: LocalSession) -> None:
         session.stage = Stage.ANNOUNCED
@@ -250,9 +278,9 @@ class Sessions:
             raise problem
 
     async def _renew(self, sessions: Sequence[LocalSession]) -> None:
-        # A session that is closing must not fence the one that replaced it, one that still opens
-        # has no lease yet.
-        some = [one for one in sessions if one.present and one.close_code is None]
+        # A session that is closing, or will be when the one that replaced it is welcome, must not
+        # fence that one; one that still opens has no lease yet.
+        some = [one for one in sessions if one.present and one.renewable]
         partly: PartlyRenewed | None = None
         try:
             ended = await self._tracker.renew([session.info for session in some])
@@ -274,7 +302,7 @@ class Sessions:
 
     async def renew_now(self, session: LocalSession) -> None:
         """Renew one session, of which something has changed. Raises GatewayUnavailable."""
-        if session.present and session.close_code is None:
+        if session.present and session.renewable:
             for fenced in await self._tracker.renew([session.info]):
                 self._fence(fenced)
             if session.closed:

@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from sockets.base import metrics
+from sockets.base.together import Together
 from sockets.cluster.registry import Nodes
 from sockets.codes import LOST
 from sockets.events.feed import Events
@@ -86,6 +87,7 @@ class PresenceTracker:
         self._decided: dict[str, set[int]] = {}  # by user: generations being announced
         self._announced: list[PresenceChange] = []  # the backend does not know it yet
         self._responsible: set[Key] = set()  # for whom the registry lists this life
+        self._arrivals = Together(self._take_on, BATCH)
         self._perhaps_idle: set[Key] = set()
         self._online: set[str] = set()  # users that were registered here: should the store forget
 
@@ -105,7 +107,8 @@ class PresenceTracker:
         """Register a session. `leave` must follow, whatever becomes of this."""
         key = (info.kind, info.user)
         self._here[key] += 1
-        await self._take_on([key])
+        if key not in self._responsible:
+            await self._arrivals.do(key)
         registered = await self._presence.register(info, self._lives)
         self._apply(registered.effects, key)
         if registered.refused is None and info.kind is Kind.CLIENT:
@@ -214,11 +217,13 @@ class PresenceTracker:
         now = self._clock()
         if not self._life or now - self._beat_at > self._lease:
             return  # others may have taken over meanwhile: the next beat shows
-        due = [key for key, at in self._due.items() if at <= now]
-        for kind in Kind:
-            await self._settle(kind, [user for of, user in due if of is kind])
-        await self._confirm_announced()
-        await self._let_go_of_idle()
+        if due := [key for key, at in self._due.items() if at <= now]:
+            for kind in Kind:
+                await self._settle(kind, [user for of, user in due if of is kind])
+        if self._announced:
+            await self._confirm_announced()
+        if self._perhaps_idle:
+            await self._let_go_of_idle()
 
     async def _settle(self, kind: Kind, users: list[str]) -> None:
         for start in range(0, len(users), BATCH):
@@ -326,6 +331,8 @@ class PresenceTracker:
             if users:
                 await self._nodes.add_users(self._life, kind, users)
         self._responsible.update(new)
+        # Whoever was waited for may have left meanwhile.
+        self._perhaps_idle.update(filter(self._is_idle, new))
 
     def _apply(self, effects: Effects, key: Key | None = None) -> None:
         self.announce_lost(effects)

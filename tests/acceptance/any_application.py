@@ -30,6 +30,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     query = {k: v[0] for k, v in parse_qs(scope["query_string"].decode()).items()}
     await receive()
+    if scope["path"].startswith("/handshake"):
+        await handshake(scope, query, receive, send)
+        return
     try:
         await websocket(scope, query, receive, send)
     finally:
@@ -63,6 +66,27 @@ async def websocket(scope: Any, query: dict[str, str], receive: Any, send: Any) 
         reactor.callLater(0, lambda: 1 / 0)
     while (await receive())["type"] != "websocket.disconnect":
         pass
+
+
+async def handshake(scope: Any, query: dict[str, str], receive: Any, send: Any) -> None:
+    """Answer a handshake as the query says, and tell what it was."""
+    answer = query.get("answer", "accept")
+    if answer == "raise":
+        raise RuntimeError("the application failed")
+    if answer == "refuse":
+        headers = [(b"x-why", b"full")]
+        start = "websocket.http.response.start"
+        await send({"type": start, "status": 503, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"later"})
+        return
+    if answer == "close":
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.accept", "subprotocol": query.get("subprotocol")})
+    told = sorted((name, value) for name, value in scope.items() if name != "extensions")
+    await send({"type": "websocket.send", "text": repr(told)})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        await send({"type": "websocket.send", "text": message["text"]})
 
 
 async def big_response(scope: Any, receive: Any, send: Any) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from websockets.exceptions import ConnectionClosed
 
+from sockets.base.ids import new_id
+from sockets.layers.groups import user_group
 from sockets.types import PresenceState
 from tests.acceptance.cluster import cluster
 from tests.acceptance.place import GRACE, LEASE, SETTINGS, place, ready, say
 from tests.support.api_server import api_server
 from tests.support.gateway import Gateway, wait_for
-from tests.support.peers import RawClient, client, http_get
+from tests.support.peers import Peer, RawClient, client, http_get
 from tests.support.scale import scaled
 from tests.support.valkey import Server
 
@@ -142,3 +147,90 @@ async def test_stalled_clients_cost_a_drain_no_more_than_its_limit(
             peer.socket.close()
         assert await here.registry.all() == []
         assert await here.connected([f"deaf-{n}" for n in range(5)]) == set()
+
+
+SLOW = 0.4
+"""Seconds that a client of the test needs to come back, less than what it has: DRAIN_SECONDS."""
+
+
+class Overlapping:
+    """A client as docs/reference/protocol.md wants it: it opens its new connection before the old
+    one is gone, reads the old one to its end, and drops by id what came by both."""
+
+    def __init__(self, nodes: list[Gateway], user: str) -> None:
+        self._nodes = nodes
+        self._user = user
+        self.id = new_id()
+        self.seen: Counter[str] = Counter()
+        self.moves = 0
+        self.codes: list[int] = []
+        self._reading: set[asyncio.Task[None]] = set()
+
+    async def open(self, node: Gateway) -> None:
+        peer = await client(node, self._user, client_id=self.id)
+        task = asyncio.create_task(self._read(node, peer))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _read(self, node: Gateway, peer: Peer) -> None:
+        while True:
+            try:
+                frame = await peer.receive(60)
+            except ConnectionClosed as error:
+                self.codes.append(error.rcvd.code if error.rcvd else 1006)
+                return
+            if frame["type"] == "message":
+                self.seen[frame["data"]] += 1
+            elif frame["type"] == "closing":
+                await asyncio.sleep(frame["reconnect_after"] + SLOW)
+                (other,) = [one for one in self._nodes if one is not node]
+                self.moves += 1
+                await self.open(other)
+
+    async def close(self) -> None:
+        for task in tuple(self._reading):
+            task.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+
+
+async def test_a_rolling_deploy_misses_no_ephemeral_message(tmp_path: Path, redis: Server) -> None:
+    users = scaled(50, 6)
+    async with place(tmp_path, redis, DRAIN_SECONDS="1", READY_LAG="0.1") as here:
+        nodes = await here.begin("a", "b")
+        layer = RedisPubSubChannelLayer(hosts=[redis.url])
+        tabs = [Overlapping(nodes, f"u{number}") for number in range(users)]
+        for number, tab in enumerate(tabs):
+            await tab.open(nodes[number % 2])
+        sent = 0
+
+        async def publish() -> None:
+            nonlocal sent
+            while True:
+                for tab in tabs:
+                    group, number = user_group(tab._user), f"{sent}"
+                    message = {"type": "user.notify", "event": "e", "data": number}
+                    await layer.group_send(group, message)
+                sent += 1
+                await asyncio.sleep(0.02)
+
+        publishing = asyncio.create_task(publish())
+        for node in nodes:
+            node.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(node.wait, 60) == 0
+            await asyncio.to_thread(node.start)
+            await asyncio.to_thread(wait_for, lambda: ready(node), "ready")  # noqa: B023
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        await here.until("all", lambda: all(f"{sent - 1}" in tab.seen for tab in tabs))
+        missed = sum(len({*map(str, range(sent))} - tab.seen.keys()) for tab in tabs)
+        twice = sum(count - 1 for tab in tabs for count in tab.seen.values())
+        say(
+            f"rolling deploy of two nodes, {sent} ephemeral messages to each of {users} clients "
+            f"that open before they close: missed {missed}, came by both sockets {twice}, moves "
+            f"{sum(tab.moves for tab in tabs)}"
+        )
+        codes = {code for tab in tabs for code in tab.codes}
+        for tab in tabs:
+            await tab.close()
+        assert (missed, codes) == (0, {4000})
+        assert all(tab.moves >= 1 for tab in tabs)

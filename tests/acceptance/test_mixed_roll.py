@@ -1,16 +1,9 @@
-"""A node of the last release beside one of now, as in every rolling restart: one Redis, one crowd.
-
-The release is the tag of the newest version in the changelog, or the commit that wrote it there.
-"""
+"""A node of the last release beside one of now, as in a rolling restart: one Redis, one crowd."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
-import subprocess
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -18,6 +11,7 @@ from redis.asyncio import Redis
 
 from tests.acceptance.cluster import Cluster, cluster
 from tests.support.gateway import ROOT
+from tests.support.releases import checkout_of_last_release
 from tests.support.scale import scaled
 from tests.support.valkey import Server
 
@@ -26,35 +20,9 @@ PERIODS = 3
 """Leases for which both run side by side."""
 
 
-def git(*arguments: str) -> bytes:
-    command = ["git", "-c", "safe.directory=*", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-
-
-def commit_of_last_release() -> str | None:
-    """Return None in a copy without the history that it takes."""
-    found = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert found is not None
-    version = found[1]
-    try:
-        if tags := git("tag", "--list", f"v{version}").split():
-            return tags[0].decode()
-        heading = f"-S## [{version}]"
-        commits = git("log", "--format=%H", heading, "--", "CHANGELOG.md").split()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commits[-1].decode() if commits else None
-
-
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    commit = commit_of_last_release()
-    if commit is None:
-        pytest.skip("needs the history of the repository")
-    folder = tmp_path / "release"
-    with tarfile.open(fileobj=BytesIO(git("archive", commit))) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return checkout_of_last_release(tmp_path / "release")
 
 
 async def is_online_all_the_time(cluster: Cluster, redis: Redis, seconds: float) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.gateway import ROOT, Gateway, wait_for
-from tests.support.peers import RawClient
+from tests.support.peers import RawClient, masked
 
 
 @pytest.fixture
@@ -56,6 +57,67 @@ async def test_empty_messages_and_accept_headers_arrive(server: Gateway) -> None
 async def test_the_scope_can_be_copied_and_pickled(server: Gateway) -> None:
     async with connect(f"ws://127.0.0.1:{server.client_port}/scope", proxy=None) as peer:
         assert [await peer.recv() for _ in range(3)] == ["/scope"] * 3
+
+
+ODD = "X-Odd: a\tb"
+"""A header that has a handshake read by autobahn, as stock daphne has all of them read."""
+
+
+def shake(port: int, query: str, *lines: str) -> tuple[list[str], str]:
+    """The answer's head, and all that follows: what an application was told, and two echoes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        head = (
+            f"GET /handshake/%C3%A9?{query} HTTP/1.1",
+            f"Host: 127.0.0.1:{port}",
+            "Upgrade: websocket",
+            "Connection: keep-alive, Upgrade",
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Version: 13",
+            "Cookie: a=b; c=d",
+            *lines,
+        )
+        own = str(peer.getsockname()[1])
+        peer.sendall("\r\n".join((*head, "", "")).encode())
+        answer = peer.recv(65536)
+        if answer.startswith(b"HTTP/1.1 101"):
+            peer.sendall(masked(b"one", 1) + masked(b"two", 1))
+            while not answer.endswith(b"two"):
+                answer += peer.recv(65536)
+            peer.sendall(masked(struct.pack("!H", 1000), 8))
+        while data := peer.recv(65536):
+            answer += data
+    answered, _, rest = answer.partition(b"\r\n\r\n")
+    told = rest.decode("utf-8", "replace").replace(own, "PORT")
+    kept = [line for line in answered.decode().split("\r\n") if not line.startswith("Date:")]
+    return kept, "".join(told[told.find("[") :].split(", (b'x-odd', b'a\\tb')"))
+
+
+@pytest.mark.parametrize(
+    ("query", "lines"),
+    [
+        ("", []),
+        ("a=%20&b", ["Origin: https://app.example.com"]),
+        ("", ["Origin: null", "Sec-WebSocket-Extensions: permessage-deflate"]),
+        ("", ["Sec-WebSocket-Protocol: a, b"]),
+        ("subprotocol=b", ["Sec-WebSocket-Protocol: a, b"]),
+        ("", ["X-Forwarded-For: 10.0.0.1", "Daphne-Root-Path: /evil"]),
+        ("answer=close", []),
+        ("answer=refuse", []),
+        ("answer=raise", []),
+    ],
+)
+def test_a_handshake_read_once_is_as_one_read_twice(
+    server: Gateway, query: str, lines: list[str]
+) -> None:
+    once = shake(server.client_port, query, *lines)
+    assert once == shake(server.client_port, query, *lines, ODD)
+    assert (once[0][0].split()[1] == "101") == ("answer" not in query)
+    assert ("/handshake/é" in once[1] and "two" in once[1]) == ("answer" not in query)
+
+
+def test_a_subprotocol_that_nobody_offered_is_refused(server: Gateway) -> None:
+    head, _ = shake(server.client_port, "subprotocol=other", "Sec-WebSocket-Protocol: a")
+    assert head[0] == "HTTP/1.1 500 the subprotocol was not offered"
 
 
 async def test_the_loop_is_uvloop(server: Gateway) -> None:

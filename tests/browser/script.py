@@ -34,11 +34,12 @@ class Script:
         if self.welcome:
             self.say(**self.welcome)
 
-    def say(self, **frame: Any) -> None:
-        self.sockets[-1].send(json.dumps(frame))
+    def say(self, on: int = -1, **frame: Any) -> None:
+        """From a socket, by default the last."""
+        self.sockets[on].send(json.dumps(frame))
 
-    async def close(self, code: int) -> None:
-        await self.sockets[-1].close(code=code, reason="test")
+    async def close(self, code: int, on: int = -1) -> None:
+        await self.sockets[on].close(code=code, reason="test")
 
     def query(self) -> dict[str, str]:
         """Of the last handshake."""
@@ -108,4 +109,4 @@ async def script(browser: Browser) -> AsyncIterator[Script]:
     await page.goto(PAGE)
     await page.clock.pause_at(1_000_000_000)
     yield script
-    assert errors == []
+    assert errors == [], errors

@@ -279,7 +279,7 @@ class StillNode(MemoryNode):
         """A client that was welcomed and has begun to read its stream."""
         session = local_session(user, **given)
         opened = await self.sessions.open_client(session, position)
-        self.delivery.begin(opened.room, session, WELCOME, opened.opening, opened.page)
+        await self.sessions.welcome(session, opened, WELCOME)
         return session
 
     async def open_worker(

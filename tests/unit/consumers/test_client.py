@@ -323,6 +323,20 @@ async def test_a_new_token_on_the_live_socket(node: Node, client: MakePeer) -> N
     assert session.connection.expires_at >= soon + 3_000
 
 
+async def test_a_client_is_told_how_long_its_proof_lasts(client: MakePeer) -> None:
+    """As `exp` says: what the gateway adds for its own clock and for patience is its own."""
+    tab = client("", authorization=f"Bearer {token(exp=int(time.time()) + 60)}")
+    assert 0 < (await tab.opened())["expires_in"] <= 60
+    answer = await tab.ask(type="refresh", token=token(exp=int(time.time()) + 3_600))
+    assert 60 < answer["expires_in"] <= 3_600
+    refused = await tab.ask(type="refresh", token=token(exp=1))
+    assert "expires_in" not in refused
+
+
+async def test_a_proof_without_an_end_has_none_that_is_told(client: MakePeer) -> None:
+    assert "expires_in" not in await client("user_id=42").opened()
+
+
 async def test_a_token_says_more_than_who_it_is(
     node: Node, client: MakePeer, heard: list[dict[str, Any]], tell_in_place: None
 ) -> None:

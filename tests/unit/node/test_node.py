@@ -13,6 +13,7 @@ from channels.layers import channel_layers
 from django.conf import LazySettings
 
 from sockets.conf import WrongSettings
+from sockets.delivery.hub import LocalSession
 from sockets.exceptions import AlreadyRunning, GatewayError
 from sockets.layers.groups import node_group
 from sockets.layers.memory import MemoryChannelLayer
@@ -21,7 +22,7 @@ from sockets.node import node as node_module
 from sockets.node.node import Node, current_node, ensure_node, stop_node
 from sockets.node.registration import Registration
 from sockets.sessions.lifecycle import at_once
-from sockets.types import Kind
+from sockets.types import Kind, NodeInfo
 from tests.support.doubles import (
     WELCOME,
     RecordingRecorder,
@@ -204,6 +205,25 @@ async def test_a_drain_tells_everybody_when_to_come_back(node: Node) -> None:
     ]
     assert {outbox_of(session).closed for session in sessions} == {(4000, "this node is draining")}
     assert not node.ready and not node.sessions.accepting
+
+
+async def test_clients_outlive_their_moment_where_another_node_can_welcome_them(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both() -> list[NodeInfo]:
+        return [NodeInfo(f"{name}:1", name, 1, "", "", 0.0, "") for name in ("here", "other")]
+
+    monkeypatch.setattr(node.nodes, "all", both)
+    tab, worker = local_session("42"), local_session("w", kind=Kind.WORKER)
+    closed: list[LocalSession] = []
+    for session in (tab, worker):
+        session.welcome(WELCOME)
+        node.hub.add(session)
+        monkeypatch.setattr(session.outbox, "close", lambda *_, of=session: closed.append(of))
+    await node.drain()
+    after = [outbox_of(session).frames[-1]["reconnect_after"] for session in (tab, worker)]
+    assert after == [0.1, 0.2], "the tab should be back first"
+    assert closed == [worker, tab]
 
 
 async def test_a_drain_says_nothing_before_the_welcome(node: Node) -> None:

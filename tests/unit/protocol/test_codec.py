@@ -361,6 +361,16 @@ def test_the_members_that_differ_from_session_to_session(
             '"offset":4,"recovered":null,"heartbeat":25.0,"limits":{"frame":1,"message":2}}',
         ),
         (
+            m.Welcome("s", "u", "c", "n", "e", 4, True, 0.0, m.Limits(1, 2), 59.5),
+            '{"type":"welcome","session":"s","user":"u","client":"c","node":"n","epoch":"e",'
+            '"offset":4,"recovered":true,"heartbeat":0.0,"limits":{"frame":1,"message":2},'
+            '"expires_in":59.5}',
+        ),
+        (
+            m.Reply(True, "r", expires_in=0.0),
+            '{"type":"reply","ok":true,"ref":"r","expires_in":0.0}',
+        ),
+        (
             m.WorkerWelcome("s", "w", ["p"], "n", 0, m.Limits(1, 2), []),
             '{"type":"welcome","session":"s","worker":"w","pools":["p"],"node":"n",'
             '"heartbeat":0.0,"limits":{"frame":1,"message":2},"tasks":[]}',

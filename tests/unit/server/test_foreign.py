@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 
+from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.websocket import protocol
-from autobahn.websocket.protocol import WebSocketProtocol
+from autobahn.websocket.protocol import WebSocketProtocol, WebSocketServerProtocol
 
 
 def test_options_are_formatted_by_a_name_of_the_module() -> None:
@@ -19,3 +21,20 @@ def test_where_the_parser_keeps_what_is_not_whole() -> None:
     source = inspect.getsource(WebSocketProtocol)
     for name in ('self.data = b""', "self.current_frame = None", "self.inside_message = False"):
         assert name in source, name
+
+
+def test_what_a_handshake_leaves_behind() -> None:
+    """`begin` sets what autobahn still looks at when it has read one by itself."""
+    read = inspect.getsource(WebSocketServerProtocol.processHandshake)
+    rest = inspect.getsource(WebSocketServerProtocol).replace(read, "")
+    rest += inspect.getsource(WebSocketProtocol) + inspect.getsource(WebSocketAdapterProtocol)
+    left = set(re.findall(r"self\.(\w+) = ", read))
+    assert {name for name in left if re.search(rf"self\.{name}\b", rest)} == {
+        "data",
+        "peer",
+        "wasServingFlashSocketPolicyFile",  # which is no handshake
+        "websocket_extensions",
+        "websocket_protocols",
+        "websocket_version",
+        "_wskey",
+    }

@@ -229,11 +229,40 @@ async def test_renewal_keeps_sessions_present() -> None:
 
 async def test_renewal_closes_what_was_replaced_while_the_message_was_lost() -> None:
     node, id = await still_node(), new_id()
-    await node.bus.stop()  # nobody hears the node's group
-    old, new = await node.open(client_id=id), await node.open(client_id=id)
-    codes = [old.close_code]
+    old = await node.open(client_id=id)
+    await node.presence.register(local_session("42", client_id=id, node="elsewhere").info)
+    assert old.close_code is None
     await node.sessions.renew()
-    assert [*codes, old.close_code, new.close_code] == [None, CloseCode.REPLACED, None]
+    assert old.close_code == CloseCode.REPLACED
+
+
+async def test_the_replaced_socket_lives_until_the_new_one_is_welcome() -> None:
+    node, id = await still_node(), new_id()
+    old = await node.open("42", client_id=id)
+    new = local_session("42", client_id=id)
+    opened = await node.sessions.open_client(new, None)
+    assert [info.id for info in await node.presence.sessions_of("42")] == [new.info.id]
+    node.clock.advance(node.conf.lease_ttl + 1)  # frozen in between
+    await node.sessions.renew()
+    assert old.close_code is new.close_code is None, "neither fences the other"
+    await node.sessions.welcome(new, opened, WELCOME)
+    assert new.welcomed and old.close_code == CloseCode.REPLACED
+
+
+async def test_a_new_one_that_is_never_welcome_leaves_no_socket_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, id = await still_node(), new_id()
+    old = await node.open("42", client_id=id)
+    new = local_session("42", client_id=id)
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise GatewayUnavailable("away")
+
+    monkeypatch.setattr(node.streams, "follow", away)
+    with pytest.raises(GatewayUnavailable):
+        await node.sessions.open_client(new, None)
+    assert old.close_code == CloseCode.REPLACED
 
 
 async def test_a_renewal_while_a_newer_session_opens_does_not_close_that_one() -> None:
