@@ -1,112 +1,129 @@
-"""The conversion worker as a command: its options, its signals, its exit.
+"""The conversion worker: makes the images that the demo page shows, each in its thread.
 
-A process of its own that knows two things: the gateway's worker socket, which brings its tasks, and
-the folder with the images. Run as many as you like.
+    WORKER_KEY=<secret> DATA_DIR=var python -m gateway_client worker \\
+        examples.image_converter.worker:worker --pool image.convert=4
+
+It knows two things: the gateway's worker socket, which brings its tasks, and the folder with the
+images. Run as many as you like.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import logging
 import os
-import signal
-import socket
-import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from examples.image_converter.link import Disconnected, Rejected, WorkerLink
-from examples.image_converter.workshop import POOL, Workshop
+import msgspec
+
+from examples.image_converter import convert
+from examples.image_converter.formats import FORMATS
+from examples.image_converter.records import Made, Order
+from examples.image_converter.spoken import language, say
+from gateway_client import HandBack, Task, TaskFailed, TaskStopped, Worker
 
 log = logging.getLogger("examples.image_converter.worker")
 
-_HELP = f"""\
-Converts the images of the demo page.
+POOL = "image.convert"
+REPORT_EVERY = 0.1
+"""Seconds between two reports within one step; a new step is always reported."""
+ALIVE_EVERY = 5.0
+"""Seconds after which a page hears of a step again that reports nothing."""
 
-  WORKER_KEY=<secret> python -m examples.image_converter.worker \\
-      --url ws://127.0.0.1:4001 --capacity 2
-
-It connects to the gateway and takes tasks of the pool {POOL}, as many at a time as its
-capacity. Start a second one to share the load. When the gateway is away, it works on and
-comes back by itself.
-
-Ctrl-C or SIGTERM: takes nothing new, gives what it has --grace seconds, hands back the
-rest. A second one: hands back at once. After kill -9 its tasks are lost when the gateway's
-TASK_GRACE (30 s) is over; the page says so, and another worker begins anew.
-"""
+worker = Worker(pools={POOL: 2})
 
 
-async def _main(args: argparse.Namespace, key: str) -> None:
-    link = WorkerLink(args.url, key, name=args.name, pool=POOL, capacity=args.capacity)
-    workshop = Workshop(
-        args.data / "demo", link, name=args.name, capacity=args.capacity, grace=args.grace
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, workshop.stop)
-    log.info("worker %s: %d at a time, images in %s", args.name, args.capacity, args.data / "demo")
-    await workshop.run()
-
-
-def _parser() -> argparse.ArgumentParser:
-    env = os.environ.get
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.image_converter.worker",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The key comes from the variable WORKER_KEY only, so that no process list shows it.",
-    )
-    parser.add_argument(
-        "--url",
-        default=env("WORKER_SOCKET_URL") or "ws://127.0.0.1:4001",
-        help="the gateway's worker socket (default: WORKER_SOCKET_URL, or %(default)s)",
-    )
-    parser.add_argument(
-        "--capacity", type=int, default=2, help="images at the same time (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--name",
-        default=f"{socket.gethostname()}-{os.getpid()}",
-        help="shown on the page and in the admin (default: host and process id)",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(env("DATA_DIR") or "var"),
-        metavar="DIR",
-        help="the gateway's DATA_DIR (default: DATA_DIR, or var)",
-    )
-    parser.add_argument(
-        "--grace",
-        type=float,
-        default=8.0,
-        metavar="SECONDS",
-        help="time for running conversions after SIGTERM (default: %(default)g)",
-    )
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    key = os.environ.get("WORKER_KEY", "").strip()
-    if not key:
-        parser.error("WORKER_KEY is not set: give it a secret out of the gateway's WORKER_KEYS")
-    if args.capacity < 1:
-        parser.error("--capacity must be at least 1")
-    if args.grace < 0:
-        parser.error("--grace must be at least 0")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("websockets").setLevel(logging.WARNING)
+@worker.task(POOL)
+def make(task: Task) -> dict[str, Any]:
+    """Convert the image of a task; what is said of it is in its owner's language."""
     try:
-        asyncio.run(_main(args, key))
-    except Rejected as error:
-        hint = "" if isinstance(error, Disconnected) else "; check WORKER_KEY and --url"
-        print(f"error: {error}{hint}", file=sys.stderr)
-        return 1
-    return 0
+        order = msgspec.convert(task.data, Order)
+        language.set(order.language)  # each task has a thread, and a context, of its own
+        if order.format not in FORMATS:
+            raise HandBack(say("This converter can’t save %(format)s images.", format=order.format))
+        with _Reports(task, order.job) as report:
+            return msgspec.structs.asdict(_converted(task, order, report))
+    except convert.Unconvertible as error:
+        raise TaskFailed(str(error)) from None
+    except convert.Cancelled:
+        raise TaskStopped from None
+    except FileNotFoundError:
+        raise TaskFailed(say("This image is no longer available.")) from None
+    except (HandBack, TaskStopped):
+        raise
+    except OSError as error:  # the disk is full, most likely: ours to mend, not the visitor's
+        log.exception("task %s", task.id)
+        text = say("The converter has a problem (%(problem)s).", problem=error.strerror)
+        raise HandBack(text) from None
+    except Exception:
+        log.exception("task %s", task.id)
+        raise HandBack(say("The converter has a problem.")) from None
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _converted(task: Task, order: Order, report: convert.Report) -> Made:
+    """Write the files, under the task's own name: whoever lost it harms nobody."""
+    folder = Path(os.environ.get("DATA_DIR") or "var") / "demo" / "jobs" / order.job
+    result, thumbnail = folder / f"result.{task.id}", folder / f"thumbnail.{task.id}"
+    wish = convert.Wish(order.format, order.side, order.quality)
+    try:
+        found = convert.convert(folder / "source", result, thumbnail, wish, report)
+    except BaseException:
+        for path in (result, thumbnail):
+            path.unlink(missing_ok=True)
+        raise
+    return Made(
+        source_format=found.source_format,
+        source_width=found.source_width,
+        source_height=found.source_height,
+        width=found.width,
+        height=found.height,
+        note=found.note,
+        worker=worker.name,
+    )
+
+
+class _Reports:
+    """What the page hears of one conversion: called very often, in its thread."""
+
+    def __init__(self, task: Task, job: str) -> None:
+        self._task, self._job = task, job
+        self._told: dict[str, Any] = {}
+        self._last = 0.0
+        self._ended = threading.Event()
+
+    def __enter__(self) -> _Reports:
+        threading.Thread(target=self._repeat, name="alive", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def __call__(self, progress: convert.Progress) -> None:
+        if self._task.stopped:
+            raise convert.Cancelled
+        now = time.monotonic()
+        if progress.step == self._told.get("step") and now - self._last < REPORT_EVERY:
+            return
+        self._last = now
+        self._told = {
+            "job": self._job,
+            "step": progress.step,
+            "percent": progress.percent,
+            "written": progress.written,
+            "thumbnail": progress.step != "decode",
+            "worker": worker.name,
+        }
+        try:
+            self._task.progress(self._told)
+        except TaskStopped:
+            raise convert.Cancelled from None
+
+    def _repeat(self) -> None:
+        """Some steps report nothing for long: the page must not think that nobody is there."""
+        while not self._ended.wait(ALIVE_EVERY):
+            if self._told:
+                with suppress(TaskStopped):
+                    self._task.progress(self._told)

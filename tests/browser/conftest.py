@@ -60,12 +60,16 @@ class Site(Gateway):
             worker = self.workers[name] = subprocess.Popen(
                 [
                     # Work is for the idle: where cores are shared, pages keep up with it.
-                    *("nice", "-n", "19", sys.executable, "-m", "examples.image_converter.worker"),
-                    *("--url", f"ws://127.0.0.1:{self.worker_port}", "--data", str(self.data_dir)),
-                    *("--name", name, *options),
+                    *("nice", "-n", "19", sys.executable, "-m", "gateway_client", "worker"),
+                    *("examples.image_converter.worker:worker", "--name", name, *options),
                 ],
                 cwd=ROOT,
-                env={**self.environment, "WORKER_KEY": WORKER_KEY},
+                env={
+                    **self.environment,
+                    "PYTHONPATH": f"{ROOT}/clients/python",
+                    "WORKER_KEY": WORKER_KEY,
+                    "WORKER_SOCKET_URL": f"ws://127.0.0.1:{self.worker_port}",
+                },
                 stdout=out,
                 stderr=out,
             )

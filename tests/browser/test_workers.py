@@ -36,7 +36,7 @@ async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shot
     await tab.page.screenshot(path=shots / "converter-no-worker.png", full_page=True)
 
     for name in ("left", "right"):
-        own_site.work(name, "--capacity", "1")
+        own_site.work(name, "--pool", "image.convert=1")
     for name in names:
         await tab.becomes(name, "done")
     await expect(tab.page.locator("#no-workers")).to_be_hidden()

@@ -57,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
         "worker", help="run a worker", description=_WORKER, formatter_class=form
     )
     one.add_argument("target", metavar="module:worker", help="where the Worker is")
+    one.add_argument("--name", help="shown in the admin (default: the worker's own, or host-pid)")
+    one.add_argument(
+        "--pool",
+        type=_places,
+        action="append",
+        default=[],
+        metavar="POOL=NUMBER",
+        help="take so many tasks of this pool at a time, and not what the module says",
+    )
     one.add_argument(
         "--grace",
         type=_seconds,
@@ -95,6 +104,11 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _places(text: str) -> tuple[str, int]:
+    pool, _, number = text.rpartition("=")
+    return pool, int(number)
+
+
 def _found(target: str) -> Worker:
     """Return the worker at `module:name`. Raises ValueError."""
     module, _, name = target.partition(":")
@@ -126,7 +140,9 @@ def _work(args: argparse.Namespace) -> int:
     logging.basicConfig(level=args.log_level.upper(), format=form, stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(_found(args.target), args.grace, args.health_file))
+        worker = _found(args.target)
+        worker.adjust(args.name or worker.name, dict(args.pool))
+        asyncio.run(_serve(worker, args.grace, args.health_file))
     except Rejected as error:
         hint = "" if error.close_code == DISCONNECTED else "; check WORKER_KEY and the URL"
         print(f"error: {error}{hint}", file=sys.stderr)

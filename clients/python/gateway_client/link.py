@@ -221,7 +221,7 @@ class Link:
         for offer in accepting.values():  # the reply to our accept was lost, not the answer
             self._confirmed(offer, offer.task in held)
         for task in held - self._running - self._ends.keys():
-            self._keep(task, "release", {"error": "the worker does not know this task"})
+            self._keep(task, "release", {})
         for end in self._ends.values():
             end.due = True
         self.notes.returned(welcome.limits.message if welcome.limits else None)

@@ -23,6 +23,7 @@ import re
 import signal
 import socket
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -190,6 +191,17 @@ class Worker:
             self._hurry.set()
         self._stopping.set()
 
+    def adjust(self, name: str, pools: Mapping[str, int]) -> None:
+        """Before it runs, give it another name, and pools that it has other places. Raises
+        ValueError."""
+        if foreign := sorted(pools.keys() - self.pools.keys()):
+            raise ValueError(
+                f"pool {foreign[0]!r} is none of this worker's: {', '.join(self.pools)}"
+            )
+        _require_pools(self.pools | dict(pools))
+        self.name = name[:128]
+        self.pools |= pools
+
     @property
     def state(self) -> str:
         """Return "connected", "away" or "stopping"."""
@@ -238,7 +250,7 @@ class Worker:
             _stop(job, "shutdown")
         await _until(lambda: all(job.ended.is_set() for job in left), CLEAN_UP)
         for job in left:  # not after the threads: they may be in the middle of a long step
-            link.ended(job.task.id, "release", error="the worker stops")
+            link.ended(job.task.id, "release")
         if link.node:
             await _until(lambda: link.idle or line.done(), FLUSH)
 
@@ -305,11 +317,14 @@ class Worker:
         except (running.TaskStopped, asyncio.CancelledError):
             return "release", {"error": "the worker stopped it"}
         except running.CodeFailed as error:  # in a process, with a traceback of its own
-            log.error("%s: its function failed: %s\n%s", job.task.id, error.kind, error)
-            return _broken(error.kind)
+            return self._broken(job, error.kind, str(error))
         except Exception as error:
-            log.exception("%s: its function failed", job.task.id)
-            return _broken(type(error).__name__)
+            return self._broken(job, type(error).__name__, traceback.format_exc())
+
+    def _broken(self, job: _Job, kind: str, text: str) -> tuple[str, dict[str, Any]]:
+        if not job.over:
+            log.error("%s: its function failed: %s\n%s", job.task.id, kind, text)
+        return "failed", {"error": f"the worker's code failed ({kind})"}
 
     async def _mind(self, job: _Job) -> None:
         """Give signs of life, and keep the time limit, while the handler runs."""
@@ -334,10 +349,6 @@ class Worker:
     def _pass_on(self, job: _Job) -> None:
         job.reporting = False
         self._link().progress(job.task.id, Raw(job.latest))
-
-
-def _broken(kind: str) -> tuple[str, dict[str, Any]]:
-    return "failed", {"error": f"the worker's code failed ({kind})"}
 
 
 def _stop(job: _Job, reason: str) -> None:

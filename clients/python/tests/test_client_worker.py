@@ -94,8 +94,18 @@ def test_a_module_that_lacks_something_itself_says_so(
         main(["worker", "broken_images:worker"])
 
 
+def test_what_the_command_adjusts() -> None:
+    worker = Worker(pools={"a": 1, "b": 2})
+    worker.adjust("n" * 200, {"a": 7})
+    assert worker.pools == {"a": 7, "b": 2} and worker.name == "n" * 128
+    for pools in ({"c": 1}, {"a": 0}, {"a": 1_000}):
+        with pytest.raises(ValueError, match=r"pool|at most"):
+            worker.adjust("n", pools)
+    assert worker.pools == {"a": 7, "b": 2}
+
+
 def test_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in ([], ["worker"], ["worker", "a:b", "--grace=-1"], ["worker", "a:b", "--grace=x"]):
+    for argv in ([], ["worker"], ["worker", "a:b", "--grace=-1"], ["worker", "a:b", "--pool=x"]):
         with pytest.raises(SystemExit) as end:
             main(argv)
         assert end.value.code == 2

@@ -41,5 +41,6 @@ def test_in_the_language_asked_for_else_in_english(language: str, text: str) -> 
 
 def test_a_worker_knows_no_django() -> None:
     code = "import examples.image_converter.worker, sys; print('django' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    command, path = [sys.executable, "-c", code], {"PYTHONPATH": f"{ROOT}/clients/python"}
+    done = subprocess.run(command, cwd=ROOT, env=path, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
