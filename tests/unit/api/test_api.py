@@ -9,7 +9,7 @@ import pytest
 from sockets import api
 from tests.unit.api.conftest import ARGUMENTS, TWINS
 
-LOCAL = {"client_socket_url", "worker_socket_url", "user_group", "notify_user_on_commit"}
+LOCAL = {"Event", "client_socket_url", "worker_socket_url", "user_group", "notify_user_on_commit"}
 """Ask nobody, or only later: they have no twin."""
 
 

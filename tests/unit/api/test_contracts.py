@@ -17,7 +17,7 @@ from sockets.testing import outbox
 from sockets.types import Notification
 
 
-class OrderPaid(Event):
+class SampleOrderPaid(Event):
     """An order was paid."""
 
     order: int
@@ -25,9 +25,9 @@ class OrderPaid(Event):
 
 
 class Odd(Event):
-    event: ClassVar[str] = "order.lines-changed"
+    event: ClassVar[str] = "sample.lines-changed"
 
-    lines: list[OrderPaid]
+    lines: list[SampleOrderPaid]
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,11 @@ def in_use() -> Iterator[None]:
 
 
 def test_names() -> None:
-    assert OrderPaid.event == "order.paid" and contracts["order.paid"] is OrderPaid
-    assert Odd.event == "order.lines-changed"
+    assert (
+        SampleOrderPaid.event == "sample.order.paid"
+        and contracts["sample.order.paid"] is SampleOrderPaid
+    )
+    assert Odd.event == "sample.lines-changed"
 
     class HTTPJobDone2(Event):
         pass
@@ -50,29 +53,29 @@ def test_names() -> None:
 
 
 def test_an_instance_brings_name_and_data() -> None:
-    api.notify_user("42", OrderPaid(7, total="12.00"), collapse_key="order")
-    api.notify_users(["1"], Odd([OrderPaid(1)]))
-    api.broadcast(OrderPaid(8))
-    api.notify_batch([Notification("9", OrderPaid(9))])  # type: ignore[arg-type]
+    api.notify_user("42", SampleOrderPaid(7, total="12.00"), collapse_key="order")
+    api.notify_users(["1"], Odd([SampleOrderPaid(1)]))
+    api.broadcast(SampleOrderPaid(8))
+    api.notify_batch([Notification("9", SampleOrderPaid(9))])  # type: ignore[arg-type]
     assert [(sent.event, sent.data) for sent in outbox] == [
-        ("order.paid", {"order": 7, "total": "12.00"}),
-        ("order.lines-changed", {"lines": [{"order": 1, "total": "0.00"}]}),
-        ("order.paid", {"order": 8, "total": "0.00"}),
-        ("order.paid", {"order": 9, "total": "0.00"}),
+        ("sample.order.paid", {"order": 7, "total": "12.00"}),
+        ("sample.lines-changed", {"lines": [{"order": 1, "total": "0.00"}]}),
+        ("sample.order.paid", {"order": 8, "total": "0.00"}),
+        ("sample.order.paid", {"order": 9, "total": "0.00"}),
     ]
 
 
 async def test_the_twin_too() -> None:
-    await api.anotify_user("42", OrderPaid(7))
-    assert outbox[0].event == "order.paid"
+    await api.anotify_user("42", SampleOrderPaid(7))
+    assert outbox[0].event == "sample.order.paid"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_after_a_commit_too() -> None:
-    api.notify_user_on_commit("42", OrderPaid(7))
+    api.notify_user_on_commit("42", SampleOrderPaid(7))
     assert outbox[0].data == {"order": 7, "total": "0.00"}
     with pytest.raises(InvalidMessage):
-        api.notify_user_on_commit("42", "order.paid", {"order": "seven"})
+        api.notify_user_on_commit("42", "sample.order.paid", {"order": "seven"})
 
 
 @pytest.mark.parametrize(
@@ -85,27 +88,27 @@ def test_after_a_commit_too() -> None:
     ],
 )
 def test_data_that_breaks_it_is_refused_where_it_is_sent(data: object, why: str) -> None:
-    with pytest.raises(InvalidMessage, match=f"order.paid, by .*OrderPaid: .*{why}"):
-        api.notify_user("42", "order.paid", data)
-    with pytest.raises(InvalidMessage, match=f"notification 0: order.paid.*{why}"):
-        api.notify_batch([Notification("1", "order.paid", data)])
+    with pytest.raises(InvalidMessage, match=f"sample.order.paid, by .*SampleOrderPaid: .*{why}"):
+        api.notify_user("42", "sample.order.paid", data)
+    with pytest.raises(InvalidMessage, match=f"notification 0: sample.order.paid.*{why}"):
+        api.notify_batch([Notification("1", "sample.order.paid", data)])
     assert not outbox
 
 
 def test_an_instance_is_looked_at_as_well() -> None:
     """Python checks no annotations."""
     with pytest.raises(InvalidMessage, match="Expected `int`, got `str`"):
-        api.notify_user("42", OrderPaid("7"))  # type: ignore[arg-type]
+        api.notify_user("42", SampleOrderPaid("7"))  # type: ignore[arg-type]
 
 
 def test_lazy_text_is_text() -> None:
-    api.notify_user("42", OrderPaid(7, total=gettext_lazy("Yes")))  # type: ignore[arg-type]
+    api.notify_user("42", SampleOrderPaid(7, total=gettext_lazy("Yes")))  # type: ignore[arg-type]
     assert outbox[0].data["total"] == "Yes"
 
 
 def test_an_event_and_data_is_one_too_many() -> None:
-    with pytest.raises(InvalidMessage, match=r"order\.paid brings its data"):
-        api.notify_user("42", OrderPaid(7), {"order": 8})
+    with pytest.raises(InvalidMessage, match=r"sample.order\.paid brings its data"):
+        api.notify_user("42", SampleOrderPaid(7), {"order": 8})
 
 
 def test_events_without_a_contract_carry_anything() -> None:
@@ -116,8 +119,10 @@ def test_events_without_a_contract_carry_anything() -> None:
 def test_two_contracts_of_one_name_are_an_error() -> None:
     def again() -> None:
         class Other(Event):
-            event: ClassVar[str] = "order.paid"
+            event: ClassVar[str] = "sample.order.paid"
 
-    with pytest.raises(TypeError, match=r"the event 'order\.paid' is .*OrderPaid already"):
+    with pytest.raises(
+        TypeError, match=r"the event 'sample.order\.paid' is .*SampleOrderPaid already"
+    ):
         again()
-    assert contracts["order.paid"] is OrderPaid
+    assert contracts["sample.order.paid"] is SampleOrderPaid
