@@ -66,6 +66,11 @@ class MemoryStreams:
         self._away: OrderedDict[str, _Record] = OrderedDict()
         self._asked: OrderedDict[str, _Record] = OrderedDict()  # only for its position
 
+    def forget(self) -> None:
+        """Forget every stream, as a store does that has lost its data."""
+        for records in (self._here, self._away, self._asked):
+            records.clear()
+
     async def append(self, user: str, entry: NewEntry) -> Appended:
         now = self._clock()
         record = self._used(user, now)
