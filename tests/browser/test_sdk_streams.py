@@ -58,18 +58,18 @@ async def test_the_new_connection_is_made_before_the_old_one_breaks(script: Scri
 
 async def test_a_node_that_closes_the_old_one_at_once_is_as_good(script: Script) -> None:
     """As nodes of before do, with 4503 where it is another one's."""
-    script.welcome = {**(script.welcome or {}), "recovered": None}
+    assert script.welcome is not None
+    welcome = {**script.welcome, "recovered": True}
     await script.connect()
     await script.becomes("online")
     script.say(type="closing", code=4000, reconnect_after=2)
     await script.page.wait_for_function("true")
-    welcome = dict(script.welcome or {})
     script.welcome = None
     await script.page.clock.run_for(2_000)
     await script.until(lambda: len(script.sockets) == 2)
     await script.close(4503, on=0)
     await script.becomes("connecting")
-    script.say(on=1, **{**welcome, "recovered": True})
+    script.say(on=1, **welcome)
     await script.becomes("online")
     await script.page.clock.run_for(20_000)
     assert len(script.sockets) == 2
