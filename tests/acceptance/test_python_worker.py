@@ -304,7 +304,8 @@ async def test_in_redis_mode_tasks_go_on_while_the_gateway_is_killed_and_started
     tmp_path: Path, redis: Server
 ) -> None:
     settings = TASKS | {"REDIS_URL": redis.url, "LEASE_TTL": "3", "LEASE_RENEW": "1"}
-    with running(tmp_path / "data", **settings | {"TASK_GRACE": "20"}) as site:
+    settings |= {"TASK_GRACE": "60", "TASK_TIMEOUT": "60"}  # however long a start may take
+    with running(tmp_path / "data", **settings) as site:
         made = Crew(site)
         try:
             id = made.start(dict.fromkeys(WAYS, 1))
@@ -353,12 +354,23 @@ async def test_the_verdict_of_an_operator_ends_it(crew: Crew) -> None:
 # --- its notifications
 
 
-async def test_notifications_wait_for_the_gateway_and_come_once(own_site: Gateway) -> None:
+@pytest.fixture
+async def own_worker(own_site: Gateway) -> AsyncIterator[Worker]:
+    """One in this process."""
     site = own_site
     worker = Worker(f"ws://127.0.0.1:{site.worker_port}", WORKER_KEY, pools={"p": 1}, buffer=20)
     worker.task("p")(print)
     life = asyncio.ensure_future(worker.serve())
     await until(lambda: worker.state == "connected", "the welcome")
+    yield worker
+    worker.stop()
+    await life
+
+
+async def test_notifications_wait_for_the_gateway_and_come_once(
+    own_site: Gateway, own_worker: Worker
+) -> None:
+    site, worker = own_site, own_worker
     receipt = await worker.notify("u", "e", 0, collapse_key="k")
     again = await worker.notify("u", "e", 0, idempotency_key="mine")
     assert receipt.offset == 1 and again.offset == 2
@@ -380,8 +392,6 @@ async def test_notifications_wait_for_the_gateway_and_come_once(own_site: Gatewa
     assert [one.offset for one in receipts] == list(range(1, 21)), "in order, in a new stream"
     thread = asyncio.to_thread(worker.notify_from_thread, "u", "e", "of a thread")
     assert (await thread).offset == 21
-    worker.stop()
-    await life
 
 
 # --- many tasks, and workers that are killed

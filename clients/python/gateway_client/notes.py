@@ -101,6 +101,11 @@ class Notes:
             if not note.durable:
                 self._fail(note, "the line broke before the receipt came")
 
+    def close(self) -> None:
+        """The worker has ended: nobody waits for ever."""
+        for note in list(self._waiting.values()):
+            self._fail(note, "the worker ended before the receipt came")
+
     def replied(self, frame: Frame) -> None:
         """Take in the gateway's answer."""
         note = self._waiting.get(str(frame.ref))

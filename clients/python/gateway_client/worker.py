@@ -184,6 +184,7 @@ class Worker:
             for task in (line, stopping):
                 task.cancel()
             await asyncio.gather(line, stopping, return_exceptions=True)
+            link.notes.close()
 
     def stop(self) -> None:
         """Take nothing new, and finish; called again, hand back at once what is in work."""

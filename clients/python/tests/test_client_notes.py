@@ -80,6 +80,15 @@ async def test_an_ephemeral_one_is_for_now() -> None:
     assert refused.value.outcome == "nothing"
 
 
+async def test_at_the_end_nobody_waits_for_ever() -> None:
+    notes = Notes(2, lambda: None)
+    receipt = notes.add("u", "e")
+    notes.close()
+    with pytest.raises(errors.Unavailable, match="ended") as caught:
+        await receipt
+    assert caught.value.outcome == "nothing"
+
+
 async def test_no_more_than_so_many_wait() -> None:
     notes = Notes(2, lambda: None)
     waiting = [notes.add("u", "e") for _ in range(2)]

@@ -3,17 +3,21 @@ tests and the vectors."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway_client import Worker, health
+import gateway_client
+import sockets
+from gateway_client import Task, Worker, health
 from gateway_client.__main__ import main
-from gateway_client.frames import decode
+from gateway_client.frames import Frame, decode
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,39 @@ def test_url_and_key(url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> Non
     worker.task("a")(print)
     with pytest.raises(ValueError, match=r"url|key"):
         worker.run()
+
+
+async def test_a_place_is_taken_until_the_function_has_ended() -> None:
+    """Though nobody waits for its result any more: a thread cannot be interrupted."""
+    worker, begun, goes_on = (
+        Worker("ws://x", "k", pools={"a": 1}),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    @worker.task("a")
+    def stubborn(task: Task) -> None:
+        begun.set()
+        goes_on.wait(20)
+
+    first, second = (Frame("task", task=name, offer=name, pool="a") for name in ("T1", "T2"))
+    assert worker.takes(first) and not worker.takes(second), "accepted counts, confirmed or not"
+    worker.start(first)
+    await asyncio.to_thread(begun.wait, 20)
+    worker.lost("T1", "cancelled")
+    await asyncio.sleep(0.05)
+    assert worker.held == 1 and not worker.takes(second)
+    goes_on.set()
+    while worker.held:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.005)
+    assert worker.takes(second)
+    worker.dropped(second)
+    assert worker.takes(second)
+    assert not worker.takes(Frame("task", task="T", pool="of another"))
+
+
+def test_it_is_released_with_the_gateway() -> None:
+    assert gateway_client.__version__ == sockets.__version__
 
 
 def test_what_is_no_frame_is_skipped() -> None:
