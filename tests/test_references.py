@@ -28,6 +28,7 @@ FILE = re.compile(
 NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 CAPITALS = re.compile(r"(?<![\w/.-])[A-Z]{4,}(?![\w-])")
 LINK = re.compile(r"\]\(([^)\s#]*)(#[\w-]+)?\)")
+IN_CODE = {tokenize.NAME, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
 
 
 def files() -> list[PurePosixPath]:
@@ -45,15 +46,22 @@ def text(path: PurePosixPath) -> str:
 
 
 @cache
+def parts(path: PurePosixPath) -> tuple[tuple[tokenize.TokenInfo, ...], tuple[str, ...]]:
+    """The comments, names and strings of a Python file, and its docstrings."""
+    whole = text(path)
+    tokens = tokenize.generate_tokens(io.StringIO(whole).readline)
+    kept = tuple(token for token in tokens if token.type in {tokenize.COMMENT, *IN_CODE})
+    return kept, tuple(_docstrings(ast.parse(whole)))
+
+
+@cache
 def prose(path: PurePosixPath) -> str:
     """Comments and docstrings of a Python file, pages whole, of others the whole file."""
-    whole = text(path)
     if path.suffix != ".py":
-        return whole
-    tokens = tokenize.generate_tokens(io.StringIO(whole).readline)
+        return text(path)
+    tokens, docstrings = parts(path)
     found = [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
-    found += list(_docstrings(ast.parse(whole)))
-    return "\n".join(found)
+    return "\n".join([*found, *docstrings])
 
 
 def _docstrings(tree: ast.AST) -> Iterator[str]:
@@ -173,12 +181,11 @@ ELSEWHERE = {
 def names_in_code() -> frozenset[str]:
     """Every NAME_LIKE_THIS and word in capitals outside prose, and Django's settings."""
     found = {name for name in dir(global_settings) if name.isupper()}
-    kinds = {tokenize.NAME, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
     for path in KNOWN:
         if path.suffix == ".py":
-            tokens = tokenize.generate_tokens(io.StringIO(text(path)).readline)
-            standing = set(_docstrings(ast.parse(text(path))))
-            told = [token.string for token in tokens if token.type in kinds]
+            tokens, docstrings = parts(path)
+            standing = set(docstrings)
+            told = [token.string for token in tokens if token.type in IN_CODE]
             code = "\n".join(one for one in told if one.strip("\"'") not in standing)
         elif path.suffix in (*SOURCES, "", ".example", ".sh"):
             code = text(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import ROOT
+from tests.support.scale import SOAK
 from tests.support.valkey import Server
 
 WAYS = (
@@ -42,6 +43,7 @@ def test_every_function_works_however_it_is_called(way: str, tmp_path: Path, red
             "DATA_DIR": str(tmp_path),
             "NODE_NAME": "tools",
             "REDIS_URL": redis.url,
+            "SOAK": "1" if SOAK else "",
         },
         capture_output=True,
         text=True,
