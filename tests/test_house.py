@@ -75,6 +75,8 @@ TESTED_ELSEWHERE = {
     "management.commands.event_types": "unit/management/test_contract_commands.py",
     "management.commands.notify": "unit/delivery/test_doors.py",
     "management.typescript": "unit/management/test_contract_commands.py",
+    "testing.live": "acceptance/test_live_gateway.py",
+    "testing.live_settings": "acceptance/test_live_gateway.py",
     # The HTTP API is tested as its document describes it, route by route.
     "http.api": "unit/http/test_document.py",
     "http.schemas": "unit/http/test_document.py",

@@ -7,7 +7,7 @@ from sockets.testing.fixtures import gateway as gateway
 from sockets.testing.gateway import RunningGateway
 
 
-async def test_the_gateway_runs_and_the_python_api_goes_to_it(gateway: RunningGateway) -> None:  # noqa: F811
+async def test_the_gateway_runs_and_the_python_api_goes_to_it(gateway: RunningGateway) -> None:
     page = await gateway.connect("42")
     await api.anotify_user("42", "e", 1)
     assert (await page.message())["data"] == 1

@@ -1,0 +1,74 @@
+"""Gateways that a project's tests start: real processes, on a Valkey that can be cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sockets.testing.fixtures import live_gateway as live_gateway
+from sockets.testing.fixtures import live_redis as live_redis
+from sockets.testing.live import KEY, LiveGateway, LiveRedis
+from tests.support.gateway import wait_for
+from tests.support.peers import client_at
+
+
+@pytest.fixture(autouse=True)
+def without_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this project, whose settings read it."""
+    monkeypatch.setenv("DEMO", "false")
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as made:
+        yield made
+
+
+async def notify(api: httpx.AsyncClient, gateway: LiveGateway, data: int) -> int:
+    url = f"{gateway.api_url}/api/v1/users/42/messages"
+    return (await api.post(url, json={"event": "e", "data": data})).status_code
+
+
+async def test_in_memory_mode(live_gateway: LiveGateway, api: httpx.AsyncClient) -> None:
+    page = await client_at(live_gateway.client_url("42"))
+    assert await notify(api, live_gateway, 1) == 200
+    assert (await page.receive())["data"] == 1
+    stopping = asyncio.create_task(asyncio.to_thread(live_gateway.stop))
+    assert (await page.receive())["type"] == "closing"
+    assert (await page.closed())[0] == 4000 and await stopping == 0
+
+
+async def test_a_node_is_killed_and_a_redis_is_cut(
+    tmp_path: Path, live_redis: LiveRedis, api: httpx.AsyncClient
+) -> None:
+    one = LiveGateway(tmp_path, redis=live_redis, name="one")
+    with one, LiveGateway(tmp_path, redis=live_redis, name="two") as two:
+        page = await client_at(one.client_url("42"))
+        place = page.welcome
+        one.kill()
+        assert await notify(api, two, 1) == 200
+        at = {"client_id": place["client"], "epoch": place["epoch"], "offset": "0"}
+        page = await client_at(two.client_url("42", **at))
+        assert page.welcome["recovered"] and (await page.receive())["data"] == 1
+        live_redis.cut()
+        assert await notify(api, two, 2) == 503
+        live_redis.mend()
+
+        async with asyncio.timeout(20):
+            while await notify(api, two, 3) != 200:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.05)
+        assert (await page.receive(20))["data"] == 3
+        await asyncio.to_thread(one.start)
+
+
+def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path) as gateway:
+        other = LiveGateway(tmp_path, name="other")
+        other.client_port = gateway.client_port
+        with pytest.raises(AssertionError, match=f"port {gateway.client_port} is in use"):
+            other.start()
+        wait_for(lambda: "Traceback" not in other.log(), "no traceback", 1)
