@@ -16,6 +16,7 @@ from sockets.presence.base import Effects, Limit, Presence
 from sockets.types import Kind, PresenceState, SessionInfo
 from tests.contracts.test_presence import GRACE, LEASE, NODE, PRESENCES
 from tests.support.doubles import NOON, MovedClock, info
+from tests.support.scale import scaled
 
 LIMIT = Limit(3, fresh=15.0)
 USERS = ("a", "b")
@@ -269,6 +270,6 @@ class History(RuleBasedStateMachine):
 for _name, _make in PRESENCES.items():
     _made: Any = type(f"History_{_name}", (History,), {"make": staticmethod(_make)})
     _case = _made.TestCase
-    _case.settings = settings(max_examples=60, stateful_step_count=40)
+    _case.settings = settings(max_examples=scaled(60, 40), stateful_step_count=40)
     globals()[f"Test{_name.title()}History"] = _case
     del _made, _case

@@ -15,6 +15,7 @@ from sockets.streams.base import NewEntry, Streams
 from sockets.types import Page, Position
 from tests.contracts.test_streams import OPTIONS, STREAMS
 from tests.support.doubles import MovedClock
+from tests.support.scale import scaled
 
 SIZE, TTL, WINDOW = OPTIONS["size"], OPTIONS["ttl"], OPTIONS["idempotency_ttl"]
 
@@ -145,6 +146,6 @@ class Histories(RuleBasedStateMachine):
 for _name, _make in STREAMS.items():
     _made: Any = type(f"Histories_{_name}", (Histories,), {"make": staticmethod(_make)})
     _case = _made.TestCase
-    _case.settings = settings(max_examples=100, stateful_step_count=40)
+    _case.settings = settings(max_examples=scaled(100, 60), stateful_step_count=40)
     globals()[f"Test{_name.title()}Histories"] = _case
     del _made, _case
