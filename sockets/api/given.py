@@ -66,7 +66,7 @@ class Twin(Generic[P, T]):
         if "event" in named and "data" in self._forms:
             require_kept(named["event"], named["data"])
         found.apply_defaults()
-        return named
+        return found.arguments
 
     def __getattr__(self, name: str) -> Any:
         """Show `inspect` that this is an async function (`__code__` and its like)."""

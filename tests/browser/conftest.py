@@ -81,14 +81,15 @@ class Site(Gateway):
                 stdout=out,
                 stderr=out,
             )
-        wait_for(lambda: "connected" in log.read_text(), f"{name} to connect")
+        # It is the last to get a core, and most of what it needs are its imports.
+        wait_for(lambda: "connected" in log.read_text(), f"{name} to connect", 60)
         return worker
 
     def lay_off(self, name: str) -> int:
         """SIGTERM, and the exit code."""
         worker = self.workers.pop(name)
         worker.terminate()
-        return worker.wait(15)
+        return worker.wait(60)
 
     def kill_worker(self, name: str) -> None:
         """kill -9."""

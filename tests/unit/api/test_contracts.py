@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 from django.utils.translation import gettext_lazy
+from msgspec import Raw
 
 from sockets import api
 from sockets.api import Event
@@ -126,3 +127,10 @@ def test_two_contracts_of_one_name_are_an_error() -> None:
     ):
         again()
     assert contracts["sample.order.paid"] is SampleOrderPaid
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    """In threads the arguments go on by name, to code that has no defaults."""
+    assert api.abroadcast.put("e") == {  # type: ignore[attr-defined]
+        **{"event": "e", "data": Raw(b"null"), "durable": False, "exclude_client": None}
+    }
