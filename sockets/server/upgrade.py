@@ -68,7 +68,7 @@ def _is_in_order(given: dict[bytes, bytes]) -> bool:
     origin = given.get(b"origin")
     return (
         given.get(b"upgrade", b"").lower() == b"websocket"
-        and b"upgrade" in given.get(b"connection", b"").lower().replace(b" ", b"").split(b",")
+        and b"upgrade" in _items(given.get(b"connection", b""))
         and given.get(b"sec-websocket-version") == b"13"
         and _KEY.fullmatch(given.get(b"sec-websocket-key", b"")) is not None
         and _HOST.fullmatch(given.get(b"host", b"")) is not None
@@ -76,6 +76,10 @@ def _is_in_order(given: dict[bytes, bytes]) -> bool:
         and given.get(b"sec-websocket-extensions", b"") in _EXTENSIONS
         and _OTHERS.isdisjoint(given)
     )
+
+
+def _items(value: bytes) -> list[bytes]:
+    return [item.strip() for item in value.lower().split(b",")]
 
 
 def _protocols(offered: bytes | None) -> list[str] | None:

@@ -99,7 +99,8 @@ class LiveGateway:
             "worker_keys": {"test": hashed},
             "ready_lag": 0,
             "drain_seconds": 0.2,
-            **({} if redis is None else {"redis_url": redis.url}),
+            "redis_url": "" if redis is None else redis.url,  # never the project's own
+            "layer_redis_urls": [],
             **settings,
         }
         self._environment = {
@@ -217,6 +218,8 @@ class _Line:
                     continue
                 there = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {here, there}
+                if self.is_cut:  # meanwhile
+                    self.cut()
                 for source, sink in ((here, there), (there, here)):
                     threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 

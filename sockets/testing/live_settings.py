@@ -28,7 +28,7 @@ CHANNEL_LAYERS: dict[str, Any] = {
             "BACKEND": f"{_LAYERS}.redis.RedisChannelLayer",
             "CONFIG": {"hosts": [_given["redis_url"]]},
         }
-        if "redis_url" in _given
+        if _given["redis_url"]
         else {"BACKEND": f"{_LAYERS}.memory.MemoryChannelLayer"}
     )
 }

@@ -42,6 +42,15 @@ async def test_in_memory_mode(live_gateway: LiveGateway, api: httpx.AsyncClient)
     assert (await page.closed())[0] == 4000 and await stopping == 0
 
 
+def test_the_project_s_own_redis_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    with LiveGateway(tmp_path) as gateway:
+        ready = httpx.get(f"{gateway.api_url}/readyz", trust_env=False)
+        assert ready.status_code == 200, ready.text
+
+
 async def test_a_node_is_killed_and_a_redis_is_cut(
     tmp_path: Path, live_redis: LiveRedis, api: httpx.AsyncClient
 ) -> None:

@@ -161,8 +161,9 @@ async def test_a_node_goes_and_another_is_there(
             assert durable == publisher.durable
             assert len(set(ephemeral)) == len(ephemeral)
             if how == "drain":  # the old socket lives until the new one is welcome
-                since = publisher.ephemeral.index(ephemeral[0])
-                assert ephemeral == publisher.ephemeral[since:]
+                # After the last durable one, some may still be on their way, or not be noted yet.
+                due = [n for n in publisher.ephemeral if ephemeral[0] <= n < durable[-1]]
+                assert due and set(due) <= set(ephemeral)
             assert await told(page, "reset") == []
             if how == "kill -9":
                 one.start()  # to be ended as the other is

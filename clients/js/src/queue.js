@@ -90,7 +90,7 @@ export class Queue {
   async #next() {
     if (this.#isBusy || this.#gateway.status.state !== "online") return;
     const [key, entry] = [...this.#entries][0] ?? [];
-    if (!key || !entry) return;
+    if (key === undefined || !entry) return;
     this.#isBusy = true;
     clearTimeout(this.#pause);
     try {

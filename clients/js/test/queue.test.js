@@ -58,6 +58,15 @@ test("a key of its own counts, and what waits with it is the same message", asyn
   await assert.rejects(one, { code: "closed" });
 });
 
+test("an empty key holds nobody up", async () => {
+  const { queue, socket } = await stage();
+  socket().welcome();
+  queue.send("a", { idempotency_key: "" }).catch(() => {});
+  await settled();
+  assert.deepEqual(socket().news().map(({ event }) => event), ["a"]);
+  queue.close();
+});
+
 test("it is bounded: by number, and in time", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { queue } = await stage({ limit: 2, maxAge: 1_000 });

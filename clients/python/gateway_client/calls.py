@@ -117,19 +117,19 @@ def notify_batch(
     if len(key) > 240:
         raise InvalidRequest("the idempotency key of a batch has at most 240 characters")
     receipts: list[Receipt] = []
-    for place, (written, safe) in enumerate(_parts(notifications)):
-        request = Request(
-            "POST",
-            "messages/batch",
-            b'{"messages":[%b]}' % b",".join(written),
-            idempotency_key=f"{key}/{place}" if place else key,
-            repeatable=safe,
-        )
-        try:
+    try:
+        for place, (written, safe) in enumerate(_parts(notifications)):
+            request = Request(
+                "POST",
+                "messages/batch",
+                b'{"messages":[%b]}' % b",".join(written),
+                idempotency_key=f"{key}/{place}" if place else key,
+                repeatable=safe,
+            )
             receipts += _read((yield request), _Receipts).receipts
-        except GatewayError as error:
-            error.receipts = receipts
-            raise
+    except GatewayError as error:
+        error.receipts = receipts
+        raise
     return receipts
 
 

@@ -280,7 +280,7 @@ class Link:
             self._keep(task, "failed", {"error": f"the result cannot be sent: {text}"})
 
     def _confirmed(self, offer: Frame, ours: bool) -> None:
-        if ours:
+        if ours and offer.task not in self._running:  # else it was offered twice, and is begun
             self._running.add(offer.task)
             self._hands.start(offer)
         else:

@@ -256,6 +256,14 @@ def test_of_a_batch_that_fails_in_the_middle_what_was_sent_is_told(api: Api) -> 
     assert len(caught.value.receipts) == 1_000 and len(api.asked) == 2
 
 
+def test_so_it_is_where_a_later_one_is_wrong(api: Api) -> None:
+    many = [Notification(user="u", event="e", data=n) for n in range(1_000)]
+    api.answers = [ok({"receipts": [RECEIPT] * 1_000})]
+    with pytest.raises(errors.InvalidRequest) as caught:
+        api.call("notify_batch", [*many, *many[:5], Notification(user="u", event="e", data=open)])
+    assert len(caught.value.receipts) == 1_000 and len(api.asked) == 1
+
+
 def test_an_empty_batch_asks_nobody(api: Api) -> None:
     assert api.call("notify_batch", []) == [] and api.call("presence_of_users", []) == {}
     with pytest.raises(errors.InvalidRequest, match="240"):

@@ -141,6 +141,21 @@ async def started(gateway: ScriptedGateway, hands: Noting, task: str) -> None:
     hands.heard.clear()
 
 
+async def test_a_task_that_was_offered_twice_begins_once(
+    gateway: ScriptedGateway, hands: Noting, line: Link
+) -> None:
+    async def silence(socket: ServerConnection, frame: Told) -> None:
+        """The replies to both are lost."""
+
+    gateway.answer = silence
+    for offer in ("first", "second"):
+        await gateway.say(type="task", task="t", offer=offer, data={})
+    await gateway.until(lambda: len(gateway.sent("accept")) == 2)
+    gateway.held = ["t"]
+    await gateway.connections[-1].close(1012)
+    await hands.hear(("start", "t"), ("dropped", "t"))
+
+
 async def idle(line: Link) -> None:
     async def wait() -> None:
         while not line.idle:  # noqa: ASYNC110 - nobody tells

@@ -123,8 +123,7 @@ async def read(
     operation_id="stream_position",
 )
 async def position(request: HttpRequest, user: str) -> PositionOut:
-    """Take it before you load the data of a page and connect from it: nothing falls between. A user
-    without a stream has the epoch `""`."""
+    """Take it before you load the data of a page and connect from it: nothing falls between."""
     found = await astream_position(user)
     return PositionOut(epoch=found.epoch, offset=found.offset)
 

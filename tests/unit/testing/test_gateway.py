@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 
 from sockets import api
+from sockets.exceptions import InvalidMessage
 from sockets.testing.gateway import RunningGateway, running_gateway
 
 
@@ -98,6 +100,17 @@ async def test_replies_and_presence(gateway: RunningGateway) -> None:
     assert await page.closed() == (4321, "go")
     await page.close()
     assert not await api.ais_online("42")
+
+
+@pytest.mark.parametrize("event", [api.Event, None, 7, ""])
+async def test_what_is_no_event_is_refused(gateway: RunningGateway, event: Any) -> None:
+    for call in (
+        api.anotify_user("42", event),
+        api.anotify_users(["42"], event),
+        api.abroadcast(event),
+    ):
+        with pytest.raises(InvalidMessage, match="event must be a string of 1 to 255 characters"):
+            await call
 
 
 async def test_one_at_a_time(gateway: RunningGateway) -> None:
