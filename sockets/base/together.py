@@ -38,10 +38,17 @@ class Together(Generic[T]):
                 await self._do(some)
         finally:
             self._running = None
+            for _, done in self._waiting:  # some are left where this was cancelled
+                done.cancel()
+            self._waiting.clear()
 
     async def _do(self, some: Sequence[tuple[T, asyncio.Future[None]]]) -> None:
         try:
             await self._step([item for item, _ in some])
+        except asyncio.CancelledError:
+            for _, done in some:
+                done.cancel()
+            raise
         except Exception as error:
             for _, done in some:
                 if not done.done():

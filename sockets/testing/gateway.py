@@ -233,8 +233,7 @@ class RunningGateway:
         self._node.streams.forget()  # type: ignore[attr-defined]  # of the one in memory
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of tokens, streams and presence; what is due then happens within a
-        second."""
+        """Move the clock of streams and presence; what is due then happens within a second."""
         self._ahead += seconds
 
     async def kill(self) -> None:

@@ -94,6 +94,8 @@ class LiveGateway:
             "data_dir": str(self._folder),
             "node_name": name,
             "auth": ["insecure"],
+            "webhooks": [],  # nobody outside hears of a test
+            "api_server_url": None,
             "demo": False,
             "api_keys": {"test": hashed},
             "worker_keys": {"test": hashed},

@@ -37,7 +37,6 @@ from sockets.api.remote import remote  # noqa: E402
 from sockets.exceptions import NoWorkerAvailable  # noqa: E402
 from sockets.node.core import Core  # noqa: E402
 from sockets.types import Notification  # noqa: E402
-from tests.support.scale import scaled  # noqa: E402
 
 PATIENCE = 60.0
 NOBODY = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -163,7 +162,7 @@ def forks_in_mid_call() -> None:
     threads = [threading.Thread(target=busy) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(scaled(20, 8)):
+    for _ in range(20 if os.environ.get("SOAK") else 8):
         in_child(lambda: in_threads(2, all_sync))
     ended.set()
     for thread in threads:

@@ -88,6 +88,10 @@ def requests(hidden: Hidden) -> dict[tuple[str, str], list[Request]]:
         ],
         ("POST", "/broadcast"): [("/broadcast", {"event": "e"})],
         ("GET", "/users/{user}/messages"): [(f"{user}/messages", None)],
+        ("GET", "/users/{user}/messages/{offset}/delivery"): [
+            (f"{user}/messages/1/delivery", None)
+        ],
+        ("GET", "/users/{user}/position"): [(f"{user}/position", None)],
         ("GET", "/users/{user}"): [(user, None)],
         ("POST", "/presence"): [("/presence", {"users": ["42"]})],
         ("GET", "/sessions"): [("/sessions", None)],

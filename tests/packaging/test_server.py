@@ -18,7 +18,9 @@ from tests.test_house import documented
 def test_what_the_pages_import_is_in_the_wheel(server: Shop) -> None:
     """Rule 18: every path that docs/ names."""
     assert len(documented()) > 30
-    assert server.run(ROOT / "tests/support/import_paths.py", *documented()) == ""
+    # Those for pytest are there where pytest is: unit/testing/test_fixtures.py.
+    paths = [path for path in documented() if not path.startswith("sockets.testing.fixtures")]
+    assert server.run(ROOT / "tests/support/import_paths.py", *paths) == ""
 
 
 def test_the_project_is_sound(server: Shop) -> None:

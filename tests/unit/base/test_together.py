@@ -61,3 +61,16 @@ async def test_it_is_done_for_who_is_cancelled_and_for_those_beside() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert steps.done == [["a", "b"]]
+
+
+async def test_nobody_is_left_waiting_when_it_is_cancelled() -> None:
+    steps = Steps()
+    together = Together(steps, 1)
+    waiting = [asyncio.ensure_future(together.do(name)) for name in "ab"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert steps.done == [["a"]]
+    assert together._running is not None
+    together._running.cancel()
+    done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(error, asyncio.CancelledError) for error in done)

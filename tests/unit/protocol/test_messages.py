@@ -23,6 +23,7 @@ TO_PEER = (
     m.TaskCancel,
     m.PositionMoved,
     m.Reset,
+    m.Message,
     m.Ping,
     m.Reply,
     m.Closing,
