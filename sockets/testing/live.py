@@ -64,7 +64,7 @@ class LiveRedis:
 
     def mend(self) -> None:
         """Let connections through again."""
-        self._line.is_cut = False
+        self._line.mend()
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +194,7 @@ class _Line:
     """Relays a port of this machine to another, until it is cut."""
 
     def __init__(self, target: int) -> None:
-        self.is_cut = False
+        self._cut = threading.Event()
         self._target = target
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
@@ -202,10 +202,13 @@ class _Line:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        self.is_cut = True
+        self._cut.set()
         for one in tuple(self._open):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._cut.clear()
 
     def close(self) -> None:
         self._server.close()
@@ -215,12 +218,12 @@ class _Line:
         with suppress(OSError):  # it is closed
             while True:
                 here, _ = self._server.accept()
-                if self.is_cut:
+                if self._cut.is_set():
                     here.close()
                     continue
                 there = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {here, there}
-                if self.is_cut:  # meanwhile
+                if self._cut.is_set():  # meanwhile
                     self.cut()
                 for source, sink in ((here, there), (there, here)):
                     threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()

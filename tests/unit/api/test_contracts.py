@@ -131,6 +131,6 @@ def test_two_contracts_of_one_name_are_an_error() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     """In threads the arguments go on by name, to code that has no defaults."""
-    assert api.abroadcast.put("e") == {  # type: ignore[attr-defined]
+    assert api.abroadcast.put("e") == {
         **{"event": "e", "data": Raw(b"null"), "durable": False, "exclude_client": None}
     }
