@@ -20,6 +20,7 @@ _HOST: Final = re.compile(rb"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 _ORIGIN: Final = re.compile(rb"https?://[A-Za-z0-9.-]+(?::[0-9]{1,4})?")
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _PROTOCOLS: Final = re.compile(rb"[^ ,]+(?:, ?[^ ,]+)*")
+_UPGRADE: Final = re.compile(rb"(?:^|,) *upgrade *(?:,|$)")
 _EXTENSIONS: Final = frozenset(
     (b"", b"permessage-deflate", b"permessage-deflate; client_max_window_bits")
 )
@@ -68,7 +69,7 @@ def _is_in_order(given: dict[bytes, bytes]) -> bool:
     origin = given.get(b"origin")
     return (
         given.get(b"upgrade", b"").lower() == b"websocket"
-        and b"upgrade" in given.get(b"connection", b"").lower().replace(b" ", b"").split(b",")
+        and _UPGRADE.search(given.get(b"connection", b"").lower()) is not None
         and given.get(b"sec-websocket-version") == b"13"
         and _KEY.fullmatch(given.get(b"sec-websocket-key", b"")) is not None
         and _HOST.fullmatch(given.get(b"host", b"")) is not None

@@ -61,6 +61,7 @@ def test_what_a_browser_sends_is_ordinary() -> None:
     [
         {"Upgrade": "WebSocket"},
         {"Connection": "upgrade"},
+        {"Connection": "keep-alive , Upgrade,close"},
         {"Host": "127.0.0.1"},
         {"Origin": "null"},
         {"Origin": "http://localhost:3000"},
@@ -89,6 +90,7 @@ def test_ordinary(more: dict[str, str]) -> None:
         {"Upgrade": ["websocket", "websocket"]},
         {"Connection": "close"},
         {"Connection": "notupgrade"},
+        {"Connection": "keep-alive, Up grade"},
         {"Connection": None},
         {"Host": None},
         {"Host": ["a", "b"]},
