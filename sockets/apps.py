@@ -20,10 +20,11 @@ class SocketsConfig(AppConfig):
 
     def ready(self) -> None:
         from sockets import checks  # noqa: F401  (importing registers them)
-        from sockets.api.contracts import MODULE
+        from sockets.api.contracts import MODULE, require_readable
         from sockets.conf import get_conf
 
         autodiscover_modules(MODULE)
+        require_readable()
         # What is wrong with the settings is said by a check (E004).
         with suppress(ImproperlyConfigured):
             conf = get_conf()

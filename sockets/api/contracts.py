@@ -25,6 +25,9 @@ from sockets.exceptions import InvalidMessage
 MODULE: Final = "gateway_events"
 """The module of an app in which its contracts are looked for."""
 
+MAX_EVENT: Final = 255
+"""Characters of an event's name."""
+
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 contracts: Final[dict[str, type[Event]]] = {}
@@ -42,7 +45,15 @@ class Event(Struct, forbid_unknown_fields=True):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.event = cls.__dict__.get("event") or ".".join(_WORDS.split(cls.__name__)).lower()
+        name = cls.__dict__.get("event", "") or ".".join(_WORDS.split(cls.__name__)).lower()
+        if not isinstance(name, str) or len(name) > MAX_EVENT:
+            # A field of that name is no string here: its values would be taken for the name.
+            raise TypeError(
+                f"{_place_of(cls)}: `event` is the event's name, 1 to {MAX_EVENT} characters, and "
+                f"no field: event: ClassVar[str] = ...; give a field another name, or "
+                f"msgspec.field(name='event')"
+            )
+        cls.event = name
         known = contracts.get(cls.event)
         if known is not None and _place_of(known) != _place_of(cls):
             raise TypeError(
@@ -52,12 +63,25 @@ class Event(Struct, forbid_unknown_fields=True):
         contracts[cls.event] = cls
 
 
+def require_readable() -> None:
+    """Raise TypeError for a contract with an annotation that says nothing: it could only fail where
+    it is sent."""
+    for contract in contracts.values():
+        try:
+            msgspec.json.Decoder(contract)
+        except (NameError, TypeError) as error:
+            raise TypeError(f"{_place_of(contract)}: {error}") from None
+
+
 def _place_of(contract: type[Event]) -> str:
     return f"{contract.__module__}.{contract.__qualname__}"
 
 
 def unpacked(event: object, data: object) -> tuple[Any, Any]:
-    """Return the name and the data that are meant. Raises InvalidMessage for an Event and data."""
+    """Return the name and the data that are meant. Raises InvalidMessage for an Event and data, and
+    for a contract in place of an Event."""
+    if isinstance(event, type) and issubclass(event, Event):
+        raise InvalidMessage(f"{event.__name__} is a class: give {event.__name__}(...), or a name")
     if not isinstance(event, Event):
         return event, data
     if data is not None:

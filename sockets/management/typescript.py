@@ -25,7 +25,9 @@ def declarations(schemas: Mapping[str, Schema], events: Mapping[str, str]) -> st
     `events`: names of schemas, by the event's name.
     """
     parts = [_declared(name, schema) for name, schema in schemas.items()]
-    members = "".join(f"  {json.dumps(event)}: {name};\n" for event, name in events.items())
+    members = "".join(
+        f"  {json.dumps(event)}: {_identifier(name)};\n" for event, name in events.items()
+    )
     parts.append(
         _comment("What is sent, by the event's name.")
         + f"export interface Events {{\n{members}}}\n"
@@ -33,7 +35,13 @@ def declarations(schemas: Mapping[str, Schema], events: Mapping[str, str]) -> st
     return "\n".join(parts)
 
 
-def _declared(name: str, schema: Schema) -> str:
+def _identifier(name: str) -> str:
+    """Return the name of a type: schemas of classes that are called alike have their modules."""
+    return f"{name}_" if name == "Events" else re.sub(r"[^\w$]", "_", name)
+
+
+def _declared(called: str, schema: Schema) -> str:
+    name = _identifier(called)
     comment = _comment(schema.get("description", ""))
     if schema.get("type") == "object" and "properties" in schema:
         return f"{comment}export interface {name} {_object(schema)}\n"
@@ -57,7 +65,7 @@ def _object(schema: Schema) -> str:
 
 def _type(schema: Schema) -> str:
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
+        return _identifier(str(schema["$ref"]).rpartition("/")[2])
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:

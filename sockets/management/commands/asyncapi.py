@@ -34,7 +34,8 @@ class Command(GatewayCommand):
             if options["json_schema"]
             else asyncapi(
                 version=sockets.__version__,
-                client_url=conf.client_socket_url or f"ws://localhost:{conf.client_port}/",
+                client_url=conf.client_socket_url
+                or f"ws://localhost:{conf.client_port}{conf.client_paths[0]}",
                 worker_url=conf.worker_socket_url
                 or f"ws://localhost:{conf.worker_port}{conf.worker_paths[0]}",
             )

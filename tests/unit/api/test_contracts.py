@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from django.utils.translation import gettext_lazy
 from msgspec import Raw
 
 from sockets import api
 from sockets.api import Event
-from sockets.api.contracts import contracts
+from sockets.api.contracts import contracts, require_readable
 from sockets.base import under_test
 from sockets.exceptions import InvalidMessage
 from sockets.testing import outbox
@@ -29,6 +30,9 @@ class Odd(Event):
     event: ClassVar[str] = "sample.lines-changed"
 
     lines: list[SampleOrderPaid]
+
+
+META: Any = type(Event)
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +116,21 @@ def test_an_event_and_data_is_one_too_many() -> None:
         api.notify_user("42", SampleOrderPaid(7), {"order": 8})
 
 
+@pytest.mark.parametrize("event", [5, None, b"order.paid"])
+def test_what_is_no_name_is_refused_as_such(event: Any) -> None:
+    with pytest.raises(InvalidMessage, match="event must be a string"):
+        api.notify_user("42", event)
+
+
+def test_the_class_itself_is_no_event() -> None:
+    contract: Any = SampleOrderPaid
+    for data in (None, {"order": 7}):
+        with pytest.raises(
+            InvalidMessage, match=r"SampleOrderPaid is a class: give SampleOrderPaid\(\.\.\.\)"
+        ):
+            api.notify_user("42", contract, data)
+
+
 def test_events_without_a_contract_carry_anything() -> None:
     api.notify_user("42", "order.sent", {"order": "seven"})
     assert outbox[0].data == {"order": "seven"}
@@ -134,3 +153,28 @@ def test_what_is_left_out_has_its_default() -> None:
     assert api.abroadcast.put("e") == {
         **{"event": "e", "data": Raw(b"null"), "durable": False, "exclude_client": None}
     }
+
+
+@pytest.mark.parametrize("annotation", [str, ClassVar[int], ClassVar[str]])
+def test_a_field_or_a_wrong_name_is_an_error_at_once(annotation: Any) -> None:
+    value = {str: "x", ClassVar[int]: 5, ClassVar[str]: "x" * 256}[annotation]
+    with pytest.raises(TypeError, match="`event` is the event's name, 1 to 255 characters"):
+        META("Wrong", (Event,), {"__annotations__": {"event": annotation}, "event": value})
+
+
+def test_data_may_have_a_member_event() -> None:
+    class SampleCalled(Event):
+        what: str = msgspec.field(name="event")
+
+    api.notify_user("42", SampleCalled(what="a"))
+    assert [(sent.event, sent.data) for sent in outbox] == [("sample.called", {"event": "a"})]
+
+
+def test_an_annotation_that_cannot_be_read_is_an_error_at_the_start() -> None:
+    require_readable()
+    wrong: Any = META("SampleWrong", (Event,), {"__annotations__": {"a": "Missing"}})
+    try:
+        with pytest.raises(TypeError, match=r"SampleWrong: name 'Missing' is not defined"):
+            require_readable()
+    finally:
+        del contracts[wrong.event]

@@ -57,6 +57,24 @@ def test_asyncapi_names_the_addresses_of_the_settings(settings: Any) -> None:
     assert "$defs" in json.loads(run("asyncapi", "--json-schema"))
 
 
+def test_asyncapi_names_the_first_path_of_each_surface(settings: Any) -> None:
+    settings.GATEWAY = {**settings.GATEWAY, "client_paths": ("/live",), "worker_paths": ("/wk",)}
+    found = json.loads(run("asyncapi"))["channels"]
+    assert (found["client"]["address"], found["worker"]["address"]) == ("/live", "/wk")
+
+
+def test_names_that_are_taken_or_no_identifiers() -> None:
+    """msgspec gives classes that are called alike their modules."""
+    schemas = {
+        name: {"type": "object", "properties": {"a": {"$ref": "#/$defs/one.Paid"}}}
+        for name in ("one.Paid", "Events")
+    }
+    made = declarations(schemas, {"paid": "one.Paid", "all": "Events"})
+    assert "interface one_Paid {\n  a?: one_Paid;" in made
+    assert "interface Events_ {" in made
+    assert '  "paid": one_Paid;\n  "all": Events_;' in made
+
+
 @pytest.mark.usefixtures("two")
 def test_typescript() -> None:
     assert run("event_types") == (
