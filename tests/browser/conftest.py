@@ -67,8 +67,8 @@ class Site(Gateway):
         with log.open("wb") as out:
             worker = self.workers[name] = subprocess.Popen(
                 [
-                    # Work is for the idle: where cores are shared, pages keep up with it.
-                    *("nice", "-n", "19", sys.executable, "-m", "gateway_client", "worker"),
+                    # Where cores are shared, pages keep up with the work.
+                    *("nice", "-n", "5", sys.executable, "-m", "gateway_client", "worker"),
                     *("examples.image_converter.worker:worker", "--name", name, *options),
                 ],
                 cwd=ROOT,
