@@ -36,6 +36,12 @@ CONNECT = """async ([url, options]) => {
 }"""
 
 
+PATIENCE = 120_000
+"""Milliseconds that a page may take on a machine that does much else."""
+
+pytestmark = pytest.mark.timeout(600)
+
+
 @dataclass
 class Publisher:
     """Sends numbers to the user, durable ones and others, at whichever node is there."""
@@ -140,6 +146,7 @@ async def test_a_node_goes_and_another_is_there(
     browser: Browser, tmp_path: Path, redis: Server, how: str
 ) -> None:
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     with two_nodes(tmp_path, redis) as (one, two), folder(tmp_path) as url:
         async with proxy(one.client_port) as balancer:
             await page.goto(url)
@@ -173,12 +180,13 @@ async def test_a_line_that_is_cut_and_held_up_in_mid_frame(
     browser: Browser, tmp_path: Path
 ) -> None:
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     with running(tmp_path / "node", **SETTINGS) as node, folder(tmp_path) as url:
         async with proxy(node.client_port) as line:
             await page.goto(url)
             await connected(page, line)
             publisher = Publisher([node])
-            async with publishing(publisher, pause=0, size=20_000):
+            async with publishing(publisher, pause=0.02, size=20_000):
                 for round in range(8):
                     seen = await page.evaluate("heard.length")
                     await page.wait_for_function(f"heard.length > {seen + 5}")
@@ -200,6 +208,7 @@ async def test_a_state_that_is_loaded_goes_on_through_restarts(
 ) -> None:
     """Each begins new streams. The page has in the end what was sent, whatever came between."""
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     with running(tmp_path / "node", **SETTINGS) as node, folder(tmp_path) as url:
         async with proxy(node.client_port) as line:
             publisher = Publisher([node])
@@ -254,6 +263,7 @@ async def test_a_state_that_is_loaded_goes_on_through_restarts(
 async def test_in_a_worker(browser: Browser, tmp_path: Path) -> None:
     """Which has no document, no storage and no page that could be left."""
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     with running(tmp_path / "node", **SETTINGS) as node, folder(tmp_path) as url:
         (tmp_path / "page" / "worker.js").write_text(
             f"""import {{ Gateway }} from "{node.http("/gateway.js")}";
@@ -275,6 +285,7 @@ async def test_in_a_worker(browser: Browser, tmp_path: Path) -> None:
 async def test_the_last_release_at_either_end(browser: Browser, tmp_path: Path, older: str) -> None:
     """A page that was open during the change, and one that came from a node of tomorrow."""
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     release = checkout_of_last_release(tmp_path / "release")
     node = Gateway(tmp_path / "node", **SETTINGS)
     node.folder = release if older == "server" else ROOT
@@ -311,6 +322,7 @@ async def _fulfill(route: Route, file: Path) -> None:
 async def test_a_token_is_renewed_before_it_ends(browser: Browser, tmp_path: Path) -> None:
     """Of 12 seconds, without a grace: what is not renewed is closed (4003)."""
     page = await browser.new_page()
+    page.set_default_timeout(PATIENCE)
     tokens = 0
 
     async def token() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Route
 
 from tests.browser.script import PAGE, Script, serve
@@ -15,6 +16,9 @@ from tests.browser.script import PAGE, Script, serve
 LOADER = """load: () => new Promise((resolve, reject) => {
     window.loads = (window.loads ?? []).concat({ resolve, reject }); }),
   apply: (data) => { heard.message.push({ id: data }); },"""
+
+
+pytestmark = pytest.mark.timeout(600)  # a page has its share of a busy machine
 
 
 def message(id: str, offset: int | None = None, event: str = "x") -> dict[str, Any]:
