@@ -58,12 +58,13 @@ class Twin(Generic[P, T]):
         """Return all arguments in their plain form, by name. Raises what a form raises."""
         found = self._takes.bind(*args, **kwargs)
         named = found.arguments
-        if "event" in named and "data" in self._forms:
+        brings_data = "event" in named and "data" in self._forms
+        if brings_data:
             named["event"], named["data"] = unpacked(named["event"], named.get("data"))
         for name, form in self._forms.items():
             if name in named:
                 named[name] = form(named[name])
-        if "event" in named and "data" in self._forms:
+        if brings_data:
             require_kept(named["event"], named["data"])
         found.apply_defaults()
         return found.arguments
