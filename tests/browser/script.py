@@ -15,6 +15,16 @@ from tests.support.gateway import ROOT
 
 PAGE, SOCKET = "http://sdk.test/", "ws://sdk.test/ws/client/"
 HEARTBEAT = 25
+# What the page's sockets have read, word for word.
+READ = """() => {
+  window.read = [];
+  window.WebSocket = class extends WebSocket {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", ({ data }) => window.read.push(data));
+    }
+  };
+}"""
 
 
 class Script:
@@ -37,6 +47,13 @@ class Script:
     def say(self, on: int = -1, **frame: Any) -> None:
         """From a socket, by default the last."""
         self.sockets[on].send(json.dumps(frame))
+
+    async def told(self, on: int = -1, **frame: Any) -> None:
+        """Say it, and wait until the page has read it: what moves the clock next comes after."""
+        self.say(on, **frame)
+        await self.page.wait_for_function(
+            "text => window.read.includes(text)", arg=json.dumps(frame), timeout=10_000
+        )
 
     async def close(self, code: int, on: int = -1) -> None:
         await self.sockets[on].close(code=code, reason="test")
@@ -107,6 +124,7 @@ async def script(browser: Browser) -> AsyncIterator[Script]:
     await page.route("**/*", serve)
     await page.route_web_socket("**/ws/client/**", script.opened)
     await page.goto(PAGE)
+    await page.evaluate(READ)
     await page.clock.pause_at(1_000_000_000)
     yield script
     assert errors == [], errors

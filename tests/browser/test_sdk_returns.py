@@ -158,7 +158,7 @@ async def test_a_line_that_was_silent_is_asked(script: Script, how: str) -> None
     await script.until(lambda: bool(script.frames))
     [asked] = script.frames
     assert asked == {"type": "ack", "ref": asked["ref"], "epoch": "e1", "offset": 5}
-    script.say(type="reply", ref=asked["ref"], ok=True)
+    await script.told(type="reply", ref=asked["ref"], ok=True)
     await script.page.clock.run_for(4500)
     assert (await script.becomes("online"))["state"] == "online"
     await script.page.clock.run_for(500)
@@ -180,8 +180,7 @@ async def test_a_step_of_the_clock_delays_nothing(script: Script, step: int) -> 
     await script.connect()
     await script.becomes("online")
     # What was planned stays planned.
-    script.say(type="closing", code=4000, reconnect_after=10)
-    await script.page.wait_for_function("true")
+    await script.told(type="closing", code=4000, reconnect_after=10)
     await stepped()
     await script.close(4000)
     status = await script.becomes("offline")

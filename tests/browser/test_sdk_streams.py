@@ -34,8 +34,7 @@ async def replaced(script: Script) -> None:
     """The node sends it away in 2 s, and it has its second connection."""
     await script.connect()
     await script.becomes("online")
-    script.say(type="closing", code=4000, reconnect_after=2)
-    await script.page.wait_for_function("true")
+    await script.told(type="closing", code=4000, reconnect_after=2)
     assert script.welcome is not None
     script.welcome |= {"recovered": True}
     await script.page.clock.run_for(2_000)
@@ -66,8 +65,7 @@ async def test_a_node_that_closes_the_old_one_at_once_is_as_good(script: Script)
     welcome = {**script.welcome, "recovered": True}
     await script.connect()
     await script.becomes("online")
-    script.say(type="closing", code=4000, reconnect_after=2)
-    await script.page.wait_for_function("true")
+    await script.told(type="closing", code=4000, reconnect_after=2)
     script.welcome = None
     await script.page.clock.run_for(2_000)
     await script.until(lambda: len(script.sockets) == 2)
@@ -115,7 +113,7 @@ async def test_a_token_is_renewed_on_the_live_socket(script: Script) -> None:
     await script.until(lambda: bool(script.sent("refresh")))
     [asked] = script.sent("refresh")
     assert asked["token"] == "token-2"
-    script.say(type="reply", ref=asked["ref"], ok=True, expires_in=3_600)
+    await script.told(type="reply", ref=asked["ref"], ok=True, expires_in=3_600)
     await script.page.clock.run_for(60_000)
     assert len(script.sent("refresh")) == 1 and len(script.sockets) == 1
 

@@ -109,7 +109,9 @@ async def test_what_is_no_event_is_refused(gateway: RunningGateway, event: Any) 
         api.anotify_users(["42"], event),
         api.abroadcast(event),
     ):
-        with pytest.raises(InvalidMessage, match="event must be a string of 1 to 255|Event is a class"):
+        with pytest.raises(
+            InvalidMessage, match=r"event must be a string of 1 to 255|Event is a class"
+        ):
             await call
 
 
