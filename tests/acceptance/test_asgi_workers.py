@@ -45,6 +45,7 @@ async def test_uvicorns_workers_have_names_of_their_own(tmp_path: Path, redis: S
             await here.until("three nodes", lambda: named(here, NAMES), 60)
             before = await pids(here)
             assert len(set(before.values())) == 3
+            wait_for(server.listens, "a worker to listen: uvicorn's do once their node is there")
             peers = [
                 await client_at(f"ws://127.0.0.1:{server.client_port}/?user_id=u{n}")
                 for n in range(9)

@@ -37,7 +37,7 @@ export class Refresher {
     if (this.#wait === undefined) return;
     const left = this.#wait - since(this.#clock, this.#from);
     this.#clock.cancel(this.#timer);
-    if (left <= 0) this.#begin();
+    if (left < 1) this.#begin(); // timers know no part of a ms
     else this.#timer = this.#clock.after(() => this.look(), Math.min(left, LOOK_EVERY));
   }
 

@@ -555,6 +555,22 @@ test("a failed refresh is told, and tried at growing distances", async () => {
   gateway.close();
 });
 
+test("a timer that is early by a part of a millisecond is no reason to look again and again", async () => {
+  let tokens = 0;
+  const { socket, clock, gateway } = await stage({ getToken: () => `t${++tokens}` });
+  clock.chanceGiven = 0.50001; // of 60 s: after 48,000.12 ms
+  const after = clock.after;
+  let timers = 0;
+  clock.after = (work, ms) => {
+    if (++timers > 100) throw new Error("it looks for ever");
+    return after(work, Math.trunc(ms)); // as browsers do
+  };
+  socket().welcome({ expires_in: 60, heartbeat: 0 });
+  await clock.advance(48_001);
+  assert.equal(tokens, 2);
+  gateway.close();
+});
+
 test("a token that comes when another connection has one is not used", async () => {
   const gives = [];
   const getToken = () => new Promise((resolve) => gives.push(resolve));
