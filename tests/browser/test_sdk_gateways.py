@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,12 @@ class Publisher:
     nodes: list[Gateway]
     durable: list[int] = field(default_factory=list)
     ephemeral: list[int] = field(default_factory=list)
+    is_over: bool = False
 
     async def run(self, pause: float = 0.01, size: int = 0) -> None:
-        """Until it is cancelled."""
+        """Until it is told to stop: what is on its way then is noted too."""
         async with httpx.AsyncClient(headers=KEY, trust_env=False, timeout=5) as client:
-            for number in range(1_000_000):
+            for number in takewhile(lambda _: not self.is_over, count()):
                 await self._send(client, number, size)
                 await asyncio.sleep(pause)
 
@@ -96,9 +98,8 @@ async def publishing(publisher: Publisher, **how: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        publisher.is_over = True
+        await task
 
 
 @pytest.fixture
