@@ -20,7 +20,7 @@ LOCKS = [PurePosixPath("requirements.txt"), PurePosixPath("requirements-dev.txt"
 PAGES = (".md",)
 SOURCES = (".py", ".lua", ".js", ".mjs", ".html", ".css", ".yaml", ".yml", ".toml", ".in", ".txt")
 
-SECTION = re.compile(r"((?:\S+\s+){0,2}\S*\s*)\bsections? (\d+(?:\.\d+)*)(?: and (\d+(?:\.\d+)*))?")
+SECTION = re.compile(r"\bsections? (\d+(?:\.\d+)*)(?: and (\d+(?:\.\d+)*))?")
 RULE = re.compile(r"(\S+\s*)\brule (\d+)\b")
 FILE = re.compile(
     r"(?<![\w/.*<>{}~:-])((?:[\w.-]+/)*[\w-][\w.-]*\.(?:py|lua|md|js|mjs|html|css))\b"
@@ -95,13 +95,13 @@ def rules() -> frozenset[str]:
 
 def wrong_sections(told: str) -> Iterator[str]:
     for match in SECTION.finditer(told):
-        before, *numbers = match.groups()
+        before = told[max(0, match.start() - 120) : match.start()]
         if re.search(r"RFC \d+,? *$", before):
             continue
         page = re.search(r"([\w-]+\.md)[`)]*,? *$", before)
-        for number in filter(None, numbers):
+        for number in filter(None, match.groups()):
             if page is None or number not in sections(page[1]):
-                yield match[0].strip()
+                yield match[0]
 
 
 def wrong_rules(told: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ SCRIPT = """source scripts/_setup; source scripts/_newest
 setup() { echo "$1 into $VENV by $PYTHON"; }
 begin() { echo "begun $* by $BIN"; }
 BIN=the-other table=''
-setup_newest; newest begin name -q tests; printf '%s' "$table"; echo "$BIN"
+setup_newest; find_newest; newest begin name -q tests; printf '%s' "$table"; echo "$BIN"
 """
 
 
