@@ -243,6 +243,7 @@ export class Gateway {
       this.#next = undefined;
       this.#failures += 1;
       if (!this.#link) this.#gone(code, reason);
+      else if (shouldReconnect(code)) this.#leaves(backOff(this.#clock, this.#failures - 1));
     } else if (this.#next?.isTold) {
       this.#link = undefined; // replaced, whatever its code is
       this.#setStatus({ state: "connecting" });

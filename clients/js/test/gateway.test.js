@@ -458,6 +458,24 @@ test("a verdict before the next one was heard of is one", async () => {
   assert.equal(WebSocket.made.length, 1);
 });
 
+test("the next connection is tried again while the old one lives", async () => {
+  const { gateway, socket, clock, WebSocket } = await stage();
+  const [old] = WebSocket.made;
+  old.welcome({ heartbeat: 0 });
+  old.say({ type: "closing", code: 4000, reconnect_after: 0 });
+  await clock.advance(0);
+  socket().break(1006); // the node that drains had still a place in the balancer
+  await clock.advance(1_000);
+  assert.equal(WebSocket.made.length, 3);
+  assert.equal(gateway.status.state, "online");
+  socket().break(4501); // no other one would be let in either
+  await clock.advance(60_000);
+  assert.equal(WebSocket.made.length, 3);
+  assert.equal(gateway.status.state, "online", "the old one's verdict is waited for");
+  old.break(4501);
+  assert.equal(gateway.status.state, "closed");
+});
+
 test("requests of the old connection are answered on it", async () => {
   const { gateway, socket, clock, WebSocket } = await stage();
   const [old] = WebSocket.made;
