@@ -84,7 +84,8 @@ def plain(built: Built, redis: Server, tmp_path_factory: pytest.TempPathFactory)
 def server(built: Built, redis: Server, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """The same with `[server]`."""
     folder = tmp_path_factory.mktemp("server")
-    return _shop(make(folder / "env", f"{built.wheel}[server]"), folder / "site", redis)
+    environment = make(folder / "env", f"{built.wheel}[server]", by_pip=True)  # as the page says
+    return _shop(environment, folder / "site", redis)
 
 
 @pytest.fixture(scope="session", params=["development", "production"])

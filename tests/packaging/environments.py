@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,11 @@ from tests.support.gateway import ROOT
 FOR_PIP: Final = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """What pip is left of this process' variables, beside its own (PIP_…) and those of proxies."""
 
+_OPTIONS: Final = (
+    *("--no-compile", "--prefer-binary"),
+    *("--no-input", "--disable-pip-version-check"),
+)
+_UV: Final = Path(sys.executable).with_name("uv")
 _PINNED: Final = re.compile(r"^([\w.-]+==[^\s;\\]+)(?: ; ([^\\]+?))? *\\?$", re.MULTILINE)
 
 
@@ -63,18 +69,21 @@ class Environment:
         assert done.returncode == 0 or not check, done.stdout[-3_000:] + done.stderr[-3_000:]
         return done
 
-    def install(self, *requirements: str) -> None:
+    def install(self, *requirements: str, by_pip: bool = False) -> None:
+        """Install from the index that pip is set up for; with uv where that is PyPI."""
         constraints = self.folder / "pins.txt"
         constraints.write_text("\n".join(pins(self.lock)))
-        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
-        options = ["--no-compile", "--prefer-binary", "--no-input", "--disable-pip-version-check"]
+        if by_pip or not _uv_knows_the_index():
+            tool = [sys.executable, "-m", "pip", "--python", str(self.python), "install", *_OPTIONS]
+        else:
+            tool = [str(_UV), "pip", "install", "--python", str(self.python)]
         kept = {
             name: value
             for name, value in os.environ.items()
             if name in FOR_PIP or name.startswith("PIP_") or name.lower().endswith("_proxy")
         }
         done = subprocess.run(
-            [*pip, *options, "--constraint", str(constraints), *requirements],
+            [*tool, "--quiet", "--constraint", str(constraints), *requirements],
             env=kept,
             capture_output=True,
             text=True,
@@ -83,11 +92,18 @@ class Environment:
         assert done.returncode == 0, done.stderr[-3_000:]
 
 
-def make(folder: Path, *requirements: str) -> Environment:
-    """Make an environment with these installed from the index that pip is set up for."""
+@cache
+def _uv_knows_the_index() -> bool:
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    return _UV.exists() and re.search(r"\.(index-url|no-index)=", told) is None
+
+
+def make(folder: Path, *requirements: str, by_pip: bool = False) -> Environment:
+    """Make an environment with these installed."""
     venv.create(folder, with_pip=False)
     made = Environment(folder)
-    made.install(*requirements)
+    made.install(*requirements, by_pip=by_pip)
     return made
 
 
