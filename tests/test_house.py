@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
-    *("py.typed", "signals", "signatures", "testing", "tokens", "types"),
+    *("py.typed", "reports", "signals", "signatures", "testing", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
@@ -33,7 +33,7 @@ ROOMS = {
 
 WITHOUT_LOGIC = {
     *("layers.base", "recorder.base", "server.host", "signals", "streams.base", "tasks.base"),
-    *("cluster.registry", "presence.base", "types"),
+    *("cluster.registry", "presence.base", "reports", "types"),
 }
 """Types, protocols and constants: there is nothing to be run by itself."""
 
