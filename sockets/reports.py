@@ -195,7 +195,7 @@ class WorkerReport:
 class WorkersReport:
     """The live workers, and the pools that they make.
 
-    `workers`: the first 500 by name, with 1,000 tasks together; `total`: how many there are.
+    `workers`: the first 500 by name, with 500 tasks together; `total`: how many there are.
     `ended`: the newest 100 ends of tasks, newest first.
     """
 

@@ -28,7 +28,7 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
-    *("safety", "variables"),
+    *("operations", "safety", "variables"),
 }
 
 WITHOUT_LOGIC = {

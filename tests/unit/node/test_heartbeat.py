@@ -233,7 +233,7 @@ async def test_nobody_is_looked_at_for_whom_nothing_is_due(
     async with beating(hub):
         for pings in (1, 2, 3):
             await until(partial(_has_frames, soon, pings))
-            soon.connection.pong()
+            soon.connection.pong(0.0)
     assert set(looked) == {soon.info.id}
 
 

@@ -1,0 +1,46 @@
+"""When a user came and went, as the rows of history say."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import Error
+
+from sockets.base.database import tidy_connections
+from sockets.conf import get_conf
+from sockets.models import Session
+from sockets.reports import Visit
+from sockets.types import Kind
+
+MOST: Final = 50
+"""Rows of one answer."""
+
+
+def visits_of(user: str) -> list[Visit]:
+    """Return the newest sessions of a user, the newest first; none where no history is kept, or the
+    database does not answer. Asks the database."""
+    if not get_conf().history:
+        return []
+    tidy_connections()
+    try:
+        rows = list(Session.objects.filter(user=user, kind=Kind.CLIENT.value)[:MOST])
+    except Error:
+        return []  # the rest of a report is worth having without
+    finally:
+        tidy_connections()
+    return [_visit(row) for row in rows]
+
+
+def _visit(row: Session) -> Visit:
+    left = row.disconnected_at
+    return Visit(
+        session=row.id,
+        client_id=row.client_id,
+        node=row.node,
+        address=row.address,
+        agent=row.agent,
+        connected_at=row.connected_at.timestamp(),
+        disconnected_at=None if left is None else left.timestamp(),
+        close_code=row.close_code,
+        close_reason=row.close_reason,
+    )
