@@ -68,13 +68,14 @@ class UserTrace:
         self.ended = False
         self._node = node
         self._clock = clock
+        self._until = min(order.until, clock() + MAX_TRACE)
         self._count = 0
         self._frames: deque[TracedFrame] = deque(maxlen=MAX_FRAMES)
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.ended or self._clock() >= self.order.until
+        return self.ended or self._clock() >= self._until
 
     def note(
         self, session: LocalSession, head: Head, size: int, *, inbound: bool, text: str | None
@@ -134,14 +135,14 @@ class Recordings:
         if known is None and len(self._traces) >= MAX_TRACES:
             return False
         self.end_trace(order.user)
-        length = min(order.until - self._clock(), MAX_TRACE)
+        length = order.until - self._clock()
         if length <= 0:
             return True  # it is over already
         trace = self._traces[order.user] = UserTrace(order, node, self._clock)
         for session in self._sessions_of(order.user):
             look_at(session, trace)
         self._hub.on_add = self._added
-        self._end_later(length)
+        self._end_later(min(length, MAX_TRACE))
         return True
 
     def read_trace(self, user: str, after: int, *, bodies: bool) -> TracePart:

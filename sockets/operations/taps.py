@@ -108,7 +108,7 @@ class Tap:
 def look_at(session: LocalSession, look: Look) -> None:
     """Let somebody look at a session's frames from now on."""
     tap = session.tap if isinstance(session.tap, Tap) else Tap(session)
-    if look not in tap.looks:
+    if not any(one is look for one in tap.looks):
         tap.looks.append(look)
 
 

@@ -1,0 +1,54 @@
+"""One answer for all who ask the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sockets.operations.shared import MOST, Shared
+from tests.support.doubles import MovedClock
+
+
+async def test_who_asks_the_same_gets_the_same_for_a_while() -> None:
+    clock, made = MovedClock(), 0
+
+    async def make() -> int:
+        nonlocal made
+        await asyncio.sleep(0)
+        made += 1
+        return made
+
+    shared = Shared(clock)
+    asked = [shared.get("a", 5.0, make) for _ in range(3)]
+    assert await asyncio.gather(*asked) == [1, 1, 1]
+    assert await shared.get("b", 5.0, make) == 2
+    clock.advance(4.9)
+    assert await shared.get("a", 5.0, make) == 1
+    clock.advance(0.1)
+    assert await shared.get("a", 5.0, make) == 3
+
+
+async def test_one_that_fails_is_made_again() -> None:
+    shared, fails = Shared(MovedClock()), True
+
+    async def make() -> str:
+        if fails:
+            raise ValueError
+        return "made"
+
+    result = await asyncio.gather(shared.get("a", 5.0, make), return_exceptions=True)
+    assert isinstance(result[0], ValueError)
+    fails = False
+    assert await shared.get("a", 5.0, make) == "made"
+
+
+async def test_a_few_are_kept() -> None:
+    shared = Shared(MovedClock())
+    made: list[int] = []
+
+    async def make(number: int) -> int:
+        made.append(number)
+        return number
+
+    for number in [*range(MOST + 1), 0]:
+        await shared.get(number, 5.0, lambda number=number: make(number))  # type: ignore[misc]
+    assert made == [*range(MOST + 1), 0]
