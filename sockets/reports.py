@@ -53,7 +53,8 @@ class LiveSessions:
     """The first of the live sessions that were asked for.
 
     `total`: how many there are, `matching`: how many of them fit, both without those of `silent`:
-    the nodes that did not answer in time.
+    the nodes that did not answer in time. `at`: how old the oldest of it is; where a node has many
+    sessions, and all have to be looked at, it finds the same for all who ask for a few seconds.
     """
 
     sessions: list[LiveSession]

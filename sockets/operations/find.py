@@ -117,4 +117,4 @@ def _fits(session: LocalSession, query: Query, look: Look) -> bool:
 def _found(hub: Hub, sessions: list[LocalSession], matching: int | None, look: Look) -> Found:
     shown = [look.report(one) for one in sessions]
     total = sum(hub.count(kind) for kind in Kind)
-    return Found(shown, total, len(shown) if matching is None else matching)
+    return Found(shown, total, len(shown) if matching is None else matching, look.wall)

@@ -56,9 +56,11 @@ def looks(conf: Conf, now: Callable[[], float], wall: Callable[[], float]) -> Ca
 def lag_of(session: LocalSession) -> int:
     """Return how many messages of its stream a session was not sent; all of them where it is at
     another epoch."""
-    cursor, room = session.cursor, session.stream_room
-    known = None if room is None else room.known
-    if cursor is None or known is None:
+    cursor, rooms = session.cursor, session.rooms
+    if cursor is None or not rooms:
+        return 0
+    known = rooms[0].latest.known  # that of its stream, which is joined first
+    if known is None:
         return 0
     head = known.position
     return max(0, head.offset - cursor.offset) if head.epoch == cursor.epoch else head.offset

@@ -237,7 +237,8 @@ class Operations:
             for info in infos
         )
         shown = first_of(sessions, query)
-        return LiveSessions(shown, total, matching, asked.silent, self._clock())
+        at = min((found.at for found in asked.answers.values()), default=self._clock())
+        return LiveSessions(shown, total, matching, asked.silent, at)
 
     async def session(self, session_id: str, *, frames: bool) -> SessionReport | None:
         """Return one session in full; None: all nodes say that they have none of this id.

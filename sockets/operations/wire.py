@@ -62,11 +62,13 @@ class Query(Struct, frozen=True, omit_defaults=True):
 
 
 class Found(Struct):
-    """What one node found. `total`: how many sessions it has."""
+    """What one node found. `total`: how many sessions it has. `at`: when, seconds since the
+    epoch."""
 
     sessions: list[LiveSession]
     total: int
     matching: int
+    at: float = 0.0
 
 
 class Step(Struct, omit_defaults=True):

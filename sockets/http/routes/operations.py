@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Field, Router
 from ninja.errors import HttpError
 from ninja.params.functions import Query
 
@@ -31,7 +31,7 @@ from sockets.http.reports import (
     UserReportOut,
     WorkersOut,
 )
-from sockets.http.schemas import Id, In, TaskOut
+from sockets.http.schemas import Flag, Id, In, Seconds, TaskOut
 from sockets.http.security import ApiKey, holds, may_use_pool
 from sockets.reports import Trace, WorkersReport
 
@@ -44,8 +44,8 @@ router = Router(tags=["Operations"])
 class TraceIn(In):
     """For how long, and whether with what the frames say."""
 
-    minutes: float = 15
-    bodies: bool = False
+    minutes: Seconds = Field(15, gt=0, le=15, description="It ends by itself then.")
+    bodies: Flag = Field(False, description="Needs the scope `messages` too.")
 
 
 @router.get(

@@ -72,6 +72,7 @@ async def find(
     younger_than: float | None = Query(None, ge=0, lt=1e12, description="Seconds."),
     order: str = Query(
         "-connected_at",
+        max_length=20,
         pattern="^-?(connected_at|user|lag|buffered|round_trip)$",
         description="With `-` the largest first.",
     ),

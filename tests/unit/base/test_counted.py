@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from sockets.base import counted as module
 from sockets.base import metrics, uncounted
 from sockets.base.counted import Counted, counted
 from sockets.types import Kind, Refusal
@@ -50,8 +49,8 @@ def test_it_is_what_the_metrics_count() -> None:
 def test_without_prometheus_client_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = uncounted.Nothing("n", "d")
     for name in ("CONNECTS", "DISCONNECTS", "MESSAGES_IN", "DELIVERIES", "REFUSALS"):
-        monkeypatch.setattr(module.metrics, name, nothing)
+        monkeypatch.setattr(metrics, name, nothing)
     for name in ("TURNED_AWAY", "UNRECOVERED", "DROPPED", "recovered"):
-        monkeypatch.setattr(module.metrics, name, nothing)
-    monkeypatch.setattr(module.metrics, "delivery", {True: nothing, False: nothing})
+        monkeypatch.setattr(metrics, name, nothing)
+    monkeypatch.setattr(metrics, "delivery", {True: nothing, False: nothing})
     assert counted() == Counted(delivery=(0,))

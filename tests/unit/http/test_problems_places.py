@@ -71,7 +71,7 @@ def good(schema: Any) -> Any:
         case "string":
             return ULID if "{25}" in schema.get("pattern", "") else "x"
         case "number" | "integer":
-            return 4_500
+            return min(4_500, schema.get("maximum", 4_500))
         case "boolean":
             return True
     return {"any": "thing"}

@@ -27,6 +27,24 @@ async def test_who_asks_the_same_gets_the_same_for_a_while() -> None:
     assert await shared.get("a", 5.0, make) == 3
 
 
+async def test_what_takes_long_is_kept_for_longer() -> None:
+    """A page asks each second, and an answer takes two: it is made now and then."""
+    clock, made = MovedClock(), 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        clock.advance(2)
+        return made
+
+    shared = Shared(clock)
+    found = []
+    for _ in range(45):
+        found.append(await shared.get("a", 0.5, make))
+        clock.advance(1)
+    assert found == [1] * 40 + [2] * 5
+
+
 async def test_one_that_fails_is_made_again() -> None:
     shared, fails = Shared(MovedClock()), True
 

@@ -414,3 +414,31 @@ def test_whoever_slows_down_when_told_may_go_on_for_ever() -> None:
 def test_without_a_bucket_any_number() -> None:
     made = connection()
     assert all(made.frame(0.0) is None for _ in range(10_000))
+
+
+def test_the_round_trip_is_that_of_the_last_ping_that_was_answered() -> None:
+    peer = connection()
+    found = [peer.round_trip]
+    peer.pong(20)  # nobody asked
+    found.append(peer.round_trip)
+    peer.ping_sent(25)
+    for now in (25.25, 30):
+        peer.pong(now)
+        found.append(peer.round_trip)
+    assert found == [None, None, 0.25, 0.25]
+    peer.ping_sent(50)
+    peer.hold(50.5)
+    peer.release(58.5)
+    peer.pong(59)
+    assert peer.round_trip == 1.0, "without the time for which it was not read"
+
+
+def test_for_how_long_nothing_was_taken() -> None:
+    peer = connection()
+    assert peer.stalled_for(5) == 0
+    peer.stalled(5, 100)
+    assert peer.stalled_for(7) == 2
+    peer.tick(8, 0, waiting=10, drained=101)
+    assert peer.stalled_for(9) == 1
+    peer.tick(10, 0, waiting=0, drained=111)
+    assert peer.stalled_for(11) == 0
