@@ -22,7 +22,7 @@ from sockets.operations.find import MAX_LIMIT, census, find
 from sockets.operations.health import looks
 from sockets.operations.recording import Recordings
 from sockets.operations.samples import Sampler
-from sockets.operations.shared import Shared
+from sockets.operations.shared import Shared, TooManyQuestions
 from sockets.operations.wire import (
     Condition,
     Found,
@@ -103,7 +103,11 @@ class LocalOperations:
         self._spawn(self._answer(make, message))
 
     async def _answer(self, make: Callable[[Message], Awaitable[Struct]], message: Message) -> None:
-        await answer(self._bus, message, await make(message))
+        try:
+            made = await make(message)
+        except TooManyQuestions:
+            return  # whoever asks finds this node silent
+        await answer(self._bus, message, made)
 
     # --- the node
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from sockets.operations.shared import MOST, Shared
+import pytest
+
+from sockets.operations.shared import MAX_WAITING, MOST, Shared, TooManyQuestions
 from tests.support.doubles import MovedClock
 
 
@@ -43,6 +45,40 @@ async def test_what_takes_long_is_kept_for_longer() -> None:
         found.append(await shared.get("a", 0.5, make))
         clock.advance(1)
     assert found == [1] * 40 + [2] * 5
+
+
+async def test_after_what_takes_long_comes_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    clock = MovedClock()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    async def make() -> None:
+        clock.advance(0.2)
+
+    monkeypatch.setattr("sockets.operations.shared.asyncio.sleep", sleep)
+    shared = Shared(clock)
+    for key in "abc":
+        await shared.get(key, 0.5, make)
+    assert pauses == pytest.approx([0.2, 0.2])
+
+
+async def test_more_than_so_many_questions_are_not_answered() -> None:
+    shared, may_go_on = Shared(MovedClock()), asyncio.Event()
+
+    async def make() -> str:
+        await may_go_on.wait()
+        return "made"
+
+    waiting = [asyncio.ensure_future(shared.get(n, 5.0, make)) for n in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyQuestions):
+        await shared.get("one more", 5.0, make)
+    may_go_on.set()
+    assert set(await asyncio.gather(*waiting)) == {"made"}
+    assert await shared.get("one more", 5.0, make) == "made"
 
 
 async def test_one_that_fails_is_made_again() -> None:
