@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.db import Error
 
 from sockets.base.database import tidy_connections
 from sockets.conf import get_conf
-from sockets.models import Session
 from sockets.reports import Visit
 from sockets.types import Kind
+
+if TYPE_CHECKING:
+    from sockets.models import Session
 
 MOST: Final = 50
 """Rows of one answer."""
@@ -23,12 +25,18 @@ def visits_of(user: str) -> list[Visit]:
         return []
     tidy_connections()
     try:
-        rows = list(Session.objects.filter(user=user, kind=Kind.CLIENT.value)[:MOST])
+        rows = _rows(user)
     except Error:
         return []  # the rest of a report is worth having without
     finally:
         tidy_connections()
     return [_visit(row) for row in rows]
+
+
+def _rows(user: str) -> list[Session]:
+    from sockets.models import Session  # late: settings import this package before there are models
+
+    return list(Session.objects.filter(user=user, kind=Kind.CLIENT.value)[:MOST])
 
 
 def _visit(row: Session) -> Visit:

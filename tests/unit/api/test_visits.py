@@ -50,17 +50,14 @@ def test_the_newest_are_told() -> None:
 
 def test_none_where_no_history_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "get_conf", lambda: replace(get_conf(), history=False))
-    monkeypatch.delattr(visits, "Session")
+    monkeypatch.delattr(visits, "_rows")
     assert visits_of("kim") == []
 
 
 def test_none_where_the_database_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Away:
-        class objects:
-            @staticmethod
-            def filter(**given: object) -> None:
-                raise OperationalError
+    def away(user: str) -> None:
+        raise OperationalError
 
-    monkeypatch.setattr(visits, "Session", Away)
+    monkeypatch.setattr(visits, "_rows", away)
     monkeypatch.setattr(visits, "tidy_connections", lambda: None)
     assert visits_of("kim") == []
