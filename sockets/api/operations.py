@@ -39,8 +39,8 @@ from sockets.types import Audit, Kind, Task
 
 MAX_MINUTES: Final = MAX_TRACE / 60
 
-_MAX_TEXT: Final = 1_024
-"""Bytes of what is looked for: a user id has no more."""
+_MAX_TEXT: Final = 4_096
+"""Bytes of what is looked for: 1,024 characters, of whatever kind."""
 
 
 @given()

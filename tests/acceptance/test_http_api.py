@@ -373,7 +373,8 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
             "--header",
             f"Authorization: Bearer {API_KEY}",
             f"--max-examples={scaled(500, 8)}",
-            "--exclude-checks=not_a_server_error",  # 503 says that no worker is there
+            # 503 says that no worker is there; and a task that was cancelled is still remembered.
+            "--exclude-checks=not_a_server_error,use_after_free",
             "--request-timeout=20",
             "--no-color",
         ],
@@ -383,7 +384,7 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-5_000:]
-    assert "18 passed" in done.stdout
+    assert "28 passed" in done.stdout
 
 
 def test_the_quickstart_works(shared_gateway: Gateway) -> None:

@@ -150,7 +150,7 @@ async def test_the_document_names_the_scopes(place: Gateway) -> None:
         assert {"401", "403", "429"} <= operation["responses"].keys()
     assert found["POST", "/users/{user}/messages"]["security"] == [{"ApiKey": ["notify"]}]
     assert found["POST", "/tasks"]["security"] == [{"ApiKey": ["tasks:<pool>"]}]
-    assert len(found) == 18
+    assert len(found) == 28
     assert all(len(operation["security"][0]["ApiKey"]) == 1 for operation in found.values())
 
 

@@ -84,18 +84,16 @@ async def test_a_session_of_another_node_is_found_and_looked_at(pair: Pair) -> N
     await pair.ask("/users/kim/messages", "POST", {"event": "paid", "data": "secretly"})
     assert (await tab.receive())["event"] == "paid"
     deadline = time.monotonic() + PATIENCE
-    while (found := await pair.ask(path))["session"]["round_trip"] is None:
+    while "pong" not in json.dumps((found := await pair.ask(path))["frames"]):
         assert time.monotonic() < deadline, "no ping was answered"
-        reading = asyncio.ensure_future(tab.receive(0.5))
-        await asyncio.wait([reading])
-        reading.exception()
+        await tab.ask(type="sessions")
+    assert found["session"]["round_trip"] > 0
     noted = [(one["inbound"], one["type"], one["event"]) for one in found["frames"]]
-    assert [one for one in noted if one[1] not in ("ping", "pong")] == [
+    assert [one for one in noted if one[1] not in ("ping", "pong")][:3] == [
         (True, "send", "typing"),
         (False, "reply", ""),
         (False, "message", "paid"),
     ]
-    assert (True, "pong", "") in noted
     assert "secretly" not in json.dumps(found) and "confidence" not in json.dumps(found)
     assert found["method"] == "insecure" and found["counters"]["frames_in"] >= 1
     assert found["head"] == found["sent"] and found["head"]["offset"] == 1

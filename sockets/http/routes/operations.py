@@ -22,7 +22,7 @@ from sockets.api import (
     aworkers,
 )
 from sockets.auth.scopes import ADMIN, PRESENCE, TASKS
-from sockets.exceptions import Forbidden
+from sockets.exceptions import Forbidden, InvalidMessage
 from sockets.http.reports import (
     EndedOut,
     OverviewOut,
@@ -156,13 +156,21 @@ async def trace(request: HttpRequest, user: str, wanted: TraceIn) -> Trace:
 async def read(
     request: HttpRequest,
     user: str,
-    after: str = Query("", max_length=8192, description="The `next` of the answer before."),
+    after: str = Query(
+        "",
+        max_length=8_192,
+        pattern="^[A-Za-z0-9_=-]*$",
+        description="The `next` of the answer before.",
+    ),
 ) -> Trace:
-    """404: the user is not traced. The key needs the scope `presence` too; with `messages` it sees
+    """404: the user is not traced, or `after` is none of this trace. The key needs the scope `presence` too; with `messages` it sees
     bodies."""
     if not holds(request, PRESENCE):
         raise Forbidden(f"frames of a user need the scope {PRESENCE} too")
-    found = await aread_trace(user, after=after, bodies=holds(request, MESSAGES))
+    try:
+        found = await aread_trace(user, after=after, bodies=holds(request, MESSAGES))
+    except InvalidMessage as error:
+        raise HttpError(404, str(error)) from None
     if found is None:
         raise HttpError(404, "this user is not traced")
     return found

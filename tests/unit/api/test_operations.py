@@ -28,7 +28,7 @@ ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
         ({"limit": 201}, "from 1 to 200"),
         ({"limit": True}, "from 1 to 200"),
         ({"q": 7}, "q is a string"),
-        ({"q": "x" * 1_025}, "q is a string of at most 1024"),
+        ({"q": "x" * 4_097}, "q is a string of at most 4096"),
         ({"address": "\ud800"}, "address is a string"),
         ({"agent": None}, "agent is a string"),
         ({"older_than": -1}, "older_than is a number"),
