@@ -163,7 +163,7 @@ async def read(
         description="The `next` of the answer before.",
     ),
 ) -> Trace:
-    """404: the user is not traced, or `after` is none of a trace. The key needs the scope `presence`
+    """404: the user is not traced, or `after` is none of a trace. The key needs `presence`
     too; with `messages` it sees bodies."""
     if not holds(request, PRESENCE):
         raise Forbidden(f"frames of a user need the scope {PRESENCE} too")
