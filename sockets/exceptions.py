@@ -50,7 +50,12 @@ class GatewayError(Exception):
 
 
 class Refused(GatewayError):
-    """This connection is not wanted; the text becomes the close reason (at most 123 bytes)."""
+    """This connection is not wanted; the text becomes the close reason (at most 123 bytes).
+
+    `user`: whose it would have been, where its proof says that for sure; "" if not.
+    """
+
+    user: str = ""
 
 
 class BadRequest(Refused):

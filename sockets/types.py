@@ -202,7 +202,7 @@ class NodeInfo:
 
     `id` is new for each life of its lease. `seen_at`: when it renewed that. `cpu`: share of one
     core since the time before. `memory`: resident, bytes. `state`: "ready", "draining", or why it
-    is not ready.
+    is not ready. `operations`: whether it answers what operators ask.
     """
 
     id: str
@@ -220,6 +220,7 @@ class NodeInfo:
     client_url: str = ""
     worker_url: str = ""
     seen_at: float = field(default=0.0, compare=False)
+    operations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +430,7 @@ class Audit(StrEnum):
     UNBLOCKED = "unblocked"
     DISCONNECTED = "disconnected"  # by the application or an operator
     DRAINED = "drained"
+    TRACED = "traced"  # the frames of a user, by an operator
     SIGNED_IN = "signed_in"  # staff, at the admin
     SIGN_IN_FAILED = "sign_in_failed"
 

@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
-    *("py.typed", "signals", "signatures", "testing", "tokens", "types"),
+    *("py.typed", "reports", "signals", "signatures", "testing", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
@@ -28,12 +28,12 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
-    *("safety", "variables"),
+    *("operations", "safety", "variables"),
 }
 
 WITHOUT_LOGIC = {
     *("layers.base", "recorder.base", "server.host", "signals", "streams.base", "tasks.base"),
-    *("cluster.registry", "presence.base", "types"),
+    *("cluster.registry", "presence.base", "reports", "types"),
 }
 """Types, protocols and constants: there is nothing to be run by itself."""
 
@@ -82,6 +82,9 @@ TESTED_ELSEWHERE = {
     "http.schemas": "unit/http/test_document.py",
     "http.routes.calls": "acceptance/test_beside_a_gateway.py",
     "http.routes.messages": "unit/http/test_problems_places.py",
+    "http.reports": "unit/http/test_document.py",
+    "http.routes.operations": "acceptance/test_operations.py",
+    "http.routes.sessions": "unit/http/test_problems_places.py",
     "http.routes.tasks": "unit/http/test_problems_places.py",
     "http.routes.users": "unit/http/test_problems_places.py",
     # Pages and middleware in the order that a project has them in.

@@ -39,15 +39,21 @@ def frames() -> Iterator[tuple[str, str, Any]]:
                 yield struct.__name__, name, schema
 
 
+def resolved(schema: Any, schemas: Any) -> Any:
+    """A schema of its own in the place of a reference to one."""
+    if "anyOf" in schema:
+        return {"anyOf": [resolved(one, schemas) for one in schema["anyOf"]]}
+    return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
 def requests() -> Iterator[tuple[str, str, Any]]:
     document = json.loads(json.dumps(api.get_openapi_schema(path_prefix="/api/v1/"), default=str))
-    bodies = set()
+    bodies, schemas = set(), document["components"]["schemas"]
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for given in operation.get("parameters", ()):
-                yield path, given["name"], given["schema"]
+                yield path, given["name"], resolved(given["schema"], schemas)
             bodies |= set(re.findall(r"schemas/(\w+)", json.dumps(operation.get("requestBody"))))
-    schemas = document["components"]["schemas"]
     while bodies:
         body = bodies.pop()
         bodies |= set(re.findall(r"schemas/(\w+)", json.dumps(schemas[body])))

@@ -21,6 +21,14 @@ from sockets.base.ids import new_id
 from sockets.conf import get_conf
 from sockets.delivery.compose import Composer, Outgoing
 from sockets.node.core import Core
+from sockets.reports import (
+    LiveSessions,
+    Overview,
+    Trace,
+    TurnedAwayList,
+    UserReport,
+    WorkersReport,
+)
 from sockets.streams.base import NewEntry
 from sockets.types import (
     Disconnected,
@@ -181,6 +189,45 @@ class _Dispatcher:
         return []
 
 
+class _Operations:
+    """Nobody is connected, and no node is there."""
+
+    async def overview(self, after: float) -> Overview:
+        return Overview(time.time(), 0, 0, 0, [], [], 10.0, [])
+
+    async def find(self, q: str, node: str | None, query_at: Any) -> LiveSessions:
+        return LiveSessions([], 0, 0, [], time.time())
+
+    async def session(self, session_id: str, *, frames: bool) -> None:
+        return None
+
+    async def refusals(self, user: str, address: str, limit: int) -> TurnedAwayList:
+        return TurnedAwayList([], 0, 0, [])
+
+    async def workers(self) -> WorkersReport:
+        return WorkersReport([], [], 0, [])
+
+    async def release_task(self, task_id: str) -> None:
+        outbox.append(Sent("release_task", options={"task_id": task_id}))
+        return None
+
+    async def user(self, user: str) -> UserReport:
+        presence, head = UserPresence(user, PresenceState.OFFLINE), Position(EPOCH, _head(user))
+        return UserReport(user, presence, [], [], [], False, None, head, 0, [], [], [])
+
+    async def trace(self, user: str, *, seconds: float, bodies: bool, by: str) -> Trace:
+        outbox.append(Sent("trace_user", user, options={"bodies": bodies, "by": by}))
+        now = time.time()
+        return Trace(user, now, now + seconds, bodies, by, [])
+
+    async def read_trace(self, user: str, after: str, *, bodies: bool) -> None:
+        return None
+
+    async def end_trace(self, user: str) -> bool:
+        outbox.append(Sent("end_trace", user))
+        return False
+
+
 class _Nodes:
     async def all(self) -> list[Any]:
         return []
@@ -195,6 +242,7 @@ CORE = cast(
         streams=_Streams(),
         dispatcher=_Dispatcher(),
         nodes=_Nodes(),
+        operations=_Operations(),
     ),
 )
 """What calls are made at in the place of a node."""

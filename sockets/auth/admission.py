@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sockets.base import audit, metrics
+from sockets.base import audit, metrics, refusals
 from sockets.base.client_address import neighbourhood
 from sockets.base.rate import Bucket, Buckets
 from sockets.conf import Conf
 from sockets.protocol.places import Places
-from sockets.types import Audit, Refusal, Surface
+from sockets.types import Audit, Kind, Refusal, Surface
 
 MAX_ADDRESSES: Final = 10_000
 """Addresses whose rate is known."""
@@ -39,6 +39,14 @@ _REASONS: Final = {
     Refusal.IDLE: "too many connections are kept without a request",
     Refusal.FILES: "the process has no more open files for this port",
 }
+
+_OF_CONNECTIONS: Final = frozenset(
+    {
+        *(Refusal.ADDRESS_RATE, Refusal.NODE_RATE, Refusal.SLOW, Refusal.CROWDED),
+        *(Refusal.HEADER, Refusal.MALFORMED, Refusal.FILES),
+    }
+)
+"""What may keep somebody from connecting; the others are of requests."""
 
 
 class Admission:
@@ -99,3 +107,6 @@ def record_refusal(why: Refusal, surface: Surface, host: str, code: int | None =
         reason=_REASONS[why],
         address=host,
     )
+    if why in _OF_CONNECTIONS:
+        kind = Kind.WORKER if surface is Surface.PRIVATE else Kind.CLIENT
+        refusals.note(kind, code or 0, _REASONS[why], address=host)

@@ -118,6 +118,23 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
     )
 
 
+def claims_in(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a handshake says of its peer, which nobody has checked: `client_id`, `agent`,
+    `origin` and `claimed`, the user id that it gives; "" for what it does not say."""
+    try:
+        found = parse(scope)
+        client = parse_ulid(found.params.get("client_id") or found.params.get("clientId", ""))
+        user = found.params.get("user_id") or found.params.get("userId", "")
+    except BadRequest:
+        return {}
+    return {
+        "client_id": client or "",
+        "claimed": user if is_user_id(user) else "",
+        "agent": found.agent,
+        "origin": found.headers.get("origin", "")[:_MAX_AGENT],
+    }
+
+
 def peer_address(scope: Mapping[str, Any]) -> str:
     """ "host:port" of the peer, "host" behind a proxy, "" on a Unix socket. Of IPv6 "[host]:port",
     which is no other address."""

@@ -19,15 +19,18 @@ from typing import Any, Final
 
 import idna
 
-from sockets.auth.handshake import peer_address
+from sockets.auth.handshake import claims_in, peer_address
 from sockets.auth.refused_pages import RefusalLog, remedy
-from sockets.base import audit, metrics
+from sockets.base import audit, metrics, refusals
+from sockets.base.client_address import peer_host
 from sockets.conf import Conf
-from sockets.types import Audit, Surface
+from sockets.types import Audit, Kind, Surface
 
 Origin = tuple[str, str, int | None]
 """Scheme and host in lower case (an IPv6 address in brackets, shortest form), and the port: None
 where an app's origin names none, for its scheme has no default."""
+
+_NOT_ALLOWED: Final = "the origin is not allowed"
 
 MAX_ORIGIN: Final = 300
 """Characters of an origin: a host name has at most 253. What is longer is none, and is not looked
@@ -181,6 +184,13 @@ def admits(scope: Mapping[str, Any], conf: Conf, own_urls: Collection[str]) -> b
     if origin_allowed(scope, conf, own_urls):
         return True
     refuse_origin(scope, Surface.PUBLIC, conf)
+    refusals.note(
+        Kind.CLIENT,
+        _FORBIDDEN,
+        _NOT_ALLOWED,
+        address=peer_host(scope),
+        **claims_in(scope),
+    )
     return False
 
 
@@ -191,7 +201,7 @@ def refuse_origin(scope: Mapping[str, Any], surface: Surface, conf: Conf) -> Non
         Audit.REFUSED,
         surface=surface.value,
         code=_FORBIDDEN,
-        reason="the origin is not allowed",
+        reason=_NOT_ALLOWED,
         origin=", ".join(origins_of(scope))[:_SHOWN],
         address=peer_address(scope),
     )

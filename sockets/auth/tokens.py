@@ -226,19 +226,31 @@ def _claims(token: str, conf: Conf, keys: tuple[TokenKey, ...]) -> Mapping[str, 
                 return _decoded(token, key, conf)
             except jwt.InvalidSignatureError:
                 continue  # another one's: rotation has two keys of one kind for a while
+    # Its signature is valid in each of these cases: PyJWT looks at it first.
     except jwt.ExpiredSignatureError:
-        raise Unauthorized("token: expired") from None
+        raise _of(token, Unauthorized("token: expired")) from None
     except jwt.ImmatureSignatureError:
-        raise Unauthorized("token: not valid yet") from None
+        raise _of(token, Unauthorized("token: not valid yet")) from None
     except jwt.MissingRequiredClaimError as error:
-        raise MissingClaim(error.claim) from None
+        raise _of(token, MissingClaim(error.claim)) from None
     except jwt.InvalidAudienceError:
-        raise Unauthorized("token: for another audience (JWT_AUDIENCE)") from None
+        text = "token: for another audience (JWT_AUDIENCE)"
+        raise _of(token, Unauthorized(text)) from None
     except jwt.InvalidIssuerError:
-        raise Unauthorized("token: of another issuer (JWT_ISSUER)") from None
+        raise _of(token, Unauthorized("token: of another issuer (JWT_ISSUER)")) from None
     except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
         pass
     raise Unauthorized("token: not valid")
+
+
+def _of(token: str, refused: Unauthorized) -> Unauthorized:
+    """Return the error with the user whom a well-signed token names."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return refused
+    refused.user = user_id_of(claims.get("sub")) or ""
+    return refused
 
 
 def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:

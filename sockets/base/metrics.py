@@ -114,6 +114,8 @@ DELIVERIES: Final = Counter(
 delivered_live: Final = DELIVERIES.labels("live")
 delivered_recovered: Final = DELIVERIES.labels("recovered")
 
+DELIVERY_BOUNDS: Final = _SECONDS
+
 DELIVERY: Final = PlainHistogram(
     "gateway_delivery_seconds",
     "From a message's time until it was written to a user's sessions of this process as it came; "

@@ -7,7 +7,7 @@ has nobody who would read its numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 
 class Nothing:
@@ -44,6 +44,14 @@ class Nothing:
 
     def clear(self) -> None:
         """Forget nothing."""
+
+    def collect(self) -> Sequence[Any]:
+        """Return that there is nothing."""
+        return ()
+
+    def read(self) -> tuple[list[int], float]:
+        """Return that nothing was observed."""
+        return [0], 0.0
 
 
 Counter = Gauge = Histogram = PlainHistogram = Nothing

@@ -71,9 +71,18 @@ class Bus:
             logger.warning("%s did not reach node %s: %s", message["type"], node, error)
 
     async def ask(
-        self, nodes: Collection[str], /, *, timeout: float, **question: Any
+        self,
+        nodes: Collection[str],
+        /,
+        *,
+        timeout: float,
+        enough: Callable[[Message], bool] | None = None,
+        **question: Any,
     ) -> dict[str, Message]:
-        """Ask nodes, and wait at most `timeout` seconds; those that did not answer are left out."""
+        """Ask nodes, and wait at most `timeout` seconds; those that did not answer are left out.
+
+        `enough`: of an answer, whether the others need not be waited for.
+        """
         ref = new_id()
         answers = self._answers[ref] = asyncio.Queue(len(nodes) or 1)
         found: dict[str, Message] = {}
@@ -85,6 +94,8 @@ class Bus:
                 while len(found) < len(nodes):
                     answer = await answers.get()
                     found[answer["node"]] = answer
+                    if enough is not None and enough(answer):
+                        break
         except TimeoutError:
             pass
         finally:

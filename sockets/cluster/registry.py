@@ -13,6 +13,12 @@ from typing import Protocol
 
 from sockets.types import Kind, NodeInfo
 
+LOST_TTL = 3600.0
+"""Seconds that a node which died is remembered."""
+
+MAX_LOST = 32
+"""Nodes that are remembered so."""
+
 CLAIM_TTL = 30.0
 """Seconds after which somebody else may finish what a node began for a dead one."""
 
@@ -64,6 +70,13 @@ class Nodes(Protocol):
 
     async def forget(self, life: str) -> None:
         """Forget a dead life: everything is done for it."""
+
+    async def note_lost(self, info: NodeInfo) -> None:
+        """Remember, for LOST_TTL, that a node died just now; MAX_LOST of them are."""
+
+    async def lost(self) -> list[NodeInfo]:
+        """Return the nodes that died in the last LOST_TTL seconds, the last one first. `seen_at`:
+        when that was found."""
 
     async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
         """Make the life responsible for these users."""

@@ -42,6 +42,12 @@ class MemoryNodes:
     async def forget(self, life: str) -> None:
         pass
 
+    async def note_lost(self, info: NodeInfo) -> None:
+        pass  # whoever could ask has died with it
+
+    async def lost(self) -> list[NodeInfo]:
+        return []
+
     async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
         self._users.update((kind, user) for user in users)
 

@@ -4,6 +4,7 @@ gw:nodes                     ZSET  life -> end of its lease
 gw:{gw:nodes}:info           HASH  life -> JSON: name, pid, version, sessions, …
 gw:{gw:nodes}:claims         ZSET  dead life -> when another node may take it on
 gw:{gw:nodes}:warmup         STRING  until when nobody may be declared offline
+gw:{gw:nodes}:lost           ZSET  info of a node that died -> when that was found
 gw:node:<life>:users, :workers   SET  for whom the life is responsible
 """
 
@@ -17,7 +18,7 @@ import msgspec
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from sockets.cluster.registry import CLAIM_TTL, Beat
+from sockets.cluster.registry import CLAIM_TTL, LOST_TTL, MAX_LOST, Beat
 from sockets.redis import Call, Keys, Script, batches, translated
 from sockets.types import Kind, NodeInfo
 
@@ -30,6 +31,8 @@ _CLAIM = Script(__package__, "registry", "claim")
 _KEEP_CLAIM = Script(__package__, "registry", "keep_claim")
 _LIVING = Script(__package__, "registry", "living")
 _WARM = Script(__package__, "registry", "warm")
+_NOTE_LOST = Script(__package__, "registry", "note_lost")
+_LOST = Script(__package__, "registry", "lost")
 _CHARGE = Script(__package__, "charge")
 
 
@@ -51,7 +54,7 @@ class NodeCalls:
 
     def call(self, *args: Any) -> Call:
         """Of any of them."""
-        names = [self.keys.nodes(part) for part in ("", "info", "claims", "warmup")]
+        names = [self.keys.nodes(part) for part in ("", "info", "claims", "warmup", "lost")]
         return names, ["" if self._clock is None else repr(self._clock()), self.lease, *args]
 
 
@@ -98,6 +101,16 @@ class RedisNodes:
 
     async def forget(self, life: str) -> None:
         await self._run(_LEAVE, life, "")
+
+    async def note_lost(self, info: NodeInfo) -> None:
+        await self._run(_NOTE_LOST, LOST_TTL, msgspec.json.encode(info), MAX_LOST)
+
+    async def lost(self) -> list[NodeInfo]:
+        found = await self._run(_LOST, LOST_TTL)
+        return [
+            replace(msgspec.json.decode(info, type=NodeInfo), seen_at=float(at))
+            for info, at in zip(found[::2], found[1::2], strict=True)
+        ]
 
     async def add_users(self, life: str, kind: Kind, users: Collection[str]) -> None:
         key = self._calls.keys.users_of(life, kind)

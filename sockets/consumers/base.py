@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
 
-from sockets.auth.handshake import SUBPROTOCOL, Handshake, parse, peer_address
-from sockets.base import audit, metrics
+from sockets.auth.handshake import SUBPROTOCOL, Handshake, claims_in, parse, peer_address
+from sockets.base import audit, metrics, refusals
+from sockets.base.client_address import peer_host
 from sockets.base.ids import new_id
 from sockets.base.rate import Bucket
 from sockets.codes import ABNORMAL, CloseCode, ErrorCode
@@ -46,6 +47,10 @@ its `ref` takes as long as to handle some small ones."""
 READ_TWICE = 16_384
 """Characters of a frame that came too fast and is still looked through for its `ref` where it is no
 message. Messages of any size are answered with theirs."""
+
+
+PONG: Final = '{"type":"pong"}'
+"""What a pong is noted as that the server below has recognised."""
 
 
 class PeerGone(Exception):
@@ -154,7 +159,7 @@ class GatewayConsumer(AsyncConsumer):
     async def write(self, frame: Frame) -> None:
         """Write a frame; waits while the outbox is full, so a peer that does not read its
         replies is not read either. A socket that is gone takes anything."""
-        while self.outbox.write(frame) is Write.FULL:
+        while self.session.outbox.write(frame) is Write.FULL:
             self._space = asyncio.get_running_loop().create_future()
             await self._space
 
@@ -212,7 +217,7 @@ class GatewayConsumer(AsyncConsumer):
             expires_at=self.end_of(credentials),
             buckets=self._buckets(credentials.subject),
         )
-        return LocalSession(info, self.outbox, connection)
+        return LocalSession(info, self.outbox, connection, credentials.method)
 
     def end_of(self, credentials: Credentials) -> float | None:
         """Until when the socket may stay, seconds since the epoch; None: for ever."""
@@ -233,20 +238,22 @@ class GatewayConsumer(AsyncConsumer):
 
     async def _listen(self) -> tuple[int, str]:
         """Handle frames until the socket is gone; returns the peer's close code and reason."""
-        count = 0
+        session = self.session
         while True:
             message = await self.receive()
             if message["type"] == "websocket.disconnect":
                 return message.get("code") or ABNORMAL, message.get("reason") or ""
             metrics.messages_in[self.kind].inc()
-            count += 1
-            if count % FRAMES_PER_TURN == 0:
+            session.received += 1
+            if session.received % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
             if self.node.renewal.overdue:
                 # Frozen longer than a lease: others may have taken over what is asked for here.
                 await self.node.renewal.caught_up()
-            if self.session.close_code is not None:
+            if session.close_code is not None:
                 continue  # closing: what still comes is not processed (RFC 6455 section 1.4)
+            if session.tap is not None:
+                session.tap.received(message.get("text"))
             await self._on_frame(message.get("text"))
 
     def _on_pong(self) -> bool:
@@ -257,7 +264,9 @@ class GatewayConsumer(AsyncConsumer):
             if not connection.takes(time.monotonic()):
                 return False
             connection.good_frame()
-            connection.pong()
+            connection.pong(self.node.hub.timetable.now())
+            if (tap := self.session.tap) is not None:
+                tap.received(PONG)
         metrics.messages_in[self.kind].inc()
         return True
 
@@ -323,13 +332,22 @@ class GatewayConsumer(AsyncConsumer):
         if not isinstance(error, Refused):
             error = TryAgainLater(str(error))
         metrics.count_refusal(error.close_code)
+        user = error.user if session is None else session.info.user
         audit.record(
             Audit.REFUSED,
             surface=self.kind.value,
             code=int(error.close_code),
             reason=str(error),
-            user=session.info.user if session is not None else "",
+            user=user,
             address=peer_address(self.scope),
+        )
+        refusals.note(
+            self.kind,
+            int(error.close_code),
+            str(error),
+            address=peer_host(self.scope),
+            user=user,
+            **claims_in(self.scope),
         )
         self._close(session, error.close_code, str(error))
         await self._until_disconnected()

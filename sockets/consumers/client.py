@@ -94,7 +94,7 @@ class ClientConsumer(GatewayConsumer):
     async def handle(self, message: ClientMessage) -> None:
         match message:
             case Pong():
-                self.session.connection.pong()
+                self.session.connection.pong(self.node.hub.timetable.now())
             case Ack():
                 self._on_ack(message)
                 await self.reply(message.ref)
@@ -185,6 +185,7 @@ class ClientConsumer(GatewayConsumer):
             session.close(CloseCode.UNAUTHORIZED, "the new token is another user's")
             return
         self.credentials = credentials
+        session.method = credentials.method
         session.connection.expires_at = self.end_of(credentials)
         self.node.hub.watch(session)
         self.node.client_auth.look_after(session, self.handshake, credentials)

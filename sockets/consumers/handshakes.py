@@ -6,15 +6,16 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from sockets.auth.handshake import claims_in
 from sockets.auth.origins import admits, how_to_admit
-from sockets.base import audit, metrics
+from sockets.base import audit, metrics, refusals
 from sockets.base.client_address import peer_host
 from sockets.base.scope import path_of
 from sockets.conf import Conf
 from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node
-from sockets.types import Audit, Surface
+from sockets.types import Audit, Kind, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,9 @@ def _record_unknown_path(scope: Any, surface: Surface, meant: Iterable[str]) -> 
         meant=" or ".join(dict.fromkeys(path.rstrip("/") or "/" for path in meant)),
         address=peer_host(scope),
     )
+    kind = Kind.WORKER if surface is Surface.PRIVATE else Kind.CLIENT
+    reason = "there is no socket at this path"
+    refusals.note(kind, 403, reason, address=peer_host(scope), **claims_in(scope))
 
 
 async def _refuse_origin(scope: Any, send: Any, node: Node) -> None:

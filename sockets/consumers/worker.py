@@ -90,7 +90,7 @@ class WorkerConsumer(GatewayConsumer):
     async def handle(self, message: WorkerMessage) -> None:
         match message:
             case Pong():
-                self.session.connection.pong()
+                self.session.connection.pong(self.node.hub.timetable.now())
             case Notify():
                 self._need(scopes.NOTIFY)
                 await self._on_notify(message)

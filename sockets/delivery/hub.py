@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import partial
+from typing import Protocol
 
 from sockets.base import metrics
 from sockets.base.client_address import host_in, neighbourhood
@@ -41,6 +42,13 @@ class Stage(IntEnum):
     CLOSED = 4
 
 
+class Tap(Protocol):
+    """Notes what one session sends and gets."""
+
+    def received(self, text: str | None) -> None:
+        """Note a frame from the peer; None: it was binary."""
+
+
 class LocalSession:
     """One socket of this node.
 
@@ -49,7 +57,8 @@ class LocalSession:
     `missed`: ephemeral messages dropped since the last frame that counted them.
     `replaced`: a newer session of the same client is here, or about to be welcome here.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for. `slot`: of the
-    timetable, its entry that counts.
+    timetable, its entry that counts. `method`: how it proved who it is. `received`: frames from the
+    peer, without pongs. `tap`: notes its frames, while somebody looks at it.
     """
 
     __slots__ = (
@@ -63,20 +72,28 @@ class LocalSession:
         "cursor",
         "hidden_tasks",
         "info",
+        "method",
         "missed",
         "on_readable",
         "on_space",
         "outbox",
+        "received",
         "replaced",
         "rooms",
         "slot",
         "stage",
+        "tap",
     )
 
-    def __init__(self, info: SessionInfo, outbox: Outbox, connection: Connection) -> None:
+    def __init__(
+        self, info: SessionInfo, outbox: Outbox, connection: Connection, method: str = ""
+    ) -> None:
         self.info = info
         self.outbox = outbox
         self.connection = connection
+        self.method = method
+        self.received = 0
+        self.tap: Tap | None = None
         self.cursor: Cursor | None = None
         self.stage = Stage.NEW
         self._early: list[Frame] | None = []  # None once it is welcomed
@@ -116,6 +133,16 @@ class LocalSession:
     def closed(self) -> bool:
         """Whether its clean-up has begun."""
         return self.stage is Stage.CLOSED
+
+    @property
+    def stream_room(self) -> Room | None:
+        """The room of the stream that it reads; None: a worker, or it has not come so far."""
+        return next((room for room in self.rooms if room.reads_stream), None)
+
+    @property
+    def opening_bytes(self) -> int:
+        """What waits for its welcome."""
+        return sum(map(len, self._early or ()))
 
     @property
     def welcomed(self) -> bool:
@@ -219,7 +246,10 @@ class Room:
 
 
 class Hub:
-    """Every session of this node, its rooms by group, and when each session is looked at."""
+    """Every session of this node, its rooms by group, and when each session is looked at.
+
+    `on_add`: called with each session that comes, before anything is written to it.
+    """
 
     def __init__(self, layer: Layer, timetable: Timetable[str] | None = None) -> None:
         self.timetable = timetable or Timetable()
@@ -229,6 +259,8 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._count: Counter[Kind] = Counter()
         self._neighbours: Counter[str] = Counter()  # clients, by address
+        self._users = 0  # rooms of users
+        self.on_add: Callable[[LocalSession], None] | None = None
         self._discarding: set[asyncio.Future[None]] = set()
         self._gone: dict[str, asyncio.Future[None]] = {}  # somebody waits for the session's end
 
@@ -248,6 +280,11 @@ class Hub:
         for number, part in enumerate(self._parts):
             if part:
                 yield number / PARTS, part.values()
+
+    def in_order(self, *, newest_first: bool) -> Iterator[LocalSession]:
+        """Iterate over all sessions as they came; none may come or go meanwhile."""
+        sessions = self._sessions.values()
+        return reversed(sessions) if newest_first else iter(sessions)
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all sessions; for any thread."""
@@ -273,6 +310,8 @@ class Hub:
         if session.neighbourhood:
             self._neighbours[session.neighbourhood] += 1
         self.watch(session)
+        if self.on_add is not None:
+            self.on_add(session)
 
     def watch(self, session: LocalSession) -> None:
         """Look at a session when something is due for it next: this has just changed."""
@@ -316,7 +355,7 @@ class Hub:
 
     def users(self) -> int:
         """Return how many users have a client session here; for any thread."""
-        return sum(room.reads_stream for room in self.rooms())
+        return self._users
 
     def rooms(self) -> tuple[Room, ...]:
         """Return all rooms as they are now."""
@@ -336,6 +375,7 @@ class Hub:
         room = self._rooms.get(group)
         if room is None:
             room = self._rooms[group] = Room(group, user, on_message)
+            self._users += room.reads_stream
             room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room.sink))
             room.joined.add_done_callback(_seen)
         room.members[session] = None
@@ -353,6 +393,7 @@ class Hub:
             room.members.pop(session, None)
             if not room.members and self._rooms.get(room.group) is room:
                 del self._rooms[room.group]
+                self._users -= room.reads_stream
                 if room.reader is not None:
                     room.reader.cancel()
                 empty.append(room)

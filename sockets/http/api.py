@@ -67,9 +67,9 @@ problems.install(api)
 
 
 def _add_routes() -> None:
-    from sockets.http.routes import calls, messages, tasks, users
+    from sockets.http.routes import calls, messages, operations, sessions, tasks, users
 
-    for module in (messages, users, tasks, calls):
+    for module in (messages, users, sessions, operations, tasks, calls):
         api.add_router("", module.router)
 
 

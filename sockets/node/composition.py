@@ -30,6 +30,7 @@ from sockets.node.reaper import Reaper
 from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
 from sockets.node.state import Backends
+from sockets.operations.local import LocalOperations
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import NoRecorder, Recorder, SessionRecorder
@@ -163,6 +164,18 @@ class Parts(Core):
             spawn=self.spawn,
             stop=end_process,
         )
+        self.local_operations = LocalOperations(
+            conf=conf,
+            bus=self.bus,
+            hub=self.hub,
+            clock=self.store_time,
+            spawn=self.spawn,
+            state=lambda: self.unready_because or "ready",
+            redis=lambda: self.readiness.store_trouble,
+            database=lambda: self.recorder.trouble,
+            webhooks=lambda: self.webhooks.pending if self.webhooks else 0,
+        )
+        self.bus.handlers["operations"] = self.local_operations.receive
         self.bus.handlers["node"] = self.bus.handlers["delivery"] = self.requests.receive
         self.layer.add_gap_listener(self.renewal.hurry)
         self._started = self._draining = False

@@ -21,6 +21,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
 from sockets.node.heartbeat import tick_interval
 from sockets.node.state import Backends
+from sockets.operations.operations import Operations
 from sockets.sessions.control import Control
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
@@ -104,6 +105,15 @@ class Core:
             announcer=self.announcer,
             tell_node=self.bus.tell,
             spawn=self.spawn,
+            clock=self.store_time,
+        )
+        self.operations = Operations(
+            conf=conf,
+            nodes=self.nodes,
+            bus=self.bus,
+            presence=self.presence,
+            streams=self.streams,
+            dispatcher=self.dispatcher,
             clock=self.store_time,
         )
         self.bus.handlers["task"] = self.dispatcher.on_node_message

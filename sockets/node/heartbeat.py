@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sockets.base import metrics
 from sockets.codes import CloseCode
@@ -36,8 +36,15 @@ def tick_interval(conf: Conf) -> float:
     return max(0.02, min(1.0, shortest / 5))
 
 
-async def beat(conf: Conf, hub: Hub) -> None:
-    """Run for ever. A failed round is logged and the next one goes on."""
+def _nobody_counts(late: float) -> None:
+    """Note how late a round was."""
+
+
+async def beat(conf: Conf, hub: Hub, ticked: Callable[[float], None] = _nobody_counts) -> None:
+    """Run for ever. A failed round is logged and the next one goes on.
+
+    `ticked`: called in each round, with the seconds that the loop was late for it.
+    """
     interval, clock, wall = hub.timetable.interval, hub.timetable.clock, hub.timetable.wall
     patience = min(conf.pong_timeout, conf.slow_timeout) / 2
     offset = wall() - clock()
@@ -50,6 +57,7 @@ async def beat(conf: Conf, hub: Hub) -> None:
             logger.warning("this process stood still for %.1f s", late)
             hub.timetable.stood_still(late)
         try:
+            ticked(max(late, 0.0))
             if late > patience or abs(wall() - clock() - offset) > STEP:
                 offset = wall() - clock()
                 await look_at_each(hub, hub)  # tokens end by the wall clock

@@ -62,7 +62,7 @@ class Node(Parts):
             finally:
                 self._lock.release()
             raise
-        self.spawn(beat(self.conf, self.hub))
+        self.spawn(beat(self.conf, self.hub, self.local_operations.sampler.ticked))
         self.spawn(self.renewal.run())
         self.spawn(self.readiness.run())
         self.spawn(self._promises.run())

@@ -80,6 +80,15 @@ class Readiness:
             return RETURNING
         return None if self._files_left() else NO_FILES
 
+    @property
+    def store_trouble(self) -> str:
+        """What is wrong with the state store, or the way to it; "": nothing."""
+        if not self._succeeded or self._failures >= 2:
+            return self._reason
+        if self.shards.refusing:
+            return f"{self.shards.refusing} of {self.shards.total} shards take no writes"
+        return ""
+
     def registered(self) -> None:
         """This node is known to the others, and the leases of its sessions have been renewed."""
         self._returning = False

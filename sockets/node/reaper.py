@@ -75,6 +75,8 @@ class Reaper:
                     "not everything of node %s could be announced; again later", dead.name
                 )
                 return count
+            if died:
+                await self._nodes.note_lost(dead)
             await self._nodes.forget(dead.id)
             if died:
                 metrics.NODES_REAPED.inc()

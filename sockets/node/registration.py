@@ -208,6 +208,7 @@ class Registration:
             memory=_resident(),
             client_url=self._addresses.client_socket_url,
             worker_url=self._addresses.worker_socket_url,
+            operations=True,
         )
 
     def _cpu_share(self) -> float:

@@ -162,6 +162,10 @@ class Presence(Protocol):
     async def unblock(self, user: str) -> bool:
         """Unblock a user. Returns whether they were blocked."""
 
+    async def blocked_until(self, user: str) -> float | None:
+        """Return until when a user is blocked, seconds since the epoch; infinity: for ever; None:
+        they are not."""
+
     async def revoke(self, user: str, name: str, before: float | None) -> Effects:
         """Revoke what a user had proved before: nobody registers with it, and sessions that were
         opened with it are `ended`. `name`: as `sockets/presence/revocation.py` calls all of it, a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
 
 from sockets.base.clock import steady_time
 from sockets.codes import CloseCode
@@ -208,6 +209,12 @@ class MemoryPresence:
         was = self._is_blocked(user)
         self._blocked.pop(user, None)
         return was
+
+    async def blocked_until(self, user: str) -> float | None:
+        if not self._is_blocked(user):
+            return None
+        until = self._blocked[user]
+        return inf if until is None else until
 
     async def revoke(self, user: str, name: str, before: float | None) -> Effects:
         now = self._clock()

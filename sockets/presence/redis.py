@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from math import inf
 from typing import Any, NoReturn
 
 from redis import Redis as SyncRedis
@@ -158,6 +159,13 @@ class RedisPresence:
     async def unblock(self, user: str) -> bool:
         with translated(writes=True):
             return bool(await self._client.delete(self._calls.block_key(user)))
+
+    async def blocked_until(self, user: str) -> float | None:
+        with translated():
+            left: int = await self._client.pttl(self._calls.block_key(user))
+        if left < 0:
+            return inf if left == -1 else None  # -2: there is no such key
+        return await self.now() + left / 1000
 
     async def revoke(self, user: str, name: str, before: float | None) -> Effects:
         with translated(writes=True):

@@ -47,7 +47,8 @@ class Connection:
 
     `heartbeat` None: this peer did not ask for `gateway.v1` and is pinged by the server below us.
     `expires_at`: wall-clock second at which its token ends, or None. `buckets`: how many frames it
-    may send; each must have a token for it.
+    may send; each must have a token for it. `round_trip`: seconds from the last ping to its pong;
+    None: there was none yet.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Connection:
         "_slow_timeout",
         "_stalled_since",
         "expires_at",
+        "round_trip",
     )
 
     def __init__(
@@ -87,6 +89,7 @@ class Connection:
         self._buckets = tuple(buckets)
         self._refused = 0
         self.expires_at = expires_at
+        self.round_trip: float | None = None
 
     def tick(self, now: float, wall: float, waiting: int, drained: int) -> Close | SendPing | None:
         """Return what is due now. `waiting`, `drained`: bytes, as `Outbox.flow` gives them."""
@@ -138,9 +141,15 @@ class Connection:
             self._pong_until = now + self._pong_timeout
             self._next_ping = now + self._heartbeat
 
-    def pong(self) -> None:
+    def pong(self, now: float) -> None:
         """Note that the peer answered; an unasked pong does no harm."""
+        if self._pong_until is not None:
+            self.round_trip = max(0.0, now - self._pong_until + self._pong_timeout)
         self._pong_until = None
+
+    def stalled_for(self, now: float) -> float:
+        """Return for how many seconds the socket has taken nothing of what waits for it."""
+        return 0.0 if self._stalled_since is None else now - self._stalled_since
 
     def frame(self, now: float) -> TooFast | Close | None:
         """Count a frame; None: handle it. A peer that slows down when refused begins anew."""

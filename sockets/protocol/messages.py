@@ -265,7 +265,8 @@ class OfferedTask(Struct, tag="task"):
 
 
 class TaskCancel(Struct, tag="task.cancel"):
-    """Stop: the task is not this worker's any more. `reason`: cancelled, or lost."""
+    """Stop: the task is not this worker's any more. `reason`: cancelled, lost, or released
+    by an operator."""
 
     task: str
     reason: str

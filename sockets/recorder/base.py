@@ -13,6 +13,10 @@ class SessionRecorder(Protocol):
     `at`, `started`: seconds since the epoch.
     """
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database; "": nothing."""
+
     def session_opened(self, info: SessionInfo) -> None:
         """A session began; one that had been closed is open again."""
 

@@ -8,6 +8,8 @@ from sockets.types import SessionInfo
 class NoRecorder:
     """Takes every note and writes no row; there is no thread, and the database is not asked."""
 
+    trouble = ""
+
     def session_opened(self, info: SessionInfo) -> None:
         """Nothing is kept of it."""
 

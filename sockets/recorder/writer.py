@@ -61,6 +61,7 @@ class Recorder:
         self._new_name: str | None = None
         self._live = live
         self._dead: dict[str, tuple[float, float]] = {}  # other nodes: started, found dead
+        self._trouble = ""
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
@@ -75,6 +76,11 @@ class Recorder:
     def pending(self) -> int:
         """Sessions about which something is still to be written."""
         return self._queue.pending
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database; "": nothing. Any thread."""
+        return self._trouble
 
     # Notes. Safe on an event loop: a dictionary entry under a lock, no query, no error.
 
@@ -193,6 +199,7 @@ class Recorder:
                         delay = 0.0  # perhaps only a connection gone stale: at once, in silence
                     elif not stopping:
                         delay = min(MAX_BACKOFF, self._interval * 2 ** min(failures - 2, 20))
+                    self._trouble = "the database takes no rows" if failures > 1 else ""
                     if failures == 2:
                         away_since = self._clock()
                         self._say_away(error)
@@ -202,7 +209,7 @@ class Recorder:
                     if failures > 1:
                         away = self._clock() - away_since
                         logger.info("recorder: the database is back after %.0f s", away)
-                    failures = 0
+                    failures, self._trouble = 0, ""
                     self._say_overflown()
                     self._finished = stopping
                     if stopping:

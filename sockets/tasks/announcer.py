@@ -136,8 +136,11 @@ class Announcer:
         await self.announce_to_user(task, once=f"task:{task.id}:{task.state}")
 
     async def _stop_worker(self, task: Task) -> None:
-        if task.state not in (TaskState.CANCELLED, TaskState.LOST):
-            return
+        if task.state in (TaskState.CANCELLED, TaskState.LOST):
+            await self.stop_worker(task)
+
+    async def stop_worker(self, task: Task) -> None:
+        """Tell the worker of an ended task to stop."""
         seat = await self._records.seat_of(task.worker)
         if seat is not None:
             await self._tell_node(

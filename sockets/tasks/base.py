@@ -39,6 +39,15 @@ class Offer:
     seat: Seat
 
 
+@dataclass(frozen=True, slots=True)
+class Seated:
+    """A worker that is seated. `held`: how many tasks it holds; `tasks`: some of them."""
+
+    seat: Seat
+    held: int
+    tasks: tuple[Task, ...]
+
+
 UNANNOUNCED_FOR_EACH = 10
 """Ends that wait to be announced, for each of `history`; then the oldest is forgotten, counted."""
 
@@ -71,6 +80,10 @@ class TaskRecords(Protocol):
 
     async def pools(self) -> list[PoolLoad]:
         """Return every pool with a live worker, by name."""
+
+    async def seated(self, workers: int, tasks: int) -> tuple[list[Seated], int]:
+        """Return the first seated workers by name, with so many tasks together at most; and how
+        many workers are seated."""
 
     # --- tasks
 
@@ -122,6 +135,9 @@ class TaskRecords(Protocol):
 
     async def get(self, task_id: str) -> Task | None:
         """Return a task, live or ended a while ago."""
+
+    async def newest_ends(self, count: int) -> list[Task]:
+        """Return the tasks that ended last, the last one first."""
 
     async def close(self) -> list[Task]:
         """End, as lost, the tasks that cannot outlive this process, and return them."""

@@ -39,7 +39,7 @@ from sockets.protocol.outbox import Write
 from sockets.protocol.values import MAX_DEPTH, is_deep
 from sockets.tasks.announcer import Announcer, TellNode
 from sockets.tasks.arguments import require_pool, require_timeout
-from sockets.tasks.base import Offer, Seat, TaskRecords
+from sockets.tasks.base import Offer, Seat, Seated, TaskRecords
 from sockets.tasks.repetition import is_repetition, request_hash
 from sockets.types import PoolLoad, Task, TaskState
 
@@ -191,6 +191,32 @@ class Dispatcher:
         self._announcer.ended(task)
         await self._announcer.space()
         return True
+
+    async def hand_back(self, task_id: str, error: str) -> Task | None:
+        """End a running task as released, as its worker does that hands it back, and tell the
+        worker to stop. Returns it so; None if it does not run."""
+        known = await self._records.get(task_id)
+        if known is None or known.state is not TaskState.RUNNING:
+            return None
+        worker = known.worker
+        task = await self._records.end(task_id, TaskState.RELEASED, worker=worker, error=error)
+        if task is None:
+            return None
+        try:
+            await self._announcer.stop_worker(task)
+        except GatewayUnavailable as unavailable:
+            logger.warning("the worker of task %s is not told to stop: %s", task.id, unavailable)
+        self._announcer.ended(task)
+        await self._announcer.space()
+        return task
+
+    async def seated(self, workers: int, tasks: int) -> tuple[list[Seated], int]:
+        """Return the first workers by name with so many tasks, and how many workers there are."""
+        return await self._records.seated(workers, tasks)
+
+    async def newest_ends(self, count: int) -> list[Task]:
+        """Return the tasks that ended last, the last one first."""
+        return await self._records.newest_ends(count)
 
     async def _abandon(self, task: Task) -> None:
         try:

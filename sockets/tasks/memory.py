@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from sockets.base import metrics
 from sockets.base.ids import new_id
-from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat
+from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat, Seated
 from sockets.tasks.repetition import is_repetition
 from sockets.types import PoolLoad, Task, TaskState
 
@@ -120,6 +121,18 @@ class MemoryTaskRecords:
                 )
         return [loads[pool] for pool in sorted(loads)]
 
+    async def seated(self, workers: int, tasks: int) -> tuple[list[Seated], int]:
+        names = sorted(name for name, worker in self._workers.items() if worker.seat)
+        found = []
+        for name in names[:workers]:
+            worker = self._workers[name]
+            assert worker.seat is not None
+            held = sorted(worker.held)[:tasks]
+            tasks -= len(held)
+            some = tuple(self._live[id].task for id in held)
+            found.append(Seated(worker.seat, len(worker.held), some))
+        return found, len(names)
+
     # --- tasks
 
     async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
@@ -213,6 +226,11 @@ class MemoryTaskRecords:
             return record.task
         ended = self._ended.get(task_id) or self._unannounced.get(task_id)
         return ended[0] if ended and ended[1] > self._clock() else None
+
+    async def newest_ends(self, count: int) -> list[Task]:
+        self._forget_old()
+        ends = [task for task, _ in (*self._ended.values(), *self._unannounced.values())]
+        return heapq.nlargest(count, ends, key=lambda task: task.ended or 0.0)
 
     async def close(self) -> list[Task]:
         return [self._end(record, TaskState.LOST) for record in list(self._live.values())]

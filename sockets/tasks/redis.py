@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.redis import Keys, Script, batches, translated
-from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat
+from sockets.tasks.base import UNANNOUNCED_FOR_EACH, Offer, Seat, Seated
 from sockets.types import PoolLoad, Task, TaskState
 
 ANNOUNCE_WITHIN = 30.0
@@ -35,7 +35,8 @@ _PARTS = (
 )
 _NAMES = (
     *("take_seat", "leave_seat", "renew_seats", "seats", "seat_of", "offer", "withdraw", "drop"),
-    *("accept", "extend", "finish", "overdue", "get", "announced"),
+    *("accept", "extend", "finish", "overdue", "get", "announced", "seated"),
+    "newest_ends",
 )
 _SCRIPTS = {name: Script(__package__, "table", name) for name in _NAMES}
 
@@ -129,6 +130,14 @@ class RedisTaskRecords:
                 )
         return [loads[pool] for pool in sorted(loads)]
 
+    async def seated(self, workers: int, tasks: int) -> tuple[list[Seated], int]:
+        total, *rows = await self._run("seated", workers, tasks)
+        found = [
+            Seated(_seat(seat), held, tuple(_tasks(some)))
+            for seat, held, some in zip(rows[::3], rows[1::3], rows[2::3], strict=True)
+        ]
+        return found, total
+
     # --- tasks
 
     async def offer(self, task: Task, passed_over: Collection[str]) -> Offer | None:
@@ -174,6 +183,10 @@ class RedisTaskRecords:
 
     async def get(self, task_id: str) -> Task | None:
         return _task(await self._run("get", task_id))
+
+    async def newest_ends(self, count: int) -> list[Task]:
+        ends = _tasks(await self._run("newest_ends", count))
+        return sorted(ends, key=lambda task: task.ended or 0.0, reverse=True)[:count]
 
     async def close(self) -> list[Task]:
         return []  # they outlive this process

@@ -357,7 +357,7 @@ async def test_the_page_of_the_documents_needs_no_foreign_host(
     assert "<script>" not in page, "no inline script"
 
 
-@pytest.mark.timeout(scaled(600, 120))
+@pytest.mark.timeout(scaled(600, 240))
 def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
     """500 is in no operation's document, so that any is found as an answer that is not."""
     # A query that is too long is refused too: 431 before anybody has looked at what it says.
@@ -373,7 +373,8 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
             "--header",
             f"Authorization: Bearer {API_KEY}",
             f"--max-examples={scaled(500, 8)}",
-            "--exclude-checks=not_a_server_error",  # 503 says that no worker is there
+            # 503 says that no worker is there; and a task that was cancelled is still remembered.
+            "--exclude-checks=not_a_server_error,use_after_free",
             "--request-timeout=20",
             "--no-color",
         ],
@@ -383,7 +384,7 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-5_000:]
-    assert "18 passed" in done.stdout
+    assert "28 passed" in done.stdout
 
 
 def test_the_quickstart_works(shared_gateway: Gateway) -> None:

@@ -97,6 +97,15 @@ REQUESTS: list[tuple[str, str, Any, str]] = [
     ("GET", "/users/42", None, "presence"),
     ("POST", "/presence", {"users": ["42"]}, "presence"),
     ("GET", "/sessions", None, "presence"),
+    ("GET", "/sessions/live", None, "presence"),
+    ("GET", f"/sessions/{TASK}", None, "presence"),
+    ("GET", "/overview", None, "presence"),
+    ("GET", "/refusals", None, "presence"),
+    ("GET", "/workers", None, "presence"),
+    ("GET", "/users/42/report", None, "presence"),
+    ("POST", "/users/42/trace", {"minutes": 1}, "admin"),
+    ("DELETE", "/users/42/trace", None, "admin"),
+    ("POST", f"/tasks/{TASK}/release", None, "tasks:image.convert"),
     ("DELETE", "/users/42/sessions", None, "admin"),
     ("POST", "/users/42/revocations", {"sid": "x"}, "admin"),
     ("PUT", "/users/blocked/block", {}, "admin"),
@@ -141,7 +150,7 @@ async def test_the_document_names_the_scopes(place: Gateway) -> None:
         assert {"401", "403", "429"} <= operation["responses"].keys()
     assert found["POST", "/users/{user}/messages"]["security"] == [{"ApiKey": ["notify"]}]
     assert found["POST", "/tasks"]["security"] == [{"ApiKey": ["tasks:<pool>"]}]
-    assert len(found) == 18
+    assert len(found) == 28
     assert all(len(operation["security"][0]["ApiKey"]) == 1 for operation in found.values())
 
 

@@ -104,6 +104,21 @@ def requests(hidden: Hidden) -> dict[tuple[str, str], list[Request]]:
         ("DELETE", "/users/{user}/block"): [("/users/9/block", None)],
         ("DELETE", "/sessions/{session}"): [(f"/sessions/{new_id()}", None)],
         ("GET", "/nodes"): [("/nodes", None)],
+        ("GET", "/overview"): [("/overview", None)],
+        ("GET", "/sessions/live"): [("/sessions/live", None), ("/sessions/live?q=42", None)],
+        ("GET", "/sessions/{session}"): [
+            (f"/sessions/{one.welcome['session']}?frames=true", None)
+            for one in (hidden.tab, hidden.taker)
+        ],
+        ("GET", "/refusals"): [("/refusals", None)],
+        ("GET", "/workers"): [("/workers", None)],
+        ("GET", "/users/{user}/report"): [(f"{user}/report", None), ("/users/7/report", None)],
+        ("POST", "/users/{user}/trace"): [(f"{user}/trace", {"minutes": 1})],
+        ("GET", "/users/{user}/trace"): [(f"{user}/trace", None)],
+        ("DELETE", "/users/{user}/trace"): [(f"{user}/trace", None)],
+        ("POST", "/tasks/{task_id}/release"): [
+            (f"/tasks/{id}/release", None) for id in (*known, new_id())
+        ],
         ("POST", "/tasks"): [
             *(("/tasks", body(pool=MINE, task_id=id)) for id in known),
             *(("/tasks", body(task_id=id)) for id in known),

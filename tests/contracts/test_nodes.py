@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sockets.base.ids import new_id
-from sockets.cluster.registry import CLAIM_TTL, Nodes
+from sockets.cluster.registry import CLAIM_TTL, LOST_TTL, MAX_LOST, Nodes
 from sockets.cluster.registry_memory import MemoryNodes
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.redis import Keys, connect
@@ -63,6 +63,31 @@ async def test_who_lives_is_listed_as_it_described_itself(nodes: Nodes, clock: M
     assert found == newer and found.seen_at == pytest.approx(clock(), abs=0.01)
     await nodes.leave("a:1")
     assert await nodes.all() == []
+
+
+async def test_nodes_that_died_are_remembered_for_a_while(
+    many: RedisNodes, clock: MovedClock
+) -> None:
+    assert await many.lost() == []
+    await many.note_lost(node_info("a", clients=5))
+    at = clock.now
+    clock.advance(10)
+    await many.note_lost(node_info("b"))
+    assert await many.lost() == [node_info("b"), node_info("a", clients=5)]
+    assert [info.seen_at for info in await many.lost()] == [at + 10, at]
+    clock.advance(LOST_TTL - 5)
+    assert [info.name for info in await many.lost()] == ["b"]
+    for number in range(MAX_LOST + 5):
+        clock.advance(0.001)
+        await many.note_lost(node_info(f"n{number}"))
+    found = await many.lost()
+    assert len(found) == MAX_LOST and found[0].name == f"n{MAX_LOST + 4}"
+
+
+async def test_a_registry_of_one_process_remembers_nobody(clock: MovedClock) -> None:
+    nodes = MemoryNodes(clock=clock)
+    await nodes.note_lost(node_info("a"))
+    assert await nodes.lost() == []
 
 
 async def test_users_of_a_life_are_walked_a_part_at_a_time(nodes: Nodes) -> None:

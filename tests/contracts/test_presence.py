@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from itertools import count
+from math import inf
 from typing import Any, Protocol
 
 import pytest
@@ -119,6 +120,18 @@ class CountedId(str):
     def __eq__(self, other: object) -> bool:
         CountedId.compared += 1
         return str.__eq__(self, other)
+
+
+async def test_until_when_a_user_is_blocked(presence: Presence, clock: MovedClock) -> None:
+    assert await presence.blocked_until("42") is None
+    until = await presence.now() + 3_600
+    await presence.block("42", until)
+    found = await presence.blocked_until("42")
+    assert found is not None and abs(found - until) < 5
+    await presence.block("42", None)
+    assert await presence.blocked_until("42") == inf
+    await presence.unblock("42")
+    assert await presence.blocked_until("42") is None
 
 
 async def test_a_user_with_many_sessions_costs_each_no_more(clock: MovedClock) -> None:

@@ -953,3 +953,37 @@ async def test_what_cannot_outlive_its_process_is_lost(clock: MovedClock) -> Non
         assert await records.get(one.id) == one
         assert await records.end(one.id, TaskState.DONE, worker="k/w") is None
     assert await state_of(records, done) is TaskState.DONE
+
+
+async def test_who_is_seated_and_what_they_hold(records: TaskRecords) -> None:
+    assert await records.seated(10, 10) == ([], 0)
+    one, two = seat("k/a", capacity=5), seat("k/b", pools=("q",))
+    await records.take_seat(two)
+    await records.take_seat(one)
+    held = [await running(records) for _ in range(2)]
+    offer = await offered(records)
+    found, total = await records.seated(10, 10)
+    assert ([seated.seat for seated in found], total) == ([one, two], 2)
+    assert [seated.held for seated in found] == [3, 0]
+    assert {task.id for task in found[0].tasks} == {offer.task.id, *(task.id for task in held)}
+    found, total = await records.seated(1, 2)
+    assert (len(found), total, found[0].held, len(found[0].tasks)) == (1, 2, 3, 2)
+    await records.leave_seat("k/a", one.session)
+    assert [seated.seat for seated in (await records.seated(10, 10))[0]] == [two]
+
+
+async def test_what_ended_last(records: TaskRecords, clock: MovedClock) -> None:
+    assert await records.newest_ends(10) == []
+    await records.take_seat(seat(capacity=5))
+    ended = []
+    for number in range(3):
+        task = await running(records)
+        clock.advance(1)
+        await records.end(task.id, TaskState.DONE, worker=task.worker)
+        ended.append(task.id)
+        if number != 1:
+            await records.announced(task.id)
+    assert [task.id for task in await records.newest_ends(10)] == ended[::-1]
+    assert [task.id for task in await records.newest_ends(2)] == ended[:0:-1]
+    clock.advance(KEEP - 0.5)
+    assert ended[0] not in [task.id for task in await records.newest_ends(10)]

@@ -134,6 +134,8 @@ class TricklingOutbox(RecordingOutbox):
 class RecordingRecorder:
     """Writes no rows; remembers what was noted."""
 
+    trouble = ""
+
     def __init__(self, **_: Any) -> None:
         self.opened: list[str] = []
         self.closed: list[tuple[str, int, str]] = []

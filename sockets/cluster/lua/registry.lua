@@ -2,6 +2,7 @@
 --
 -- KEYS  1 nodes (ZSET: life -> end of its lease)   2 info (HASH: life -> JSON)
 --       3 claims (ZSET: dead life -> when another may claim it)   4 warm-up (STRING with an expiry)
+--       5 lost (ZSET: info of a node that died -> when that was found)
 -- ARGV  1 now, seconds ("": this server's clock)   2 seconds that a lease lasts
 local NODES, INFO, CLAIMS, WARM = unpack(KEYS, 1, 4)
 local LEASE = tonumber(ARGV[2])

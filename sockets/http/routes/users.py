@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 from ninja import Router
-from ninja.errors import HttpError
 from ninja.params.functions import Query
 
 from sockets.api import (
     ablock_user,
-    adisconnect_session,
     adisconnect_user,
     apresence_of,
     apresence_of_users,
-    asession_page,
     astream_position,
     aunblock_user,
 )
 from sockets.api.control import arevoke_till_now
 from sockets.auth.scopes import ADMIN, PRESENCE
 from sockets.codes import CloseCode
-from sockets.exceptions import InvalidMessage
 from sockets.http.schemas import (
     BlockIn,
     DisconnectedOut,
@@ -30,13 +26,10 @@ from sockets.http.schemas import (
     PresenceOut,
     PresencesOut,
     RevocationIn,
-    SessionOut,
-    SessionsOut,
     UnblockedOut,
     UserOut,
 )
 from sockets.http.security import ApiKey
-from sockets.types import Disconnected
 
 router = Router(tags=["Presence"])
 
@@ -48,12 +41,6 @@ CODE = Query(
 )
 CLIENT = Query(None, description="Only sessions of this client id.")
 SESSION = Query(None, description="Only this session.")
-CURSOR = Query(
-    None,
-    max_length=8_192,
-    pattern="^[A-Za-z0-9_=-]*$",
-    description="The `next` of the previous page.",
-)
 KEEP = Query([], max_length=300, description="Ids of clients or sessions that stay connected.")
 
 
@@ -152,47 +139,3 @@ async def block(request: HttpRequest, user: str, wanted: BlockIn) -> Disconnecte
 async def unblock(request: HttpRequest, user: str) -> UnblockedOut:
     """Unblock a user. Returns whether they were blocked."""
     return UnblockedOut(unblocked=await aunblock_user(user))
-
-
-@router.get(
-    "/sessions",
-    response=SessionsOut,
-    auth=ApiKey(PRESENCE),
-    summary="Live sessions of clients and workers",
-    operation_id="list_sessions",
-    tags=["Sessions"],
-)
-async def sessions(
-    request: HttpRequest,
-    node: str | None = Query(None, max_length=255, description="Only sessions of this node."),
-    cursor: str | None = CURSOR,
-    limit: int = Query(100, ge=1, le=1000, description="About how many users a page has."),
-) -> SessionsOut:
-    """Return a page. A session that lives all the while is in one of the pages; another may be in
-    two. 404: not a cursor of this list."""
-    try:
-        page = await asession_page(node=node, cursor=cursor, limit=limit)
-    except InvalidMessage as error:
-        raise HttpError(404, str(error)) from None
-    return SessionsOut(sessions=[SessionOut.of(info) for info in page.sessions], next=page.next)
-
-
-@router.delete(
-    "/sessions/{session}",
-    response=DisconnectedOut,
-    auth=ApiKey(ADMIN),
-    summary="Close one session",
-    operation_id="disconnect_session",
-    tags=["Sessions"],
-)
-async def disconnect_session(
-    request: HttpRequest,
-    session: Id,
-    code: int = CODE,
-    reason: str = Query("disconnected by the application", max_length=123),
-) -> DisconnectedOut:
-    """Close a client's or a worker's session, on whatever node; 404 if no node has it."""
-    done = await adisconnect_session(session, code=code, reason=reason)
-    if done == Disconnected(0):
-        raise HttpError(404, "no node has this session")
-    return DisconnectedOut.of(done)

@@ -56,11 +56,22 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cancel_task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
     "task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
     "worker_pools": (),
+    "overview": (),
+    "find_live_sessions": (),
+    "session_report": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "refusals": (),
+    "workers": (),
+    "release_task": ("01ARZ3NDEKTSV4RRFFQ69G5FAV",),
+    "user_report": ("42",),
+    "trace_user": ("42",),
+    "read_trace": ("42",),
+    "end_trace": ("42",),
 }
 
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[MemoryNode]:
+    monkeypatch.setattr("sockets.api.operations.visits_of", lambda user: [])
     with task_signals():
         async with running_node(monkeypatch, tmp_path, close_timeout=0.05) as made:
             yield made

@@ -24,8 +24,35 @@ from sockets.exceptions import (
     TooManyRequests,
 )
 from sockets.node.node import Node
-from sockets.types import Notification, PoolLoad
-from tests.support.doubles import WELCOME, local_session, outbox_of, running_node
+from sockets.reports import (
+    FrameHeader,
+    Health,
+    LiveSession,
+    LiveSessions,
+    NodeReport,
+    Overview,
+    Sample,
+    SessionReport,
+    StreamHeader,
+    Trace,
+    TracedFrame,
+    TurnedAway,
+    TurnedAwayList,
+    UserReport,
+    Visit,
+    WorkerReport,
+    WorkersReport,
+)
+from sockets.types import (
+    Kind,
+    NodeInfo,
+    Notification,
+    PoolLoad,
+    Position,
+    PresenceState,
+    UserPresence,
+)
+from tests.support.doubles import WELCOME, info, local_session, outbox_of, running_node, task
 
 ULID = "01JZ3N5Y3C8M4Q0T7V9X2B6D1F"
 
@@ -56,7 +83,21 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "cancel_task": {"task_id": ULID},
     "task": {"task_id": ULID},
     "worker_pools": {},
+    "overview": {"after": 5.0},
+    "find_live_sessions": {"q": "42", "order": "-lag", "younger_than": 5},
+    "session_report": {"session_id": ULID},
+    "refusals": {"address": "192.0.2."},
+    "workers": {},
+    "release_task": {"task_id": ULID},
+    "user_report": {"user_id": "42"},
+    "trace_user": {"user_id": "42", "minutes": 1, "by": "kim"},
+    "read_trace": {"user_id": "42"},
+    "end_trace": {"user_id": "42"},
 }
+MOVING = {"block_user", "revoke", "unblock_user", "nodes", "overview", "find_live_sessions"} | {
+    "trace_user"
+}
+"""What they return is another thing when it is asked again."""
 FAILS = {"assign_task": {"pool": "p", "event": "e", "data": {"a": 1}, "user_id": 7}}
 
 
@@ -69,6 +110,7 @@ async def tab(node: Node) -> LocalSession:
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+    monkeypatch.setattr("sockets.api.operations.visits_of", lambda user: [])
     async with running_node(monkeypatch, tmp_path) as made:
         yield made
 
@@ -95,7 +137,7 @@ async def test_a_result_comes_back_as_it_was(node: Node, name: str) -> None:
     assert type(found) is type(expected)
     if name.startswith(("notify", "broadcast")):
         assert len(msgspec.json.encode(found)) == len(msgspec.json.encode(expected))
-    elif name not in ("block_user", "revoke", "unblock_user", "nodes"):
+    elif name not in MOVING:
         assert found == expected
 
 
@@ -192,3 +234,71 @@ def test_an_answer_that_cannot_be_read_is_told() -> None:
         with pytest.raises(GatewayUnavailable, match="update both") as error:
             result_of(CALLS["nodes"], body)
         assert error.value.outcome == "unknown"
+
+
+LIVE = LiveSession(info(), Health.SLOW, 1, 2, 0.5)
+AT = Position("e", 1)
+SHOWN: dict[str, Any] = {
+    "session_report": SessionReport(
+        LIVE,
+        "jwt",
+        5.0,
+        AT,
+        AT,
+        {"outbox": 1},
+        {"a": 2},
+        ["u"],
+        [FrameHeader(1, 2.0, True, "send", "e", 5)],
+    ),
+    "read_trace": Trace(
+        "u",
+        1.0,
+        2.0,
+        True,
+        "x",
+        [TracedFrame("s", "n", FrameHeader(1, 2.0, True, "send", "e", 5), "b")],
+        3,
+        "n",
+        ["z"],
+    ),
+    "workers": WorkersReport(
+        [PoolLoad("p", 1, 1, 1)],
+        [WorkerReport("k/w", info(), "n", 1, ("p",), 1, [task()])],
+        1,
+        [task()],
+    ),
+    "user_report": UserReport(
+        "u",
+        UserPresence("u", PresenceState.CONNECTED, (info(),), 5.0),
+        [LIVE],
+        [info()],
+        [task()],
+        True,
+        None,
+        AT,
+        0,
+        [StreamHeader(1, "i", "e", 1.0, 5)],
+        [Visit("s", "c", "n", "a", "g", 1.0, None, None, "")],
+        [],
+    ),
+    "overview": Overview(
+        1.0,
+        1,
+        1,
+        1,
+        [NodeReport(NodeInfo("i", "n", 1, "h", "v", 1.0, "ready"), True, loop_lag=0.1)],
+        [Sample(1.0, 1, 1, 1, 1, {"1000": 1}, 1, 1, 1, 1, 1, 1, None, 0.5)],
+        10.0,
+        [],
+    ),
+    "refusals": TurnedAwayList(
+        [TurnedAway(1.0, 1.0, 1, "n", Kind.CLIENT, 4501, "r", "a", "g", "o")], 1, 1, []
+    ),
+    "find_live_sessions": LiveSessions([LIVE], 1, 1, [], 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_operators_are_shown_arrives_as_it_was(name: str) -> None:
+    body = msgspec.json.encode(Answered(msgspec.Raw(msgspec.json.encode(SHOWN[name]))))
+    assert result_of(CALLS[name], body) == SHOWN[name]

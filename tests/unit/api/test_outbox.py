@@ -102,6 +102,10 @@ def test_nobody_is_connected() -> None:
     assert api.read_stream("42").entries == ()
     assert api.delivery_of("42", 1) == [] and api.session_page().sessions == []
     assert api.client_socket_url().startswith("ws")
+    assert api.overview().nodes == [] and api.find_live_sessions(q="42").sessions == []
+    assert api.session_report(ULID) is None and api.read_trace("42") is None
+    assert api.refusals().refusals == [] and api.workers().workers == []
+    assert api.user_report("42").live == []
     assert outbox == []
 
 
@@ -112,9 +116,11 @@ def test_what_ends_something_is_there_too() -> None:
     api.revoke("42", sid="login")
     api.disconnect_session(ULID)
     api.drain_node("a")
+    assert api.release_task(ULID) is None
+    assert api.trace_user("42", by="kim").by == "kim" and not api.end_trace("42")
     assert [one.call for one in outbox] == [
         *("disconnect_user", "block_user", "unblock_user", "revoke"),
-        *("disconnect_sessions", "drain_node"),
+        *("disconnect_sessions", "drain_node", "release_task", "trace_user", "end_trace"),
     ]
     assert outbox[0].options["client"] == ULID
 

@@ -115,6 +115,7 @@ nobody = pytest.mark.parametrize(("user", "named"), NOBODY.values(), ids=NOBODY)
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
+    monkeypatch.setattr("sockets.api.operations.visits_of", lambda user: [])
     keys = {"backend": sha256(KEY.encode()).hexdigest()}
     async with running_node(
         monkeypatch, tmp_path, close_timeout=0.05, api_keys=keys, task_assign_timeout=0.05
@@ -184,6 +185,10 @@ PYTHON: dict[str, Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "block_user": lambda user: ((user,), {}),
     "unblock_user": lambda user: ((user,), {}),
     "revoke": lambda user: ((user,), {}),
+    "user_report": lambda user: ((user,), {}),
+    "trace_user": lambda user: ((user,), {}),
+    "read_trace": lambda user: ((user,), {}),
+    "end_trace": lambda user: ((user,), {}),
 }
 FACES = [name for one in PYTHON for name in (one, f"a{one}")]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockets.auth.handshake import Handshake, parse, peer_address
+from sockets.auth.handshake import Handshake, claims_in, parse, peer_address
 from sockets.base.client_address import host_in
 from sockets.base.ids import parse_ulid
 from sockets.exceptions import BadRequest
@@ -227,3 +227,16 @@ def test_a_peer_has_one_address() -> None:
     for client in (("::ffff:192.0.2.7", 55), ("::ffff:c000:207", 55), ("192.0.2.7", 55)):
         assert peer_address({"client": client}) == "192.0.2.7:55"
     assert peer_address({"client": ("::ffff:192.0.2.7", 0)}) == "192.0.2.7"
+
+
+def test_what_a_peer_says_of_itself() -> None:
+    headers = [(b"user-agent", b"Firefox"), (b"origin", b"https://shop.test")]
+    assert claims_in(scope_of(f"user_id=kim&client_id={ULID.lower()}", headers=headers)) == {
+        "client_id": ULID,
+        "claimed": "kim",
+        "agent": "Firefox",
+        "origin": "https://shop.test",
+    }
+    said = claims_in(scope_of("userId=&clientId=none&token=hunter2"))
+    assert said == {"client_id": "", "claimed": "", "agent": "", "origin": ""}
+    assert claims_in(scope_of(b"\xff")) == {}

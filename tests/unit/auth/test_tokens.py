@@ -243,3 +243,24 @@ async def test_a_token_that_ends_in_a_far_future_is_warned_of_once(
         assert (await tokens.check(signed(SECRET, "HS256", exp=now + days * 86_400))).subject
     (line,) = caplog.messages
     assert "30 days" in line
+
+
+@pytest.mark.parametrize(
+    ("claims", "user"),
+    [
+        ({"exp": 1}, "42"),
+        ({"exp": 1, "sub": 7}, "7"),
+        ({"exp": 1, "sub": ["42"]}, ""),
+        ({"nbf": ENDS}, "42"),
+        ({"aud": "another"}, "42"),
+    ],
+)
+def test_whose_a_refused_token_was_is_known_of_those_that_are_well_signed(
+    claims: dict[str, Any], user: str
+) -> None:
+    payload = json.dumps({"sub": "42", "exp": ENDS, "aud": "gateway"} | claims).encode()
+    conf = Conf(jwt_secret=SECRET, jwt_audience=("gateway",))
+    for secret, whose in ((SECRET, user), (OLD, "")):
+        with pytest.raises(Unauthorized) as caught:
+            check_token(jwt.api_jws.encode(payload, secret, "HS256"), conf)
+        assert caught.value.user == whose

@@ -101,3 +101,25 @@ async def test_a_name_that_cannot_be_listened_to_is_not_taken() -> None:
     layer.failing = {"group_discard_sink"}
     await bus.rename("a~1234")
     assert bus.node == "a~1234", "what is left of the former name is no reason to stay with it"
+
+
+async def test_who_has_heard_enough_waits_for_nobody_more() -> None:
+    a, b = await two()
+    tasks: list[asyncio.Task[None]] = []
+
+    def answer(message: Message) -> None:
+        tasks.append(asyncio.ensure_future(b.answer(message, found=message["n"] == 1)))
+
+    b.handlers["look"] = answer
+
+    async def ask(n: int, timeout: float) -> dict[str, Message]:
+        return await a.ask(
+            ["b", "dead"],
+            timeout=timeout,
+            enough=lambda message: message["found"],
+            type="look.for",
+            n=n,
+        )
+
+    assert set(await ask(1, 60.0)) == {"b"}
+    assert set(await ask(2, 0.05)) == {"b"}, "and otherwise for the time-out"

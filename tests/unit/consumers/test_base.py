@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sockets.base import metrics
+from sockets.base import metrics, refusals
+from sockets.base.refusals import Refusals
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.groups import worker_group
 from sockets.node.node import Node
@@ -273,3 +274,52 @@ async def test_each_welcome_is_timed_by_kind(client: MakePeer, worker: MakePeer)
     await refused.connect()
     await refused.closed()
     assert (clients.count, workers.count) == (1, 1)
+
+
+async def test_what_an_operator_looks_at_is_noted_both_ways(node: Node, client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    (session,) = node.hub
+    assert session.method == "insecure" and session.tap is None
+    recordings = node.local_operations.recordings
+    recordings.headers(session)
+    await tab.ask(type="sessions")
+    await tab.write(type="refresh", token="of nobody's business", ref="r")
+    assert not (await tab.frame())["ok"]
+    noted = [(one.inbound, one.type) for one in recordings.headers(session)]
+    assert noted == [(True, "sessions"), (False, "reply"), (False, "reply")]
+    assert session.received == 2
+    await tab.leave()
+
+
+async def test_the_round_trip_of_a_ping_is_known(node: Node, client: MakePeer) -> None:
+    tab = client()
+    await tab.opened()
+    (session,) = node.hub
+    assert session.connection.round_trip is None
+    session.connection.ping_sent(node.hub.timetable.now() - 5)
+    await tab.write(type="pong")
+    await tab.ask(type="sessions")
+    assert session.connection.round_trip == pytest.approx(5, abs=2)
+    session.connection.ping_sent(node.hub.timetable.now() - 7)
+    assert session.outbox.on_pong is not None and session.outbox.on_pong()
+    assert session.connection.round_trip == pytest.approx(7, abs=2)
+    node.local_operations.recordings.headers(session)
+    assert session.outbox.on_pong()
+    (noted,) = node.local_operations.recordings.headers(session)
+    assert (noted.type, noted.inbound) == ("pong", True)
+    await tab.leave()
+
+
+async def test_who_is_refused_can_be_looked_up(client: MakePeer) -> None:
+    ring = Refusals()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refusals, "note", ring.note)
+        query = f"user_id=kim&token=hunter2&client_id={ULID}"
+        tab = client(query, **{"authorization": "Bearer wrong", "user-agent": "Firefox"})
+        await tab.connect()
+        code, reason = await tab.closed()
+    ((line, _),), _ = ring.read()
+    assert (line.code, line.reason, line.kind) == (code, reason, Kind.CLIENT)
+    assert (line.user, line.client_id, line.agent) == ("kim", ULID, "Firefox")
+    assert "hunter2" not in repr(line) and "wrong" not in repr(line)

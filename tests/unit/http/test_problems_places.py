@@ -71,7 +71,7 @@ def good(schema: Any) -> Any:
         case "string":
             return ULID if "{25}" in schema.get("pattern", "") else "x"
         case "number" | "integer":
-            return 4_500
+            return min(4_500, schema.get("maximum", 4_500))
         case "boolean":
             return True
     return {"any": "thing"}
@@ -122,7 +122,7 @@ def where(place: Path_) -> str:
 
 
 def test_every_route_with_a_body_is_walked() -> None:
-    assert len(BODIES) == 7 and len(MEMBERS) > 35
+    assert len(BODIES) == 8 and len(MEMBERS) > 35
     assert ("messages", 1, "user") in {place for *_, place in MEMBERS}
 
 

@@ -233,7 +233,7 @@ async def test_nobody_is_looked_at_for_whom_nothing_is_due(
     async with beating(hub):
         for pings in (1, 2, 3):
             await until(partial(_has_frames, soon, pings))
-            soon.connection.pong()
+            soon.connection.pong(0.0)
     assert set(looked) == {soon.info.id}
 
 
@@ -345,3 +345,12 @@ async def test_it_is_never_early() -> None:
     async with beating(hub_of(clock=lambda: 0.0)):
         await until(lambda: lag.count == 2)
     assert lag.sum == 0
+
+
+async def test_each_round_is_told() -> None:
+    told: list[float] = []
+    hub = hub_of()
+    task = asyncio.ensure_future(beat(Conf(), hub, told.append))
+    await until(lambda: len(told) >= 2)
+    task.cancel()
+    assert min(told) >= 0

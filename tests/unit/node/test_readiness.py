@@ -195,3 +195,17 @@ async def test_a_promise_that_breaks_is_an_error_once_and_a_gauge(
     assert (logging.ERROR, "a promise is broken: it is off") in levels
     assert sum("no right to INFO" in text for _, text in levels) == 1
     assert len(levels) == 3
+
+
+async def test_what_is_wrong_with_the_store_is_told_also_where_the_node_is_ready(
+    node: Readiness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node.store_trouble == readiness.UNTRIED
+    await node.try_once()
+    assert node.store_trouble == ""
+    monkeypatch.setattr(node, "shards", Shards(3, 1))
+    assert node.store_trouble == "1 of 3 shards take no writes" and node.because is None
+    store.error = FULL
+    await node.try_once()
+    await node.try_once()
+    assert node.store_trouble == "Redis is out of memory"

@@ -79,3 +79,13 @@ async def test_whoever_could_not_renew_buries_nobody(cluster: Cluster) -> None:
     assert await cluster.reaper(a).reap() == 0
     assert (await cluster.nodes.beat(node_info("a"), begin=False, silent=LEASE + 1)).alive
     assert cluster.events["a"].announced == ["+at a"]
+
+
+async def test_a_node_that_died_is_remembered_and_one_that_left_is_not(cluster: Cluster) -> None:
+    await cluster.node("a")
+    b, c = await cluster.node("b"), await cluster.node("c")
+    await cluster.nodes.leave("c:1")
+    await cluster.pass_time(LEASE + 1, b=b)
+    assert await cluster.reaper(b).reap() == 1
+    assert [node.name for node in await cluster.nodes.lost()] == ["a"]
+    assert c is not None

@@ -54,7 +54,7 @@ def test_one_ping_each_heartbeat_to_a_peer_that_answers() -> None:
         assert due(peer, round * HEARTBEAT) is SEND_PING
         peer.ping_sent(round * HEARTBEAT)
         assert due(peer, round * HEARTBEAT + 1) is None
-        peer.pong()
+        peer.pong(0.0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_peer_that_does_not_answer_is_given_up(now: float, expected: object) -
 def test_a_pong_that_is_late_but_before_we_looked_counts() -> None:
     peer = connection()
     peer.ping_sent(25)
-    peer.pong()
+    peer.pong(0.0)
     assert due(peer, 49) is None
 
 
@@ -102,7 +102,7 @@ def test_a_ping_that_is_sent_while_a_peer_is_not_read_is_answered_later() -> Non
     peer.ping_sent(25)
     peer.release(100)
     assert due(peer, 109) is None
-    peer.pong()
+    peer.pong(0.0)
     assert due(peer, 500) is SEND_PING
 
 
@@ -115,7 +115,7 @@ def test_to_be_held_excuses_no_slow_reader() -> None:
 
 def test_an_unasked_pong_neither_harms_nor_helps_later() -> None:
     peer = connection()
-    peer.pong()
+    peer.pong(0.0)
     assert due(peer, 25) is SEND_PING
     peer.ping_sent(25)
     assert due(peer, 35) is CloseCode.NO_PONG
@@ -125,7 +125,7 @@ def test_the_answer_may_take_longer_than_a_heartbeat() -> None:
     peer = connection(heartbeat=2.0)
     peer.ping_sent(2)
     assert due(peer, 5) is None, "one ping at a time"
-    peer.pong()
+    peer.pong(0.0)
     assert due(peer, 5) is SEND_PING
 
 
@@ -238,7 +238,7 @@ def test_a_peer_that_answers_in_time_is_never_closed(
     while pings < len(delays) or answers_at is not None:
         now += step
         if answers_at is not None and answers_at <= now:
-            peer.pong()
+            peer.pong(0.0)
             answers_at = None
         said = peer.tick(now, now, 0, 0)
         assert not isinstance(said, Close), (now, said)
@@ -265,7 +265,7 @@ def test_a_peer_that_falls_silent_is_closed_within_the_promised_time(
             peer.ping_sent(now)
             pings += 1
             if pings <= answered:
-                peer.pong()
+                peer.pong(0.0)
             else:
                 silent_since = silent_since or now
         assert now < 1_000
@@ -316,7 +316,7 @@ def test_a_ping_is_due_and_then_its_pong() -> None:
     assert peer.due(3.0, NOON) == 25.0
     peer.ping_sent(25.0)
     assert peer.due(25.0, NOON) == 35.0
-    peer.pong()
+    peer.pong(0.0)
     assert peer.due(26.0, NOON) == 50.0
 
 
@@ -359,7 +359,7 @@ def test_who_is_looked_at_when_due_gets_what_who_is_looked_at_all_the_time_gets(
             while at <= now:
                 match event:
                     case "pong":
-                        peer.pong()
+                        peer.pong(0.0)
                     case "stall":
                         waiting = 5
                         peer.stalled(at, drained)
@@ -414,3 +414,31 @@ def test_whoever_slows_down_when_told_may_go_on_for_ever() -> None:
 def test_without_a_bucket_any_number() -> None:
     made = connection()
     assert all(made.frame(0.0) is None for _ in range(10_000))
+
+
+def test_the_round_trip_is_that_of_the_last_ping_that_was_answered() -> None:
+    peer = connection()
+    found = [peer.round_trip]
+    peer.pong(20)  # nobody asked
+    found.append(peer.round_trip)
+    peer.ping_sent(25)
+    for now in (25.25, 30):
+        peer.pong(now)
+        found.append(peer.round_trip)
+    assert found == [None, None, 0.25, 0.25]
+    peer.ping_sent(50)
+    peer.hold(50.5)
+    peer.release(58.5)
+    peer.pong(59)
+    assert peer.round_trip == 1.0, "without the time for which it was not read"
+
+
+def test_for_how_long_nothing_was_taken() -> None:
+    peer = connection()
+    assert peer.stalled_for(5) == 0
+    peer.stalled(5, 100)
+    assert peer.stalled_for(7) == 2
+    peer.tick(8, 0, waiting=10, drained=101)
+    assert peer.stalled_for(9) == 1
+    peer.tick(10, 0, waiting=0, drained=111)
+    assert peer.stalled_for(11) == 0

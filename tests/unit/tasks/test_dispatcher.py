@@ -1051,3 +1051,37 @@ async def test_a_call_that_waits_at_the_end_is_answered() -> None:
     await until(lambda: crew.asked)
     await one.dispatcher.close(5)
     assert (await assigning).state is TaskState.LOST
+
+
+async def test_an_operator_hands_a_task_back(heard: list[Task]) -> None:
+    """As its worker would: it ends as released, and the worker is told to stop."""
+    one = await house(executor=ImmediateExecutor())
+    crew = Crew(one)
+    await crew.hire("a", "accepts")
+    task = await one.dispatcher.assign("p", "e", None)
+    ended = await one.dispatcher.hand_back(task.id, "by an operator")
+    assert ended is not None
+    assert (ended.state, ended.error) == (TaskState.RELEASED, "by an operator")
+    await one.announcer.finish(5)
+    assert [(one.id, one.state) for one in heard] == [(task.id, TaskState.RELEASED)]
+    assert crew.told("a")[-1] == {"type": "task.cancel", "task": task.id, "reason": "released"}
+    assert await one.dispatcher.hand_back(task.id, "") is None, "it does not run any more"
+    assert await one.dispatcher.hand_back("unknown", "") is None
+
+
+async def test_a_worker_that_cannot_be_told_keeps_no_task(
+    heard: list[Task], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await house(executor=ImmediateExecutor())
+    crew = Crew(one)
+    await crew.hire("a", "accepts")
+    task = await one.dispatcher.assign("p", "e", None)
+
+    async def away(worker: str) -> None:
+        raise GatewayUnavailable("the store is away")
+
+    monkeypatch.setattr(one.tasks, "seat_of", away)
+    assert await one.dispatcher.hand_back(task.id, "") is not None
+    assert "is not told to stop" in caplog.text
+    await one.announcer.finish(5)
+    assert [one.state for one in heard] == [TaskState.RELEASED]
