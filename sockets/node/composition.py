@@ -113,6 +113,7 @@ class Parts(Core):
             recorder=self.recorder,
             control=self.control,
             dispatcher=self.dispatcher,
+            ledger=self.ledger,
             clock=self.store_time,
             steady=clock,
         )

@@ -76,6 +76,7 @@ class Core:
         self.presence = self.state.presence
         self.nodes = self.state.nodes
         self.tasks = self.state.tasks
+        self.ledger = self.state.ledger
         self.hub = Hub(self.layer, Timetable(tick_interval(conf), clock, wall))
         self.bus = Bus(self.layer, self.name)
         self.control = Control(
