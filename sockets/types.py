@@ -227,11 +227,13 @@ class Entry:
     """One durable message as its stream keeps it.
 
     `body` is the JSON object {"id", "event", "data", "time"}, ready for the wire.
+    `idempotency_key`: the caller's; None where there is none, or where an earlier version appended.
     """
 
     offset: int
     body: bytes
     exclude_client: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
