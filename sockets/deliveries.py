@@ -53,7 +53,7 @@ class Standing(StrEnum):
     RECOVERED = "recovered"  # it came back at `at`, and was sent it then; not acknowledged so far
     NOT_ACKNOWLEDGED = "not_acknowledged"  # as of `at` it was not sent it, or had come without it
     CLAIMED = "claimed"  # it came at `at` with a position after it, and so says that it has it
-    REPLACED_OR_EXPIRED = "replaced_or_expired"  # before it was sent
+    REPLACED_OR_EXPIRED = "replaced_or_expired"  # it is gone; perhaps it was sent before
     EXCLUDED = "excluded"  # it had caused the message
     UNKNOWN = "unknown"  # its node is silent or was lost, another epoch, or before it began
 
@@ -65,7 +65,7 @@ class ClientDelivery:
     `at`: the time that belongs to `standing`; None for `excluded`, `unknown` and a message that
     is gone. `as_of`: until when that is known. `live`: whether the client is connected now;
     `session`, `node`: of its newest session. `sent_at`: when its node handed it to the socket,
-    where a live node still remembers that.
+    where a live node still remembers that. `why`: of `unknown`, as of `StepCode.UNKNOWN`.
     """
 
     client_id: str
@@ -76,6 +76,7 @@ class ClientDelivery:
     session: str
     node: str
     sent_at: float | None = None
+    why: str = ""
 
 
 class Fate(StrEnum):
@@ -131,11 +132,21 @@ class StepCode(StrEnum):
     NOT_ACKNOWLEDGED = "not_acknowledged"  # sent, acked: up to where; as of its time
     CLAIMED = "claimed"  # began: the position that it came with
     EXCLUDED = "excluded"
-    UNKNOWN = "unknown"  # why: epoch, before, lost, silent; sent
+    UNKNOWN = "unknown"  # sent, acked; why: see below
     ENDED = "ended"  # code, reason
     LOST = "lost"  # nobody saw the end of its session: its process died, or was cut off
     ONLINE = "online"  # sessions: how many there are now
     AWAY = "away"  # the user is not connected; its time: when last seen
+
+
+class Why(StrEnum):
+    """Why it is not known what became of a message."""
+
+    NOT_THERE = "not_there"  # there is no such message
+    EPOCH = "epoch"  # the client was last heard of in another life of the stream
+    BEFORE = "before"  # the client began after it, without a position
+    LOST = "lost"  # the client's node was killed or cut off before it could tell
+    SILENT = "silent"  # the client's node does not answer now
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,10 +326,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionDelivery:
-    """One live session's part in the delivery of one message.
+    """One session's part in the delivery of one message.
 
     `sent_at`: when its node handed it to the socket. `acked_at`: when the client acknowledged this
-    message or a later one; None: it has not.
+    message or a later one; None: it has not. `live` False: the newest session of a client that is
+    away, of which the ledger knows by when it was sent.
     """
 
     session: str
@@ -338,6 +339,7 @@ class SessionDelivery:
     outcome: Outcome
     sent_at: float | None = None
     acked_at: float | None = None
+    live: bool = True
 
     @property
     def acknowledged(self) -> bool:
@@ -430,6 +432,7 @@ class Audit(StrEnum):
     BLOCKED = "blocked"
     UNBLOCKED = "unblocked"
     DISCONNECTED = "disconnected"  # by the application or an operator
+    FORGOTTEN = "forgotten"  # what was kept of a user was removed
     DRAINED = "drained"
     SIGNED_IN = "signed_in"  # staff, at the admin
     SIGN_IN_FAILED = "sign_in_failed"

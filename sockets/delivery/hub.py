@@ -44,16 +44,18 @@ class Stage(IntEnum):
 class Account:
     """How a session began, and what of it the ledger was told last.
 
-    `began`, `head`, `recovered`: as of LedgerEntry. `told`: epoch, start, sent and acknowledged
+    `began`, `head`, `recovered`: as of LedgerEntry. `named`: the client gave its id itself: only
+    such are in the ledger. `told`: epoch, start, sent and acknowledged
     offset; None: nothing. `told_at`: when.
     """
 
-    __slots__ = ("began", "head", "recovered", "told", "told_at")
+    __slots__ = ("began", "head", "named", "recovered", "told", "told_at")
 
-    def __init__(self, began: int, head: int, recovered: bool | None) -> None:
+    def __init__(self, began: int, head: int, recovered: bool | None, *, named: bool) -> None:
         self.began = began
         self.head = head
         self.recovered = recovered
+        self.named = named
         self.told: tuple[str, int, int, int | None] | None = None
         self.told_at = 0.0
 
@@ -65,7 +67,7 @@ class LocalSession:
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
     `missed`: ephemeral messages dropped since the last frame that counted them.
     `replaced`: a newer session of the same client is here, or about to be welcome here.
-    `account`: what the ledger needs of it; None: it is not in there.
+    `account`: what the ledger needs of it; None: it has not been welcomed as a client.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for. `slot`: of the
     timetable, its entry that counts.
     """

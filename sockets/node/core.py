@@ -21,7 +21,10 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
 from sockets.node.heartbeat import tick_interval
 from sockets.node.state import Backends
+from sockets.recorder.erasing import erase_rows
 from sockets.sessions.control import Control
+from sockets.sessions.forgetting import Forgetting
+from sockets.sessions.inquiry import Inquiry
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
 
@@ -84,6 +87,21 @@ class Core:
             nodes=self.nodes,
             bus=self.bus,
             close_timeout=conf.close_timeout,
+        )
+        self.inquiry = Inquiry(
+            presence=self.presence,
+            streams=self.streams,
+            ledger=self.ledger,
+            control=self.control,
+            now=self.presence.now,
+        )
+        self.forgetting = Forgetting(
+            presence=self.presence,
+            streams=self.streams,
+            ledger=self.ledger,
+            control=self.control,
+            remove_rows=erase_rows,
+            settling=2 * conf.recorder_interval if conf.history else 0.0,
         )
         self.notifier = Notifier(
             conf=conf,

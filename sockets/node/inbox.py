@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from sockets.cluster.bus import Bus
 from sockets.delivery import Delivery
 from sockets.delivery.hub import Hub
@@ -64,7 +66,7 @@ class Requests:
             case "node.drain":
                 self._spawn(self._drain(message))
             case "delivery.ask":
-                self._spawn(self._bus.answer(message, sessions=self._outcomes(message)))
+                self._spawn(self._bus.answer(message, **self._deliveries(message)))
             case other:
                 raise ValueError(f"type {other!r} is not for a node")
 
@@ -81,14 +83,17 @@ class Requests:
         if not self._draining():  # a second SIGTERM would hurry
             self._stop()
 
-    def _outcomes(self, message: Message) -> list[tuple[Any, ...]]:
-        """Return what became of one message for each session of its user here."""
+    def _deliveries(self, message: Message) -> dict[str, Any]:
+        """Return what became of one message for each session of its user here, and how each
+        stands."""
         epoch, offset = message["epoch"], message["offset"]
         room = self._hub.room(user_group(message["user"]))
-        rows = []
+        rows, entries = [], []
         for session in room.members if room else ():
             info = session.info
             acked_at = info.acked_at if info.has_acked(epoch, offset) else None
             outcome, sent_at = self._delivery.outcome(session, epoch, offset)
             rows.append((info.id, info.client_id, outcome, sent_at, acked_at))
-        return rows
+            if (entry := self._sessions.books.entry(session)) is not None:
+                entries.append(msgspec.to_builtins(entry))
+        return {"sessions": rows, "entries": entries}

@@ -30,8 +30,8 @@ class Lease:
 class User:
     """One user's sessions, or those of one worker key, which have no state.
 
-    `erased`: it goes when nothing is left to be done. `unannounced`: changes by their generation. `lost`, `wait`, `dropped`: what the step that goes
-    on brings about, as of Effects.
+    `unannounced`: changes by their generation. `lost`, `wait`, `dropped`: what the step that goes
+    on brings about, as of Effects. `erased`: it goes when nothing is left to be done.
     """
 
     kind: Kind

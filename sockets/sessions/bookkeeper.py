@@ -45,12 +45,14 @@ class Bookkeeper:
         self._late: deque[Note] = deque(maxlen=MAX_LATE)
         self._failed = False
 
-    def open(self, session: LocalSession, opening: Opening, page: Page) -> None:
-        """Begin to keep the account of a client that has just been welcomed."""
-        session.account = Account(opening.start.offset, page.head, opening.recovered)
+    def open(self, session: LocalSession, opening: Opening, page: Page, *, named: bool) -> None:
+        """Begin to keep the account of a client that has just been welcomed. `named`: as of
+        Account."""
+        start = opening.start.offset
+        session.account = Account(start, page.head, opening.recovered, named=named)
 
     def entry(self, session: LocalSession) -> LedgerEntry | None:
-        """Return a session's entry as it is now; None: it has none."""
+        """Return how a session stands now; None: it has not been welcomed as a client."""
         account, cursor, info = session.account, session.cursor, session.info
         if account is None or cursor is None:
             return None
@@ -89,7 +91,7 @@ class Bookkeeper:
 
     def _has_changed(self, session: LocalSession) -> bool:
         account, cursor = session.account, session.cursor
-        if account is None or cursor is None or session.closed:
+        if account is None or not account.named or cursor is None or session.closed:
             return False
         acked = session.info.acked
         mine = acked.offset if acked is not None and acked.epoch == cursor.epoch else None
@@ -102,7 +104,7 @@ class Bookkeeper:
     async def close(self, session: LocalSession, code: int, reason: str) -> None:
         """Write the end of a session that is gone; of many at once by a few calls."""
         entry = self.entry(session)
-        if entry is not None:
+        if entry is not None and session.account is not None and session.account.named:
             end = replace(entry, ended_at=entry.at, code=int(code), reason=reason)
             await self._ends.do((session.info.user, end))
 

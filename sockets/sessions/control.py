@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
+from sockets.layers.fanout import Message
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
 from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo, SessionPlace
@@ -48,7 +49,7 @@ class Control:
         effects = await self._presence.end(
             user, code, reason, client=client, session=session, keep=keep
         )
-        return await self._close(_by_node(effects.ended), code, reason)
+        return await self.close(effects.ended, code, reason)
 
     async def block(self, user: str, until: float | None, code: int, reason: str) -> Disconnected:
         """Block a user until a moment by the store's clock, or for ever; close their sessions."""
@@ -63,7 +64,7 @@ class Control:
         `name` and `before` as of `Presence.revoke`.
         """
         effects = await self._presence.revoke(user, name, before)
-        return await self._close(_by_node(effects.ended), CloseCode.REVOKED, REVOKED)
+        return await self.close(effects.ended, CloseCode.REVOKED, REVOKED)
 
     async def disconnect_sessions(
         self, ids: Collection[str], code: int, reason: str
@@ -85,10 +86,10 @@ class Control:
             found |= {id: Disconnected(0, 1) for id in answer["open"]}
         return found
 
-    async def _close(
-        self, sessions: Mapping[str, list[str]], code: int, reason: str
-    ) -> Disconnected:
-        """Close these sessions of these nodes, and wait until they answer that they are closed."""
+    async def close(self, infos: Collection[SessionInfo], code: int, reason: str) -> Disconnected:
+        """Close sessions that are out of presence, and wait until their nodes answer that they are
+        closed."""
+        sessions = _by_node(infos)
         if not sessions:
             return Disconnected(0)
         answers = await self._bus.ask(
@@ -167,8 +168,17 @@ class Control:
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:
         """Return what became of one message, for each live session of its user, oldest first."""
         infos = await self._presence.sessions_of(user)
+        return self.deliveries(
+            infos, await self.ask_about(user, infos, epoch, offset), epoch, offset
+        )
+
+    async def ask_about(
+        self, user: str, infos: Collection[SessionInfo], epoch: str, offset: int
+    ) -> dict[str, Message]:
+        """Ask the nodes of these sessions what became of one message; those that are silent are
+        left out of the answer."""
         nodes = _by_node(infos)
-        answers = await self._bus.ask(
+        return await self._bus.ask(
             nodes,
             timeout=ASK_TIMEOUT,
             type="delivery.ask",
@@ -176,6 +186,12 @@ class Control:
             epoch=epoch,
             offset=offset,
         )
+
+    @staticmethod
+    def deliveries(
+        infos: Collection[SessionInfo], answers: Mapping[str, Message], epoch: str, offset: int
+    ) -> list[SessionDelivery]:
+        """Return what became of one message for each of these sessions, by the nodes' answers."""
         known = {
             session: SessionDelivery(
                 session, client, answer["node"], Outcome(outcome), sent_at, acked_at

@@ -154,8 +154,7 @@ class Sessions:
         """Write the first frame and what the client has missed; then close what it replaced."""
         try:
             self._delivery.begin(opened.room, session, frame, opened.opening, opened.page)
-            if opened.named:
-                self.books.open(session, opened.opening, opened.page)
+            self.books.open(session, opened.opening, opened.page, named=opened.named)
         finally:
             await self._close_replaced(opened.replaced)
 
@@ -241,7 +240,7 @@ class Sessions:
                 steps = []
                 if before >= Stage.ARRIVING:
                     steps.append(self._undo("its lease", self._tracker.leave(session.info)))
-                if session.account is not None:
+                if session.account is not None and session.account.named:
                     steps.append(self.books.close(session, code, reason))
                 await asyncio.gather(*steps)  # where the store is silent, both wait for it at once
 

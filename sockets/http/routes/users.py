@@ -11,6 +11,7 @@ from sockets.api import (
     ablock_user,
     adisconnect_session,
     adisconnect_user,
+    aforget_user,
     apresence_of,
     apresence_of_users,
     asession_page,
@@ -24,6 +25,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.http.schemas import (
     BlockIn,
     DisconnectedOut,
+    ForgottenOut,
     Id,
     PositionOut,
     PresenceIn,
@@ -71,6 +73,20 @@ async def user(request: HttpRequest, user: str) -> UserOut:
     at = PositionOut(epoch=position.epoch, offset=position.offset)
     made: UserOut = UserOut.of(presence, user=user, position=at)
     return made
+
+
+@router.delete(
+    "/users/{gateway_segment:user}",
+    response=ForgottenOut,
+    auth=ApiKey(ADMIN),
+    summary="Remove all that is kept of a user",
+    operation_id="forget_user",
+    tags=["Access"],
+)
+async def forget(request: HttpRequest, user: str) -> ForgottenOut:
+    """Closes the user's sessions, and removes messages, positions, the ledger, presence and rows.
+    May be repeated. Blocks and revocations stay."""
+    return ForgottenOut.of(await aforget_user(user))
 
 
 @router.post(
