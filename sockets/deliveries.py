@@ -177,7 +177,7 @@ class Explanation:
     clients: list[ClientDelivery]
     steps: list[Step]
     silent: list[str]
-    at: float
+    at: float = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

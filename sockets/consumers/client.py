@@ -34,9 +34,6 @@ from sockets.types import MAX_SHOWN, Credentials, Kind, Position, newest
 logger = logging.getLogger(__name__)
 
 
-_CLIENT_ID = ("client_id", "clientId")
-
-
 class ClientConsumer(GatewayConsumer):
     """A browser tab or a device."""
 
@@ -70,11 +67,11 @@ class ClientConsumer(GatewayConsumer):
         return frame.token
 
     def client_id(self) -> str:
-        return self.handshake.client_id(*_CLIENT_ID)
+        return self.handshake.client_id("client_id", "clientId")
 
     async def open(self) -> None:
         session, node = self.session, self.node
-        named = self.handshake.names_client(*_CLIENT_ID)
+        named = self.handshake.names_client("client_id", "clientId")
         opened = await node.sessions.open_client(session, self.handshake.position(), named=named)
         node.client_auth.look_after(session, self.handshake, self.credentials)
         start = opened.opening.start

@@ -56,16 +56,17 @@ class ApiKey(HttpBearer):
             raise _too_many(f"more than {rate:g} requests a second with this key", wait)
         audit.actor.set(f"key:{key.name}")
         if not any(_holds(key, scope) for scope in self.scopes):
-            _record_refusal(403, f"no scope {self.name}", address)
-            raise Forbidden(f"this key has no scope {self.name}")
+            wanted = " or ".join(self.names)
+            _record_refusal(403, f"no scope {wanted}", address)
+            raise Forbidden(f"this key has no scope {wanted}")
         if node is not None:
             node.keys.used(key, Use.API, address)
         return key
 
     @property
-    def name(self) -> str:
+    def names(self) -> tuple[str, ...]:
         """Return the scopes as people write them."""
-        return " or ".join(f"{one}<pool>" if one == TASKS else one for one in self.scopes)
+        return tuple(f"{TASKS}<pool>" if scope == TASKS else scope for scope in self.scopes)
 
 
 def holds(request: HttpRequest, scope: str) -> bool:

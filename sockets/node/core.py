@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.base.clock import StoreClock
+from sockets.base.database import tidy_connections
 from sockets.base.timetable import Timetable
 from sockets.cluster.bus import Bus
 from sockets.conf import Conf
@@ -21,7 +22,6 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.node.backends import backends
 from sockets.node.heartbeat import tick_interval
 from sockets.node.state import Backends
-from sockets.recorder.erasing import erase_rows
 from sockets.sessions.control import Control
 from sockets.sessions.forgetting import Forgetting
 from sockets.sessions.inquiry import Inquiry
@@ -45,6 +45,17 @@ class Addresses:
             conf.client_socket_url or f"ws://localhost:{client_port or conf.client_port}",
             conf.worker_socket_url or f"ws://localhost:{worker_port or conf.worker_port}",
         )
+
+
+def _erase_rows(user: str, before: float) -> int:
+    # Late: models need Django's apps, and whoever only calls has none yet.
+    from sockets.recorder.erasing import erase_rows
+
+    tidy_connections()
+    try:
+        return erase_rows(user, before)
+    finally:
+        tidy_connections()
 
 
 class Core:
@@ -100,7 +111,7 @@ class Core:
             streams=self.streams,
             ledger=self.ledger,
             control=self.control,
-            remove_rows=erase_rows,
+            remove_rows=_erase_rows,
             settling=2 * conf.recorder_interval if conf.history else 0.0,
         )
         self.notifier = Notifier(

@@ -6,7 +6,6 @@ from typing import Final
 
 from django.db import Error
 
-from sockets.base.database import tidy_connections
 from sockets.exceptions import GatewayUnavailable
 from sockets.models import Session
 from sockets.recorder import rows
@@ -18,7 +17,7 @@ STEP: Final = 500  # rows
 def erase_rows(user: str, before: float) -> int:
     """Delete the rows of a user's sessions that connected until then; returns how many those were.
 
-    `before`: seconds since the epoch. Blocks: for a thread. Raises GatewayUnavailable where the
+    `before`: seconds since the epoch. Raises GatewayUnavailable where the
     database does not take it.
     """
     using = rows.alias()
@@ -28,7 +27,6 @@ def erase_rows(user: str, before: float) -> int:
         connected_at__lte=rows.moment(before),
     )
     count = 0
-    tidy_connections()
     try:
         while ids := list(mine.order_by().values_list("id", flat=True)[:STEP]):
             gone = Session.objects.using(using).filter(id__in=ids).delete()[1]
@@ -37,6 +35,4 @@ def erase_rows(user: str, before: float) -> int:
         text = "the database did not take it: rows of sessions may be left, repeat it"
         detail = rows.first_line(error)
         raise GatewayUnavailable(text, outcome="unknown", detail=detail) from error
-    finally:
-        tidy_connections()
     return count

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from sockets.deliveries import Fate, MessageFacts
 from sockets.types import Entry
 
+_TEXT: Final = rb'"(?:[^"\\]|\\.)*"'
+_START: Final = re.compile(rb'\{"id":(%s),"event":(%s),"data":' % (_TEXT, _TEXT))
+_TIME: Final = b',"time":'
 
-class _Body(Struct):
-    id: str = ""
-    event: str = ""
+
+class Header(NamedTuple):
+    """Members of a message's body, each as JSON."""
+
+    id: bytes
+    event: bytes
+    time: bytes
+
+
+def header_of(body: bytes) -> Header:
+    """Return what a body has beside its data, which is not looked at: an earlier version took what
+    nobody can read. Members of a body of another form are empty."""
+    start, end = _START.match(body), body.rfind(_TIME)
+    if start is None or end < start.end():
+        return Header(b'""', b'""', b"0")
+    return Header(start[1], start[2], body[end + len(_TIME) : -1])
 
 
 def facts_of(
@@ -26,16 +43,13 @@ def facts_of(
     fate: Fate = Fate.KEPT,
 ) -> MessageFacts:
     """Return the facts of a message that is there."""
-    try:
-        body = msgspec.json.decode(entry.body, type=_Body)
-    except msgspec.MsgspecError:  # whatever an earlier version took
-        body = _Body()
+    header = header_of(entry.body)
     return MessageFacts(
         epoch=epoch,
         offset=entry.offset,
         fate=fate,
-        id=body.id,
-        event=body.event,
+        id=msgspec.json.decode(header.id),
+        event=msgspec.json.decode(header.event),
         at=at,
         size=len(entry.body),
         idempotency_key=entry.idempotency_key or "",

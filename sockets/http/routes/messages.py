@@ -35,6 +35,7 @@ from sockets.http.schemas import (
     ReceiptsOut,
 )
 from sockets.http.security import ApiKey, holds
+from sockets.streams.facts import header_of
 from sockets.types import Entry, Notification, Page
 
 router = Router(tags=["Messages"])
@@ -212,18 +213,11 @@ def _page(page: Page, *, complete: bool, with_data: bool) -> bytes:
     )
 
 
-class _Header(msgspec.Struct):
-    id: Raw
-    event: Raw
-    time: Raw
-
-
 def _stored(entry: Entry, *, with_data: bool) -> Raw:
     start = b'{"offset":%d,"size":%d,' % (entry.offset, len(entry.body))
     if with_data:
         return Raw(start + entry.body[1:])
-    header = msgspec.json.encode(msgspec.json.decode(entry.body, type=_Header))
-    return Raw(start + header[1:])
+    return Raw(start + b'"id":%s,"event":%s,"time":%s}' % header_of(entry.body))
 
 
 def _notification(user: str, message: MessageIn, key: str | None = None) -> Notification:

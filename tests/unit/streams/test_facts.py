@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockets.deliveries import Fate, MessageFacts
-from sockets.streams.facts import facts_of, facts_of_missing
+from sockets.streams.facts import facts_of, facts_of_missing, header_of
 from sockets.types import Entry
 
 
@@ -16,6 +16,14 @@ def test_a_message_is_described_without_its_data() -> None:
         "e", 7, Fate.KEPT, "i", "order.paid", 3.0, len(body), "k", "c", "x"
     )
     assert "secret" not in repr(facts)
+
+
+@pytest.mark.parametrize(
+    "data", ['"\\ud83c"', "1e999", '{"event":"f","time":9}', '",\\"time\\":5"']
+)
+def test_a_header_is_read_whatever_the_data_is(data: str) -> None:
+    body = b'{"id":"i","event":"a \\"b\\"","data":%s,"time":2.5}' % data.encode()
+    assert header_of(body) == (b'"i"', b'"a \\"b\\""', b"2.5")
 
 
 def test_whatever_an_earlier_version_took_can_be_described() -> None:
