@@ -12,15 +12,13 @@ from sockets.base import audit
 from sockets.deliveries import Explanation, Forgotten, LedgerEntry
 from sockets.delivery.compose import require_key
 from sockets.exceptions import InvalidMessage
+from sockets.sessions.control import MAX_ASKED, ROWS_TIMEOUT
 from sockets.sessions.inquiry import Which
 from sockets.types import Audit, SessionDelivery
 
 MAX_OFFSET = 2**53
 MAX_NAME = 64
 """Characters of an epoch, and of a message's id."""
-
-ROWS_PATIENCE = 30.0
-"""Seconds that rows of a user's sessions may take to be deleted."""
 
 
 @given(user_id=as_user)
@@ -125,7 +123,7 @@ def _is_offset(value: object) -> bool:
 
 
 def _forget_patience(*_: object, **__: object) -> float:
-    return close_patience() + ROWS_PATIENCE
+    return close_patience() + MAX_ASKED * ROWS_TIMEOUT
 
 
 delivery_of = sync_face(adelivery_of)

@@ -15,6 +15,7 @@ from sockets.auth.admission import Admission
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
+from sockets.base.database import tidy_connections
 from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf
@@ -33,6 +34,7 @@ from sockets.node.state import Backends
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import NoRecorder, Recorder, SessionRecorder
+from sockets.recorder.erasing import erase_rows
 from sockets.sessions.handover import Handover
 from sockets.sessions.lifecycle import Sessions
 from sockets.sessions.tracker import PresenceTracker
@@ -162,6 +164,7 @@ class Parts(Core):
             close_timeout=conf.close_timeout,
             draining=lambda: self._draining,
             spawn=self.spawn,
+            remove_rows=_erase_rows,
             stop=end_process,
         )
         self.bus.handlers["node"] = self.bus.handlers["delivery"] = self.requests.receive
@@ -246,6 +249,14 @@ class Parts(Core):
 
     def _close_rows_of(self, dead: NodeInfo, at: float) -> None:
         self.recorder.node_died(dead.name, started=dead.started_at, at=at)
+
+
+def _erase_rows(user: str, before: float) -> int:
+    tidy_connections()
+    try:
+        return erase_rows(user, before)
+    finally:
+        tidy_connections()
 
 
 def _webhooks(conf: Conf) -> Webhooks | None:

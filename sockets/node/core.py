@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from sockets.base.clock import StoreClock
-from sockets.base.database import tidy_connections
 from sockets.base.timetable import Timetable
 from sockets.cluster.bus import Bus
 from sockets.conf import Conf
@@ -45,17 +44,6 @@ class Addresses:
             conf.client_socket_url or f"ws://localhost:{client_port or conf.client_port}",
             conf.worker_socket_url or f"ws://localhost:{worker_port or conf.worker_port}",
         )
-
-
-def _erase_rows(user: str, before: float) -> int:
-    # Late: models need Django's apps, and whoever only calls has none yet.
-    from sockets.recorder.erasing import erase_rows
-
-    tidy_connections()
-    try:
-        return erase_rows(user, before)
-    finally:
-        tidy_connections()
 
 
 class Core:
@@ -111,7 +99,6 @@ class Core:
             streams=self.streams,
             ledger=self.ledger,
             control=self.control,
-            remove_rows=_erase_rows,
             settling=2 * conf.recorder_interval if conf.history else 0.0,
         )
         self.notifier = Notifier(

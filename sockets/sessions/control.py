@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
+from sockets import __version__
 from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
+from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
@@ -15,6 +17,12 @@ from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionI
 
 ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
+
+ROWS_TIMEOUT = 20.0
+"""Seconds that a node gets to remove the rows of a user's sessions."""
+
+MAX_ASKED = 2
+"""Nodes that are asked for that, one after the other."""
 
 CLOSE_MARGIN = 2.0
 """Seconds beyond CLOSE_TIMEOUT that a node gets to answer which sockets are closed."""
@@ -164,6 +172,27 @@ class Control:
         if node not in {info.name for info in await self._nodes.all()}:
             return False
         return bool(await self._bus.ask([node], timeout=ASK_TIMEOUT, type="node.drain"))
+
+    async def remove_rows(self, user: str, before: float) -> int:
+        """Have a node remove the rows of a user's sessions that connected until then.
+
+        Returns how many those were. Nodes have a database; whoever only calls may have none.
+        """
+        # A node of another version may not know how.
+        living = sorted(
+            await self._nodes.all(), key=lambda info: (info.version != __version__, info.name)
+        )
+        for info in living[:MAX_ASKED]:
+            answers = await self._bus.ask(
+                [info.name], timeout=ROWS_TIMEOUT, type="node.rows", user=user, before=before
+            )
+            if (answer := answers.get(info.name)) is not None:
+                if answer["problem"]:
+                    raise GatewayUnavailable(answer["problem"], outcome="unknown")
+                return int(answer["rows"])
+        raise GatewayUnavailable(
+            "no node has removed the rows of sessions: repeat it", outcome="unknown"
+        )
 
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:
         """Return what became of one message, for each live session of its user, oldest first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from sockets.codes import CloseCode
 from sockets.deliveries import Forgotten
@@ -18,9 +17,7 @@ REASON = "what was kept of this user is removed"
 class Forgetting:
     """Belongs to one event loop.
 
-    `remove_rows`: deletes a user's rows of sessions that connected until a time, in a thread, and
-    returns how many those were. `settling`: seconds until the nodes have written the rows of
-    sessions that are closed now.
+    `settling`: seconds until the nodes have written the rows of sessions that are closed now.
     """
 
     def __init__(
@@ -30,14 +27,12 @@ class Forgetting:
         streams: Streams,
         ledger: Ledger,
         control: Control,
-        remove_rows: Callable[[str, float], int],
         settling: float,
     ) -> None:
         self._presence = presence
         self._streams = streams
         self._ledger = ledger
         self._control = control
-        self._remove_rows = remove_rows
         self._settling = settling
 
     async def forget(self, user: str) -> Forgotten:
@@ -61,7 +56,7 @@ class Forgetting:
             messages=messages,
             clients=clients,
             state=erased.state,
-            rows=await asyncio.to_thread(self._remove_rows, user, before),
+            rows=await self._control.remove_rows(user, before),
             blocked=erased.blocked,
             revoked=erased.revoked,
         )

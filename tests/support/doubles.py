@@ -28,7 +28,7 @@ from sockets.layers.base import Layer
 from sockets.layers.fanout import Sink
 from sockets.layers.groups import user_group
 from sockets.layers.memory import MemoryChannelLayer
-from sockets.node import composition, core, current
+from sockets.node import composition, current
 from sockets.node.backends import memory_backends
 from sockets.node.node import Node
 from sockets.presence.memory import MemoryPresence
@@ -454,7 +454,7 @@ async def running_node(
 ) -> AsyncIterator[MemoryNode]:
     """This process' node, in memory mode and without a database."""
     monkeypatch.setattr(channel_layers, "backends", {})
-    monkeypatch.setattr(core, "_erase_rows", lambda user, before: 0)
+    monkeypatch.setattr(composition, "_erase_rows", lambda user, before: 0)
     values: dict[str, Any] = {
         "data_dir": folder,
         "node_name": "here",

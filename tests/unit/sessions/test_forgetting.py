@@ -12,7 +12,7 @@ from sockets.deliveries import Forgotten
 from sockets.delivery.hub import LocalSession
 from sockets.exceptions import GatewayUnavailable
 from sockets.presence.revocation import USER
-from sockets.sessions.forgetting import Forgetting
+from sockets.sessions import control
 from sockets.types import Notification
 from tests.support.doubles import NOON, WELCOME, StillNode, local_session, outbox_of, still_node
 
@@ -39,14 +39,8 @@ async def node() -> StillNode:
 @pytest.fixture
 def rows(node: StillNode) -> Rows:
     made = Rows()
-    node.forgetting = Forgetting(
-        presence=node.presence,
-        streams=node.streams,
-        ledger=node.ledger,
-        control=node.control,
-        remove_rows=made,
-        settling=0,
-    )
+    node.requests._remove_rows = made
+    node.forgetting._settling = 0
     return made
 
 
@@ -84,7 +78,7 @@ async def test_it_may_be_repeated(node: StillNode, rows: Rows) -> None:
     await arrived(node)
     await node.forgetting.forget("42")
     rows.fail = True
-    with pytest.raises(GatewayUnavailable):
+    with pytest.raises(GatewayUnavailable, match="the database did not take it"):
         await node.forgetting.forget("42")
     rows.fail = False
     done = await node.forgetting.forget("42")
@@ -112,6 +106,20 @@ async def test_whoever_comes_back_at_once_begins_afresh(node: StillNode, rows: R
     await node.sessions.renew()
     (entry,) = await node.ledger.read("42")
     assert (entry.session, entry.sent) == (again.info.id, 0)
+
+
+async def test_where_no_node_removes_rows_that_is_said(
+    node: StillNode, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "ROWS_TIMEOUT", 0.01)
+    monkeypatch.setattr(node.requests, "_erase_rows", silent)
+    with pytest.raises(GatewayUnavailable, match="no node has removed the rows") as told:
+        await node.forgetting.forget("42")
+    assert told.value.outcome == "unknown"
+
+
+async def silent(message: Any) -> None:
+    """As a node of the version before."""
 
 
 async def test_blocks_and_revocations_stay_and_are_said(node: StillNode, rows: Rows) -> None:
