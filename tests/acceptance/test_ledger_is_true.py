@@ -56,7 +56,8 @@ NEVER = float("inf")
 class Witness(Listener):
     """A session that acknowledges some of what it gets, and notes all that happens to it.
 
-    `got`: when each message of an epoch came first. `acks`: epoch, offset, when it was sent, when
+    `left`: it does not come back; `gone`: since when. `got`: when each message of an epoch came
+    first. `acks`: epoch, offset, when it was sent, when
     it was answered. `came`: with which position it came, when it began to, when it was welcome.
     """
 
@@ -65,9 +66,13 @@ class Witness(Listener):
     came: list[tuple[str, int, float, float, bool | None]] = field(default_factory=list)
     lazy: bool = field(default_factory=lambda: random.random() < 0.3)
     left: bool = False
+    gone: float = NEVER
     _begun: tuple[str, int, float] = ("", 0, 0.0)
 
     def url(self) -> str:
+        if self.left:
+            self.gone = min(self.gone, time.time())
+            raise OSError("it does not come back")
         self._begun = self.epoch, self.offset, time.time()
         return super().url()
 
@@ -139,9 +144,11 @@ def is_wrong(answer: Answer, witness: Witness) -> str:
     return "there was no reason for that"
 
 
-def unexplained(answer: Answer, trouble: str) -> str:
+def unexplained(answer: Answer, witness: Witness, trouble: str) -> str:
     """Return why an unknown must not be; "": it has its reason."""
     why, as_of = answer.client["why"], answer.client["as_of"]
+    if why == "lost" and witness.left and answer.asked < witness.gone + APART:
+        return ""  # its end was on its way
     if trouble != "a_node_dies":
         # A session that is cut off is at its end within a moment, and nothing is left out.
         return f"{why}, and no node died" if why != "silent" else ""
@@ -189,6 +196,19 @@ class Asker:
         known = {client["client_id"] for client in told["clients"]}
         mine = [each.client for each in self._audience.listeners if each.user == one.user]
         self.left_out += sum(client not in known for client in mine)
+
+    async def send_away(self, one: Witness) -> None:
+        """End a session by its node's close frame: it has read all that was sent to it by then."""
+        one.left = True
+        while one.gone == NEVER:
+            node = next(node for node in self._audience.nodes if not node.ended())
+            with suppress(httpx.HTTPError):
+                await self._http.delete(
+                    node.http(f"/api/v1/users/{one.user}/sessions", private=True),
+                    params={"client": one.client},
+                    headers={"Authorization": f"Bearer {API_KEY}"},
+                )
+            await asyncio.sleep(0.1)  # it ends by itself where the message was lost
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -253,28 +273,41 @@ async def endure(audience: Cluster, server: Server, trouble: Trouble, asker: Ask
                 one.nodes = [audience.nodes[1]] * 2  # where the others go it does not come
     asks = asyncio.ensure_future(asker.during(ASKED))
     troubling = asyncio.ensure_future(trouble(audience, server))
+    leaving = asyncio.ensure_future(some_leave(audience, asker))
     await audience.publish(MESSAGES, RATE)
+    await leaving
     if trouble in (links_are_cut, clients_wander):
         troubling.cancel()
     await asyncio.wait({troubling, asks})
-    here = [one for one in audience.listeners if one.nodes is audience.nodes]
+    here = [one for one in witnesses(audience) if one.nodes is audience.nodes and not one.left]
     await audience.until("all at the head", lambda: not {*here} & {*audience.behind()})
+
+
+def witnesses(audience: Cluster) -> list[Witness]:
+    return [one for one in audience.listeners if isinstance(one, Witness)]
+
+
+async def some_leave(audience: Cluster, asker: Asker) -> None:
+    """Half way, a fifth of those who are not to be lost with a node."""
+    half = len(audience.listeners) * MESSAGES // USERS // 2
+    await audience.until("half of it", lambda: audience.total()["messages"] > half)
+    going = [one for one in witnesses(audience)[2::5] if one.nodes is audience.nodes]
+    await asyncio.gather(*map(asker.send_away, going))
 
 
 async def judge(
     audience: Cluster, asker: Asker, trouble: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    by_client = {one.client: one for one in audience.listeners}
+    by_client = {one.client: one for one in witnesses(audience)}
     counts: Counter[str] = Counter()
     wrong: list[tuple[str, Answer]] = []
     for answer in asker.answers:
         said = answer.client
         counts[said["standing"] + (f" ({said['why']})" if said["why"] else "")] += 1
         witness = by_client[said["client_id"]]
-        assert isinstance(witness, Witness)
         problem = is_wrong(answer, witness)
         if said["standing"] == "unknown":
-            problem = problem or unexplained(answer, trouble)
+            problem = problem or unexplained(answer, witness, trouble)
         if problem:
             wrong.append((problem, answer))
     with capsys.disabled():
@@ -284,7 +317,7 @@ async def judge(
             f"{asker.left_out}; wrong {len(wrong)}\n"
         )
     assert wrong == [], f"{len(wrong)} of {len(asker.answers)}; the first: {wrong[:3]}"
-    assert counts["acknowledged"] and counts["sent"]
+    assert counts["acknowledged"] and counts["sent"] and counts["not_acknowledged"]
     if trouble == "a_node_dies":
         assert counts["unknown (lost)"], "some never came back"
     else:
