@@ -228,11 +228,13 @@ class Entry:
     """One durable message as its stream keeps it.
 
     `body` is the JSON object {"id", "event", "data", "time"}, ready for the wire.
+    `idempotency_key`: the caller's; None where there is none, or where an earlier version appended.
     """
 
     offset: int
     body: bytes
     exclude_client: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +327,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionDelivery:
-    """One live session's part in the delivery of one message.
+    """One session's part in the delivery of one message.
 
     `sent_at`: when its node handed it to the socket. `acked_at`: when the client acknowledged this
-    message or a later one; None: it has not.
+    message or a later one; None: it has not. `live` False: the newest session of a client that is
+    away, of which the ledger knows by when it was sent.
     """
 
     session: str
@@ -337,6 +340,7 @@ class SessionDelivery:
     outcome: Outcome
     sent_at: float | None = None
     acked_at: float | None = None
+    live: bool = True
 
     @property
     def acknowledged(self) -> bool:
@@ -429,6 +433,7 @@ class Audit(StrEnum):
     BLOCKED = "blocked"
     UNBLOCKED = "unblocked"
     DISCONNECTED = "disconnected"  # by the application or an operator
+    FORGOTTEN = "forgotten"  # what was kept of a user was removed
     DRAINED = "drained"
     TRACED = "traced"  # the frames of a user, by an operator
     SIGNED_IN = "signed_in"  # staff, at the admin

@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
     *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
-    *("py.typed", "reports", "signals", "signatures", "testing", "tokens", "types"),
+    *("deliveries", "py.typed", "reports", "signals", "signatures", "testing", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
@@ -28,12 +28,12 @@ LOOKED_FOR_BY_DJANGO = {
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
     *("protocol", "recorder", "redis", "sessions", "streams", "tasks"),
-    *("operations", "safety", "variables"),
+    *("ledger", "operations", "safety", "variables"),
 }
 
 WITHOUT_LOGIC = {
     *("layers.base", "recorder.base", "server.host", "signals", "streams.base", "tasks.base"),
-    *("cluster.registry", "presence.base", "reports", "types"),
+    *("cluster.registry", "deliveries", "presence.base", "reports", "types"),
 }
 """Types, protocols and constants: there is nothing to be run by itself."""
 
@@ -42,6 +42,9 @@ TESTED_ELSEWHERE = {
     "cluster.registry_memory": "contracts/test_nodes.py",
     "cluster.registry_redis": "contracts/test_nodes.py",
     "layers.redis": "contracts/test_layers.py",
+    "ledger.base": "contracts/test_ledger.py",
+    "ledger.memory": "contracts/test_ledger.py",
+    "ledger.redis": "contracts/test_ledger.py",
     "presence.redis": "contracts/test_presence.py",
     "streams.redis": "contracts/test_streams.py",
     "tasks.redis": "contracts/test_tasks.py",

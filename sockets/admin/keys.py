@@ -18,7 +18,7 @@ from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.shown import Tone, badge, shortened
 from sockets.auth.key_rows import NAME, end_keys, make_key
-from sockets.auth.scopes import ADMIN, MAX_SCOPES, NOTIFY, PRESENCE, TASKS, parse_scopes
+from sockets.auth.scopes import ADMIN, MAX_SCOPES, MESSAGES, NOTIFY, PRESENCE, TASKS, parse_scopes
 from sockets.base import audit
 from sockets.base.ids import is_pool
 from sockets.models import AccessKey
@@ -32,7 +32,11 @@ _STATES = {
 }
 _SCOPES = (
     (NOTIFY, pgettext_lazy("gateway", "notify: send to users")),
-    (PRESENCE, pgettext_lazy("gateway", "presence: see who is connected, and users' messages")),
+    (
+        PRESENCE,
+        pgettext_lazy("gateway", "presence: see who is connected, and what became of messages"),
+    ),
+    (MESSAGES, pgettext_lazy("gateway", "messages: read users' messages")),
     (ADMIN, pgettext_lazy("gateway", "admin: end sessions, block users, see nodes")),
 )
 

@@ -60,7 +60,7 @@ async def adisconnect_user(
         lambda node: node.control.disconnect(
             user, client=client, session=session, keep=spared, code=code, reason=reason
         ),
-        _close_patience(),
+        close_patience(),
     )
     _audit(Audit.DISCONNECTED, done, user=user, client=client or "", session=session or "")
     return done
@@ -83,7 +83,7 @@ async def ablock_user(
     end = None if until is None else _seconds(until, "until")
     done = await at_node(
         lambda node: node.control.block(user, end, CloseCode.BLOCKED, reason),
-        _close_patience(),
+        close_patience(),
     )
     _audit(Audit.BLOCKED, done, user=user, until=end, reason=reason)
     return done
@@ -152,7 +152,7 @@ async def _revoked(
             at = min(at, now)
         return await node.control.revoke(user_id, name, at)
 
-    done = await at_node(revoke, _close_patience())
+    done = await at_node(revoke, close_patience())
     _audit(Audit.REVOKED, done, user=user_id, what=name, before=before)
     return done
 
@@ -183,7 +183,7 @@ async def adisconnect_sessions(
     _require_close(code, reason)
     chosen = _require_ids(session_ids)
     closed = await at_node(
-        lambda node: node.control.disconnect_sessions(chosen, code, reason), _close_patience()
+        lambda node: node.control.disconnect_sessions(chosen, code, reason), close_patience()
     )
     for id, done in closed.items():
         _audit(Audit.DISCONNECTED, done, session=id)
@@ -314,22 +314,22 @@ def _seconds(at: float | datetime, name: str) -> float:
     return at
 
 
-def _close_patience(*_: object, **__: object) -> float:
+def close_patience(*_: object, **__: object) -> float:
     """Return how long to wait: for the peers' half of the handshake, and the nodes' answers."""
     return get_conf().close_timeout + CLOSE_MARGIN + CALL_TIMEOUT
 
 
-disconnect_user = sync_face(adisconnect_user, patience=_close_patience)
-block_user = sync_face(ablock_user, patience=_close_patience)
+disconnect_user = sync_face(adisconnect_user, patience=close_patience)
+block_user = sync_face(ablock_user, patience=close_patience)
 unblock_user = sync_face(aunblock_user)
-revoke = sync_face(arevoke, patience=_close_patience)
-disconnect_session = sync_face(adisconnect_session, patience=_close_patience)
-disconnect_sessions = sync_face(adisconnect_sessions, patience=_close_patience)
+revoke = sync_face(arevoke, patience=close_patience)
+disconnect_session = sync_face(adisconnect_session, patience=close_patience)
+disconnect_sessions = sync_face(adisconnect_sessions, patience=close_patience)
 nodes = sync_face(anodes)
 live_sessions = sync_face(alive_sessions)
 session_page = sync_face(asession_page)
 drain_node = sync_face(adrain_node)
-register(arevoke_till_now, _close_patience)
+register(arevoke_till_now, close_patience)
 
 
 def client_socket_url() -> str:

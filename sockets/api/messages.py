@@ -1,4 +1,4 @@
-"""Notifications: sent, positioned, and what became of them."""
+"""Notifications: sent, read and positioned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.node.core import Core
 from sockets.node.current import current_node
 from sockets.node.state import SyncBackends
-from sockets.types import Notification, NotifyOptions, Page, Position, Receipt, SessionDelivery
+from sockets.types import Notification, NotifyOptions, Page, Position, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -146,24 +146,6 @@ async def astream_position(user_id: UserId) -> Position:
     return await at_node(lambda node: node.streams.head(user))
 
 
-@given(user_id=as_user)
-async def adelivery_of(
-    user_id: UserId, offset: int, *, epoch: str | None = None
-) -> list[SessionDelivery]:
-    """Return what became of a durable message, for each live session of its user, oldest first.
-
-    `offset` and `epoch` are those of its receipt; without `epoch`, of the stream as it is now. Each
-    node remembers its last 10,000 decisions: what it cannot know is `unknown`, never guessed.
-    """
-    user = str(user_id)
-
-    async def ask(node: Core) -> list[SessionDelivery]:
-        chosen = (await node.streams.read(user, None, 0)).epoch if epoch is None else epoch
-        return await node.control.delivery_of(user, chosen, offset)
-
-    return await at_node(ask)
-
-
 def _to_everybody(
     event: str, data: object, durable: bool, exclude_client: str | None
 ) -> Notification:
@@ -195,7 +177,6 @@ broadcast = sync_face(abroadcast, _broadcast)
 notify_batch = sync_face(anotify_batch)
 read_stream = sync_face(aread_stream)
 stream_position = sync_face(astream_position, _stream_position)
-delivery_of = sync_face(adelivery_of)
 
 
 def notify_user_on_commit(

@@ -19,6 +19,7 @@ from sockets.api.calls import Call
 from sockets.base import under_test
 from sockets.base.ids import new_id
 from sockets.conf import get_conf
+from sockets.deliveries import Explanation, Fate, Forgotten, MessageFacts, Step, StepCode
 from sockets.delivery.compose import Composer, Outgoing
 from sockets.node.core import Core
 from sockets.reports import (
@@ -144,8 +145,23 @@ class _Control:
         outbox.append(Sent("drain_node", options={"name": node}))
         return False
 
-    async def delivery_of(self, user: str, epoch: str, offset: int) -> list[Any]:
+
+class _Inquiry:
+    async def delivery_of(self, user: str, which: Any) -> list[Any]:
         return []
+
+    async def ledger_of(self, user: str) -> list[Any]:
+        return []
+
+    async def explain(self, user: str, which: Any) -> Explanation:
+        facts = MessageFacts(which.epoch or EPOCH, which.offset, Fate.NOT_THERE)
+        return Explanation(user, facts, [], [Step(StepCode.NOBODY)], [], time.time())
+
+
+class _Forgetting:
+    async def forget(self, user: str) -> Forgotten:
+        outbox.append(Sent("forget_user", user))
+        return Forgotten(0, 0, 0, 0, state=False, rows=0, blocked=False, revoked=False)
 
 
 class _Streams:
@@ -243,6 +259,8 @@ CORE = cast(
         dispatcher=_Dispatcher(),
         nodes=_Nodes(),
         operations=_Operations(),
+        inquiry=_Inquiry(),
+        forgetting=_Forgetting(),
     ),
 )
 """What calls are made at in the place of a node."""

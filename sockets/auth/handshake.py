@@ -80,6 +80,10 @@ class Handshake:
             raise BadRequest(f"{names[0]} must be a ULID: 26 characters of Crockford base 32")
         return ulid
 
+    def names_client(self, *names: str) -> bool:
+        """Return whether there is a client id under one of `names`."""
+        return any(name in self.params for name in names)
+
     def position(self) -> Position | None:
         """Return `epoch` and `offset`, both or neither. Raises BadRequest."""
         epoch, offset = self.params.get("epoch"), self.params.get("offset")

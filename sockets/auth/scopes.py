@@ -1,8 +1,10 @@
 """What a key may do.
 
     notify          send: notifications, batches, broadcasts
-    presence        see: who is connected, users' streams, what their clients send
-    admin           end: sessions, logins, blocks; and see the nodes
+    presence        see: who is connected, what became of messages, what clients send; of users'
+                    streams all but the data of their messages
+    messages        read: users' streams with their data
+    admin           end: sessions, logins, blocks; trace a user, forget one
     tasks:<pool>    give that pool's tasks, or take them; `tasks:*` those of any pool
     call            call the Python API: for processes of the project itself
 
@@ -18,13 +20,14 @@ from sockets.base.ids import is_pool
 
 NOTIFY: Final = "notify"
 PRESENCE: Final = "presence"
+MESSAGES: Final = "messages"
 ADMIN: Final = "admin"
 TASKS: Final = "tasks:"
 ANY_POOL: Final = "tasks:*"
 
 CALL: Final = "call"
 
-PLAIN: Final = (NOTIFY, PRESENCE, ADMIN, CALL)
+PLAIN: Final = (NOTIFY, PRESENCE, MESSAGES, ADMIN, CALL)
 ALL: Final = frozenset({*PLAIN, ANY_POOL})
 WORKERS: Final = frozenset({NOTIFY, PRESENCE, ANY_POOL})
 """The scopes of a key of WORKER_KEYS."""

@@ -131,13 +131,15 @@ DROPPED: Final = Counter(
     "channel-layer queue, session rows that the database did not take, presence events that nobody "
     "took in time (events), or that the API server did not get (webhook), lines of the audit log "
     "above its rate (audit), clients' messages and ends of tasks that Django's receivers did not "
-    "take in time (client_messages, task_ends), ends of tasks that nobody announced (unannounced).",
+    "take in time (client_messages, task_ends), ends of tasks that nobody announced (unannounced), "
+    "ends of sessions that the ledger of deliveries could not be told (ledger).",
     ["what"],
 )
 dropped_ephemeral: Final = DROPPED.labels("ephemeral")
 dropped_layer: Final = DROPPED.labels("layer")
 dropped_recorder: Final = DROPPED.labels("recorder")
 dropped_events: Final = DROPPED.labels("events")
+dropped_ledger: Final = DROPPED.labels("ledger")
 dropped_unannounced: Final = DROPPED.labels("unannounced")
 dropped_receivers: Final = {
     "messages": DROPPED.labels("client_messages"),

@@ -71,7 +71,8 @@ class ClientConsumer(GatewayConsumer):
 
     async def open(self) -> None:
         session, node = self.session, self.node
-        opened = await node.sessions.open_client(session, self.handshake.position())
+        named = self.handshake.names_client("client_id", "clientId")
+        opened = await node.sessions.open_client(session, self.handshake.position(), named=named)
         node.client_auth.look_after(session, self.handshake, self.credentials)
         start = opened.opening.start
         welcome = Welcome(

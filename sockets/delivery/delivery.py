@@ -292,7 +292,7 @@ class Delivery:
                 case Moved(offset):
                     cursor.moved(page.epoch, offset)
                 case Lost(position):
-                    cursor.moved(position.epoch, position.offset)
+                    cursor.restarted(position.epoch, position.offset)
         at = Position(cursor.epoch, cursor.offset)
         if at.epoch == page.epoch and at.offset >= page.head:
             cursor.behind = room.is_ahead_of(at)

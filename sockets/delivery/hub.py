@@ -49,6 +49,25 @@ class Tap(Protocol):
         """Note a frame from the peer; None: it was binary."""
 
 
+class Account:
+    """How a session began, and what of it the ledger was told last.
+
+    `began`, `head`, `recovered`: as of LedgerEntry. `named`: the client gave its id itself: only
+    such are in the ledger. `told`: epoch, start, sent and acknowledged
+    offset; None: nothing. `told_at`: when.
+    """
+
+    __slots__ = ("began", "head", "named", "recovered", "told", "told_at")
+
+    def __init__(self, began: int, head: int, recovered: bool | None, *, named: bool) -> None:
+        self.began = began
+        self.head = head
+        self.recovered = recovered
+        self.named = named
+        self.told: tuple[str, int, int, int | None] | None = None
+        self.told_at = 0.0
+
+
 class LocalSession:
     """One socket of this node.
 
@@ -56,6 +75,7 @@ class LocalSession:
     `blocked`: its outbox was full when a durable message was due; `on_drain` ends that.
     `missed`: ephemeral messages dropped since the last frame that counted them.
     `replaced`: a newer session of the same client is here, or about to be welcome here.
+    `account`: what the ledger needs of it; None: it has not been welcomed as a client.
     `hidden_tasks`: of a worker, those that it holds and its key has no scope for. `slot`: of the
     timetable, its entry that counts. `method`: how it proved who it is. `received`: frames from the
     peer, without pongs. `tap`: notes its frames, while somebody looks at it.
@@ -64,6 +84,7 @@ class LocalSession:
     __slots__ = (
         "__weakref__",
         "_early",
+        "account",
         "attached",
         "blocked",
         "close_code",
@@ -102,6 +123,7 @@ class LocalSession:
         self.on_readable: Callable[[], None] | None = None  # delivery waits to go on reading
         self.missed = 0
         self.replaced = False
+        self.account: Account | None = None
         self.attached: set[str] = set()
         self.hidden_tasks: frozenset[str] = frozenset()
         self.rooms: list[Room] = []

@@ -39,10 +39,10 @@ class _Api(NinjaAPI):
         return response
 
 
-def _scopes(api: NinjaAPI) -> dict[str, str]:
-    """Return the scope that each operation needs, by the operation's id."""
+def _scopes(api: NinjaAPI) -> dict[str, tuple[str, ...]]:
+    """Return the scopes of which each operation needs one, by the operation's id."""
     return {
-        operation.operation_id or api.get_openapi_operation_id(operation): auth.name
+        operation.operation_id or api.get_openapi_operation_id(operation): auth.names
         for router in api._get_bound_routers()
         for view in router.path_operations.values()
         for operation in view.operations

@@ -81,8 +81,9 @@ class Problem(Schema):
     )
 
 
-def complete(document: Any, scopes: dict[str, str]) -> None:
-    """Add to the document what this module knows. `scopes`: of each operation, by its id."""
+def complete(document: Any, scopes: dict[str, tuple[str, ...]]) -> None:
+    """Add to the document what this module knows. `scopes`: of each operation, by its id; a key
+    needs one of them."""
     document["servers"] = SERVERS
     schemas = document["components"]["schemas"]
     schemas |= _definitions(Problem)
@@ -90,7 +91,8 @@ def complete(document: Any, scopes: dict[str, str]) -> None:
         if schema.get("additionalProperties") is False:  # what is given; what is got has no default
             _write_defaults(schema)
     for operation in _operations(document):
-        operation["security"] = [{ApiKey.__name__: [scopes[operation["operationId"]]]}]
+        needed = scopes[operation["operationId"]]
+        operation["security"] = [{ApiKey.__name__: [scope]} for scope in needed]
         for parameter in operation["parameters"]:
             _drop_null(parameter["schema"])
         _add_problems(operation["responses"])

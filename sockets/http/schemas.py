@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from ninja import Field, Schema
 from pydantic import BeforeValidator, ConfigDict, Strict, StringConstraints
 
 from sockets.base.ids import user_id_of
+from sockets.deliveries import (
+    ClientDelivery,
+    Explanation,
+    Fate,
+    Forgotten,
+    LedgerEntry,
+    MessageFacts,
+    Standing,
+    Step,
+    StepCode,
+)
 from sockets.protocol.messages import MAX_TTL
 from sockets.types import (
     MAX_SHOWN,
@@ -239,8 +251,9 @@ class StoredMessage(Schema):
     offset: int
     id: str
     event: str
-    data: Any
+    data: Any = Field(None, description="Not there for a key without `messages`.")
     time: float
+    size: int = Field(description="Bytes of the JSON of `id`, `event`, `data` and `time`.")
 
 
 class MessagesOut(Schema):
@@ -274,10 +287,142 @@ class DeliveryOut(Schema):
         return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
 
 
-class DeliveriesOut(Schema):
-    """What became of a message, for each live session."""
+class MessageFactsOut(Schema):
+    """A message of a stream without its data; members are null or empty where they are not known
+    any more."""
 
-    sessions: list[DeliveryOut]
+    epoch: str
+    offset: int | None
+    fate: Fate = Field(
+        ...,
+        description="Where it is now. `trimmed`: retention removed it, and only positions are "
+        "known. `not_there`: there was none, or nothing that is kept has this id or key.",
+    )
+    id: str
+    event: str
+    at: float | None = Field(..., description="When it was appended.")
+    size: int | None = Field(..., description="Bytes of its JSON.")
+    idempotency_key: str
+    collapse_key: str
+    exclude_client: str
+    expires_at: float | None
+    replaced_by: int | None = Field(..., description="The offset of what has taken its place.")
+
+    @classmethod
+    def of(cls, facts: MessageFacts) -> MessageFactsOut:
+        return cls(**{name: getattr(facts, name) for name in cls.model_fields})
+
+
+class ClientDeliveryOut(Schema):
+    """What became of a message for one client, connected or away."""
+
+    client_id: str
+    standing: Standing
+    at: float | None = Field(
+        ...,
+        description="The time that belongs to `standing`: by then sent or acknowledged, as of then "
+        "not acknowledged, then come back.",
+    )
+    as_of: float | None = Field(..., description="Until when this is known.")
+    live: bool
+    session: str
+    node: str
+    sent_at: float | None = Field(..., description="Where a live node still remembers it.")
+    why: str = Field(
+        ..., description="Of `unknown`: `not_there`, `epoch`, `before`, `lost` or `silent`."
+    )
+
+    @classmethod
+    def of(cls, delivery: ClientDelivery) -> ClientDeliveryOut:
+        return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
+
+
+class StepOut(Schema):
+    """One thing that happened."""
+
+    code: StepCode
+    at: float | None = Field(..., description="When; null: not known, or as it is now.")
+    client_id: str
+    session: str
+    node: str
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, step: Step) -> StepOut:
+        return cls(**{name: getattr(step, name) for name in cls.model_fields})
+
+
+class DeliveriesOut(Schema):
+    """What became of a message, and how that came about."""
+
+    sessions: list[DeliveryOut] = Field(..., description="The live sessions, oldest first.")
+    message: MessageFactsOut
+    clients: list[ClientDeliveryOut] = Field(
+        ..., description="The clients that are connected, then those that are away."
+    )
+    steps: list[StepOut] = Field(..., description="Oldest first; those without a time come last.")
+    silent: list[str] = Field(..., description="Nodes that did not answer in time.")
+    at: float
+
+    @classmethod
+    def of(cls, live: Iterable[SessionDelivery], found: Explanation) -> DeliveriesOut:
+        return cls(
+            sessions=[DeliveryOut.of(one) for one in live],
+            message=MessageFactsOut.of(found.message),
+            clients=[ClientDeliveryOut.of(one) for one in found.clients],
+            steps=[StepOut.of(step) for step in found.steps],
+            silent=found.silent,
+            at=found.at,
+        )
+
+
+class LedgerEntryOut(Schema):
+    """How far one client has come in its user's stream, as it was at `at`."""
+
+    client_id: str
+    epoch: str
+    start: int = Field(..., description="All after this offset, up to `sent`, was sent.")
+    sent: int
+    acked: int | None
+    acked_at: float | None
+    at: float
+    began: int = Field(..., description="Where its newest session began.")
+    head: int = Field(..., description="The newest message there was then.")
+    recovered: bool | None
+    session: str
+    node: str
+    opened_at: float
+    ended_at: float | None
+    code: int | None
+    reason: str
+    live: bool
+
+    @classmethod
+    def of(cls, entry: LedgerEntry) -> LedgerEntryOut:
+        return cls(**{name: getattr(entry, name) for name in cls.model_fields})
+
+
+class LedgerOut(Schema):
+    """The clients of a user, the last that was heard of first; at most 32."""
+
+    clients: list[LedgerEntryOut]
+
+
+class ForgottenOut(Schema):
+    """What was removed of a user, and what stays."""
+
+    closed: int
+    unconfirmed: int
+    messages: int
+    clients: int
+    state: bool
+    rows: int
+    blocked: bool = Field(..., description="A block stays until it ends or is lifted.")
+    revoked: bool = Field(..., description="Revocations stay for their 30 days.")
+
+    @classmethod
+    def of(cls, done: Forgotten) -> ForgottenOut:
+        return cls(**{name: getattr(done, name) for name in cls.model_fields})
 
 
 class DisconnectedOut(Schema):

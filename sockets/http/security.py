@@ -17,10 +17,10 @@ from sockets.types import Audit
 
 
 class ApiKey(HttpBearer):
-    """Lets in `Authorization: Bearer <secret>` of a key that holds `scope`; a key in a query never
-    counts.
+    """Lets in `Authorization: Bearer <secret>` of a key that holds one of `scopes`; a key in a
+    query never counts.
 
-    `scope` TASKS: the tasks of any pool; the route asks `may_use_pool` for the one that is meant.
+    TASKS: the tasks of any pool; the route asks `may_use_pool` for the one that is meant.
     """
 
     openapi_description = (
@@ -28,9 +28,9 @@ class ApiKey(HttpBearer):
         "Each operation names the scope that it needs."
     )
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, *scopes: str) -> None:
         super().__init__()
-        self.scope = scope
+        self.scopes = scopes
 
     def __call__(self, request: HttpRequest) -> Any:
         """Do as ninja's method, which with DEBUG logs what is no Bearer token, and may be a key."""
@@ -55,21 +55,22 @@ class ApiKey(HttpBearer):
             rate = node.conf.api_rate
             raise _too_many(f"more than {rate:g} requests a second with this key", wait)
         audit.actor.set(f"key:{key.name}")
-        if not _holds(key, self.scope):
-            _record_refusal(403, f"no scope {self.name}", address)
-            raise Forbidden(f"this key has no scope {self.name}")
+        if not any(_holds(key, scope) for scope in self.scopes):
+            wanted = " or ".join(self.names)
+            _record_refusal(403, f"no scope {wanted}", address)
+            raise Forbidden(f"this key has no scope {wanted}")
         if node is not None:
             node.keys.used(key, Use.API, address)
         return key
 
     @property
-    def name(self) -> str:
-        """Return the scope as people write it."""
-        return f"{TASKS}<pool>" if self.scope == TASKS else self.scope
+    def names(self) -> tuple[str, ...]:
+        """Return the scopes as people write them."""
+        return tuple(f"{TASKS}<pool>" if scope == TASKS else scope for scope in self.scopes)
 
 
 def holds(request: HttpRequest, scope: str) -> bool:
-    """Whether the request's key holds this scope beside the one that its route needs."""
+    """Whether the request's key holds this scope; its route may need another one."""
     return scope in request.auth.scopes  # type: ignore[attr-defined]  # set by ninja
 
 

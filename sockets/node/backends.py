@@ -8,6 +8,7 @@ from sockets.cluster.registry_memory import MemoryNodes
 from sockets.conf import Conf
 from sockets.layers.base import Layer
 from sockets.layers.chosen import choose
+from sockets.ledger.memory import MemoryLedger
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
@@ -47,6 +48,7 @@ def memory_backends(conf: Conf, layer: Layer, clock: Callable[[], float] | None 
         ),
         nodes=MemoryNodes(**times),
         tasks=MemoryTaskRecords(**task_options(conf) | task_times),
+        ledger=MemoryLedger(max_users=conf.memory_max_users, **times),
     )
 
 

@@ -15,6 +15,7 @@ from sockets.auth.admission import Admission
 from sockets.auth.clients import ClientAuth
 from sockets.auth.keyring import KeyRing
 from sockets.base import metrics
+from sockets.base.database import tidy_connections
 from sockets.base.rate import Bucket
 from sockets.codes import CloseCode
 from sockets.conf import Conf
@@ -34,6 +35,7 @@ from sockets.operations.local import LocalOperations
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import NoRecorder, Recorder, SessionRecorder
+from sockets.recorder.erasing import erase_rows
 from sockets.sessions.handover import Handover
 from sockets.sessions.lifecycle import Sessions
 from sockets.sessions.tracker import PresenceTracker
@@ -114,6 +116,7 @@ class Parts(Core):
             recorder=self.recorder,
             control=self.control,
             dispatcher=self.dispatcher,
+            ledger=self.ledger,
             clock=self.store_time,
             steady=clock,
         )
@@ -162,6 +165,7 @@ class Parts(Core):
             close_timeout=conf.close_timeout,
             draining=lambda: self._draining,
             spawn=self.spawn,
+            remove_rows=_erase_rows,
             stop=end_process,
         )
         self.local_operations = LocalOperations(
@@ -258,6 +262,14 @@ class Parts(Core):
 
     def _close_rows_of(self, dead: NodeInfo, at: float) -> None:
         self.recorder.node_died(dead.name, started=dead.started_at, at=at)
+
+
+def _erase_rows(user: str, before: float) -> int:
+    tidy_connections()
+    try:
+        return erase_rows(user, before)
+    finally:
+        tidy_connections()
 
 
 def _webhooks(conf: Conf) -> Webhooks | None:

@@ -23,6 +23,8 @@ from sockets.node.heartbeat import tick_interval
 from sockets.node.state import Backends
 from sockets.operations.operations import Operations
 from sockets.sessions.control import Control
+from sockets.sessions.forgetting import Forgetting
+from sockets.sessions.inquiry import Inquiry
 from sockets.tasks.announcer import Announcer
 from sockets.tasks.dispatcher import Dispatcher
 
@@ -77,6 +79,7 @@ class Core:
         self.presence = self.state.presence
         self.nodes = self.state.nodes
         self.tasks = self.state.tasks
+        self.ledger = self.state.ledger
         self.hub = Hub(self.layer, Timetable(tick_interval(conf), clock, wall))
         self.bus = Bus(self.layer, self.name)
         self.control = Control(
@@ -84,6 +87,20 @@ class Core:
             nodes=self.nodes,
             bus=self.bus,
             close_timeout=conf.close_timeout,
+        )
+        self.inquiry = Inquiry(
+            presence=self.presence,
+            streams=self.streams,
+            ledger=self.ledger,
+            control=self.control,
+            now=self.presence.now,
+        )
+        self.forgetting = Forgetting(
+            presence=self.presence,
+            streams=self.streams,
+            ledger=self.ledger,
+            control=self.control,
+            settling=2 * conf.recorder_interval if conf.history else 0.0,
         )
         self.notifier = Notifier(
             conf=conf,

@@ -10,6 +10,7 @@ from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.chosen import choose
 from sockets.layers.publisher_sync import SyncPublisher
 from sockets.layers.redis import RedisChannelLayer
+from sockets.ledger.redis import RedisLedger
 from sockets.node.state import Backends, SyncBackends, session_limit, task_options
 from sockets.presence.redis import RedisPresence, SyncRedisPresence
 from sockets.presence.scripts import PresenceCalls
@@ -43,6 +44,7 @@ def redis_backends(conf: Conf) -> Backends:
         presence=RedisPresence(client, _presence_calls(conf), warm=nodes.warm),
         nodes=nodes,
         tasks=RedisTaskRecords(client, keys, seat_ttl=conf.lease_ttl, **task_options(conf)),
+        ledger=RedisLedger(client, keys),
         shards=probe.shards,
         promises=probe.promises,
         listen_to_failures=listen_to_failures,

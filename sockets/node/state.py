@@ -10,6 +10,7 @@ from sockets.cluster.registry import Nodes
 from sockets.conf import Conf
 from sockets.delivery.notifier_sync import SyncNotifier
 from sockets.layers.base import Layer
+from sockets.ledger.base import Ledger
 from sockets.presence.base import Limit, Presence, SyncPresence
 from sockets.streams.base import Streams, SyncStreams
 from sockets.tasks.base import TaskRecords
@@ -48,6 +49,7 @@ class Backends:
     presence: Presence
     nodes: Nodes
     tasks: TaskRecords
+    ledger: Ledger
     shards: Callable[[], Awaitable[Shards]] = _one_shard
     promises: Callable[[], Awaitable[Promises]] = _no_promises
     listen_to_failures: Callable[[Callable[[], None]], None] = _never

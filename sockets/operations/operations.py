@@ -436,8 +436,10 @@ def _read(message: Message, kind: type[T]) -> T | None:
 
 def _header(entry: Entry) -> StreamHeader:
     head = msgspec.json.decode(entry.body, type=_Stored)
-    key = getattr(entry, "idempotency_key", "") or ""
-    return StreamHeader(entry.offset, head.id, head.event, head.time, len(entry.body), key)
+    size = len(entry.body)
+    return StreamHeader(
+        entry.offset, head.id, head.event, head.time, size, entry.idempotency_key or ""
+    )
 
 
 class _Stored(msgspec.Struct):

@@ -97,6 +97,16 @@ class Registered:
     evicted: tuple[SessionInfo, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure found. `state`: something was known of the user. `blocked`, `revoked`: there
+    is a block, there are revocations; they stay."""
+
+    state: bool
+    blocked: bool
+    revoked: bool
+
+
 class PartlyRenewed(GatewayUnavailable):
     """A shard of a Cluster did not take its renewals. `effects`: of those that were done."""
 
@@ -170,6 +180,13 @@ class Presence(Protocol):
         """Revoke what a user had proved before: nobody registers with it, and sessions that were
         opened with it are `ended`. `name`: as `sockets/presence/revocation.py` calls all of it, a
         login, a token; `before`: seconds since the epoch; None: now.
+        """
+
+    async def erase(self, user: str) -> Erased:
+        """Remove what is known of a user who is not connected. May be repeated.
+
+        Whoever waits for the end of their grace, or for an announcement of it, gets that first. A
+        user who is connected keeps their state, but for when they were last seen.
         """
 
     async def settle(

@@ -18,6 +18,7 @@ from sockets.presence.base import (
     REPLACED,
     STATE_TTL,
     Effects,
+    Erased,
     Fenced,
     Limit,
     Registered,
@@ -234,6 +235,25 @@ class MemoryPresence:
         found.left(self._clock(), self._grace)
         return found.effects(ended=ended)
 
+    async def erase(self, user: str) -> Erased:
+        now = self._clock()
+        found = self._purged(Kind.CLIENT, user)
+        known = found.state is not None or found.last_seen is not None
+        found.last_seen = None
+        if not found.leases:
+            found.erased = True
+            found.left(now, self._grace)
+            found.effects()
+            self._drop_erased(user)
+        revoked = self._revoked.get(user)
+        there = revoked is not None and not revoked.over(now)
+        return Erased(known, self._is_blocked(user), there)
+
+    def _drop_erased(self, name: str) -> None:
+        user = self._users.get((Kind.CLIENT, name))
+        if user is not None and user.erased and not user.is_needed:
+            del self._users[Kind.CLIENT, name]
+
     async def settle(
         self,
         users: Iterable[str],
@@ -252,12 +272,14 @@ class MemoryPresence:
             user = self._purged(kind, name)
             user.settle(self._clock(), by, warm, dead)
             settled[name] = user.effects()
+            self._drop_erased(name)
         return settled
 
     async def announced(self, changes: Iterable[PresenceChange]) -> None:
         for change in changes:
             if (user := self._users.get((Kind.CLIENT, change.user))) is not None:
                 user.unannounced.pop(change.generation, None)
+                self._drop_erased(change.user)
 
     async def look(self, user: str, kind: Kind = Kind.CLIENT) -> UserPresence:
         found = self._users.get((kind, user))

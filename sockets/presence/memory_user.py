@@ -31,7 +31,7 @@ class User:
     """One user's sessions, or those of one worker key, which have no state.
 
     `unannounced`: changes by their generation. `lost`, `wait`, `dropped`: what the step that goes
-    on brings about, as of Effects.
+    on brings about, as of Effects. `erased`: it goes when nothing is left to be done.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class User:
     lost: list[SessionInfo] = field(default_factory=list)
     wait: float | None = None
     dropped: int = 0
+    erased: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -106,6 +107,7 @@ class User:
 
     def arrived(self, now: float, by: str, *, adopted: bool) -> None:
         """Somebody is there. `adopted`: they were before, and only this store did not know."""
+        self.erased = False
         if self.kind is Kind.WORKER or self.state == ONLINE:
             return
         if self.state == GRACE:
@@ -149,7 +151,7 @@ class User:
                 self.dropped += 1
 
     def _note_seen(self, at: float) -> None:
-        if self.kind is Kind.CLIENT:
+        if self.kind is Kind.CLIENT and not self.erased:
             self.last_seen = max(at, self.last_seen or at)
 
 

@@ -19,13 +19,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sockets.exceptions import GatewayUnavailable
-from sockets.presence.base import Effects, PartlyRenewed, Registered
+from sockets.presence.base import Effects, Erased, PartlyRenewed, Registered
 from sockets.presence.doubt import Doubt
 from sockets.presence.scripts import (
     ANNOUNCED,
     BLOCK,
     COUNT,
     END,
+    ERASE,
     EXTEND,
     LOOK,
     NOW,
@@ -171,6 +172,10 @@ class RedisPresence:
         with translated(writes=True):
             answer = await REVOKE.run(self._client, self._calls.revoke(user, name, before))
         return self._calls.ended(user, answer)
+
+    async def erase(self, user: str) -> Erased:
+        with translated(writes=True):
+            return self._calls.erased(await ERASE.run(self._client, self._calls.erase(user)))
 
     async def settle(
         self,

@@ -26,6 +26,7 @@ from sockets.presence.base import (
     REPLACED,
     STATE_TTL,
     Effects,
+    Erased,
     Fenced,
     Limit,
     Registered,
@@ -48,6 +49,7 @@ EXTEND = Script(__package__, "extend", asks=True)  # what it did is done again b
 RELEASE = Script(__package__, "user", "release")
 END = Script(__package__, "user", "end")
 REVOKE = Script(__package__, "user", "revoke")
+ERASE = Script(__package__, "user", "erase")
 SETTLE = Script(__package__, "user", "settle")
 ANNOUNCED = Script(__package__, "announced")
 LOOK = Script(__package__, "look", asks=True)
@@ -170,6 +172,10 @@ class PresenceCalls:
         code = int(CloseCode.REVOKED)
         return self._call(Kind.CLIENT, user, "", name, since, code, REVOKED, MAX_REVOKED)
 
+    def erase(self, user: str) -> Call:
+        """Arguments of ERASE."""
+        return self._call(Kind.CLIENT, user, "")
+
     def settle(
         self,
         kind: Kind,
@@ -259,6 +265,11 @@ class PresenceCalls:
         effects, ended = answer
         ended = sessions(Kind.CLIENT, user, ended)
         return self._effects(Kind.CLIENT, user, effects, ended=ended)
+
+    @staticmethod
+    def erased(answer: list[Any]) -> Erased:
+        """Read the answer of ERASE."""
+        return Erased(*map(bool, answer[1:]))
 
     def effects(self, kind: Kind, user: str, answer: list[Any]) -> Effects:
         """Read the answer of RELEASE and SETTLE."""

@@ -29,14 +29,15 @@ class Cursor:
     """One session's place in its user's stream.
 
     `behind`: live messages are passed over until the stream has been read to its head; true while
-    the session opens, after a gap, and while its outbox is full.
+    the session opens, after a gap, and while its outbox is full. `start`: after which offset of the
+    epoch it has been told everything.
     """
 
-    __slots__ = ("behind", "epoch", "offset")
+    __slots__ = ("behind", "epoch", "offset", "start")
 
     def __init__(self, epoch: str, offset: int, *, behind: bool = True) -> None:
         self.epoch = epoch
-        self.offset = offset
+        self.offset = self.start = offset
         self.behind = behind
 
     def __repr__(self) -> str:
@@ -57,6 +58,11 @@ class Cursor:
         """Note that the session has everything up to here."""
         self.epoch = epoch
         self.offset = offset
+
+    def restarted(self, epoch: str, offset: int) -> None:
+        """Note that the session was told to reload its state, and goes on from here."""
+        self.moved(epoch, offset)
+        self.start = offset
 
 
 @dataclass(frozen=True, slots=True)

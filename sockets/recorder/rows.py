@@ -195,6 +195,11 @@ def moment(at: float) -> datetime:
     return aware if settings.USE_TZ else timezone.make_naive(aware)
 
 
+def stored_user(user: str) -> str:
+    """Return a user id as its column holds it."""
+    return text(Session, "user", user).encode()[:USER_BYTES].decode(errors="ignore")
+
+
 def _row(
     info: SessionInfo, close: Close | None, moments: Callable[[datetime], Any]
 ) -> tuple[Any, ...]:
@@ -203,7 +208,7 @@ def _row(
     return (
         info.id,
         info.kind.value,
-        text(Session, "user", info.user).encode()[:USER_BYTES].decode(errors="ignore"),
+        stored_user(info.user),
         text(Session, "client_id", info.client_id),
         text(Session, "node", info.node),
         text(Session, "address", info.address),

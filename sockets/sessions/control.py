@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
+from sockets import __version__
 from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
+from sockets.exceptions import GatewayUnavailable
+from sockets.layers.fanout import Message
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
 from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo, SessionPlace
 
 ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
+
+ROWS_TIMEOUT = 20.0
+"""Seconds that a node gets to remove the rows of a user's sessions."""
+
+MAX_ASKED = 2
+"""Nodes that are asked for that, one after the other."""
 
 CLOSE_MARGIN = 2.0
 """Seconds beyond CLOSE_TIMEOUT that a node gets to answer which sockets are closed."""
@@ -48,7 +57,7 @@ class Control:
         effects = await self._presence.end(
             user, code, reason, client=client, session=session, keep=keep
         )
-        return await self._close(_by_node(effects.ended), code, reason)
+        return await self.close(effects.ended, code, reason)
 
     async def block(self, user: str, until: float | None, code: int, reason: str) -> Disconnected:
         """Block a user until a moment by the store's clock, or for ever; close their sessions."""
@@ -63,7 +72,7 @@ class Control:
         `name` and `before` as of `Presence.revoke`.
         """
         effects = await self._presence.revoke(user, name, before)
-        return await self._close(_by_node(effects.ended), CloseCode.REVOKED, REVOKED)
+        return await self.close(effects.ended, CloseCode.REVOKED, REVOKED)
 
     async def disconnect_sessions(
         self, ids: Collection[str], code: int, reason: str
@@ -85,10 +94,10 @@ class Control:
             found |= {id: Disconnected(0, 1) for id in answer["open"]}
         return found
 
-    async def _close(
-        self, sessions: Mapping[str, list[str]], code: int, reason: str
-    ) -> Disconnected:
-        """Close these sessions of these nodes, and wait until they answer that they are closed."""
+    async def close(self, infos: Collection[SessionInfo], code: int, reason: str) -> Disconnected:
+        """Close sessions that are out of presence, and wait until their nodes answer that they are
+        closed."""
+        sessions = _by_node(infos)
         if not sessions:
             return Disconnected(0)
         answers = await self._bus.ask(
@@ -164,11 +173,41 @@ class Control:
             return False
         return bool(await self._bus.ask([node], timeout=ASK_TIMEOUT, type="node.drain"))
 
+    async def remove_rows(self, user: str, before: float) -> int:
+        """Have a node remove the rows of a user's sessions that connected until then.
+
+        Returns how many those were. Nodes have a database; whoever only calls may have none.
+        """
+        # A node of another version may not know how.
+        living = sorted(
+            await self._nodes.all(), key=lambda info: (info.version != __version__, info.name)
+        )
+        for info in living[:MAX_ASKED]:
+            answers = await self._bus.ask(
+                [info.name], timeout=ROWS_TIMEOUT, type="node.rows", user=user, before=before
+            )
+            if (answer := answers.get(info.name)) is not None:
+                if answer["problem"]:
+                    raise GatewayUnavailable(answer["problem"], outcome="unknown")
+                return int(answer["rows"])
+        raise GatewayUnavailable(
+            "no node has removed the rows of sessions: repeat it", outcome="unknown"
+        )
+
     async def delivery_of(self, user: str, epoch: str, offset: int) -> list[SessionDelivery]:
         """Return what became of one message, for each live session of its user, oldest first."""
         infos = await self._presence.sessions_of(user)
+        return self.deliveries(
+            infos, await self.ask_about(user, infos, epoch, offset), epoch, offset
+        )
+
+    async def ask_about(
+        self, user: str, infos: Collection[SessionInfo], epoch: str, offset: int
+    ) -> dict[str, Message]:
+        """Ask the nodes of these sessions what became of one message; those that are silent are
+        left out of the answer."""
         nodes = _by_node(infos)
-        answers = await self._bus.ask(
+        return await self._bus.ask(
             nodes,
             timeout=ASK_TIMEOUT,
             type="delivery.ask",
@@ -176,6 +215,12 @@ class Control:
             epoch=epoch,
             offset=offset,
         )
+
+    @staticmethod
+    def deliveries(
+        infos: Collection[SessionInfo], answers: Mapping[str, Message], epoch: str, offset: int
+    ) -> list[SessionDelivery]:
+        """Return what became of one message for each of these sessions, by the nodes' answers."""
         known = {
             session: SessionDelivery(
                 session, client, answer["node"], Outcome(outcome), sent_at, acked_at

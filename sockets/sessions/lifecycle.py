@@ -17,10 +17,12 @@ from sockets.delivery.hub import Hub, LocalSession, Room, Stage
 from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, user_group
+from sockets.ledger.base import Ledger
 from sockets.presence.base import OVER_LIMIT, REPLACED, Fenced, PartlyRenewed
 from sockets.protocol.frames import Frame
 from sockets.protocol.recovery import Opening, plan_opening
 from sockets.recorder import SessionRecorder
+from sockets.sessions.bookkeeper import Bookkeeper
 from sockets.sessions.control import Control
 from sockets.sessions.tracker import PresenceTracker
 from sockets.streams.base import Streams
@@ -51,13 +53,14 @@ class Opened:
     """What a client's `welcome` says, and what `Delivery.begin` needs after it.
 
     `replaced`: sessions of the same client, out of presence, whose sockets live until this one is
-    welcome.
+    welcome. `named`: as of `open_client`.
     """
 
     room: Room
     opening: Opening
     page: Page
     replaced: tuple[SessionInfo, ...]
+    named: bool
 
 
 class _Claims:
@@ -101,6 +104,7 @@ class Sessions:
         recorder: SessionRecorder,
         control: Control,
         dispatcher: Dispatcher,
+        ledger: Ledger,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,13 +121,17 @@ class Sessions:
         self._clock = clock
         self._steady = steady
         self._claims = _Claims(steady)
+        self.books = Bookkeeper(ledger, clock)
         self.accepting = True
 
-    async def open_client(self, session: LocalSession, position: Position | None) -> Opened:
+    async def open_client(
+        self, session: LocalSession, position: Position | None, *, named: bool = True
+    ) -> Opened:
         """Join, register, read: in this order nothing falls between (protocol.md section 2.4).
 
-        Raises TryAgainLater, ShuttingDown, GatewayUnavailable; the caller must `close` the session
-        in any case, also if this raised or was cancelled.
+        `named`: the client gave its id itself, and will be known by it. Raises TryAgainLater,
+        ShuttingDown, GatewayUnavailable; the caller must `close` the session in any case, also if
+        this raised or was cancelled.
         """
         user = session.info.user
         self._admit(session)
@@ -140,12 +148,13 @@ class Sessions:
             self._claims.note(user)
         self._announce(session)
         opening = plan_opening(position, page, self._conf.recovery_limit)
-        return Opened(room, opening, page, replaced)
+        return Opened(room, opening, page, replaced, named)
 
     async def welcome(self, session: LocalSession, opened: Opened, frame: Frame) -> None:
         """Write the first frame and what the client has missed; then close what it replaced."""
         try:
             self._delivery.begin(opened.room, session, frame, opened.opening, opened.page)
+            self.books.open(session, opened.opening, opened.page, named=opened.named)
         finally:
             await self._close_replaced(opened.replaced)
 
@@ -228,8 +237,12 @@ class Sessions:
                     name, id = worker_name(session.info), session.info.id
                     await self._undo("its seat", self._dispatcher.worker_left(name, id))
             finally:
+                steps = []
                 if before >= Stage.ARRIVING:
-                    await self._undo("its lease", self._tracker.leave(session.info))
+                    steps.append(self._undo("its lease", self._tracker.leave(session.info)))
+                if session.account is not None and session.account.named:
+                    steps.append(self.books.close(session, code, reason))
+                await asyncio.gather(*steps)  # where the store is silent, both wait for it at once
 
     async def _leave_rooms(self, session: LocalSession) -> None:
         mine = [room for room in session.rooms if room.reads_stream]
@@ -273,6 +286,8 @@ class Sessions:
                 )
             except GatewayUnavailable as error:
                 problem = problem or error  # it keeps nobody's lease back
+            await self.books.note(part)
+        await self.books.note(())  # ends may be late where nobody is here
         await self._dispatcher.renew()
         if problem is not None:
             raise problem

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sockets.deliveries import MessageFacts
 from sockets.streams.known import Known
 from sockets.types import Page, Position
 
@@ -19,6 +20,10 @@ ASKED_TTL = 600.0
 
 PAGE_BYTES = 256 * 1024
 """Of the bodies of one page: what a read may cost, however large messages may be."""
+
+
+MAX_REPLACED = 32
+"""Offsets that a message remembers of those that it has taken the place of, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ class NewEntry:
     event: str = ""
     own_key: str | None = None
 
+    @property
+    def caller_key(self) -> str | None:
+        """The idempotency key that somebody gave it, and not the gateway."""
+        return self.idempotency_key if self.own_key is None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Appended:
@@ -55,6 +65,16 @@ class Appended:
     duplicate: bool = False
     published: bool = False
     reach: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of one message, and how its stream is: `epoch`, `head`, `floor` as of Page."""
+
+    facts: MessageFacts
+    epoch: str
+    head: int
+    floor: int
 
 
 class Streams(Protocol):
@@ -96,6 +116,24 @@ class Streams(Protocol):
         Those of a shard that is away are left out, and those whose keys another program broke;
         raises only if nobody at all answered.
         """
+
+    async def find(
+        self,
+        user: str,
+        *,
+        offset: int | None = None,
+        epoch: str | None = None,
+        id: str = "",
+        key: str = "",
+    ) -> Found:
+        """Return what is known of a message, by its offset, its id or its idempotency key.
+
+        `epoch`: of the offset; None: the stream's as it is. Changes nothing.
+        """
+
+    async def erase(self, user: str) -> int:
+        """Remove the record and all messages: what comes next begins a new epoch, and sessions are
+        told `reset`. Returns how many messages there were."""
 
     def left(self, user: str, known: Known | None) -> None:
         """Note that the last session of this user here has gone; `known` as of `follow`."""

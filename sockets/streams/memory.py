@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
+from sockets.deliveries import Fate, MessageFacts
+from sockets.streams.base import (
+    ASKED_TTL,
+    MAX_REPLACED,
+    PAGE_BYTES,
+    Appended,
+    Found,
+    NewEntry,
+)
+from sockets.streams.facts import facts_of, facts_of_missing
 from sockets.streams.known import Known
 from sockets.types import Entry, Page, Position
 
@@ -22,6 +31,7 @@ class _Kept:
     at: float
     expires_at: float  # inf: as long as retention
     collapse_key: str | None
+    replaces: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -80,18 +90,21 @@ class MemoryStreams:
                 first = record.receipts[key][1]
                 return Appended(first.id, first.position, duplicate=True)
         record.head += 1
+        replaces: tuple[int, ...] = ()
         if entry.collapse_key is not None:
             replaced = record.collapse.pop(entry.collapse_key, None)
             if replaced is not None:
-                del record.kept[replaced]
+                before = record.kept.pop(replaced)
+                replaces = (*before.replaces, replaced)[-MAX_REPLACED:]
             record.collapse[entry.collapse_key] = record.head
         expires_at = inf if entry.ttl is None else now + entry.ttl
         record.expires_next = min(record.expires_next, expires_at)
         record.kept[record.head] = _Kept(
-            Entry(record.head, entry.body, entry.exclude_client),
+            Entry(record.head, entry.body, entry.exclude_client, entry.caller_key),
             now,
             expires_at,
             entry.collapse_key,
+            replaces,
         )
         self._trim(record, now)
         done = Appended(entry.id, Position(record.epoch, record.head))
@@ -140,6 +153,56 @@ class MemoryStreams:
             record = self._used(user, self._clock(), here=True)
             heads[user] = Position(record.epoch, record.head)
         return heads
+
+    async def find(
+        self,
+        user: str,
+        *,
+        offset: int | None = None,
+        epoch: str | None = None,
+        id: str = "",
+        key: str = "",
+    ) -> Found:
+        now = self._clock()
+        record = self._find(user, now) or _Record("", now)
+        if epoch is not None and epoch != record.epoch:
+            facts = MessageFacts(epoch, offset, Fate.OTHER_EPOCH)
+        else:
+            start = b'{"id":"%s"' % id.encode()
+            facts = self._facts(record, now, offset, start if id else b"", key)
+        return Found(facts, record.epoch, record.head, record.floor)
+
+    def _facts(
+        self, record: _Record, now: float, offset: int | None, start: bytes, key: str
+    ) -> MessageFacts:
+        for at, kept in reversed(record.kept.items()):
+            entry = kept.entry
+            if (
+                at == offset
+                or (start and entry.body.startswith(start))
+                or (key and entry.idempotency_key == key)
+            ):
+                aged = Fate.TRIMMED if now - kept.at >= self._ttl else Fate.KEPT
+                return facts_of(
+                    entry,
+                    epoch=record.epoch,
+                    at=kept.at,
+                    collapse_key=kept.collapse_key,
+                    expires_at=None if kept.expires_at == inf else kept.expires_at,
+                    fate=Fate.EXPIRED if now >= kept.expires_at else aged,
+                )
+        replaced_by = next((at for at, one in record.kept.items() if offset in one.replaces), None)
+        return facts_of_missing(
+            epoch=record.epoch,
+            head=record.head,
+            floor=record.floor,
+            offset=offset,
+            replaced_by=replaced_by,
+        )
+
+    async def erase(self, user: str) -> int:
+        records = [where.pop(user, None) for where in (self._here, self._away, self._asked)]
+        return sum(len(record.kept) for record in records if record is not None)
 
     def left(self, user: str, known: Known | None) -> None:
         if (record := self._here.pop(user, None)) is not None:

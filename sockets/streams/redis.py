@@ -18,6 +18,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from sockets.deliveries import Fate, MessageFacts
 from sockets.layers.groups import user_group
 from sockets.layers.wire import Wire, layer_message
 from sockets.redis import (
@@ -30,7 +31,15 @@ from sockets.redis import (
     is_of_its_keys,
     translated,
 )
-from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry
+from sockets.streams.base import (
+    ASKED_TTL,
+    MAX_REPLACED,
+    PAGE_BYTES,
+    Appended,
+    Found,
+    NewEntry,
+)
+from sockets.streams.facts import facts_of, facts_of_missing
 from sockets.streams.known import Known, KnownPositions, mark_of, newest
 from sockets.types import Entry, Page, Position
 
@@ -40,7 +49,12 @@ _APPEND = Script(__package__, "record", "append")
 _LOOK = Script(__package__, "record", "page", "look", asks=True)
 _FOLLOW = Script(__package__, "record", "page", "follow", asks=True)
 _HEAD = Script(__package__, "record", "head", asks=True)
+_FIND = Script(__package__, "record", "find", asks=True)
+_ERASE = Script(__package__, "erase")
 _COMPARE = Script(__package__, "compare", asks=True)
+
+LOOKED_AT = 50
+"""Entries that one call looks through for a message."""
 
 OPENED_ANYWAY = 1 / 30
 """How many of those streams are opened in which nothing has changed: that removes what is over."""
@@ -86,7 +100,11 @@ class StreamCalls:
             keys.append(self._keys.receipt(user, entry.idempotency_key or entry.own_key))
         elif entry.idempotency_key is not None and entry.idempotency_key != entry.id:
             keys.append(self._keys.receipt(user, entry.idempotency_key))
-        extra = {"collapse_key": entry.collapse_key, "exclude_client": entry.exclude_client}
+        extra = {
+            "collapse_key": entry.collapse_key,
+            "exclude_client": entry.exclude_client,
+            "idempotency_key": entry.caller_key,
+        }
         given = {name: value for name, value in extra.items() if value is not None}
         return keys, [
             *self._record_args(self.known.get(user)),
@@ -97,6 +115,7 @@ class StreamCalls:
             "" if entry.ttl is None else entry.ttl,
             self._idempotency_ttl,
             *self._publication(user, entry),
+            MAX_REPLACED,
         ]
 
     def _publication(self, user: str, entry: NewEntry) -> tuple[str, bytes]:
@@ -152,6 +171,34 @@ class StreamCalls:
             keys.append(self._keys.user(user, "meta"))
             args += (one.position.epoch, one.position.offset, one.mark)
         return keys, args
+
+    def find(self, user: str, by: str, wanted: str | int, looked_at: int) -> Call:
+        """Return a call of find.lua."""
+        args = [*self._record_args(self.known.get(user)), by, wanted, looked_at, LOOKED_AT]
+        return self._record_keys(user), args
+
+    @staticmethod
+    def found(answer: list[Any], offset: int | None, epoch: str | None) -> Found:
+        """Return what the last answer of find.lua says."""
+        name, head, floor, _, at, member, over, replaced_by = answer
+        stream = name.decode()
+        if epoch is not None and epoch != stream:
+            facts = MessageFacts(epoch, offset, Fate.OTHER_EPOCH)
+        elif at:
+            facts = _facts(stream, at, member, _FATES[over])
+        else:
+            facts = facts_of_missing(
+                epoch=stream,
+                head=head,
+                floor=floor,
+                offset=offset,
+                replaced_by=replaced_by or None,
+            )
+        return Found(facts, stream, head, floor)
+
+    def erase(self, user: str) -> Call:
+        """Return a call of erase.lua."""
+        return self._record_keys(user), []
 
     def head(self, user: str) -> Call:
         """Return a call of head.lua."""
@@ -269,6 +316,32 @@ class RedisStreams:
                     heads[user] = one.position
         return left
 
+    async def find(
+        self,
+        user: str,
+        *,
+        offset: int | None = None,
+        epoch: str | None = None,
+        id: str = "",
+        key: str = "",
+    ) -> Found:
+        by: tuple[str, str | int] = "offset", offset or 0
+        if id:
+            by = "start", f'{{"id":{msgspec.json.encode(id).decode()}'
+        elif key:
+            by = "tail", f'"idempotency_key":{msgspec.json.encode(key).decode()}'
+        looked_at = 0
+        while looked_at >= 0:
+            with translated():
+                call = self._calls.find(user, *by, looked_at)
+                answer = await _FIND.run(self._client, call)
+            looked_at = answer[3]
+        return self._calls.found(answer, offset, epoch)
+
+    async def erase(self, user: str) -> int:
+        with translated(writes=True):
+            return int(await _ERASE.run(self._client, self._calls.erase(user)))
+
     def left(self, user: str, known: Known | None) -> None:
         if known is not None:
             self._calls.known.note(user, known)
@@ -317,9 +390,29 @@ def _all_appended(
 
 def _entry(offset: int, member: bytes) -> Entry:
     """Read a stored object: the body is its first `size` bytes, with a closing brace."""
+    body, rest = _taken_apart(member)
+    if rest.startswith(b'"offset":'):
+        return Entry(offset, body)
+    more = msgspec.json.decode(b"{" + rest)
+    return Entry(offset, body, more.get("exclude_client"), more.get("idempotency_key"))
+
+
+def _taken_apart(member: bytes) -> tuple[bytes, bytes]:
+    """Return the body, and the members behind it with their closing brace."""
     size = int(member[member.rindex(b":") + 1 : -1])
-    body, rest = member[: size - 1] + b"}", member[size:]
-    exclude = None
-    if not rest.startswith(b'"offset":'):
-        exclude = msgspec.json.decode(b"{" + rest).get("exclude_client")
-    return Entry(offset, body, exclude)
+    return member[: size - 1] + b"}", member[size:]
+
+
+_FATES = {b"": Fate.KEPT, b"ttl": Fate.EXPIRED, b"age": Fate.TRIMMED}
+
+
+def _facts(epoch: str, offset: int, member: bytes, fate: Fate) -> MessageFacts:
+    more = msgspec.json.decode(b"{" + _taken_apart(member)[1])
+    return facts_of(
+        _entry(offset, member),
+        epoch=epoch,
+        at=more["at"],
+        collapse_key=more.get("collapse_key"),
+        expires_at=more.get("expires_at"),
+        fate=fate,
+    )

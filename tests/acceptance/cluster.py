@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,13 +108,19 @@ class Listener:
 
 
 class Cluster:
-    """Two nodes; `listeners`: so many sessions for each of `users` users."""
+    """Two nodes; `listeners`: so many sessions for each of `users` users, each made by `listen`."""
 
-    def __init__(self, nodes: list[Gateway], users: int, sessions: int) -> None:
+    def __init__(
+        self,
+        nodes: list[Gateway],
+        users: int,
+        sessions: int,
+        listen: Callable[[str, list[Gateway], int], Listener] = Listener,
+    ) -> None:
         self.nodes = nodes
         self.users = users
         self.listeners = [
-            Listener(f"u{user}", nodes, (user + n) % 2)
+            listen(f"u{user}", nodes, (user + n) % 2)
             for user in range(users)
             for n in range(sessions)
         ]
@@ -173,11 +179,12 @@ async def cluster(
     users: int,
     sessions: int = 3,
     folders: Sequence[Path] = (ROOT, ROOT),
+    listen: Callable[[str, list[Gateway], int], Listener] = Listener,
     **environment: str,
 ) -> AsyncIterator[Cluster]:
     """Both nodes ready, all sessions welcomed. Their logs must hold no traceback.
 
-    `folders`: of the checkouts that the nodes run.
+    `folders`: of the checkouts that the nodes run. `listen`: as of Cluster.
     """
     nodes = [
         Gateway(path / name, NODE_NAME=name, REDIS_URL=url, LOG_LEVEL="info", **environment)
@@ -190,7 +197,7 @@ async def cluster(
         for node in nodes:
             await asyncio.to_thread(node.migrate)
             await asyncio.to_thread(node.start)
-        made = Cluster(nodes, users, sessions)
+        made = Cluster(nodes, users, sessions, listen)
         tasks = [asyncio.create_task(one.run()) for one in made.listeners]
         await made.until("all welcomed", lambda: all(one.welcomed for one in made.listeners))
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -39,7 +40,11 @@ async def is_online_all_the_time(cluster: Cluster, redis: Redis, seconds: float)
 async def test_the_last_release_runs_beside_this_one(
     tmp_path: Path, redis: Server, release: Path
 ) -> None:
-    settings = {"LEASE_RENEW": f"{RENEW}", "LEASE_TTL": f"{LEASE}", "PRESENCE_GRACE": "1"}
+    settings: dict[str, Any] = {
+        "LEASE_RENEW": f"{RENEW}",
+        "LEASE_TTL": f"{LEASE}",
+        "PRESENCE_GRACE": "1",
+    }
     store: Redis = Redis.from_url(redis.url)
     messages = scaled(6_000, 1_500)
     async with cluster(

@@ -18,7 +18,7 @@ from tests.support.gateway import API_KEY, SHORT, WORKER_KEY, Gateway, running
 from tests.support.peers import Peer, client, worker
 
 MINE, OTHER = "image.convert", "hushed-pool"
-SCOPES = ("notify", "presence", "admin", f"tasks:{MINE}")
+SCOPES = ("notify", "presence", "messages", "admin", f"tasks:{MINE}")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ class Hidden:
 
     @property
     def of_presence(self) -> set[str]:
-        return {self.tab.welcome["session"], self.tab.welcome["client"], "hushed-data"}
+        return {self.tab.welcome["session"], self.tab.welcome["client"]}
 
 
 @pytest.fixture
@@ -58,7 +58,8 @@ async def hidden(place: Gateway) -> AsyncIterator[Hidden]:
     """A connected user with a message; of another pool, a task that runs and one that ended."""
     tab = await client(place, "42")
     taker = await worker(place, pools=OTHER, capacity="2", name="hushed-worker")
-    await call(place, API_KEY, "POST", "/users/42/messages", {"event": "e", "data": "hushed-data"})
+    sent = {"event": "e", "data": "hushed-data", "idempotency_key": "hushed-key"}
+    await call(place, API_KEY, "POST", "/users/42/messages", sent)
     tasks = [await assign(place, taker, body()) for _ in range(2)]
     assert (await taker.ask(type="done", task=tasks[1], data="hushed-result"))["ok"]
     yield Hidden(tab, taker, *tasks)
@@ -91,8 +92,11 @@ def requests(hidden: Hidden) -> dict[tuple[str, str], list[Request]]:
         ("GET", "/users/{user}/messages/{offset}/delivery"): [
             (f"{user}/messages/1/delivery", None)
         ],
+        ("GET", "/users/{user}/delivery"): [(f"{user}/delivery?message=hushed-key", None)],
+        ("GET", "/users/{user}/ledger"): [(f"{user}/ledger", None)],
         ("GET", "/users/{user}/position"): [(f"{user}/position", None)],
         ("GET", "/users/{user}"): [(user, None)],
+        ("DELETE", "/users/{user}"): [("/users/9", None)],
         ("POST", "/presence"): [("/presence", {"users": ["42"]})],
         ("GET", "/sessions"): [("/sessions", None)],
         ("DELETE", "/users/{user}/sessions"): [
@@ -142,6 +146,8 @@ async def test_no_route_answers_what_its_scope_may_not_see(
     }
     assert walk.keys() == there, "each operation has its requests"
     unseen = hidden.of_tasks | (set() if scope == "presence" else hidden.of_presence)
+    if scope != "messages":
+        unseen |= {"hushed-data"}
     if scope == "presence":
         unseen.discard("hushed-worker")  # who is connected
     for (method, _), given in walk.items():

@@ -23,6 +23,7 @@ from sockets.presence.base import (
     OVER_LIMIT,
     REPLACED,
     Effects,
+    Erased,
     Fenced,
     Limit,
     Presence,
@@ -745,3 +746,77 @@ async def test_workers_have_no_state(presence: Presence, clock: MovedClock) -> N
 
 def test_the_id_of_a_change_names_user_and_generation() -> None:
     assert PresenceChange("kim", True, 7, 1.0).id == "kim:7"
+
+
+# --- erasure
+
+
+async def test_who_is_erased_is_as_if_they_had_never_been(
+    presence: Presence, clock: MovedClock
+) -> None:
+    await register(presence, one := info())
+    await presence.release(one, NODE)
+    clock.advance(GRACE)
+    settled = (await presence.settle(["42"], NODE))["42"]
+    await presence.announced(settled.changes)
+    assert (await presence.look("42")).last_seen is not None
+    assert await presence.erase("42") == Erased(True, blocked=False, revoked=False)
+    assert await presence.erase("42") == Erased(False, blocked=False, revoked=False)
+    assert (await presence.look("42")).last_seen is None
+    done = await presence.register(info(), NODE)
+    assert told(done.effects) == [True], "they come online as somebody new"
+
+
+async def test_an_erasure_waits_for_what_has_to_be_announced(
+    presence: Presence, clock: MovedClock
+) -> None:
+    await register(presence, one := info())
+    await presence.announced((await presence.settle(["42"], NODE))["42"].changes)
+    await presence.end("42", 4500, "")
+    assert (await presence.erase("42")).state
+    assert await state(presence) is PresenceState.IN_GRACE
+    assert (await presence.release(one, NODE, online=True)).wait is not None
+    clock.advance(GRACE)
+    settled = (await presence.settle(["42"], NODE))["42"]
+    assert told(settled) == [False]
+    assert told((await presence.settle(["42"], NODE))["42"]) == [False], "until it is announced"
+    await presence.announced(settled.changes)
+    assert told((await presence.settle(["42"], NODE))["42"]) == []
+    assert not (await presence.erase("42")).state
+    assert (await presence.look("42")).last_seen is None
+
+
+async def test_where_nobody_listens_an_erasure_ends_with_the_grace(
+    presence: Presence, clock: MovedClock
+) -> None:
+    await presence.register(info())
+    await presence.end("42", 4500, "")
+    await presence.erase("42")
+    clock.advance(GRACE)
+    await presence.settle(["42"])
+    assert not (await presence.erase("42")).state
+
+
+async def test_who_came_back_meanwhile_is_connected(presence: Presence, clock: MovedClock) -> None:
+    await register(presence, info())
+    await presence.end("42", 4500, "")
+    await register(presence, back := info())
+    await presence.erase("42")
+    assert await ids(presence) == [back.id]
+    await presence.end("42", 4500, "")
+    await presence.erase("42")
+    await register(presence, again := info())
+    await presence.release(again, NODE)
+    clock.advance(GRACE)
+    await presence.settle(["42"], NODE)
+    assert (await presence.look("42")).last_seen is not None, "the erasure was of before"
+
+
+async def test_blocks_and_revocations_outlast_an_erasure(presence: Presence) -> None:
+    await presence.block("42", None)
+    await presence.revoke("42", USER, None)
+    assert await presence.erase("42") == Erased(False, blocked=True, revoked=True)
+    refused = (await presence.register(info(), NODE)).refused
+    assert isinstance(refused, Blocked)
+    await presence.unblock("42")
+    assert await refusal(presence, issued_at=NOON - 10) == 4508

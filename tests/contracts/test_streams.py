@@ -15,8 +15,16 @@ from typing import Any
 import pytest
 
 from sockets.base.ids import new_id
+from sockets.deliveries import Fate, MessageFacts
 from sockets.redis import Keys, connect
-from sockets.streams.base import ASKED_TTL, PAGE_BYTES, Appended, NewEntry, Streams
+from sockets.streams.base import (
+    ASKED_TTL,
+    MAX_REPLACED,
+    PAGE_BYTES,
+    Appended,
+    NewEntry,
+    Streams,
+)
 from sockets.streams.memory import MemoryStreams
 from sockets.streams.redis import RedisStreams, StreamCalls
 from sockets.types import Page, Position
@@ -495,3 +503,134 @@ async def test_nobody_makes_room_in_memory_for_those_who_only_ask(clock: MovedCl
         streams.left("here", None)
         await append(streams, "three")
         assert (await streams.read("here", None, 0)).epoch == ""
+
+
+# --- one message, and none
+
+
+def described(text: str = "m", **given: Any) -> NewEntry:
+    id = new_id()
+    body = f'{{"id":"{id}","event":"{text}","data":1,"time":1.0}}'
+    return NewEntry(**{"id": id, "body": body.encode(), "event": text} | given)
+
+
+async def test_a_message_is_found_by_offset_id_and_key(streams: Streams, clock: MovedClock) -> None:
+    given = described("order.paid", idempotency_key='k"7', collapse_key="c", ttl=20.0)
+    await streams.append("u", described())
+    done = await streams.append("u", given)
+    await streams.append("u", described(exclude_client="x", idempotency_key="another"))
+    found = await streams.find("u", offset=2)
+    assert found.facts == MessageFacts(
+        epoch=done.position.epoch,
+        offset=2,
+        fate=Fate.KEPT,
+        id=given.id,
+        event="order.paid",
+        at=clock.now,
+        size=len(given.body),
+        idempotency_key='k"7',
+        collapse_key="c",
+        expires_at=clock.now + 20,
+    )
+    assert (found.epoch, found.head, found.floor) == (done.position.epoch, 3, 0)
+    for how in ({"id": given.id}, {"key": 'k"7'}, {"offset": 2, "epoch": found.epoch}):
+        assert (await streams.find("u", **how)).facts == found.facts
+    last = (await streams.find("u", offset=3)).facts
+    assert (last.exclude_client, last.idempotency_key) == ("x", "another")
+
+
+async def test_the_key_of_a_message_is_read_with_it(streams: Streams) -> None:
+    await append(streams, idempotency_key="k")
+    await append(streams, own_key="o", idempotency_key="not the caller's")
+    assert [one.idempotency_key for one in (await after(streams, 0)).entries] == ["k", None]
+
+
+async def test_what_was_never_there_is_not_found(streams: Streams) -> None:
+    nothing = await streams.find("nobody", offset=1)
+    assert (nothing.facts.fate, nothing.epoch) == (Fate.NOT_THERE, "")
+    assert (await streams.find("nobody", offset=1, epoch="e")).facts.fate is Fate.OTHER_EPOCH
+    assert (await streams.read("nobody", None, 0)).epoch == "", "it wrote nothing"
+    await append(streams, count=3)
+    for how in ({"offset": 4}, {"offset": 0}, {"id": new_id()}, {"key": "k"}):
+        found = await streams.find("u", **how)
+        assert (found.facts.fate, found.facts.at, found.head) == (Fate.NOT_THERE, None, 3)
+    other = (await streams.find("u", offset=2, epoch="another")).facts
+    assert (other.fate, other.epoch, other.offset) == (Fate.OTHER_EPOCH, "another", 2)
+
+
+async def test_what_retention_removed_is_known_to_be_gone(
+    streams: Streams, clock: MovedClock
+) -> None:
+    await append(streams, count=7)
+    assert [(await streams.find("u", offset=n)).facts.fate for n in (1, 2, 3)] == [
+        Fate.TRIMMED,
+        Fate.TRIMMED,
+        Fate.KEPT,
+    ]
+    clock.advance(100)
+    assert (await streams.find("u", offset=3)).facts.fate is Fate.TRIMMED
+
+
+async def test_what_is_over_is_known_to_be_gone(streams: Streams, clock: MovedClock) -> None:
+    await append(streams, ttl=5.0)
+    clock.advance(5)
+    found = (await streams.find("u", offset=1)).facts
+    assert (found.fate, found.expires_at) == (Fate.EXPIRED, clock.now)
+    await append(streams)
+    assert (await streams.find("u", offset=1)).facts.fate is Fate.REPLACED_OR_EXPIRED
+
+
+async def test_what_was_replaced_is_known_with_its_successor(streams: Streams) -> None:
+    for key in ("a", "b", "a", "b", "a"):
+        await append(streams, collapse_key=key)
+    found = [(await streams.find("u", offset=n)).facts for n in range(1, 6)]
+    assert [(one.fate, one.replaced_by) for one in found] == [
+        (Fate.REPLACED, 5),
+        (Fate.REPLACED, 4),
+        (Fate.REPLACED, 5),
+        (Fate.KEPT, None),
+        (Fate.KEPT, None),
+    ]
+
+
+async def test_of_those_that_were_replaced_the_newest_are_remembered(streams: Streams) -> None:
+    await append(streams, count=MAX_REPLACED + 2, collapse_key="a")
+    assert (await streams.find("u", offset=1)).facts.fate is Fate.REPLACED_OR_EXPIRED
+    assert (await streams.find("u", offset=2)).facts.fate is Fate.REPLACED
+
+
+async def test_a_message_is_found_among_many(make: Make, clock: MovedClock) -> None:
+    async with make(clock, size=200) as streams:
+        first = described(idempotency_key="first")
+        await streams.append("u", first)
+        await append(streams, count=180, collapse_key="c")
+        await append(streams, count=5)
+        assert (await streams.find("u", id=first.id)).facts.offset == 1
+        assert (await streams.find("u", key="first")).facts.offset == 1
+        assert (await streams.find("u", offset=180)).facts.replaced_by == 181
+        assert (await streams.find("u", key="none")).facts.fate is Fate.NOT_THERE
+
+
+# --- erasure
+
+
+async def test_an_erased_stream_begins_anew(streams: Streams) -> None:
+    old = await append(streams, count=3, collapse_key="c", ttl=50.0)
+    await append(streams, "other")
+    await append(streams)
+    assert await streams.erase("u") == 2
+    assert await streams.erase("u") == 0
+    found = await streams.read("u", old.position, 10)
+    assert (found.epoch, found.entries) == ("", ())
+    followed = await streams.follow("u", old.position, 10)
+    assert followed.epoch not in ("", old.position.epoch) and followed.entries == ()
+    assert (await append(streams)).position.offset == 1
+    assert len((await after(streams, 0, "other")).entries) == 1
+
+
+async def test_an_erased_message_may_be_sent_again(streams: Streams) -> None:
+    given = entry(idempotency_key="k")
+    await streams.append("u", given)
+    await streams.erase("u")
+    again = await streams.append("u", given)
+    assert not again.duplicate and again.position.offset == 1

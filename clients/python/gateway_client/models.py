@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 UserId = str | int
 """An integer is its decimal digits: `42` and `"42"` are one user."""
@@ -82,13 +82,18 @@ class Presence(Struct, frozen=True):
 
 
 class StoredMessage(Struct, frozen=True):
-    """A durable message as its stream keeps it."""
+    """A durable message as its stream keeps it.
+
+    `data` needs a key with the scope `messages`; for one with `presence` alone it is
+    `msgspec.UNSET`. `size`: bytes of the message's JSON; 0 of a gateway that does not say.
+    """
 
     offset: int
     id: str
     event: str
-    data: Any
-    time: float
+    data: Any = UNSET
+    time: float = 0.0
+    size: int = 0
 
 
 class Page(Struct, frozen=True):

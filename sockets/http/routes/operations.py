@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest
 from ninja import Field, Router
@@ -21,7 +21,7 @@ from sockets.api import (
     auser_report,
     aworkers,
 )
-from sockets.auth.scopes import ADMIN, PRESENCE, TASKS
+from sockets.auth.scopes import ADMIN, MESSAGES, PRESENCE, TASKS
 from sockets.exceptions import Forbidden, InvalidMessage
 from sockets.http.reports import (
     EndedOut,
@@ -34,9 +34,6 @@ from sockets.http.reports import (
 from sockets.http.schemas import Flag, Id, In, Seconds, TaskOut
 from sockets.http.security import ApiKey, holds, may_use_pool
 from sockets.reports import Trace, WorkersReport
-
-MESSAGES: Final = "messages"
-"""The scope that may read what messages say."""
 
 router = Router(tags=["Operations"])
 

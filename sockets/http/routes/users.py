@@ -9,6 +9,7 @@ from ninja.params.functions import Query
 from sockets.api import (
     ablock_user,
     adisconnect_user,
+    aforget_user,
     apresence_of,
     apresence_of_users,
     astream_position,
@@ -20,6 +21,7 @@ from sockets.codes import CloseCode
 from sockets.http.schemas import (
     BlockIn,
     DisconnectedOut,
+    ForgottenOut,
     Id,
     PositionOut,
     PresenceIn,
@@ -58,6 +60,20 @@ async def user(request: HttpRequest, user: str) -> UserOut:
     at = PositionOut(epoch=position.epoch, offset=position.offset)
     made: UserOut = UserOut.of(presence, user=user, position=at)
     return made
+
+
+@router.delete(
+    "/users/{gateway_segment:user}",
+    response=ForgottenOut,
+    auth=ApiKey(ADMIN),
+    summary="Remove all that is kept of a user",
+    operation_id="forget_user",
+    tags=["Access"],
+)
+async def forget(request: HttpRequest, user: str) -> ForgottenOut:
+    """Closes the user's sessions, and removes messages, positions, the ledger, presence and rows.
+    May be repeated. Blocks and revocations stay."""
+    return ForgottenOut.of(await aforget_user(user))
 
 
 @router.post(

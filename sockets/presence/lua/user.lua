@@ -2,7 +2,8 @@
 --
 -- KEYS  1 sessions (ZSET: session -> end of its lease)   2 info (HASH: session -> JSON)
 --       3 clients (HASH: client id -> session)
---       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>)
+--       4 state (HASH: state, generation, grace_end, last_seen, unsaid:<generation>; erase: it goes
+--         when the user is offline and that is announced)
 --       5 block (STRING)   6 the start of an ended session's key (STRING: "<code> <reason>")
 --       7 revoked (HASH: what -> "<before> <when that was asked>", as in revocation.py)
 -- ARGV  1 now, seconds ("": this server's clock)
@@ -45,6 +46,10 @@ end
 
 local function set(...) redis.call('HSET', STATE, ...) end
 
+local function state_ttl()
+  return state.erase and math.ceil(LEASE + GRACE + AFTERLIFE) or STATE_TTL
+end
+
 -- No generation ever comes twice: a new state begins with the time, and so does one that the store
 -- has gone back to.
 local function change(to)
@@ -64,11 +69,11 @@ local function change(to)
       unannounced[oldest], dropped = nil, dropped + 1
     end
   end
-  redis.call('EXPIRE', STATE, STATE_TTL)
+  redis.call('EXPIRE', STATE, state_ttl())
 end
 
 local function seen(at)
-  if not GRACE or at <= (tonumber(state.last_seen) or 0) then return end
+  if not GRACE or state.erase or at <= (tonumber(state.last_seen) or 0) then return end
   state.last_seen = text(at)
   set('last_seen', state.last_seen)
   redis.call('EXPIRE', STATE, STATE_TTL)
@@ -200,6 +205,10 @@ end
 
 -- Somebody is there. `adopted`: whoever it is was there before, only this server does not know.
 local function arrived(adopted)
+  if state.erase then
+    redis.call('HDEL', STATE, 'erase')
+    state.erase = nil
+  end
   if not GRACE or state.state == 'online' then return end
   if state.state == 'grace' then
     set('state', 'online')
@@ -253,6 +262,9 @@ end
 -- changes given up
 local function effects()
   keep()
+  if state.erase and state.state == 'offline' and not next(unannounced) then
+    redis.call('DEL', STATE)
+  end
   local changes = {}
   for generation, what in pairs(unannounced) do
     if MINE[string.match(what, '^%S+ %S+ (.*)$') or ''] then

@@ -6,6 +6,7 @@
 -- ARGV  11 id   12 body, a JSON object   13 more members of the entry, as ',"name":value…'
 --       14 collapse key, or ""   15 ttl in seconds, or ""   16 seconds that a receipt lasts
 --       17 channel to publish to, or ""   18 the start of what is published, in MessagePack
+--       19 how many offsets of messages that it has taken the place of an entry remembers
 -- Returns  id, epoch, offset, 1 if this was a duplicate, how many sessions are live,
 --          0 if it was not published
 open()
@@ -41,6 +42,17 @@ local offset = record.offset + 1
 local collapse, ttl = ARGV[14], tonumber(ARGV[15])
 local tail, ends = ARGV[13], ttl and text(now + ttl)
 if ttl then tail = tail .. ',"expires_at":' .. ends end
+local replaced = collapse ~= '' and redis.call('HGET', COLLAPSE, 'k:' .. collapse)
+if replaced then
+  local before = redis.call('ZRANGEBYSCORE', STREAM, replaced, replaced)[1]
+  local offsets = {}
+  for one in string.gmatch(before and replaced_by(before) or '', '%d+') do
+    offsets[#offsets + 1] = one
+  end
+  offsets[#offsets + 1] = replaced
+  local first = math.max(1, #offsets - tonumber(ARGV[19]) + 1)
+  tail = tail .. ',"replaces":[' .. table.concat(offsets, ',', first) .. ']'
+end
 tail = tail .. string.format(',"offset":%d,"at":%.6f,"size":%d}', offset, now, #ARGV[12])
 redis.call('ZADD', STREAM, offset, string.sub(ARGV[12], 1, -2) .. tail)
 
@@ -68,7 +80,6 @@ if start then record.last = offset .. ' ' .. start end
 save()
 
 if collapse ~= '' then
-  local replaced = redis.call('HGET', COLLAPSE, 'k:' .. collapse)
   if replaced then drop(replaced) end
   redis.call('HSET', COLLAPSE, 'k:' .. collapse, offset, 'o:' .. offset, collapse)
 end

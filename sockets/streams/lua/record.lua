@@ -117,6 +117,16 @@ end
 
 local function at(entry) return tonumber(string.match(entry, ',"at":([%d.]+),"size":%d+}$')) end
 
+-- What an entry has behind its body.
+local function tail_of(entry)
+  return string.sub(entry, tonumber(string.match(string.sub(entry, -32), '"size":(%d+)}$')))
+end
+
+-- The offsets of those whose place an entry has taken, with commas between; nil: of none.
+local function replaced_by(entry)
+  return string.match(tail_of(entry), ',"replaces":%[([%d,]*)%]')
+end
+
 -- By count and age, which raise the floor; by a message's own ttl, which does not.
 local function trim()
   for _, offset in ipairs(redis.call('ZRANGEBYSCORE', EXPIRING, '-inf', text(now))) do

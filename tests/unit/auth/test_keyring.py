@@ -204,7 +204,7 @@ async def test_while_the_database_is_away_known_keys_serve(
     ring._begin()
     await ring._until_read()
     assert await find(ring, secret) == key
-    assert await find(ring, "b") == Key("back", frozenset({*WORKERS, "admin", "call"}))
+    assert await find(ring, "b") == Key("back", frozenset({*WORKERS, "messages", "admin", "call"}))
     with pytest.raises(TryAgainLater, match="database"):
         await find(ring, new_key()[1])  # nobody knows: not a word that would end a worker
     told = [r for r in caplog.records if r.levelno == logging.WARNING]

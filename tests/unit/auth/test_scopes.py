@@ -31,7 +31,9 @@ def test_scopes_are_words() -> None:
 
 @pytest.mark.parametrize("word", ["", "Notify", "tasks", "tasks:", "tasks:a b", "p", "tasks:**"])
 def test_another_word_is_refused_with_those_that_there_are(word: str) -> None:
-    with pytest.raises(ValueError, match="is no scope; these are: notify, presence, admin") as told:
+    with pytest.raises(
+        ValueError, match="is no scope; these are: notify, presence, messages, admin"
+    ) as told:
         parse_scopes(["notify", word])
     assert len(str(told.value)) < 200
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sockets.http.routes import messages
 from sockets.node.node import Node
 from sockets.streams.base import NewEntry
 from tests.support.asgi_client import GatewayClient
@@ -92,15 +93,24 @@ async def test_a_whole_emoji_arrives(node: Node) -> None:
     assert status == 200
     status, answer = await call("GET", "/users/42/messages")
     assert (status, answer["messages"][0]["data"]) == (200, "🎉")
-    assert {*answer["messages"][0]} == {"offset", "id", "event", "data", "time"}
+    assert {*answer["messages"][0]} == {"offset", "size", "id", "event", "data", "time"}
 
 
 @pytest.mark.parametrize("data", ["1e999", '"\\ud83c"', "[" * 900 + "]" * 900, "9" * 5_000])
-async def test_what_an_older_version_has_stored_can_be_read(node: Node, data: str) -> None:
+async def test_what_an_older_version_has_stored_can_be_read(
+    node: Node, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = b'{"id":"i","event":"e","data":%s,"time":1.5}' % data.encode()
     await node.streams.append("42", NewEntry("i", body, None, None, None, None, "e", None))
     response = await GatewayClient().get(
         "/api/v1/users/42/messages", headers={"Authorization": f"Bearer {KEY}"}
     )
     assert response.status_code == 200
-    assert b'"messages":[{"offset":1,%s]' % body[1:] in response.content
+    size = len(body)
+    assert b'"messages":[{"offset":1,"size":%d,%s]' % (size, body[1:]) in response.content
+    monkeypatch.setattr(messages, "holds", lambda request, scope: scope != "messages")
+    response = await GatewayClient().get(
+        "/api/v1/users/42/messages", headers={"Authorization": f"Bearer {KEY}"}
+    )
+    header = b'{"offset":1,"size":%d,"id":"i","event":"e","time":1.5}' % size
+    assert b'"messages":[%s]' % header in response.content

@@ -30,6 +30,7 @@ def test_no_command_says_an_argument_back_as_it_came(
         "create_key": [EVIL, "--scope=notify"],
         "drain": [f"--node={EVIL}"],
         "end_key": [EVIL],
+        "forget_user": [EVIL],
         "notify": [EVIL, EVIL],
     }.get(name, [])
     for more in ([], [f"--{EVIL}"], [EVIL] * 4):

@@ -1,0 +1,81 @@
+"""What a ledger promises; `tests/contracts/test_ledger.py` holds each one to it.
+
+One entry a client, never one a message. A node writes notes: entries as they are for one session.
+They may come late, twice, or in another order than they were made; an entry is what all of them
+say together. Time is that of the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from sockets.deliveries import LedgerEntry
+
+MAX_CLIENTS = 32
+"""Clients of one user; the least recently acknowledged goes."""
+
+LEDGER_TTL = 30 * 24 * 3600.0
+"""Seconds that the entries of a user are kept after the last note."""
+
+ERASED_TTL = 3600.0
+"""Seconds for which it is known that a user was erased: so long notes of before are on their way
+from a node that was frozen."""
+
+
+class Ledger(Protocol):
+    """All users' entries. Any method may raise GatewayUnavailable."""
+
+    async def write(self, notes: Sequence[tuple[str, LedgerEntry]]) -> None:
+        """Take in notes, each with its user. May be repeated.
+
+        What another program wrote into the key of one user is an error in the log; notes of others
+        are taken.
+        """
+
+    async def read(self, user: str) -> list[LedgerEntry]:
+        """Return the entries of a user, the last that was heard of first."""
+
+    async def erase(self, user: str, before: float) -> int:
+        """Remove a user's entries, and pass over notes of sessions that were opened before then.
+
+        `before`: seconds since the epoch, by the store's clock. Returns how many entries went.
+        """
+
+
+def merged(known: LedgerEntry | None, note: LedgerEntry) -> LedgerEntry:
+    """Return what an entry and a note about the same client say together; as in write.lua."""
+    if known is None:
+        return note
+    latest, earlier = (note, known) if _order(note) >= _order(known) else (known, note)
+    if latest.epoch != earlier.epoch:
+        return latest
+    start, sent = latest.start, latest.sent
+    if earlier.start <= sent and start <= earlier.sent:  # nothing is missing in between
+        start, sent = min(start, earlier.start), max(sent, earlier.sent)
+    acked, acked_at = latest.acked, latest.acked_at
+    if earlier.acked is not None and (acked is None or earlier.acked > acked):
+        acked, acked_at = earlier.acked, earlier.acked_at
+    return replace(latest, start=start, sent=sent, acked=acked, acked_at=acked_at)
+
+
+def _order(entry: LedgerEntry) -> tuple[float, str, float]:
+    return entry.opened_at, entry.session, entry.at
+
+
+def surplus(entries: Iterable[LedgerEntry], spared: Iterable[str]) -> list[str]:
+    """Return the client ids that go where there are more than MAX_CLIENTS: the least recently
+    acknowledged, and the `spared` last."""
+    kept = set(spared)
+
+    def place(entry: LedgerEntry) -> tuple[bool, float, float, str]:
+        return entry.client_id in kept, entry.acked_at or 0.0, entry.at, entry.client_id
+
+    found = sorted(entries, key=place)
+    return [entry.client_id for entry in found[: max(0, len(found) - MAX_CLIENTS)]]
+
+
+def latest_first(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """Return entries in the order of an answer."""
+    return sorted(entries, key=lambda entry: (entry.at, entry.client_id), reverse=True)

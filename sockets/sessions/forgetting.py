@@ -1,0 +1,62 @@
+"""All that is kept of a user is removed; each step may be repeated, and so may the whole."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sockets.codes import CloseCode
+from sockets.deliveries import Forgotten
+from sockets.ledger.base import Ledger
+from sockets.presence.base import Presence
+from sockets.sessions.control import Control
+from sockets.streams.base import Streams
+
+REASON = "what was kept of this user is removed"
+
+
+class Forgetting:
+    """Belongs to one event loop.
+
+    `settling`: seconds until the nodes have written the rows of sessions that are closed now.
+    """
+
+    def __init__(
+        self,
+        *,
+        presence: Presence,
+        streams: Streams,
+        ledger: Ledger,
+        control: Control,
+        settling: float,
+    ) -> None:
+        self._presence = presence
+        self._streams = streams
+        self._ledger = ledger
+        self._control = control
+        self._settling = settling
+
+    async def forget(self, user: str) -> Forgotten:
+        """Close the user's sessions, then remove what is kept. Raises GatewayUnavailable: what was
+        done until then stays done, and repeating it does the rest.
+
+        Whoever connects again meanwhile begins afresh.
+        """
+        code = CloseCode.DISCONNECTED
+        ended = (await self._presence.end(user, code, REASON)).ended
+        before = await self._presence.now()  # who comes from now on is somebody new
+        closed = await self._control.close(ended, code, REASON)
+        messages = await self._streams.erase(user)
+        clients = await self._ledger.erase(user, before)
+        erased = await self._presence.erase(user)
+        if ended:
+            await asyncio.sleep(self._settling)
+        return Forgotten(
+            closed=closed.closed,
+            unconfirmed=closed.unconfirmed,
+            messages=messages,
+            clients=clients,
+            state=erased.state,
+            rows=await self._control.remove_rows(user, before),
+            blocked=erased.blocked,
+            revoked=erased.revoked,
+        )
