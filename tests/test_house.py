@@ -16,14 +16,14 @@ SOCKETS = ROOT / "sockets"
 TESTS = ROOT / "tests"
 
 USED_FROM_OUTSIDE = {
-    *("api", "asgi", "auth", "codes", "conf", "environment", "exceptions", "logs"),
-    *("py.typed", "signals", "signatures", "testing", "tokens", "types"),
+    *("api", "asgi", "auth", "codes", "conf", "deliveries", "environment", "exceptions", "logs"),
+    *("reports", "py.typed", "signals", "signatures", "testing", "tokens", "types"),
     *("layers", "server"),  # named in settings: CHANNEL_LAYERS, and what `serve` runs
 }
 LOOKED_FOR_BY_DJANGO = {
     "locale",
     *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models"),
-    *("static", "templates"),
+    *("static", "templates", "templatetags"),
 }
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
@@ -33,7 +33,7 @@ ROOMS = {
 
 WITHOUT_LOGIC = {
     *("layers.base", "recorder.base", "server.host", "signals", "streams.base", "tasks.base"),
-    *("cluster.registry", "presence.base", "types"),
+    *("cluster.registry", "deliveries", "presence.base", "reports", "types"),
 }
 """Types, protocols and constants: there is nothing to be run by itself."""
 
@@ -65,6 +65,7 @@ TESTED_ELSEWHERE = {
     "management.commands.create_key": "acceptance/test_keys.py",
     "management.commands.devsetup": "acceptance/test_proxies.py",
     "management.commands.end_key": "acceptance/test_keys.py",
+    "admin.operations.source": "unit/admin/operations/test_page.py",
     # Each is a way to something else, and is tested beside the other ways.
     "api.given": "unit/api/test_data.py",
     "auth.claims": "unit/auth/test_tokens.py",
