@@ -34,7 +34,17 @@ from sockets.models import (
     Worker,
 )
 
-__all__ = ["AccessKeyAdmin", "NodeAdmin", "SessionAdmin", "register"]
+__all__ = [
+    "AccessKeyAdmin",
+    "GatewayUserAdmin",
+    "LiveSessionAdmin",
+    "NodeAdmin",
+    "OverviewAdmin",
+    "RefusalAdmin",
+    "SessionAdmin",
+    "WorkerAdmin",
+    "register",
+]
 
 
 _SHOWN = (

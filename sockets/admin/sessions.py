@@ -20,6 +20,7 @@ from django.utils.translation import pgettext, pgettext_lazy
 from sockets.admin.closing import remembered
 from sockets.admin.operations.disconnecting import MOST, DisconnectSessions
 from sockets.admin.operations.live import LiveSessionAdmin
+from sockets.admin.operations.page import tabs
 from sockets.admin.operations.parts import visible
 from sockets.admin.operations.viewer import Viewer, address, names_of
 from sockets.admin.periods import PeriodQuerySet
@@ -152,6 +153,9 @@ class NamedList(ChangeList):
 class SessionAdmin(ReadOnly):
     """Read-only; every page of the list costs a few looks into indexes, however many rows."""
 
+    class Media:
+        css = {"all": ["sockets/admin.css", "sockets/operations.css"]}
+
     list_display = (
         "state",
         "kind",
@@ -234,8 +238,8 @@ class SessionAdmin(ReadOnly):
         return duration(session.duration)
 
     @admin.display(description=pgettext_lazy("gateway", "close code"), empty_value="")
-    def close_shown(self, session: Session) -> str | None:
-        return close_code(session.close_code)
+    def close_shown(self, session: Session) -> str:
+        return close_code(session.close_code) or "-"
 
     @admin.display(description=pgettext_lazy("gateway", "end"), empty_value="")
     def end_shown(self, session: Session) -> SafeString:
@@ -265,12 +269,14 @@ class SessionAdmin(ReadOnly):
 
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        viewer = Viewer(self.admin_site, request)
         if get_conf().history:
-            return super().changelist_view(request, extra_context)
+            own = {"title": pgettext("gateway", "History"), "tabs": tabs(viewer, self)}
+            return super().changelist_view(request, own | (extra_context or {}))
         if not self.has_view_permission(request):
             raise PermissionDenied
         asked = request.GET.urlencode()
-        there = Viewer(self.admin_site, request).url("livesession_changelist")
+        there = viewer.url("livesession_changelist")
         return HttpResponseRedirect(f"{there}?{asked}" if asked else there)
 
     def render_change_form(

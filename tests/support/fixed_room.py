@@ -87,10 +87,37 @@ def set_up(folder: str) -> Any:
     reader.user_permissions.set(
         Permission.objects.filter(content_type__app_label="sockets", codename__startswith="view_")
     )
+    _rows()
     fixed = FixedSource()
     for name in [name for name in vars(source) if name in fixed.names]:
         setattr(source, name, getattr(fixed, name))
     return fixed
+
+
+def _rows() -> None:
+    """A history of sixty sessions, the newest of them live."""
+    from datetime import UTC, datetime, timedelta
+
+    from sockets.models import Session
+    from tests.unit.admin.operations import values
+
+    begin = datetime.fromtimestamp(values.NOW, UTC)
+    Session.objects.bulk_create(
+        Session(
+            id=values.session_id(number),
+            kind="client" if number % 7 else "worker",
+            user=f"user-{number}@a-company-with-a-long-name.example",
+            client_id=values.client_id(number),
+            node="gateway-node-1",
+            address=f"203.0.113.{number}:49152",
+            agent=values.CHROME,
+            connected_at=begin - timedelta(minutes=number),
+            disconnected_at=None if number < 9 else begin,
+            close_code=None if number < 9 else (1001, 1006, 4503)[number % 3],
+            close_reason="" if number % 3 else "another connection",
+        )
+        for number in range(1, 61)
+    )
 
 
 def policy(get_response: Any) -> Any:

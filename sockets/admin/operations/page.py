@@ -134,7 +134,7 @@ class Page(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs 
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
-            "tabs": self._tabs(viewer),
+            "tabs": tabs(viewer, self),
             "parts": found,
             "problem": problem,
             "now": f"{time.time():.3f}",
@@ -168,26 +168,27 @@ class Page(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs 
         path = viewer.url(f"{self.opts.model_name}_data")
         return f"{path}?{query}" if query else path
 
-    def _tabs(self, viewer: Viewer) -> list[tuple[str, str, bool]]:
-        """Return the pages that this person may see: names, addresses, and which one this is."""
-        found = []
-        for model, shown_by in self.admin_site._registry.items():
-            name = model._meta.model_name
-            ours = model._meta.app_label == "sockets" and name in PAGES
-            if name == "session" and not get_conf().history:
-                continue
-            if ours and shown_by.has_view_permission(viewer.request):
-                found.append((PAGES.index(name), model, shown_by is self))
-        return [
-            (
-                pgettext("gateway", "History")
-                if model._meta.model_name == "session"
-                else str(capfirst(model._meta.verbose_name_plural)),
-                viewer.url(f"{model._meta.model_name}_changelist"),
-                here,
-            )
-            for _, model, here in sorted(found, key=lambda one: one[0])
-        ]
+
+def tabs(viewer: Viewer, shown_by: admin.ModelAdmin[Any]) -> list[tuple[str, str, bool]]:
+    """Return the pages that this person may see: names, addresses, and which one this is."""
+    there = {
+        str(model._meta.model_name): (model, one)
+        for model, one in viewer.site._registry.items()
+        if model._meta.app_label == "sockets" and one.has_view_permission(viewer.request)
+    }
+    if not get_conf().history:
+        there.pop("session", None)
+    return [
+        (
+            pgettext("gateway", "History")
+            if name == "session"
+            else str(capfirst(there[name][0]._meta.verbose_name_plural)),
+            viewer.url(f"{name}_changelist"),
+            there[name][1] is shown_by,
+        )
+        for name in PAGES
+        if name in there
+    ]
 
 
 def texts() -> dict[str, Any]:

@@ -138,3 +138,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
 if (place) draw();
+
+export {};

@@ -509,3 +509,5 @@ if (room.dataset.url) {
   document.addEventListener("visibilitychange", wake);
   wake();
 }
+
+export {};

@@ -49,7 +49,12 @@ def test_the_gateways_own_lines_name_them_too(
     from sockets.admin.operations import source
 
     seen = []
-    monkeypatch.setattr(source, "unblock_user", lambda _: seen.append(audit.actor.get()) or True)
+
+    def unblock_user(user: str) -> bool:
+        seen.append(audit.actor.get())
+        return True
+
+    monkeypatch.setattr(source, "unblock_user", unblock_user)
     do(operator, "gatewayuser/unblock/", user="kim")
     assert seen == ["staff:staff"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -69,7 +70,7 @@ def test_a_user_of_whom_nothing_is_known(reader: Client, fixed: FixedSource) -> 
     ],
 )
 def test_why_asks_by_what_is_known(
-    reader: Client, fixed: FixedSource, query: dict[str, str], asked: dict[str, object]
+    reader: Client, fixed: FixedSource, query: dict[str, Any], asked: dict[str, object]
 ) -> None:
     text = words(page(reader, "gatewayuser/why/", user="user-1", **query))
     assert fixed.calls == [("explain_delivery", ("user-1",), asked)]
