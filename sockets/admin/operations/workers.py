@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.http import Http404
 from django.urls import URLPattern
+from django.utils.functional import Promise
 from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
@@ -159,9 +160,10 @@ def _ends(one: Task, viewer: Viewer) -> tuple[Cell, Cell]:
 
 
 class OfTask(Action):
-    """What ends one task."""
+    """What ends one task. `more`: what is said of that beside the number."""
 
     permission = "end_task"
+    more: ClassVar[str | Promise] = ""
 
     def subject(self, viewer: Viewer) -> dict[str, list[str]]:
         return {"task": [one_of(viewer.request, "task")]}
@@ -178,7 +180,8 @@ class OfTask(Action):
             things.append(outside(task.worker, below=pgettext("gateway", "holds it")))
         if task.user:
             things.append(viewer.user(task.user))
-        return Affected(pgettext("gateway", "This concerns 1 task."), things)
+        told = f"{pgettext('gateway', 'This concerns 1 task.')} {self.more}".strip()
+        return Affected(told, things)
 
     def back(self, viewer: Viewer, subject: dict[str, list[str]]) -> str:
         return viewer.url("worker_changelist")
@@ -203,6 +206,12 @@ class CancelTask(OfTask):
 
 class ReleaseTask(OfTask):
     """It ends as if its worker had handed it back."""
+
+    more = pgettext_lazy(
+        "gateway",
+        "It ends as handed back, and is offered to no other worker by itself: whoever gave it "
+        "hears of it, and may give it again.",
+    )
 
     name = "release"
     title = pgettext_lazy("gateway", "Hand a task back")
