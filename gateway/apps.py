@@ -23,6 +23,7 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         admin.site.site_header = admin.site.site_title = pgettext_lazy("gateway", "Gateway")
         admin.site.index_title = pgettext_lazy("gateway", "Sessions, keys and staff")
+        admin.site.index_template = "admin/sockets/index.html"  # with the overview in small
         admin.site.site_url = None
         admin.site.enable_nav_sidebar = False  # for five lists; the tables need its place
         user_logged_in.connect(_signed_in, dispatch_uid="gateway.signed_in")

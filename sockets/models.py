@@ -125,6 +125,7 @@ class Node(models.Model):
         verbose_name = pgettext_lazy("gateway", "node")
         verbose_name_plural = pgettext_lazy("gateway", "nodes")
         ordering = ["-started_at", "name"]
+        permissions = [("drain_node", "Can drain nodes")]
 
     def __str__(self) -> str:
         return self.name
@@ -179,3 +180,75 @@ class AccessKey(models.Model):
         if self.expires_at is not None and self.expires_at <= timezone.now():
             return "expired"
         return "live"
+
+
+# What follows has no rows: each is a page of the operations room in the admin, with the permission
+# to see it and those of what is done there. As proxies they have no table, and `dumpdata` passes
+# them by.
+
+
+class Overview(Node):
+    """The gateway now: its nodes, its last hour."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = pgettext_lazy("gateway", "overview")
+        verbose_name_plural = pgettext_lazy("gateway", "overview")
+
+
+class LiveSession(Session):
+    """A session as its node knows it now. Whoever may see the rows may see these, too."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = pgettext_lazy("gateway", "live session")
+        verbose_name_plural = pgettext_lazy("gateway", "live sessions")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class GatewayUser(Session):
+    """Somebody whose sessions, stream and tasks the gateway knows; `id` is the user id."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        permissions = [
+            ("block_gatewayuser", "Can block and unblock users"),
+            ("revoke_gatewayuser", "Can revoke what users have proved"),
+            ("notify_gatewayuser", "Can send messages to users"),
+            ("trace_gatewayuser", "Can trace users: headers of frames"),
+            ("trace_bodies_gatewayuser", "Can trace users: bodies of frames"),
+        ]
+        verbose_name = pgettext_lazy("gateway", "user")
+        verbose_name_plural = pgettext_lazy("gateway", "users")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Worker(Session):
+    """A worker, its pools and what it holds; as an object of the admin's history, a task."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        permissions = [("end_task", "Can cancel tasks and hand them back")]
+        verbose_name = pgettext_lazy("gateway", "task")
+        verbose_name_plural = pgettext_lazy("gateway", "workers and tasks")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Refusal(Session):
+    """A connection that got no welcome."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = pgettext_lazy("gateway", "refusal")
+        verbose_name_plural = pgettext_lazy("gateway", "refusals")

@@ -438,6 +438,7 @@ class Audit(StrEnum):
     TRACED = "traced"  # the frames of a user, by an operator
     SIGNED_IN = "signed_in"  # staff, at the admin
     SIGN_IN_FAILED = "sign_in_failed"
+    OPERATED = "operated"  # an operator did something in the admin
 
 
 @dataclass(frozen=True, slots=True)

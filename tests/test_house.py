@@ -23,7 +23,7 @@ USED_FROM_OUTSIDE = {
 LOOKED_FOR_BY_DJANGO = {
     "locale",
     *("admin", "apps", "checks", "django_accounts", "management", "migrations", "models"),
-    *("static", "templates"),
+    *("static", "templates", "templatetags"),
 }
 ROOMS = {
     *("base", "cluster", "consumers", "delivery", "events", "http", "node", "presence"),
@@ -68,6 +68,7 @@ TESTED_ELSEWHERE = {
     "management.commands.create_key": "acceptance/test_keys.py",
     "management.commands.devsetup": "acceptance/test_proxies.py",
     "management.commands.end_key": "acceptance/test_keys.py",
+    "admin.operations.source": "unit/admin/operations/test_page.py",
     # Each is a way to something else, and is tested beside the other ways.
     "api.given": "unit/api/test_data.py",
     "auth.claims": "unit/auth/test_tokens.py",

@@ -1,35 +1,30 @@
-"""The list of sessions, live and ended, and what disconnects them: an action of the list, and a
-button on a session's own page."""
+"""The history of sessions, live and ended; what disconnects them is asked for from here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseNotAllowed,
-    HttpResponseRedirect,
-)
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
-from django.utils.translation import npgettext, pgettext, pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
-from sockets.admin.closing import remember, remembered, wait_until_written
-from sockets.admin.live import sessions_page
+from sockets.admin.closing import remembered
+from sockets.admin.operations.disconnecting import MOST, DisconnectSessions
+from sockets.admin.operations.live import LiveSessionAdmin
+from sockets.admin.operations.page import tabs
+from sockets.admin.operations.parts import visible
+from sockets.admin.operations.viewer import Viewer, address, names_of
 from sockets.admin.periods import PeriodQuerySet
 from sockets.admin.shown import (
-    CODES,
     ReadOnly,
     Tone,
     badge,
@@ -39,14 +34,11 @@ from sockets.admin.shown import (
     two_lines,
 )
 from sockets.base.client_address import plain
-from sockets.codes import CloseCode
 from sockets.conf import get_conf
-from sockets.exceptions import GatewayError
-from sockets.models import OPEN, Node, Session
-from sockets.types import Disconnected
+from sockets.models import OPEN, LiveSession, Node, Session
 
-REASON = "disconnected by an operator"
 NODES_OFFERED = 50  # in the filter; the most recently seen ones
+CODES_OFFERED: Final = 50
 
 # An IPv4 address in the form of IPv6, or its beginning; the digits that it begins with.
 _MAPPED = re.compile(r"(?<!\S)\[?[0:]*:ffff:(\S+)", re.IGNORECASE)
@@ -56,13 +48,31 @@ _ULID = re.compile(r"[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}\Z")
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Live or ended."""
+    """Live or ended. Where neither is asked for: live ones, and of a search all."""
 
     title = pgettext_lazy("gateway", "state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [("live", pgettext("gateway", "live")), ("ended", pgettext("gateway", "ended"))]
+        self._default = "all" if request.GET.get("q") else "live"
+        return [
+            ("live", pgettext("gateway", "live")),
+            ("ended", pgettext("gateway", "ended")),
+            ("all", pgettext("gateway", "all")),
+        ]
+
+    def value(self) -> str | None:
+        asked = super().value()
+        return asked if asked in ("live", "ended", "all") else self._default
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Return them without Django's "All", which would be the default."""
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": self.value() == value,
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         match self.value():
@@ -93,13 +103,17 @@ class NodeFilter(admin.SimpleListFilter):
 
 
 class CloseCodeFilter(admin.SimpleListFilter):
-    """By the close codes that have a name, without asking the table which there are."""
+    """By the close codes that occur: found by skipping, a look into their index for each."""
 
     title = pgettext_lazy("gateway", "close code")
     parameter_name = "close_code"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return [(str(code), close_code(code) or "") for code in sorted(CODES)]
+        return [(str(code), close_code(code) or "") for code in _occurring()]
+
+    def has_output(self) -> bool:
+        """Always: Django would not apply the filter, silently, where no code occurs."""
+        return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         value = self.value()
@@ -110,8 +124,37 @@ class CloseCodeFilter(admin.SimpleListFilter):
         return queryset.filter(close_code=code)
 
 
+def _occurring() -> list[int]:
+    found: list[int] = []
+    # No order but that of the code: with the model's own it would be sorted.
+    codes = Session.objects.order_by("close_code").values_list("close_code", flat=True)
+    after = 0
+    while len(found) < CODES_OFFERED:
+        code = codes.filter(close_code__gt=after).first()
+        if code is None:
+            break
+        found.append(code)
+        after = code
+    return found
+
+
+class NamedList(ChangeList):
+    """Knows the names of the users on its page: one query for all of them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        names = names_of({row.user for row in rows if row.kind == "client"})
+        for row in rows:
+            row.name_of_user = names.get(row.user, "")
+        self.result_list = rows
+
+
 class SessionAdmin(ReadOnly):
     """Read-only; every page of the list costs a few looks into indexes, however many rows."""
+
+    class Media:
+        css = {"all": ["sockets/admin.css", "sockets/operations.css"]}
 
     list_display = (
         "state",
@@ -121,7 +164,7 @@ class SessionAdmin(ReadOnly):
         "duration_shown",
         "end_shown",
         "node",
-        "address_shown",
+        "from_shown",
     )
     list_display_links = ("state", "user_shown")
     list_filter = (StateFilter, "kind", NodeFilter, CloseCodeFilter)
@@ -138,14 +181,17 @@ class SessionAdmin(ReadOnly):
     actions = ("disconnect",)
     fieldsets = (
         (None, {"fields": ("state", "kind", "user", "client_id", "id")}),
-        (pgettext_lazy("gateway", "Where"), {"fields": ("node", "address_shown", "agent")}),
+        (
+            pgettext_lazy("gateway", "Where"),
+            {"fields": ("node", "address_shown", "agent_shown", "agent")},
+        ),
         (
             pgettext_lazy("gateway", "When"),
             {"fields": ("connected_at", "disconnected_at", "duration_shown")},
         ),
         (pgettext_lazy("gateway", "End"), {"fields": ("close_shown", "close_reason")}),
     )
-    readonly_fields = ("state", "duration_shown", "close_shown", "address_shown")
+    readonly_fields = ("state", "duration_shown", "close_shown", "address_shown", "agent_shown")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         rows: QuerySet[Session] = PeriodQuerySet(Session).order_by(*self.get_ordering(request))
@@ -181,46 +227,57 @@ class SessionAdmin(ReadOnly):
 
     @admin.display(description=pgettext_lazy("gateway", "user"))
     def user_shown(self, session: Session) -> SafeString:
-        return two_lines(shortened(session.user, 48), session.client_id)
+        user = shortened(visible(session.user), 48)
+        name = getattr(session, "name_of_user", "")
+        if name:
+            user = format_html("{} · {}", visible(name), user)
+        return two_lines(user, session.client_id)
 
     @admin.display(description=pgettext_lazy("gateway", "duration"))
     def duration_shown(self, session: Session) -> str:
         return duration(session.duration)
 
     @admin.display(description=pgettext_lazy("gateway", "close code"), empty_value="")
-    def close_shown(self, session: Session) -> str | None:
-        return close_code(session.close_code)
+    def close_shown(self, session: Session) -> str:
+        return close_code(session.close_code) or "-"
 
     @admin.display(description=pgettext_lazy("gateway", "end"), empty_value="")
     def end_shown(self, session: Session) -> SafeString:
-        reason = shortened(session.close_reason, 48)
+        reason = shortened(visible(session.close_reason), 48)
         return two_lines(close_code(session.close_code) or "", reason)
 
     @admin.display(description=pgettext_lazy("gateway", "address"), empty_value="")
     def address_shown(self, session: Session) -> str:
         """Rows of earlier versions may have an IPv4 address in the form of IPv6."""
-        return plain(session.address)
+        return visible(plain(session.address))
 
-    # The action, and the button. They wait for what another process or thread writes: a transaction
+    @admin.display(description=pgettext_lazy("gateway", "from"), empty_value="")
+    def from_shown(self, session: Session) -> SafeString:
+        cell = address(plain(session.address), session.agent)
+        agent = format_html('<span title="{}">{}</span>', cell.title, cell.below)
+        return two_lines(cell.text, agent if cell.below else "")
+
+    @admin.display(description=pgettext_lazy("gateway", "program"), empty_value="")
+    def agent_shown(self, session: Session) -> str:
+        return address("", session.agent).below
+
+    # Views. The list and its action wait for what another process or thread writes: a transaction
     # round the request (ATOMIC_REQUESTS) would not see it, and SQLite not let it be written.
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return NamedList
 
     @transaction.non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        viewer = Viewer(self.admin_site, request)
         if get_conf().history:
-            return super().changelist_view(request, extra_context)
-        may_end = self.has_disconnect_permission(request)
-        if request.method != "POST":
-            return sessions_page(self, request, may_end)
-        if not (self.has_view_permission(request) and may_end):
+            own = {"title": pgettext("gateway", "History"), "tabs": tabs(viewer, self)}
+            return super().changelist_view(request, own | (extra_context or {}))
+        if not self.has_view_permission(request):
             raise PermissionDenied
-        chosen = request.POST.getlist("_selected_action")
-        self._close(request, {id: Session(id=id) for id in chosen})
-        return HttpResponseRedirect(request.get_full_path())
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.disconnect_view)  # with its login and CSRF checks
-        own = path("<path:object_id>/disconnect/", view, name="sockets_session_disconnect")
-        return [own, *super().get_urls()]
+        asked = request.GET.urlencode()
+        there = viewer.url("livesession_changelist")
+        return HttpResponseRedirect(f"{there}?{asked}" if asked else there)
 
     def render_change_form(
         self,
@@ -231,28 +288,21 @@ class SessionAdmin(ReadOnly):
         form_url: str = "",
         obj: Session | None = None,
     ) -> HttpResponse:
-        live = obj is not None and obj.live and not getattr(obj, "closing", False)
-        context["may_disconnect"] = live and self.has_disconnect_permission(request)
+        if obj is not None:
+            context |= self._links(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
-    @transaction.non_atomic_requests
-    def disconnect_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Do the list's action for one session, by POST; answers with its page."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if not (self.has_view_permission(request) and self.has_disconnect_permission(request)):
-            raise PermissionDenied
-        chosen = self.get_queryset(request).filter(pk=unquote(object_id))
-        row = chosen.first()
-        if row is None:
-            raise Http404("there is no such session")
-        self.disconnect(request, chosen)
-        page = reverse(
-            "admin:sockets_session_change",
-            args=[quote(row.pk)],
-            current_app=self.admin_site.name,
-        )
-        return HttpResponseRedirect(page)
+    def _links(self, request: HttpRequest, row: Session) -> dict[str, str]:
+        """Return where a row leads: to the session if it is live, its user, and its end."""
+        viewer, links = Viewer(self.admin_site, request), {}
+        if row.kind == "client" and viewer.may("view_gatewayuser"):
+            links["user_url"] = viewer.url("gatewayuser_changelist", user=row.user)
+        if row.live and not getattr(row, "closing", False):
+            links["live_url"] = viewer.url("livesession_change", quote(row.pk))
+            if self.has_disconnect_permission(request):
+                query = {"session": row.pk, "from": "history"}
+                links["disconnect_url"] = viewer.url("livesession_disconnect", **query)
+        return links
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         """Asked by Django for the action's `permissions`."""
@@ -262,74 +312,16 @@ class SessionAdmin(ReadOnly):
         description=pgettext_lazy("gateway", "Disconnect the selected live sessions"),
         permissions=["disconnect"],
     )
-    def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Close the sessions (4504), and wait a moment for their rows; what has no end then is
-        shown as closing."""
-        self._close(request, {session.id: session for session in queryset.filter(OPEN)})
-
-    def _close(self, request: HttpRequest, live: dict[str, Session]) -> None:
-        from sockets.api import disconnect_sessions
-
-        done: dict[str, Disconnected] = {}
-        problem: GatewayError | None = None
-        try:
-            if live:
-                done = disconnect_sessions(live, code=CloseCode.DISCONNECTED, reason=REASON)
-        except GatewayError as error:
-            problem = error
-        closed = [live[id] for id, one in done.items() if one.closed]
-        slow = sum(one.unconfirmed for one in done.values())
-        gone = 0 if problem else len(live) - len(done)
-        if problem is None and live and get_conf().history:
-            wait_until_written([row.pk for row in closed])
-            remember(request, live)
-        self._tell(request, len(closed), slow, gone, problem)
-        # The history of each row says who did it; the client is not told.
-        LogEntry.objects.log_actions(
-            request.user.pk,  # type: ignore[arg-type]  # staff, so not None
-            closed,
-            CHANGE,
-            capfirst(REASON),
-        )
-
-    def _tell(
-        self,
-        request: HttpRequest,
-        closed: int,
-        slow: int,
-        gone: int,
-        problem: GatewayError | None,
-    ) -> None:
-        if closed:
-            text = npgettext(
-                "gateway",
-                "%(count)d session was disconnected.",
-                "%(count)d sessions were disconnected.",
-                closed,
-            )
-            self.message_user(request, text % {"count": closed}, messages.SUCCESS)
-        if slow:
-            text = npgettext(
-                "gateway",
-                "%(count)d session does not answer; the socket is cut soon.",
-                "%(count)d sessions do not answer; the socket is cut soon.",
-                slow,
-            )
-            self.message_user(request, text % {"count": slow}, messages.WARNING)
-        if gone:
-            text = npgettext(
-                "gateway",
-                "%(count)d session was already gone.",
-                "%(count)d sessions were already gone.",
-                gone,
-            )
-            self.message_user(request, text % {"count": gone}, messages.WARNING)
-        if problem is not None:
-            text = pgettext("gateway", "Not disconnected: %(problem)s.")
-            self.message_user(request, text % {"problem": problem}, messages.ERROR)
-        elif not closed and not slow and not gone:
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Session]) -> HttpResponse | None:
+        """Ask once more, with their number; the live sessions' page does it."""
+        live = list(queryset.filter(OPEN).values_list("pk", flat=True)[:MOST])
+        if not live:
             text = pgettext("gateway", "None of these sessions is live.")
             self.message_user(request, text, messages.WARNING)
+            return None
+        page = LiveSessionAdmin(LiveSession, self.admin_site)
+        action, viewer = DisconnectSessions(), Viewer(self.admin_site, request)
+        return action.ask(page, viewer, {"session": live}, action.form(), history=True)
 
 
 def _as_kept(found: re.Match[str]) -> str:

@@ -55,6 +55,7 @@ class Tone(Enum):
 
     GOOD = "good"
     WARNING = "warning"
+    BAD = "bad"
     QUIET = "quiet"
 
 

@@ -15,6 +15,7 @@ from tests.browser.conftest import Site, example, log_in
 from tests.support.gateway import wait_for
 
 LIST = "/admin/sockets/session/"
+CONFIRM = ".gateway-form [type=submit]"
 ROWS = "#result_list tbody tr"
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0545$")
 LONG_NODE = "a-node-with-a-name-of-64-characters-" + "n" * 28
@@ -69,9 +70,11 @@ async def test_no_row_says_live_after_the_action(browser: Browser, site: Site) -
         await page.check("#action-toggle")
         await page.select_option("select[name=action]", "disconnect")
         await page.click("button[name=index]")
+        await expect(page.locator(".gateway-affected")).to_have_text("This concerns 50 sessions.")
+        await page.click(CONFIRM)
         told = page.locator(".messagelist")
         await expect(told).to_contain_text("50 sessions were disconnected.", timeout=20_000)
-        await page.goto(site.http(f"{LIST}?q=one-of-fifty", private=True))
+        await page.goto(site.http(f"{LIST}?q=one-of-fifty&state=all", private=True))
         states = await page.locator(f"{ROWS} .gateway-badge").all_inner_texts()
         assert states == ["ended"] * 50
 
@@ -81,9 +84,10 @@ async def test_a_sessions_own_page_ends_it(browser: Browser, site: Site, shots: 
         await connect(site, stack, "to-be-ended")
         page = await opened(browser, site, f"{LIST}?q=to-be-ended", 1280, "dark")
         await page.click(f"{ROWS} .field-state a")
-        button = page.get_by_role("button", name="Disconnect")
+        button = page.get_by_role("link", name="Disconnect…")
         await page.screenshot(path=shots / "admin-session.png")
         await button.click()
+        await page.click(CONFIRM)
         told = page.locator(".messagelist")
         await expect(told).to_contain_text("1 session was disconnected.", timeout=20_000)
         await expect(page.locator(".gateway-badge")).to_have_text("ended")
@@ -91,37 +95,3 @@ async def test_a_sessions_own_page_ends_it(browser: Browser, site: Site, shots: 
         assert "View site" not in await page.locator("#header").inner_text()
     ended = [line for line in site.log().splitlines() if "disconnected" in line]
     assert "gateway.audit" in ended[-1] and "'by': 'staff:staff'" in ended[-1]
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-async def test_the_list_without_history(
-    width: int, browser: Browser, forgetful: Site, shots: Path
-) -> None:
-    """Rule 16: what is live, in a page that fits, and ended from there."""
-    site, user = forgetful, f"{width}@live.test"
-    async with AsyncExitStack() as stack:
-        for name in (user, f"long-{width}-" + "w" * 200):
-            await stack.enter_async_context(websockets.connect(site.client_url(user_id=name)))
-        page = await opened(browser, site, LIST, width, "light")
-        await expect(page.locator("#content")).to_contain_text("No history is kept")
-        await expect(page.locator(ROWS)).to_have_count(2)
-        await page.screenshot(path=shots / f"admin-live-{width}.png")
-        found = await page.evaluate(
-            "(e => [e.scrollWidth, e.clientWidth])(document.documentElement)"
-        )
-        assert found[0] <= found[1]
-        await page.goto(site.http("/admin/sockets/node/", private=True))
-        await expect(page.locator(ROWS)).to_have_count(1)
-        await page.screenshot(path=shots / f"admin-live-nodes-{width}.png")
-        await page.goto(site.http(f"{LIST}?q={user}", private=True))
-        await page.check(f"{ROWS} input")
-        await page.click("button[name=action]")
-        told = page.locator(".messagelist")
-        await expect(told).to_contain_text("1 session was disconnected.", timeout=20_000)
-        await expect(page.locator(ROWS)).to_have_count(0)
-
-
-@pytest.fixture(scope="module")
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with example(tmp_path_factory.mktemp("forgetful"), SESSION_HISTORY="false") as gateway:
-        yield gateway

@@ -163,6 +163,9 @@ async def test_the_korean_admin(site: Site, browser: Browser, shots: Path, width
     await row.locator("input").check()
     await page.select_option("select[name=action]", "disconnect")
     await page.click("button[name=index]")
+    await expect(page.locator(".gateway-affected")).to_have_text("세션 1개가 대상입니다.")
+    await fits(page, shots / f"admin-korean-confirm-{width}.png")
+    await page.click(".gateway-form [type=submit]")
     await expect(page.locator(".messagelist")).to_contain_text("세션 1개의 연결을 해제했습니다.")
     await expect(visitor.page.locator("#status")).to_contain_text("disconnected by an operator")
     for path in ("node", "accesskey"):

@@ -91,7 +91,9 @@ def viewer(staff: Callable[..., Client]) -> Client:
 
 
 def shown_ids(client: Client, query: str = "") -> list[int]:
-    """The numbers of the sessions on the page, in its order."""
+    """The numbers of the sessions on the page, in its order; live and ended ones."""
+    if "state=" not in query:
+        query = f"{query}{'&' if query else '?'}state=all"
     page = client.get(LIST + query).content.decode()
     seen = re.findall(r'class="field-state[^"]*"><a href="[^"]*/session/01(\d+)/change/', page)
     return [int(number) for number in seen]
@@ -137,12 +139,30 @@ def operator(staff: Callable[..., Client]) -> Client:
 
 
 def disconnect(client: Client, *rows: Session, **given: Any) -> list[str]:
-    """Choose the action; the messages of the page that follows."""
+    """Choose the action, and confirm where that is asked; the messages of the page that follows."""
     response = client.post(
         LIST,
         {"action": "disconnect", "_selected_action": [row.pk for row in rows]} | given,
         follow=True,
     )
     assert response.status_code == 200
-    found = re.findall(r'<li class="(\w+)">(.*?)</li>', response.content.decode())
+    asked = re.findall(r'name="session" value="(\w+)"', response.content.decode())
+    if asked:
+        return confirm(client, asked)
+    return messages_of(response.content.decode())
+
+
+def confirm(client: Client, sessions: list[str]) -> list[str]:
+    """Say that these are to be disconnected; the messages of the page that follows."""
+    given = {"asked": "1", "session": sessions, "from": "history", "code": 4504}
+    reason = {"reason": "disconnected by an operator"}
+    response = client.post("/admin/sockets/livesession/disconnect/", given | reason, follow=True)
+    assert response.status_code == 200
+    return messages_of(response.content.decode())
+
+
+def messages_of(page: str) -> list[str]:
+    """What a page says above its content, and what it found wrong."""
+    found = re.findall(r'<li class="(\w+)">(.*?)</li>', page)
+    found += [("error", text) for text in re.findall(r"errorlist nonfield.*?<li>(.*?)</li>", page)]
     return [f"{tag}: {html.unescape(text)}" for tag, text in found]

@@ -36,7 +36,9 @@ class Recorder:
 
 def states(client: Client) -> list[str]:
     """What the list says of its sessions."""
-    return re.findall(r'"gateway-badge \w+">(\w+)<', client.get(LIST).content.decode())
+    return re.findall(
+        r'"gateway-badge \w+">(\w+)<', client.get(f"{LIST}?state=all").content.decode()
+    )
 
 
 class TestClosing:

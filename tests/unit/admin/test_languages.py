@@ -57,9 +57,9 @@ def shown(client: Client, path: str) -> str:
 def test_the_list_of_sessions(chief: Client, add: Callable[..., Session]) -> None:
     add(1)
     add(2, kind="worker", disconnected_at=NOON, close_code=4503, close_reason="another connection")
-    text = shown(chief, LIST)
+    text = shown(chief, f"{LIST}?state=all")
     for word in (
-        *("게이트웨이", "세션", "상태", "종류", "사용자", "연결 시각", "지속 시간", "노드", "주소"),
+        *("게이트웨이", "세션", "상태", "종류", "사용자", "연결 시각", "지속 시간", "노드", "출처"),
         *(
             "활성",
             "종료됨",
@@ -105,7 +105,7 @@ def test_one_session_and_one_node(chief: Client, add: Callable[..., Session]) ->
     ("error", "told"),
     [
         (None, "success: 세션 1개의 연결을 해제했습니다."),
-        (GatewayUnreachable("it is away"), "error: 연결을 해제하지 못했습니다: it is away."),
+        (GatewayUnreachable("it is away"), "error: 실행하지 못했습니다: it is away"),
     ],
 )
 def test_what_the_action_says_and_what_it_leaves(
@@ -158,17 +158,8 @@ def test_the_lists_without_history(
     from tests.unit.admin.test_live import LiveApi
 
     monkeypatch.setitem(sys.modules, "sockets.api", LiveApi())
-    text = shown(chief, LIST)
-    for word in (
-        "기록을 보관하지 않습니다",
-        "클라이언트",
-        "연결 시각",
-        "다음 페이지",
-        "선택한 세션의 연결 해제",
-    ):
-        assert word in text, word
     text = shown(chief, NODES)
-    for word in ("활성 노드", "비우는 중", "가동 시작", "마지막 확인"):
+    for word in ("기록을 보관하지 않습니다", "활성 노드", "비우는 중", "가동 시작", "마지막 확인"):
         assert word in text, word
 
 

@@ -12,7 +12,16 @@ from django.test import Client
 from django.urls import path, resolve
 
 from sockets.admin import SessionAdmin, register
-from sockets.models import AccessKey, Node, Session
+from sockets.models import (
+    AccessKey,
+    GatewayUser,
+    LiveSession,
+    Node,
+    Overview,
+    Refusal,
+    Session,
+    Worker,
+)
 from tests.unit.admin.conftest import StaffWith
 
 
@@ -42,7 +51,8 @@ def client(staff: StaffWith, settings: LazySettings) -> Client:
 def test_it_registers_all_that_the_default_site_has() -> None:
     """Rule 15."""
     ours = {model for model in admin.site._registry if model._meta.app_label == "sockets"}
-    assert set(site._registry) == ours == {Session, Node, AccessKey}
+    of_the_room = {Overview, LiveSession, GatewayUser, Worker, Refusal}
+    assert set(site._registry) == ours == {Session, Node, AccessKey} | of_the_room
 
 
 @pytest.mark.parametrize("page", ["session/", "node/", "accesskey/add/"])
@@ -56,8 +66,11 @@ def test_its_pages_have_the_titles_of_the_shop(client: Client, page: str) -> Non
 
 def test_a_sessions_own_page_and_its_button(client: Client, add: Callable[..., Session]) -> None:
     """Rule 15: at the site that was asked."""
-    page = f"/back-office/sockets/session/{add().pk}/"
-    assert f"{page}disconnect/" in client.get(f"{page}change/").content.decode()
+    row = add()
+    page = client.get(f"/back-office/sockets/session/{row.pk}/change/").content.decode()
+    there = "/back-office/sockets/livesession/"
+    assert f'href="{there}{row.pk}/change/"' in page
+    assert f'href="{there}disconnect/?session={row.pk}' in page
 
 
 def test_a_key_is_made_at_the_site_that_was_asked(client: Client) -> None:
@@ -91,10 +104,12 @@ def test_its_pages_stand_in_the_base_of_the_shop(
     assert "OWN FOOTER" in made.content.decode() and "gw_" in made.content.decode()
 
 
-@pytest.mark.parametrize("page", ["", "1/disconnect/"])
-def test_a_page_that_waits_for_rows_is_in_no_transaction(client: Client, page: str) -> None:
-    """Rule 15: under ATOMIC_REQUESTS it would never see what it waits for."""
-    view = resolve(f"/back-office/sockets/session/{page}").func
+@pytest.mark.parametrize(
+    "page", ["session/", "livesession/disconnect/", "overview/data/", "gatewayuser/"]
+)
+def test_a_page_that_waits_is_in_no_transaction(client: Client, page: str) -> None:
+    """Rule 15: under ATOMIC_REQUESTS it would never see what it waits for, or hold it for long."""
+    view = resolve(f"/back-office/sockets/{page}").func
     assert view._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
 
 

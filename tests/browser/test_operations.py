@@ -1,0 +1,349 @@
+"""The operations room in Chromium, over fixed values: what its script does with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.watch import Watch
+from tests.support.fixed_room import PASSWORD
+from tests.support.gateway import ROOT
+from tests.unit.admin.operations.values import session_id
+
+ADMIN = "/admin/sockets"
+LIVE = f"{ADMIN}/livesession/"
+ONE = f"{LIVE}{session_id(1)}/change/"
+PAGES = {
+    "overview": f"{ADMIN}/overview/",
+    "live": LIVE,
+    "session": ONE,
+    "user": f"{ADMIN}/gatewayuser/?user=user-1",
+    "why": f"{ADMIN}/gatewayuser/why/?user=user-1&what=offset&message=41",
+    "trace": f"{ADMIN}/gatewayuser/trace/?user=user-1",
+    "notify": f"{ADMIN}/gatewayuser/notify/?user=user-1",
+    "workers": f"{ADMIN}/worker/",
+    "refusals": f"{ADMIN}/refusal/",
+    "disconnect": f"{LIVE}disconnect/?session={session_id(1)}&session={session_id(2)}",
+    "history": f"{ADMIN}/session/?state=all",
+    "index": "/admin/",
+}
+ROWS = "#part-sessions tbody tr"
+WIDER = """() => [
+  document.documentElement, ...document.querySelectorAll(".gateway-scroll, .results")
+].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+class Room:
+    """The process that shows it. `base`: its address."""
+
+    def __init__(self, port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+
+    def set(self, **what: Any) -> None:
+        """Change what is true there; see `tests.support.fixed_room.Fixed`."""
+        body = json.dumps(what).encode()
+        request = urllib.request.Request(f"{self.base}/fixed/", body, method="POST")
+        urllib.request.urlopen(request, timeout=20).close()
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Room]:
+    command = [sys.executable, "-m", "tests.support.fixed_room"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield Room(int(process.stdout.readline()))
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, room: Room) -> AsyncIterator[BrowserContext]:
+    room.set(sessions=[1, 2, 3], fail="")
+    context = await browser.new_context(viewport={"width": 1200, "height": 900})
+    yield context
+
+
+async def opened(context: BrowserContext, room: Room, path: str, user: str = "staff") -> Page:
+    page = await context.new_page()
+    await page.goto(f"{room.base}/admin/login/?next={path.replace('&', '%26')}")
+    await page.fill("#id_username", user)
+    await page.fill("#id_password", PASSWORD)
+    await page.click("[type=submit]")
+    await page.wait_for_url(f"**{path}")
+    return page
+
+
+async def users(page: Page) -> list[str]:
+    found = await page.locator(f"{ROWS} .field-user a").all_inner_texts()
+    return [text.removeprefix("user-") for text in found]
+
+
+async def live(page: Page) -> None:
+    await expect(page.locator("#gateway-status")).to_have_text("Live")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+async def test_every_page_fits_and_keeps_to_its_policy(
+    browser: Browser, room: Room, shots: Path, width: int, scheme: str, locale: str
+) -> None:
+    """Nothing is beside the page, no request leaves the machine, no warning is in the console."""
+    room.set(sessions=[1, 2, 3], fail="")
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,  # type: ignore[arg-type]
+        locale=locale,
+    )
+    page = await opened(context, room, LIVE)
+    watch = await Watch.over(context)
+    page = await context.new_page()
+    away: list[str] = []
+    page.on("request", lambda one: away.append(one.url) if room.base not in one.url else None)
+    for name, path in PAGES.items():
+        await page.goto(room.base + path)
+        if await page.locator("#gateway-status").count():
+            await expect(page.locator("#gateway-status")).to_have_text(
+                ("Live", "실시간")[locale == "ko-KR"]
+            )
+        assert await page.evaluate(WIDER) == [], name
+        shot = f"room-{name}-{width}-{scheme}-{locale[:2]}.png"
+        await page.screenshot(path=shots / shot, full_page=True)
+    assert (watch.complaints, away) == ([], [])
+
+
+async def test_rows_come_change_and_go(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    assert await users(page) == ["1", "2", "3"]
+    room.set(sessions=[4, 3, 1])
+    await expect(page.locator(f"{ROWS} .field-user a").first).to_have_text("user-4")
+    assert await users(page) == ["4", "3", "1"]
+    room.set(sessions=[])
+    await expect(page.locator("#part-sessions [data-empty]")).to_be_visible()
+    await expect(page.locator("#part-sessions table")).not_to_be_visible()
+    room.set(sessions=[7])
+    await expect(page.locator(ROWS)).to_have_count(1)
+    await expect(page.locator("#part-sessions [data-empty]")).not_to_be_visible()
+
+
+async def test_nothing_moves_under_a_pointer(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    await page.locator(f"{ROWS} .field-health").nth(1).hover()
+    room.set(sessions=[9, 3, 1])
+    waiting = page.locator("#part-sessions [data-waiting]")
+    await expect(waiting).to_contain_text("4 changes wait")  # one came, one went, two moved
+    assert await users(page) == ["1", "2", "3"]
+    await expect(page.locator(f"{ROWS}.gateway-gone")).to_have_count(1)
+    await page.mouse.move(1, 1)
+    await expect(page.locator(f"{ROWS} .field-user a").first).to_have_text("user-9")
+    assert await users(page) == ["9", "3", "1"]
+    await expect(waiting).not_to_be_visible()
+
+
+async def test_nor_under_a_choice_or_the_keyboard(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    button = page.locator("#gateway-chosen .gateway-actions button")
+    await expect(button).to_be_disabled()
+    box = page.locator(f"{ROWS} input").first
+    await box.focus()
+    await page.keyboard.press("Space")
+    await expect(page.locator("#gateway-count")).to_have_text("1 chosen")
+    await expect(button).to_be_enabled()
+    room.set(sessions=[5, 1, 2, 3])
+    waiting = page.locator("#part-sessions [data-waiting]")
+    await expect(waiting).to_contain_text("1 change waits")
+    await page.mouse.move(1, 1)
+    await page.locator("#id_q").focus()  # what is chosen holds the rows, wherever the focus is
+    await expect(waiting).to_be_visible()
+    assert await users(page) == ["1", "2", "3"]
+    await page.get_by_role("button", name="Show them").click()
+    assert await users(page) == ["5", "1", "2", "3"]
+    await expect(page.locator(f"{ROWS} input").nth(1)).to_be_checked()
+    await page.locator(f"{ROWS} input").nth(1).uncheck()
+
+
+async def test_who_is_gone_can_be_chosen_no_more(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    await page.locator(f"{ROWS} input").first.check()
+    room.set(sessions=[2, 3])
+    await expect(page.locator("#gateway-count")).to_have_text("")
+    await page.mouse.move(1, 1)
+    await page.locator("#id_q").focus()
+    await expect(page.locator(ROWS)).to_have_count(2)
+
+
+async def test_chosen_sessions_are_disconnected(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    for place in (0, 2):
+        await page.locator(f"{ROWS} input").nth(place).check()
+    await page.locator("#gateway-chosen .gateway-actions button").click()
+    await expect(page.locator(".gateway-affected")).to_have_text("This concerns 2 sessions.")
+    assert await page.locator("#id_code").input_value() == "4504"
+    await page.click("[type=submit].gateway-danger")
+    await expect(page.locator(".messagelist")).to_contain_text("2 sessions were disconnected.")
+    await live(page)
+
+
+async def test_what_has_not_changed_is_asked_for_and_not_sent(
+    context: BrowserContext, room: Room
+) -> None:
+    page = await opened(context, room, f"{ADMIN}/worker/")
+    await live(page)
+    async with page.expect_response("**/worker/data/") as answer:
+        pass
+    assert (await answer.value).status == 304
+
+
+async def test_a_hidden_page_asks_for_nothing(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, f"{ADMIN}/worker/")
+    await live(page)
+    await page.evaluate(HIDE, True)
+    await expect(page.locator("#gateway-status")).to_contain_text("Paused")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    await page.wait_for_timeout(2_500)
+    assert asked == []
+    await page.evaluate(HIDE, False)
+    await live(page)
+    assert asked
+
+
+async def test_it_says_when_nothing_is_updated_and_waits_longer(
+    context: BrowserContext, room: Room
+) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    room.set(fail="Redis <b>is away</b>")
+    status = page.locator("#gateway-status")
+    await expect(status).to_contain_text("Redis <b>is away</b> Trying again in 2 s.")
+    await expect(status).to_contain_text("Trying again in 4 s.")
+    assert await users(page) == ["1", "2", "3"], "what was true last stays"
+    room.set(fail="")
+    await live(page)
+
+
+async def test_a_page_that_came_up_without_the_gateway_mends_itself(
+    context: BrowserContext, room: Room
+) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    room.set(fail="it is away")
+    await page.reload()
+    await expect(page.locator("#gateway-problem")).to_contain_text("it is away")
+    room.set(fail="")
+    await expect(page.locator(ROWS)).to_have_count(3)
+    await expect(page.locator("#gateway-problem")).to_have_count(0)
+
+
+async def test_a_login_that_ended_is_told_with_the_remedy(
+    context: BrowserContext, room: Room
+) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    room.set(log_out=None)
+    status = page.locator("#gateway-status")
+    await expect(status).to_contain_text("Your login has ended")
+    await status.get_by_role("link", name="Log in again").click()
+    await page.wait_for_url("**/admin/login/**")
+    await page.fill("#id_username", "staff")
+    await page.fill("#id_password", PASSWORD)
+    await page.click("[type=submit]")
+    await page.wait_for_url(f"**{LIVE}")
+    await live(page)
+
+
+async def test_the_charts_follow_their_place_and_the_theme(
+    context: BrowserContext, room: Room
+) -> None:
+    page = await opened(context, room, f"{ADMIN}/overview/")
+    await live(page)
+    charts = page.locator(".gateway-chart canvas")
+    await expect(charts).to_have_count(4)
+    wide = await charts.first.evaluate("(one) => one.clientWidth")
+    before = await charts.first.evaluate("(one) => one.toDataURL()")
+    await page.click(".theme-toggle")
+    await page.wait_for_function(
+        "before => document.querySelector('.gateway-chart canvas').toDataURL() !== before",
+        arg=before,
+    )
+    await page.set_viewport_size({"width": 500, "height": 900})
+    await page.wait_for_function(
+        f"() => document.querySelector('.gateway-chart canvas').clientWidth < {wide}"
+    )
+    assert await page.evaluate(WIDER) == []
+
+
+async def test_a_trace_grows(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, PAGES["trace"])
+    rows = page.locator("#part-frames tbody tr")
+    await expect(rows).to_have_count(9)  # three at load, and three of each answer
+    times = await page.locator("#part-frames .field-at").all_inner_texts()
+    assert times == sorted(times, reverse=True)
+
+
+async def test_json_is_looked_at_while_it_is_written(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, PAGES["notify"])
+    said = page.locator("#gateway-json-said")
+    await page.fill("#id_content", '{"order": ')
+    await expect(said).to_contain_text("This is no JSON")
+    await page.fill("#id_content", '{"order": 7}')
+    await expect(said).to_have_text("This is JSON.")
+    await page.fill("#id_event", "order.paid")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".gateway-preview")).to_contain_text('"order": 7')
+    await page.get_by_role("button", name="Change it").click()
+    assert await page.locator("#id_content").input_value() == '{"order": 7}'
+    await page.get_by_role("button", name="Preview").click()
+    await page.get_by_role("button", name="Send now").click()
+    await expect(page.locator(".messagelist")).to_contain_text("Sent to 2 sessions")
+
+
+async def test_without_javascript_the_state_at_load(browser: Browser, room: Room) -> None:
+    room.set(sessions=[1, 2, 3], fail="")
+    context = await browser.new_context(java_script_enabled=False)
+    page = await opened(context, room, LIVE)
+    assert await users(page) == ["1", "2", "3"]
+    for name in ("overview", "session", "user", "workers", "refusals"):
+        await page.goto(room.base + PAGES[name])
+        assert await page.locator(".gateway-part").count() > 0, name
+    await page.goto(room.base + PAGES["disconnect"])
+    await page.click("[type=submit].gateway-danger")
+    await expect(page.locator(".messagelist")).to_contain_text("2 sessions were disconnected.")
+
+
+async def test_all_of_it_by_keyboard(context: BrowserContext, room: Room) -> None:
+    """The order of the focus is that of the page, and the focus is seen."""
+    page = await opened(context, room, LIVE)
+    await live(page)
+    await page.locator(".gateway-tabs a").first.focus()
+    order = []
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        order.append(await page.evaluate("document.activeElement.getBoundingClientRect().top"))
+        if await page.evaluate("document.activeElement.closest('#part-sessions tbody') !== null"):
+            break
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert await page.evaluate(outline) != "none"
+    assert await page.evaluate("document.activeElement.type") == "checkbox"
+    assert len(order) < 40 and order[-1] == max(order)
+    assert all(later >= earlier - 40 for earlier, later in pairwise(order))

@@ -1,0 +1,8 @@
+"""The URLs of `tests.support.fixed_room`."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
