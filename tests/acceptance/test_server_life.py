@@ -160,7 +160,7 @@ def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "CommandError: the database is not migrated, it lacks sockets.0001_initial, "
-        "sockets.0002_access_keys; run: python manage.py migrate\n"
+        "sockets.0002_access_keys, sockets.0003_operations_room; run: python manage.py migrate\n"
     )
 
 

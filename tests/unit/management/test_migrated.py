@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from sockets.management.migrated import databases, unapplied
 
-OURS = ["0001_initial", "0002_access_keys"]
+OURS = ["0001_initial", "0002_access_keys", "0003_operations_room"]
 
 
 class Router:
@@ -97,6 +97,7 @@ def test_serve_asks_that_one(live: Path, settings: Settings) -> None:
     with pytest.raises(CommandError) as refused:
         call_command("serve", skip_checks=True)
     assert str(refused.value) == (
-        "the database 'live' is not migrated, it lacks sockets.0002_access_keys; "
+        "the database 'live' is not migrated, it lacks sockets.0002_access_keys, "
+        "sockets.0003_operations_room; "
         "run: python manage.py migrate --database=live"
     )
