@@ -88,7 +88,8 @@ deadline = time.monotonic() + 10
 while not (found := re.findall(r"/session/([0-9A-Z]{26})/change/", page("session/"))):
     assert time.monotonic() < deadline
 assert "The shop" in page("session/") and "live" in page("session/")
-told = page("session/", action="disconnect", _selected_action=found[0])
+asked = {"session": found[0], "asked": "1", "code": "4504", "reason": "by kim"}
+told = page("livesession/disconnect/", **asked)
 print(re.search(r"1 session was disconnected", told)[0], "closing" in told)
 assert "test-node" in page("node/")
 made = page("accesskey/add/", name="shop", plain="notify")

@@ -269,12 +269,13 @@ async def test_no_other_page_acts_in_the_admin(
     await staff(visitor, host)
     page = await at(visitor, host.pages()[whose])
     await page.evaluate(f"document.cookie = 'gateway_admin_csrf={FORGED}; path=/'")
-    url = host.site.http("/admin/sockets/session/", private=True)
+    url = host.site.http("/admin/sockets/livesession/disconnect/", private=True)
     form = {
-        "action": "disconnect",
-        "_selected_action": target.welcome["session"],
+        "session": target.welcome["session"],
+        "asked": "1",
+        "code": "4504",
+        "reason": "by another page",
         "csrfmiddlewaretoken": FORGED,
-        "index": "0",
     }
     assert await page.evaluate(FETCH, [url, {"credentials": "include"}]) == "nothing to read"
 
