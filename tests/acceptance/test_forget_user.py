@@ -80,7 +80,7 @@ async def test_nothing_is_left_of_a_user_who_is_forgotten(tmp_path: Path, redis:
             assert again.json()["messages"] == again.json()["clients"] == 0
             assert rows_of(one, USER) == 0 and rows_of(one, "stays") == 1
             # Until it is announced that the user is offline.
-            await until_told(partial(has_no_state, store), seconds=20)
+            await until_told(partial(has_no_state, store), seconds=60)
             left = await keys_of(store, USER)
             assert {name.split(":")[0] for name in left} <= {
                 *("ended", "idem", "ledger", "revoked")

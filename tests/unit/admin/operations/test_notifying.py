@@ -70,7 +70,7 @@ def test_nothing_is_null(operator: Client, fixed: FixedSource) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"a": 1,\n}', "line 2, column 1"),
+        ('{"a": 1\n "b": 2}', "line 2, column 2"),
         ("{'a': 1}", "line 1, column 2"),
         ("NaN", "NaN is no number of JSON"),
         ("[" * 100_000, "This is no JSON"),
