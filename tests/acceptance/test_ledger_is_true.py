@@ -232,8 +232,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 TROUBLES = [
     (links_are_cut, ()),
-    (redis_is_frozen, ()),
-    (redis_is_restarted, DURABLE),
+    pytest.param(redis_is_frozen, (), marks=pytest.mark.soak),
+    pytest.param(redis_is_restarted, DURABLE, marks=pytest.mark.soak),
     (clients_wander, ()),
     (a_node_dies, ()),
 ]
