@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -12,7 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import pgettext, pgettext_lazy
@@ -38,7 +39,11 @@ from sockets.conf import get_conf
 from sockets.models import OPEN, LiveSession, Node, Session
 
 NODES_OFFERED = 50  # in the filter; the most recently seen ones
-CODES_OFFERED: Final = 50
+_BLOCKS: Final = ((0, 3_999), (3_999, 4_499), (4_499, 32_767))
+"""Close codes: the standard's and ours have the smallest numbers of each."""
+
+CODES_OFFERED: Final = 20
+"""In the filter, of each block: clients choose codes, too, and crowd none of these out."""
 
 # An IPv4 address in the form of IPv6, or its beginning; the digits that it begins with.
 _MAPPED = re.compile(r"(?<!\S)\[?[0:]*:ffff:(\S+)", re.IGNORECASE)
@@ -126,16 +131,18 @@ class CloseCodeFilter(admin.SimpleListFilter):
 
 def _occurring() -> list[int]:
     found: list[int] = []
+    for after, last in _BLOCKS:
+        found += islice(_of_block(after, last), CODES_OFFERED)
+    return found
+
+
+def _of_block(after: int, last: int) -> Iterator[int]:
     # No order but that of the code: with the model's own it would be sorted.
     codes = Session.objects.order_by("close_code").values_list("close_code", flat=True)
-    after = 0
-    while len(found) < CODES_OFFERED:
-        code = codes.filter(close_code__gt=after).first()
-        if code is None:
-            break
-        found.append(code)
+    within = codes.filter(close_code__lte=last)
+    while code := within.filter(close_code__gt=after).first():
+        yield code
         after = code
-    return found
 
 
 class NamedList(ChangeList):
@@ -208,6 +215,8 @@ class SessionAdmin(ReadOnly):
         if _ULID.match(term):
             both = {term, term.upper()}
             return queryset.filter(Q(id__in=both) | Q(client_id__in=both) | Q(user=term)), False
+        if term and (whole := queryset.filter(user=term)).exists():
+            return whole, False
         term = _MAPPED.sub(_as_kept, term)
         found, double = super().get_search_results(request, queryset, term)
         if address := _WITH_PORT.fullmatch(term):
@@ -277,6 +286,8 @@ class SessionAdmin(ReadOnly):
             raise PermissionDenied
         asked = request.GET.urlencode()
         there = viewer.url("livesession_changelist")
+        if not there:
+            raise Http404("no history is kept, and this site has no page of live sessions")
         return HttpResponseRedirect(f"{there}?{asked}" if asked else there)
 
     def render_change_form(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
@@ -13,13 +16,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.watch import Watch
 from tests.support.fixed_room import PASSWORD
 from tests.support.gateway import ROOT
 from tests.unit.admin.operations.values import session_id
 
+WIDE: Any = {"width": 1200, "height": 900}
 ADMIN = "/admin/sockets"
 LIVE = f"{ADMIN}/livesession/"
 ONE = f"{LIVE}{session_id(1)}/change/"
@@ -291,6 +295,53 @@ async def test_the_charts_follow_their_place_and_the_theme(
         f"() => document.querySelector('.gateway-chart canvas').clientWidth < {wide}"
     )
     assert await page.evaluate(WIDER) == []
+
+
+async def test_the_charts_are_in_the_zone_of_the_tables(browser: Browser, room: Room) -> None:
+    """Whatever zone the reader is in, and it has its name."""
+    context = await browser.new_context(timezone_id="Asia/Kathmandu", viewport=WIDE)
+    page = await opened(context, room, PAGES["overview"])
+    await page.locator(".gateway-chart .u-over").first.hover()
+    legend = page.locator(".gateway-chart").first.locator(".u-series").first
+    await expect(legend.locator(".u-label")).to_have_text("Time (UTC)")
+    await expect(legend.locator(".u-value")).to_have_text(re.compile(r"^\d\d:\d\d:\d[09]$"))
+    hour = int((await legend.locator(".u-value").inner_text())[:2])
+    assert hour in (11, 12), "the last hour of the values"
+
+
+async def test_a_page_that_waited_long_rests_longer(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, LIVE)
+    await live(page)
+    asked: list[float] = []
+    enough = asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 3:
+            enough.set()
+        await asyncio.sleep(1.5)
+        await route.continue_()
+
+    await page.route("**/data/**", slowly)
+    await enough.wait()
+    await page.unroute_all(behavior="ignoreErrors")
+    assert all(later - before > 4 for before, later in pairwise(asked[1:]))
+
+
+async def test_a_form_is_sent_once(context: BrowserContext, room: Room) -> None:
+    page = await opened(context, room, PAGES["disconnect"])
+    stopped = await page.evaluate("""() => {
+      const form = document.querySelector(".gateway-form");
+      const stopped = [];
+      form.addEventListener("submit", (event) => {
+        stopped.push(event.defaultPrevented);
+        event.preventDefault();
+      });
+      form.requestSubmit();
+      form.requestSubmit();
+      return stopped;
+    }""")
+    assert stopped == [False, True]
 
 
 async def test_a_trace_grows(context: BrowserContext, room: Room) -> None:

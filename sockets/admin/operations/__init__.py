@@ -18,4 +18,5 @@ disconnecting.py   sessions and users are disconnected
 verdicts.py        users are blocked, unblocked; revocations
 notifying.py       a message is sent
 draining.py        a node is drained
+pressed.py         forms that were sent already
 """

@@ -144,9 +144,14 @@ class DisconnectUser(Action):
 
     def perform(self, viewer: Viewer, subject: dict[str, list[str]], given: dict[str, Any]) -> Done:
         (user,) = subject["user"]
-        here = [one.id for one in source.presence_of(user).sessions]
+        stays = {id.upper() for id in given["keep"]}
+        here = [
+            one.id
+            for one in source.presence_of(user).sessions
+            if stays.isdisjoint((one.id.upper(), one.client_id.upper()))
+        ]
         done = source.disconnect_user(user, **given)
-        _await_rows(viewer, [id for id in here if id not in given["keep"]], [])
+        _await_rows(viewer, here, [])
         told = what_closed([done]) or [(messages.WARNING, nobody())]
         return Done(told, [GatewayUser(id=user)], _details([done]))
 

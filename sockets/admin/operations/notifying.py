@@ -11,17 +11,19 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
-from sockets.admin.operations import source
+from sockets.admin.operations import pressed, source
 from sockets.admin.operations.actions import Affected, Done
 from sockets.admin.operations.parts import visible
 from sockets.admin.operations.verdicts import OfUser
 from sockets.admin.operations.viewer import Viewer
 from sockets.base.ids import new_id
+from sockets.exceptions import GatewayError
 from sockets.models import GatewayUser
 
 
 class MessageForm(forms.Form):
-    """What is sent. `key`: the idempotency key, by which a second press sends nothing more."""
+    """What is sent. `key`: of this form, by which a second press sends nothing more. It is the
+    idempotency key of a message that is kept; of others this login remembers it."""
 
     event = forms.CharField(
         label=pgettext_lazy("gateway", "Event"),
@@ -59,16 +61,26 @@ class MessageForm(forms.Form):
         if not text.strip():
             return None
         try:
-            return json.loads(text, parse_constant=_no_number)
+            content = json.loads(text, parse_constant=_no_number)
+            json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
         except json.JSONDecodeError as error:
             place = {"line": error.lineno, "column": error.colno, "problem": error.msg}
             said = pgettext(
                 "gateway", "This is no JSON: line %(line)d, column %(column)d: %(problem)s."
             )
             raise ValidationError(said % place) from None
+        except UnicodeEncodeError as error:
+            said = pgettext(
+                "gateway",
+                "%(half)s is half of a surrogate pair and no character: write both halves, or "
+                "leave it out.",
+            )
+            half = visible(error.object[error.start])
+            raise ValidationError(said % {"half": half}) from None
         except (ValueError, RecursionError) as error:
             said = pgettext("gateway", "This is no JSON: %(problem)s")
             raise ValidationError(said % {"problem": error}) from None
+        return content
 
 
 def _no_number(text: str) -> NoReturn:
@@ -115,11 +127,17 @@ class NotifyUser(OfUser):
 
     def perform(self, viewer: Viewer, subject: dict[str, list[str]], given: dict[str, Any]) -> Done:
         (user,) = subject["user"]
-        done = source.notify_user(user, given["event"], given["content"], **_options(given))
+        options = _options(given)
+        if not given["durable"] and not pressed.first(viewer.request, given["key"]):
+            return Done([(messages.WARNING, _before())], details={"event": given["event"]})
+        try:
+            done = source.notify_user(user, given["event"], given["content"], **options)
+        except GatewayError:
+            pressed.forget(viewer.request, given["key"])
+            raise
         details = {"event": given["event"], "message": done.id, "reach": done.reach}
         if done.duplicate:
-            text = pgettext("gateway", "This message was sent before, and not once more.")
-            return Done([(messages.WARNING, text)], details=details)
+            return Done([(messages.WARNING, _before())], details=details)
         text = npgettext(
             "gateway",
             "Sent to %(count)d session; its id is %(id)s.",
@@ -128,6 +146,10 @@ class NotifyUser(OfUser):
         )
         said = text % {"count": done.reach, "id": done.id}
         return Done([(messages.SUCCESS, said)], [GatewayUser(id=user)], details)
+
+
+def _before() -> str:
+    return pgettext("gateway", "This message was sent before, and not once more.")
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ _RATES: Final = ("messages_in", "messages_out")
 _RECENT: Final = 60.0
 """Seconds; the last step is not longer ago."""
 
+_CURRENT: Final = 3
+"""Steps for which the last one stands as what is so now."""
+
 
 class OverviewAdmin(Page):
     """Everything at one glance; a node is drained from here.
@@ -83,7 +86,7 @@ def _news(found: Overview, viewer: Viewer) -> list[Part]:
 
 def _tiles(found: Overview) -> Tiles:
     answering = [node for node in found.nodes if node.answered and not node.lost]
-    last = found.samples[-1] if found.samples else None
+    last = _current(found)
     facts = [
         (pgettext("gateway", "Sessions"), Cell(words.number(found.sessions))),
         (pgettext("gateway", "Users"), Cell(words.number(found.users))),
@@ -98,6 +101,13 @@ def _tiles(found: Overview) -> Tiles:
         (pgettext("gateway", "Database"), _health([one.database for one in answering])),
     ]
     return Tiles(id="totals", facts=facts, note=silence(found.silent))
+
+
+def _current(found: Overview) -> Sample | None:
+    """Return the last step; None where no node has told of one for some time."""
+    if found.samples and found.at - found.samples[-1].at <= _CURRENT * found.step:
+        return found.samples[-1]
+    return None
 
 
 def _count_of_nodes(found: Overview, answering: int) -> Cell:
@@ -154,6 +164,7 @@ def _charts(found: Overview) -> Charts:
 def _labels() -> dict[str, Any]:
     return {
         "time": pgettext("gateway", "Time"),
+        "zone": words.zone(),
         "people": pgettext("gateway", "Connected"),
         "sessions": pgettext("gateway", "Sessions"),
         "users": pgettext("gateway", "Users"),

@@ -16,14 +16,14 @@ from msgspec.structs import force_setattr
 
 from sockets.admin.shown import Tone, duration
 
-_SHOWN_AS_CODE: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_SHOWN_AS_CODE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Part of how some languages and emoji are written."""
 
 
 def visible(text: str) -> str:
     """Return a text in which nothing hides, turns the line round or steers a terminal: control and
-    format characters are shown as their code points."""
+    format characters, and halves of surrogate pairs, are shown as their code points."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_visible, text))

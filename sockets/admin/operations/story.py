@@ -105,6 +105,7 @@ _WHY: Final = {
     "before": pgettext_lazy("gateway", "it was before what is known of the client"),
     "lost": pgettext_lazy("gateway", "its node was lost before it could write it down"),
     "silent": pgettext_lazy("gateway", "its node does not answer"),
+    "not_there": pgettext_lazy("gateway", "no such message is kept"),
 }
 _GOOD: Final = frozenset({StepCode.ACKNOWLEDGED, StepCode.CLAIMED})
 _BAD: Final = frozenset(

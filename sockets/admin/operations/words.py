@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.functional import Promise
@@ -40,6 +41,9 @@ TASKS: Final[dict[TaskState, Word]] = {
     TaskState.LOST: (pgettext_lazy("gateway", "lost"), Tone.BAD),
     TaskState.CANCELLED: (pgettext_lazy("gateway", "cancelled"), Tone.QUIET),
 }
+MOMENT: Final = "Y-m-d H:i:s T"
+"""The same whatever formats a project has: operators compare moments with logs."""
+
 LIVE: Final[Word] = (pgettext_lazy("gateway", "live"), Tone.GOOD)
 ENDED: Final[Word] = (pgettext_lazy("gateway", "ended"), Tone.QUIET)
 KINDS: Final = {
@@ -98,10 +102,17 @@ def milliseconds(seconds: float | None) -> str:
 
 
 def at(seconds: float | None) -> str:
-    """Return a moment, with its date and zone; "" where there is none."""
+    """Return a moment to the second, with its date and zone; "" where there is none."""
     if seconds is None:
         return ""
-    return str(date_format(_local(seconds), "DATETIME_FORMAT"))
+    return str(date_format(_local(seconds), MOMENT))
+
+
+def zone() -> str:
+    """Return the name of the zone in which moments are written: "Asia/Seoul"."""
+    if settings.USE_TZ:
+        return timezone.get_current_timezone_name()
+    return timezone.get_default_timezone_name()
 
 
 def clock(seconds: float) -> str:

@@ -18,7 +18,7 @@ from sockets.admin.operations.parts import Cell, Column, Part, Row, Table, outsi
 from sockets.admin.operations.viewer import Viewer, address
 from sockets.models import Worker
 from sockets.reports import WorkerReport, WorkersReport
-from sockets.types import PoolLoad, Task
+from sockets.types import PoolLoad, Task, TaskState
 
 
 class WorkerAdmin(Page):
@@ -153,10 +153,11 @@ def _holder(worker: str, href: str = "") -> Cell:
 def _ends(one: Task, viewer: Viewer) -> tuple[Cell, Cell]:
     if one.state.final or not (viewer.may("end_task") and viewer.may("view_worker")):
         return Cell(), Cell()
-    return (
-        Cell(pgettext("gateway", "Cancel…"), href=viewer.url("worker_cancel", task=one.id)),
-        Cell(pgettext("gateway", "Hand back…"), href=viewer.url("worker_release", task=one.id)),
-    )
+    cancel = Cell(pgettext("gateway", "Cancel…"), href=viewer.url("worker_cancel", task=one.id))
+    if one.state is not TaskState.RUNNING:
+        return cancel, Cell()
+    href = viewer.url("worker_release", task=one.id)
+    return cancel, Cell(pgettext("gateway", "Hand back…"), href=href)
 
 
 class OfTask(Action):
@@ -201,6 +202,7 @@ class CancelTask(OfTask):
             id,
             source.cancel_task(id),
             pgettext("gateway", "The task is cancelled; its worker is asked to stop."),
+            pgettext("gateway", "The task had ended already, or never was."),
         )
 
 
@@ -224,11 +226,11 @@ class ReleaseTask(OfTask):
             id,
             source.release_task(id) is not None,
             pgettext("gateway", "The task is handed back: who gave it hears of it."),
+            pgettext("gateway", "No worker runs this task: nothing was handed back."),
         )
 
 
-def _done(id: str, done: bool, text: str) -> Done:
+def _done(id: str, done: bool, text: str, otherwise: str) -> Done:
     if done:
         return Done([(messages.SUCCESS, text)], [Worker(id=id)], {"done": True})
-    gone = pgettext("gateway", "The task had ended already, or never was.")
-    return Done([(messages.WARNING, gone)], details={"done": False})
+    return Done([(messages.WARNING, otherwise)], details={"done": False})

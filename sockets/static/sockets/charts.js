@@ -32,10 +32,25 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || "#888";
 }
 
-/** A time of the reader's zone. @param {number} at @param {boolean} seconds */
+/** The zone of the page's tables; UTC where this browser knows no such zone. */
+const zone = known(labels.zone) ? labels.zone : "UTC";
+
+/** @param {string} name */
+function known(name) {
+  try {
+    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
+  } catch {
+    return false;
+  }
+}
+
+const times = new Intl.DateTimeFormat("en", {
+  timeZone: zone, hourCycle: "h23", hour: "2-digit", minute: "2-digit", second: "2-digit",
+});
+
+/** A time of that zone. @param {number} at @param {boolean} seconds */
 function clock(at, seconds) {
-  const time = new Date(at * 1000).toTimeString();
-  return time.slice(0, seconds ? 8 : 5);
+  return times.format(at * 1000).slice(0, seconds ? 8 : 5);
 }
 
 /** @param {Picture} picture */
@@ -58,11 +73,11 @@ function options(picture, width) {
     legend: { live: true },
     scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
     axes: [
-      { ...axis, space: 60, size: 28, values: (_, times) => times.map((at) => clock(at, false)) },
+      { ...axis, space: 60, size: 28, values: (_, at) => at.map((one) => clock(one, false)) },
       { ...axis, size: 46, space: 30 },
     ],
     series: [
-      { label: labels.time, value: (_, at) => (at == null ? "–" : clock(at, true)) },
+      { label: `${labels.time} (${zone})`, value: (_, at) => (at == null ? "–" : clock(at, true)) },
       ...picture.series.map(([name, tone]) => ({
         label: labels[name],
         stroke: () => colour(tone),

@@ -113,6 +113,21 @@ def test_a_page_that_waits_is_in_no_transaction(client: Client, page: str) -> No
     assert view._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
 
 
+def test_a_site_of_the_history_alone_where_none_is_kept(
+    client: Client, settings: LazySettings
+) -> None:
+    """It leads nowhere, and not round in a circle."""
+    other = admin.AdminSite(name="alone")
+    other.register(Session, SessionAdmin)
+
+    class Urls:
+        urlpatterns = (path("alone/", other.urls),)
+
+    settings.ROOT_URLCONF = Urls
+    settings.GATEWAY = settings.GATEWAY | {"history": False}
+    assert client.get("/alone/sockets/session/").status_code == 404
+
+
 def test_what_a_site_has_stays() -> None:
     class Own(SessionAdmin):
         pass

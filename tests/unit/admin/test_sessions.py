@@ -150,6 +150,21 @@ class TestFilters:
         assert [len(rows) for rows in found.values()] == [2, 1, 0]
 
 
+class TestCodesOffered:
+    def test_what_clients_choose_crowds_ours_out_of_no_filter(
+        self, viewer: Client, add: Callable[..., Session]
+    ) -> None:
+        chosen = [*range(1_002, 1_016), *range(3_000, 3_050), *range(4_600, 4_650)]
+        for number, code in enumerate([*chosen, 1_000, 1_006, 4_000, 4_099, 4_503, 4_508]):
+            add(number, disconnected_at=NOON, close_code=code)
+        with CaptureQueriesContext(connection) as captured:
+            page = viewer.get(f"{LIST}?state=all").content.decode()
+        offered = re.findall(r"close_code=(\d+)", page)
+        assert {"1000", "1006", "4000", "4099", "4503", "4508"} <= set(offered)
+        assert len(set(offered)) == len(offered) <= 60 and offered == sorted(offered)
+        assert len(captured) < 80
+
+
 class TestSearch:
     @pytest.fixture(autouse=True)
     def _rows(self, db: None, add: Callable[..., Session]) -> None:
@@ -160,6 +175,7 @@ class TestSearch:
         add(5, address="[::ffff:172.16.5.5]:99")
         add(6, address="172.16.5.5:4444")
         add(7, address="[2001:db8::ffff:7]:99")
+        add(8, user="8", address="10.0.0.8:88")
 
     @pytest.mark.parametrize(
         ("term", "found"),
@@ -182,10 +198,12 @@ class TestSearch:
             ("01ARZ3NDEKTSV4RRFFQ69G5FAV", [3, 2]),
             ("01arz3ndektsv4rrffq69g5fav", [3]),
             (" 01000000000000000000000004 ", [4]),
-            ("01CCCC", [7, 6, 5, 4, 2, 1]),
+            ("01CCCC", [8, 7, 6, 5, 4, 2, 1]),
             ('"김 철수"', [4]),
             ("nobody", []),
             ("%", []),
+            ("8", [8]),
+            ("user-6", [6]),
         ],
     )
     def test_finds(self, viewer: Client, term: str, found: list[int]) -> None:
@@ -359,6 +377,7 @@ class TestCost:
             ("?kind__exact=worker&state=all", "session_by_kind"),
             ("?close_code=4503&state=all", "session_by_code"),
             ("?q=01ARZ3NDEKTSV4RRFFQ69G5FAV", "session_of_client"),
+            ("?q=user-7", "session_of_user"),
             ("?connected_at__year=2026&connected_at__month=3&state=all", "session_newest"),
         ],
     )
@@ -384,4 +403,4 @@ class TestCost:
                 plan = " / ".join(line[3] for line in cursor.fetchall())
                 assert re.search(rf"INDEX {index}\b", plan), plan
                 assert "q=" in query or "TEMP B-TREE" not in plan, plan
-        assert len(captured.captured_queries) <= 12, "a query for each row?"
+        assert len(captured.captured_queries) <= 15, "a query for each row?"

@@ -85,6 +85,18 @@ def test_a_bound(operator: Client, fixed: FixedSource) -> None:
     assert len(call[1][0]) == disconnecting.MOST
 
 
+@pytest.mark.parametrize("keep", [client_id(1), client_id(1).lower(), ONE.lower()])
+def test_who_is_spared_is_not_called_closing(
+    operator: Client, fixed: FixedSource, keep: str
+) -> None:
+    row(1), row(2)
+    fixed.answers["presence_of"] = values.presence("kim", 2)
+    given = {"user": "kim", "code": "4504", "reason": "", "keep": keep}
+    do(operator, "gatewayuser/disconnect/", **given)
+    states = page(operator, "session/").split("gateway-badge ")[1:]
+    assert [state.partition("<")[0] for state in states] == ['warning">closing', 'good">live']
+
+
 def test_a_user_but_for_some(operator: Client, fixed: FixedSource) -> None:
     fixed.answers["presence_of"] = values.presence("kim", 3)
     assert "This concerns 3 sessions." in words(

@@ -8,6 +8,7 @@ import re
 import pytest
 from django.test import Client
 
+from sockets.exceptions import GatewayUnavailable
 from sockets.types import Receipt
 from tests.unit.admin.operations import values
 from tests.unit.admin.operations.conftest import ROOT, do, page, words
@@ -62,6 +63,26 @@ def test_now_or_never(operator: Client, fixed: FixedSource) -> None:
     assert sent(fixed)[1] == {"durable": False, "ttl": 5.0, "collapse_key": "c"}
 
 
+def test_a_second_press_sends_nothing_more_of_what_is_not_kept(
+    operator: Client, fixed: FixedSource
+) -> None:
+    given = {name: value for name, value in GIVEN.items() if name != "durable"}
+    assert do(operator, SEND, **given, key="k1")[0].startswith("success: ")
+    told = do(operator, SEND, **given, key="k1")
+    assert told == ["warning: This message was sent before, and not once more."]
+    sent(fixed)
+    do(operator, SEND, **given, key="k2")
+    assert len(fixed.done()) == 2, "another form is another message"
+
+
+def test_what_was_not_sent_can_be_sent_again(operator: Client, fixed: FixedSource) -> None:
+    given = {name: value for name, value in GIVEN.items() if name != "durable"} | {"key": "k"}
+    fixed.error = GatewayUnavailable("away")
+    assert do(operator, SEND, **given)[0].startswith("wrong: ")
+    fixed.error = None
+    assert do(operator, SEND, **given)[0].startswith("success: ")
+
+
 def test_nothing_is_null(operator: Client, fixed: FixedSource) -> None:
     do(operator, SEND, **GIVEN | {"content": " \n"})
     assert sent(fixed)[0][2] is None
@@ -74,6 +95,9 @@ def test_nothing_is_null(operator: Client, fixed: FixedSource) -> None:
         ("{'a': 1}", "line 1, column 2"),
         ("NaN", "NaN is no number of JSON"),
         ("[" * 100_000, "This is no JSON"),
+        ('["\\ud800"]', "\\ud800 is half of a surrogate pair"),
+        ('{"\\udfff": 1}', "\\udfff is half of a surrogate pair"),
+        ("1e999", "This is no JSON"),
     ],
 )
 def test_what_is_no_json_is_said_with_its_place(

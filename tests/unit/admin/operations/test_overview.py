@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 
 from tests.unit.admin.operations import values
@@ -86,6 +87,22 @@ def test_charts_have_rates_and_milliseconds(reader: Client, fixed: FixedSource) 
     assert charts["samples"]["messages_out"][0] == 600.0
     assert charts["samples"]["delivery_p50"][0] == pytest.approx(4.0)
     assert charts["samples"]["closes"][0] == 22
+
+
+def test_what_is_long_ago_does_not_stand_as_now(reader: Client, fixed: FixedSource) -> None:
+    for late, told in ((20.0, "836/s"), (60.0, "–")):
+        fixed.answers["overview"] = values.overview(at=NOW + late)
+        found = parts(reader)
+        assert tile(found, "Messages out") == told
+        assert (tile(found, "Delivery, 99 of 100") == "–") is (told == "–")
+
+
+def test_charts_are_in_the_zone_of_the_tables(
+    reader: Client, fixed: FixedSource, settings: LazySettings
+) -> None:
+    settings.TIME_ZONE = "Asia/Seoul"
+    text = page(reader, "overview/").partition('id="gateway-chart-texts"')[2]
+    assert '"zone": "Asia/Seoul"' in text.partition("</script>")[0]
 
 
 def test_the_script_asks_for_what_is_new(reader: Client, fixed: FixedSource) -> None:

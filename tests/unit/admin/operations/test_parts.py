@@ -22,6 +22,7 @@ from tests.unit.admin.operations.values import NASTY
         ("a\nb\tc\x00\x9b", "a\\u000ab\\u0009c\\u0000\\u009b"),
         ("a\u2028b\ufeff\u00ad", "a\\u2028b\\ufeff\\u00ad"),
         ("\U000e0041", "\\U000e0041"),
+        ("a\ud800b", "a\\ud800b"),
         ("<b>&", "<b>&"),
     ],
 )

@@ -49,7 +49,12 @@ def test_a_step_that_says_less_is_told_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("why", "said"), [("silent", "its node does not answer"), ("new<b>", "Nobody knows: new<b>.")]
+    ("why", "said"),
+    [
+        ("silent", "its node does not answer"),
+        ("not_there", "Nobody knows: no such message is kept."),
+        ("new<b>", "Nobody knows: new<b>."),
+    ],
 )
 def test_what_nobody_knows(reader: Client, fixed: FixedSource, why: str, said: str) -> None:
     step = Step(StepCode.UNKNOWN, values={"why": why})

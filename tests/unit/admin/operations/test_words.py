@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.conf import LazySettings
+from django.utils.formats import reset_format_cache
+from django.utils.translation import override
 
 from sockets.admin.operations import words
 from sockets.admin.operations.parts import Cell
@@ -70,6 +72,16 @@ def test_moments(settings: LazySettings) -> None:
     assert words.since(NOW) == Cell(since=NOW, title="2026-03-04 21:00:00 KST")
 
 
+def test_moments_in_a_project_with_formats_of_its_own(settings: LazySettings) -> None:
+    settings.TIME_ZONE, settings.FORMAT_MODULE_PATH = "Asia/Seoul", None
+    reset_format_cache()
+    with override("en"):
+        assert words.at(NOW + 7) == "2026-03-04 21:00:07 KST"
+    reset_format_cache()
+
+
 def test_moments_of_a_project_without_zones(settings: LazySettings) -> None:
     settings.USE_TZ, settings.TIME_ZONE = False, "UTC"
     assert words.clock(NOW) == "12:00:00.000"
+    assert words.at(NOW) == "2026-03-04 12:00:00 UTC"
+    assert words.zone() == "UTC"
