@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import pgettext, pgettext_lazy
 
-from sockets.admin.shown import Tone, badge
+from sockets.admin.shown import Tone, badge, moment_shown
 from sockets.exceptions import GatewayError
 from sockets.recorder.rows import moment
 from sockets.types import NodeInfo
@@ -68,5 +68,6 @@ def _node_cells(one: NodeInfo) -> list[Any]:
     state = badge(
         _STATES.get(one.state, one.state), Tone.GOOD if one.state == "ready" else Tone.WARNING
     )
-    seen = moment(one.seen_at) if one.seen_at else ""
-    return [one.name, state, moment(one.started_at), seen, one.clients, one.workers, one.version]
+    started = moment_shown(moment(one.started_at))
+    seen = moment_shown(moment(one.seen_at)) if one.seen_at else ""
+    return [one.name, state, started, seen, one.clients, one.workers, one.version]

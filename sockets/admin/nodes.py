@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import pgettext_lazy
 
 from sockets.admin.live import nodes_page
-from sockets.admin.shown import ReadOnly, Tone, badge
+from sockets.admin.shown import ReadOnly, Tone, badge, moment_shown
 from sockets.conf import get_conf
 from sockets.models import OPEN, Node, Session
 from sockets.node.current import current_node
@@ -36,8 +36,8 @@ class NodeAdmin(ReadOnly):
     list_display = (
         "name",
         "state",
-        "started_at",
-        "seen_at",
+        "started_shown",
+        "seen_shown",
         "live_sessions",
         "version",
         "client_url",
@@ -48,13 +48,16 @@ class NodeAdmin(ReadOnly):
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "state", "live_sessions")}),
-        (pgettext_lazy("gateway", "Life"), {"fields": ("started_at", "seen_at", "stopped_at")}),
+        (
+            pgettext_lazy("gateway", "Life"),
+            {"fields": ("started_shown", "seen_shown", "stopped_shown")},
+        ),
         (
             pgettext_lazy("gateway", "Process"),
             {"fields": ("version", "pid", "client_url", "worker_url")},
         ),
     )
-    readonly_fields = ("state", "live_sessions")
+    readonly_fields = ("state", "live_sessions", "started_shown", "seen_shown", "stopped_shown")
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not get_conf().history:
@@ -81,6 +84,18 @@ class NodeAdmin(ReadOnly):
         if _now() - node.seen_at > timedelta(seconds=get_conf().lease_ttl):
             return badge(pgettext_lazy("gateway", "silent"), Tone.WARNING)
         return badge(pgettext_lazy("gateway", "up"), Tone.GOOD)
+
+    @admin.display(description=pgettext_lazy("gateway", "up since"), ordering="started_at")
+    def started_shown(self, node: Node) -> str:
+        return moment_shown(node.started_at)
+
+    @admin.display(description=pgettext_lazy("gateway", "last seen"), ordering="seen_at")
+    def seen_shown(self, node: Node) -> str:
+        return moment_shown(node.seen_at)
+
+    @admin.display(description=pgettext_lazy("gateway", "stopped"))
+    def stopped_shown(self, node: Node) -> str:
+        return moment_shown(node.stopped_at)
 
     @admin.display(description=pgettext_lazy("gateway", "live sessions"), ordering="live_count")
     def live_sessions(self, node: Node) -> SafeString:

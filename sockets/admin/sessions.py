@@ -31,6 +31,7 @@ from sockets.admin.shown import (
     badge,
     close_code,
     duration,
+    moment_shown,
     shortened,
     two_lines,
 )
@@ -167,7 +168,7 @@ class SessionAdmin(ReadOnly):
         "state",
         "kind",
         "user_shown",
-        "connected_at",
+        "connected_shown",
         "duration_shown",
         "end_shown",
         "node",
@@ -177,7 +178,7 @@ class SessionAdmin(ReadOnly):
     list_filter = (StateFilter, "kind", NodeFilter, CloseCodeFilter)
     list_per_page = 50
     list_max_show_all = 200
-    sortable_by = ("connected_at",)  # another order would sort the whole table
+    sortable_by = ("connected_shown",)  # another order would sort the whole table
     date_hierarchy = "connected_at"
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -194,11 +195,14 @@ class SessionAdmin(ReadOnly):
         ),
         (
             pgettext_lazy("gateway", "When"),
-            {"fields": ("connected_at", "disconnected_at", "duration_shown")},
+            {"fields": ("connected_shown", "disconnected_shown", "duration_shown")},
         ),
         (pgettext_lazy("gateway", "End"), {"fields": ("close_shown", "close_reason")}),
     )
-    readonly_fields = ("state", "duration_shown", "close_shown", "address_shown", "agent_shown")
+    readonly_fields = (
+        *("state", "connected_shown", "disconnected_shown", "duration_shown"),
+        *("close_shown", "address_shown", "agent_shown"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
         rows: QuerySet[Session] = PeriodQuerySet(Session).order_by(*self.get_ordering(request))
@@ -241,6 +245,14 @@ class SessionAdmin(ReadOnly):
         if name:
             user = format_html("{} · {}", visible(name), user)
         return two_lines(user, session.client_id)
+
+    @admin.display(description=pgettext_lazy("gateway", "connected since"), ordering="connected_at")
+    def connected_shown(self, session: Session) -> str:
+        return moment_shown(session.connected_at)
+
+    @admin.display(description=pgettext_lazy("gateway", "disconnected"))
+    def disconnected_shown(self, session: Session) -> str:
+        return moment_shown(session.disconnected_at)
 
     @admin.display(description=pgettext_lazy("gateway", "duration"))
     def duration_shown(self, session: Session) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
 from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -50,6 +52,10 @@ CODES: Final = {
 """What a close code means, in the reader's language."""
 
 
+MOMENT: Final = "Y-m-d H:i:s T"
+"""The same whatever formats a project has: operators compare moments with logs."""
+
+
 class Tone(Enum):
     """Classes of the stylesheet: the admin's policy allows no style in the page itself."""
 
@@ -62,6 +68,14 @@ class Tone(Enum):
 def badge(text: str | Promise, tone: Tone) -> SafeString:
     """Return a coloured word; the word alone says it all."""
     return format_html('<span class="gateway-badge {}">{}</span>', tone.value, text)
+
+
+def moment_shown(moment: datetime | None) -> str:
+    """Return a moment to the second, with its date and zone; "-" where there is none."""
+    if moment is None:
+        return "-"
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return str(date_format(local, MOMENT))
 
 
 def duration(length: timedelta) -> str:

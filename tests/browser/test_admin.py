@@ -58,7 +58,7 @@ async def test_the_list_is_no_wider_than_the_page(
         for part in ("document.documentElement", "document.querySelector('#changelist .results')"):
             found = await page.evaluate(f"(e => [e.scrollWidth, e.clientWidth])({part})")
             assert found[0] <= found[1], part
-        moment = page.locator(f"{ROWS} td.field-connected_at").first
+        moment = page.locator(f"{ROWS} td.field-connected_shown").first
         await expect(moment).to_have_text(MOMENT)
 
 

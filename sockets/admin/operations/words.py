@@ -7,12 +7,12 @@ from typing import Final
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.formats import date_format, number_format
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations.parts import Cell, tag, visible
-from sockets.admin.shown import CODES, Tone
+from sockets.admin.shown import CODES, Tone, moment_shown
 from sockets.recorder.rows import moment
 from sockets.reports import Health
 from sockets.types import Kind, NodeInfo, PresenceState, TaskState
@@ -41,9 +41,6 @@ TASKS: Final[dict[TaskState, Word]] = {
     TaskState.LOST: (pgettext_lazy("gateway", "lost"), Tone.BAD),
     TaskState.CANCELLED: (pgettext_lazy("gateway", "cancelled"), Tone.QUIET),
 }
-MOMENT: Final = "Y-m-d H:i:s T"
-"""The same whatever formats a project has: operators compare moments with logs."""
-
 LIVE: Final[Word] = (pgettext_lazy("gateway", "live"), Tone.GOOD)
 ENDED: Final[Word] = (pgettext_lazy("gateway", "ended"), Tone.QUIET)
 KINDS: Final = {
@@ -103,9 +100,7 @@ def milliseconds(seconds: float | None) -> str:
 
 def at(seconds: float | None) -> str:
     """Return a moment to the second, with its date and zone; "" where there is none."""
-    if seconds is None:
-        return ""
-    return str(date_format(_local(seconds), MOMENT))
+    return "" if seconds is None else moment_shown(moment(seconds))
 
 
 def zone() -> str:

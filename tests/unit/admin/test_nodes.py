@@ -8,10 +8,13 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
+from django.utils.formats import reset_format_cache
 
 from sockets.models import Node, Session
+from tests.unit.admin.conftest import NOON
 
 LIST = "/admin/sockets/node/"
 
@@ -62,6 +65,17 @@ def test_live_sessions_are_counted_and_linked(
     sessions = viewer.get(link.replace("&amp;", "&")).content.decode()
     assert "the-second" in sessions
     assert "2 sessions" in sessions
+
+
+def test_moments_have_seconds_and_their_zone_whatever_formats_a_project_has(
+    viewer: Client, settings: LazySettings
+) -> None:
+    settings.FORMAT_MODULE_PATH, settings.TIME_ZONE = None, "Asia/Seoul"
+    reset_format_cache()
+    add_node("n", started_at=NOON)
+    for page in (LIST, f"{LIST}n/change/"):
+        assert "2026-03-04 21:00:00 KST" in viewer.get(page).content.decode()
+    reset_format_cache()
 
 
 def test_read_only(viewer: Client) -> None:

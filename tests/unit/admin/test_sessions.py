@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.formats import reset_format_cache
 
 from sockets.codes import CloseCode
 from sockets.exceptions import GatewayUnreachable
@@ -49,6 +50,16 @@ class TestList:
         detail = viewer.get(f"{LIST}{row.id}/change/").content.decode()
         assert "2026-03-04 21:00:00 KST" in detail
         assert "2026-03-04 21:00:07 KST" in detail
+
+    def test_whatever_formats_a_project_has(
+        self, viewer: Client, add: Callable[..., Session], settings: Any
+    ) -> None:
+        settings.FORMAT_MODULE_PATH, settings.TIME_ZONE = None, "Asia/Seoul"
+        reset_format_cache()
+        row = add(1, disconnected_at=NOON + timedelta(seconds=7))
+        assert "2026-03-04 21:00:00 KST" in viewer.get(f"{LIST}?state=all").content.decode()
+        assert "2026-03-04 21:00:07 KST" in viewer.get(f"{LIST}{row.id}/change/").content.decode()
+        reset_format_cache()
 
     def test_there_is_no_site_to_be_viewed(self, viewer: Client) -> None:
         for path in (LIST, "/admin/"):
