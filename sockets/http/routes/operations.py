@@ -96,8 +96,8 @@ async def refusals(
     operation_id="list_workers",
 )
 async def workers(request: HttpRequest) -> WorkersReport:
-    """Pools, workers, tasks, and the tasks that ended last: of those pools whose tasks the key may
-    give (`tasks:*`: of all)."""
+    """Pools, workers, tasks, and the tasks that ended last, without results: of those pools whose
+    tasks the key may give (`tasks:*`: of all)."""
     return _of_pools_of(request, await aworkers())
 
 
