@@ -197,7 +197,7 @@ class WorkersReport:
     """The live workers, and the pools that they make.
 
     `workers`: the first 500 by name, with 500 tasks together; `total`: how many there are.
-    `ended`: the newest 100 ends of tasks, newest first.
+    `ended`: the newest 100 ends of tasks, newest first, without their results.
     """
 
     pools: list[PoolLoad]
@@ -311,7 +311,8 @@ class UserReport:
     """All that is known of one user, but the ledger of deliveries.
 
     `live`: the newest 100 of their sessions, newest first. `workers`: those that are attached to
-    the user. `tasks`: those for the user, of what `workers()` shows, live ones first.
+    the user. `tasks`: those for the user, of what `workers()` shows (500 tasks of the first 500
+    workers, and the newest 100 ends), live ones first, without results.
     `blocked_until`: None for ever; `blocked` says whether. `stream`: headers of the newest 100
     messages that are kept, newest first; `floor`: the highest offset that retention removed.
     `visits`: the newest 50, newest first; empty where no history is kept. `silent`: nodes that did

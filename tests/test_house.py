@@ -87,7 +87,6 @@ TESTED_ELSEWHERE = {
     "http.routes.calls": "acceptance/test_beside_a_gateway.py",
     "http.routes.messages": "unit/http/test_problems_places.py",
     "http.reports": "unit/http/test_document.py",
-    "http.routes.operations": "acceptance/test_operations.py",
     "http.routes.sessions": "unit/http/test_problems_places.py",
     "http.routes.tasks": "unit/http/test_problems_places.py",
     "http.routes.users": "unit/http/test_problems_places.py",

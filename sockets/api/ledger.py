@@ -80,16 +80,24 @@ async def aforget_user(user_id: UserId) -> Forgotten:
     or `recovered: false`.
     """
     user = str(user_id)
-    done = await at_node(lambda node: node.forgetting.forget(user), _forget_patience())
-    audit.record(
-        Audit.FORGOTTEN,
-        user_digest=digest_of(user),
-        closed=done.closed,
-        unconfirmed=done.unconfirmed,
-        messages=done.messages,
-        clients=done.clients,
-        rows=done.rows,
-    )
+    progress: dict[str, int] = {}
+    outcome = "unknown"
+    try:
+        done = await at_node(
+            lambda node: node.forgetting.forget(user, progress), _forget_patience()
+        )
+        outcome = ""
+    finally:  # what is gone is gone, whatever became of the rest
+        audit.record(
+            Audit.FORGOTTEN,
+            user_digest=digest_of(user),
+            closed=progress.get("closed", ""),
+            unconfirmed=progress.get("unconfirmed", ""),
+            messages=progress.get("messages", ""),
+            clients=progress.get("clients", ""),
+            rows=progress.get("rows", ""),
+            outcome=outcome,
+        )
     return done
 
 

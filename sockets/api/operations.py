@@ -39,6 +39,9 @@ from sockets.types import Audit, Kind, Task
 
 MAX_MINUTES: Final = MAX_TRACE / 60
 
+AGE_STEP: Final = 10.0
+"""Seconds to which ages of sessions are exact."""
+
 _MAX_TEXT: Final = 4_096
 """Bytes of what is looked for: 1,024 characters, of whatever kind."""
 
@@ -72,8 +75,8 @@ async def afind_live_sessions(
 
     `q`: exactly a user id, the name of a worker's key, a client id or a session id: found at once.
     `address`, `agent`: what is in it (of the agent, in whatever case). `older_than`,
-    `younger_than`: seconds since they connected. `order`: of `reports.Order`, with "-" in front the
-    other way round. `limit`: 1 to 200. Raises InvalidMessage.
+    `younger_than`: seconds since they connected, exact to 10. `order`: of `reports.Order`, with "-"
+    in front the other way round. `limit`: 1 to 200. Raises InvalidMessage.
     """
     for name, text in (("q", q), ("address", address), ("agent", agent), ("node", node or "")):
         _require_text(text, name)
@@ -90,8 +93,8 @@ async def afind_live_sessions(
             health=of_health,
             address=address,
             agent=agent.lower(),
-            born_before=None if older is None else now - older,
-            born_after=None if younger is None else now - younger,
+            born_before=None if older is None else _step(now - older),
+            born_after=None if younger is None else _step(now - younger),
         )
 
     return await at_node(lambda core: core.operations.find(q, node, query), _patience())
@@ -217,6 +220,11 @@ def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         raise InvalidMessage(f"{name} is a number from 0")
     return float(value)
+
+
+def _step(moment: float) -> float:
+    """Round a moment down: who asks the same again a moment later gets the answer that is kept."""
+    return moment - moment % AGE_STEP
 
 
 def _limit(limit: object, most: int) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -29,6 +30,9 @@ T = TypeVar("T")
 START_TIMEOUT = 30.0
 """Seconds that the loop gets to begin; nothing in it waits for anybody."""
 
+HEAR_EVERY = 60.0
+"""Seconds after which the store is asked for its time again."""
+
 STOP_TIMEOUT = 2.0
 """Seconds that connections get to close when the process ends."""
 
@@ -46,6 +50,7 @@ class Remote:
         self._core: Core | None = None
         self._stopping: asyncio.Event | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._heard_at = -float("inf")
 
     @property
     def sync(self) -> SyncBackends:
@@ -91,6 +96,7 @@ class Remote:
     async def _run(self, started: Future[Core]) -> None:
         self._stopping = asyncio.Event()
         self._listening = None
+        self._heard_at = -float("inf")
         try:
             core = Core(replace(self.conf, node_name=f"api-{new_id()}"))
         except BaseException as error:
@@ -110,7 +116,16 @@ class Remote:
             if self._listening is not None and self._listening.done():
                 self._listening = None  # the next call tries again
             raise
+        await self._hear_time(core)
         return await call(core)
+
+    async def _hear_time(self, core: Core) -> None:
+        """Moments that nodes are told, and that are shown beside theirs, are by their clock."""
+        if core.loop.time() - self._heard_at < HEAR_EVERY:
+            return
+        asked = time.monotonic()
+        core.store_time.heard(await core.presence.now(), asked)
+        self._heard_at = core.loop.time()
 
 
 _remote: Remote | None = None

@@ -35,8 +35,10 @@ def visits_of(user: str) -> list[Visit]:
 
 def _rows(user: str) -> list[Session]:
     from sockets.models import Session  # late: settings import this package before there are models
+    from sockets.recorder.rows import stored_user
 
-    return list(Session.objects.filter(user=user, kind=Kind.CLIENT.value)[:MOST])
+    mine = stored_user(user)
+    return list(Session.objects.filter(user=mine, kind=Kind.CLIENT.value)[:MOST])
 
 
 def _visit(row: Session) -> Visit:

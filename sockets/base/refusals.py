@@ -103,6 +103,11 @@ class Refusals:
             del self._forgotten[minute]
         return list(reversed(self._lines.items())), self._forgotten.total()
 
+    def forget(self, user: str) -> None:
+        """Remove the lines of a user."""
+        for line in [line for line in self._lines if line.user and line.user == user[:_CUT]]:
+            self._remove(line)
+
     def _make_space(self, new: Line) -> None:
         own = self._by_address.get(neighbourhood(new.address), ())
         if len(own) >= SHARE:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sockets.deliveries import LedgerEntry
+from sockets.exceptions import GatewayUnavailable
 
 MAX_CLIENTS = 32
 """Clients of one user; the least recently acknowledged goes."""
@@ -24,11 +25,23 @@ ERASED_TTL = 3600.0
 from a node that was frozen."""
 
 
+Note = tuple[str, LedgerEntry]
+"""A user, and how one session of theirs stands."""
+
+
+class PartlyWritten(GatewayUnavailable):
+    """A shard of a Cluster did not take its notes. `left`: the notes that were not taken."""
+
+    def __init__(self, text: str, left: Sequence[Note]) -> None:
+        super().__init__(text, outcome="unknown")
+        self.left = left
+
+
 class Ledger(Protocol):
     """All users' entries. Any method may raise GatewayUnavailable."""
 
-    async def write(self, notes: Sequence[tuple[str, LedgerEntry]]) -> None:
-        """Take in notes, each with its user. May be repeated.
+    async def write(self, notes: Sequence[Note]) -> None:
+        """Take in notes. May be repeated. Raises PartlyWritten where others of them are taken.
 
         What another program wrote into the key of one user is an error in the log; notes of others
         are taken.

@@ -10,7 +10,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sockets.deliveries import LedgerEntry
-from sockets.ledger.base import ERASED_TTL, LEDGER_TTL, MAX_CLIENTS, latest_first
+from sockets.exceptions import GatewayUnavailable
+from sockets.ledger.base import (
+    ERASED_TTL,
+    LEDGER_TTL,
+    MAX_CLIENTS,
+    Note,
+    PartlyWritten,
+    latest_first,
+)
 from sockets.redis import (
     AT_ONCE,
     Call,
@@ -38,24 +46,24 @@ class RedisLedger:
         self._client = client
         self._keys = keys
 
-    async def write(self, notes: Sequence[tuple[str, LedgerEntry]]) -> None:
+    async def write(self, notes: Sequence[Note]) -> None:
         by_user: dict[str, list[LedgerEntry]] = {}
         for user, note in notes:
             by_user.setdefault(user, []).append(note)
         left: _Grouped = list(by_user.items())
         if not is_cluster(self._client):
             left = await self._write_together(left)
-        failed: Exception | None = None
+        failed: list[tuple[Exception, str]] = []
         for some in batches(left):
             answers = await _WRITE.run_each(self._client, [self._call([one]) for one in some])
             for (user, _), answer in zip(some, answers, strict=True):
                 if is_of_its_keys(answer):
                     logger.error("the ledger of user %r cannot be written: %s", user, answer)
                 elif isinstance(answer, Exception):
-                    failed = answer
-        if failed is not None:
-            with translated(writes=True):
-                raise failed
+                    failed.append((answer, user))
+        if failed:
+            left_over = [(user, one) for _, user in failed for one in by_user[user]]
+            raise _partly(failed[0][0], left_over)
 
     async def _write_together(self, grouped: _Grouped) -> _Grouped:
         """Write the notes of many users by one call; returns those whose call was refused."""
@@ -89,6 +97,15 @@ class RedisLedger:
 
     def _key(self, user: str) -> str:
         return self._keys.user(user, "ledger")
+
+
+def _partly(error: Exception, left: Sequence[Note]) -> PartlyWritten:
+    """Return what is raised because of an error. Raises one that is not of Redis as it is."""
+    try:
+        with translated(writes=True):
+            raise error
+    except GatewayUnavailable as unavailable:
+        return PartlyWritten(str(unavailable), left)
 
 
 def _written(entry: LedgerEntry) -> str:

@@ -100,6 +100,7 @@ class Core:
             streams=self.streams,
             ledger=self.ledger,
             control=self.control,
+            clear=lambda user: self.operations.forget(user),
             settling=2 * conf.recorder_interval if conf.history else 0.0,
         )
         self.notifier = Notifier(

@@ -21,6 +21,9 @@ SLICE: Final = 250
 MAX_LIMIT: Final = 200
 """Sessions in one answer."""
 
+MAX_KNOWN: Final = 1_000
+"""Sessions of one user, or of the workers of one key, among which the first are found."""
+
 Key = Callable[[LocalSession], tuple[Any, str]]
 
 _KEYS: Final[dict[Order, Key]] = {
@@ -56,8 +59,12 @@ async def find(hub: Hub, query: Query, look: Callable[[], Look]) -> Found:
     order, turned = parse_order(query.order)
     limit = min(query.limit, MAX_LIMIT)
     if query.ids is not None and not query.either:
-        known = [one for id in query.ids[:MAX_LIMIT] if (one := hub.get(id)) is not None]
-        return _found(hub, [one for one in known if _fits(one, query, look())], None, look())
+        now = look()
+        some = islice(query.ids, MAX_KNOWN)
+        known = [one for id in some if (one := hub.get(id)) is not None]
+        fitting = [one for one in known if _fits(one, query, now)]
+        first = heapq.nlargest if turned else heapq.nsmallest
+        return _found(hub, first(limit, fitting, key=_KEYS[order]), len(fitting), now)
     if order is Order.CONNECTED and _is_any(hub, query):
         # In the order in which they came, which is that of their age.
         newest = list(islice(hub.in_order(newest_first=turned), limit))
@@ -114,7 +121,7 @@ def _fits(session: LocalSession, query: Query, look: Look) -> bool:
     )
 
 
-def _found(hub: Hub, sessions: list[LocalSession], matching: int | None, look: Look) -> Found:
+def _found(hub: Hub, sessions: list[LocalSession], matching: int, look: Look) -> Found:
     shown = [look.report(one) for one in sessions]
     total = sum(hub.count(kind) for kind in Kind)
-    return Found(shown, total, len(shown) if matching is None else matching, look.wall)
+    return Found(shown, total, matching, look.wall)

@@ -82,6 +82,7 @@ class LocalOperations:
         self._grace = conf.token_grace
         self._look = looks(conf, hub.timetable.now, hub.timetable.wall)
         self._shared = Shared(hub.timetable.clock)
+        self._counts = Shared(hub.timetable.clock)  # no search keeps the overview waiting
         self.sampler = Sampler(hub, clock)
         self.recordings = Recordings(hub, clock)
         self._answers: dict[str, Callable[[Message], Awaitable[Struct]]] = {
@@ -93,6 +94,7 @@ class LocalOperations:
             "operations.trace": self._trace,
             "operations.read_trace": self._read_trace,
             "operations.end_trace": self._end_trace,
+            "operations.forget": self._forget,
         }
 
     def receive(self, message: Message) -> None:
@@ -112,7 +114,7 @@ class LocalOperations:
     # --- the node
 
     async def _condition(self, message: Message) -> Condition:
-        counts = await self._shared.get("census", CENSUS_FOR, self._census)
+        counts = await self._counts.get("census", CENSUS_FOR, self._census)
         after = message["after"].get(self._bus.node, 0.0)
         return Condition(
             state=self._state(),
@@ -211,7 +213,13 @@ class LocalOperations:
 
     async def _read_trace(self, message: Message) -> Struct:
         after = message["after"].get(self._bus.node, 0)
-        return self.recordings.read_trace(message["user"], after, bodies=message["bodies"])
+        return self.recordings.read_trace(
+            message["user"], after, began=message.get("began"), bodies=message["bodies"]
+        )
 
     async def _end_trace(self, message: Message) -> TraceEnded:
+        return TraceEnded(self.recordings.end_trace(message["user"]))
+
+    async def _forget(self, message: Message) -> TraceEnded:
+        self._refusals.forget(message["user"])
         return TraceEnded(self.recordings.end_trace(message["user"]))

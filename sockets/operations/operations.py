@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from math import isinf
 from typing import Any, Final, Generic, TypeVar
@@ -21,7 +21,7 @@ from sockets.cluster.registry import Nodes
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, TooManyRequests
 from sockets.layers.fanout import Message
-from sockets.operations.find import first_of
+from sockets.operations.find import MAX_KNOWN, first_of
 from sockets.operations.history import History
 from sockets.operations.recording import MAX_FRAMES, MAX_TRACES
 from sockets.operations.samples import STEP
@@ -198,11 +198,11 @@ class Operations:
             asked = await self._ask(infos, Found, type="find", body=body_of(query))
             return self._found(asked, query, infos, [])
         known = [one for one in await self._known_as(q) if node in (None, one.node)]
-        known = [one for one in known if query.fits(one)][: query.limit]
+        known = [one for one in known if query.fits(one)][-MAX_KNOWN:]
         ulid = parse_ulid(q) or ""
         homes = {one.node for one in known}
         some = [info for info in infos if ulid or info.name in homes]
-        query = msgspec.structs.replace(query, ids=tuple(one.id for one in known), either=ulid)
+        query = msgspec.structs.replace(query, ids=frozenset(one.id for one in known), either=ulid)
         asked = await self._ask(some, Found, type="find", body=body_of(query))
         return self._found(asked, query, infos, known)
 
@@ -361,22 +361,34 @@ class Operations:
     async def read_trace(self, user: str, after: str, *, bodies: bool) -> Trace | None:
         """Return what was recorded since `after`, the `next` of the time before; None: this user is
         not traced. Raises InvalidMessage for an `after` that is none."""
-        numbers = _numbers_in(after)
+        known = _place_in(after)
         infos = await self._nodes.all()
         asked = await self._ask(
-            infos, TracePart, type="read_trace", user=user, after=numbers, bodies=bodies
+            infos,
+            TracePart,
+            type="read_trace",
+            user=user,
+            began=known.began,
+            after=known.numbers,
+            bodies=bodies,
         )
         orders = [part.order for part in asked.answers.values() if part.order is not None]
         if not orders:
             return None
         order = max(orders, key=lambda one: one.started_at)
+        if any(part.ended == order for part in asked.answers.values()):
+            await self.end_trace(user)  # whoever records it still has not heard of its end
+            return None
         parts = {name: part for name, part in asked.answers.items() if part.order == order}
         # Those that came later, or did not hear of it.
         others = [info for info in infos if info.name in asked.answers.keys() - parts.keys()]
         await self._ask(others, TraceStarted, type="trace", body=body_of(order))
         frames = [frame for part in parts.values() for frame in part.frames]
         frames.sort(key=lambda one: (one.header.at, one.node, one.header.number))
-        numbers |= {name: part.number for name, part in parts.items()}
+        place = _Place(
+            order.started_at, {**known.numbers} if known.began == order.started_at else {}
+        )
+        place.numbers.update({name: part.number for name, part in parts.items() if part.number})
         return Trace(
             user=user,
             started_at=order.started_at,
@@ -385,7 +397,7 @@ class Operations:
             by=order.by,
             frames=frames[-MAX_FRAMES:],
             dropped=sum(part.dropped for part in parts.values()) + len(frames[:-MAX_FRAMES]),
-            next=_after(numbers),
+            next=_after(place),
             silent=asked.silent,
         )
 
@@ -394,6 +406,13 @@ class Operations:
         infos = await self._nodes.all()
         asked = await self._ask(infos, TraceEnded, type="end_trace", user=user)
         return any(found.ended for found in asked.answers.values())
+
+    # --- a user who is forgotten
+
+    async def forget(self, user: str) -> None:
+        """End the trace of a user, and forget who of this name was refused. A node that is silent
+        keeps these until they end by themselves."""
+        await self._ask(await self._nodes.all(), TraceEnded, type="forget", user=user)
 
     # --- inside
 
@@ -448,16 +467,24 @@ class _Stored(msgspec.Struct):
     time: float = 0.0
 
 
-def _after(numbers: Mapping[str, int]) -> str:
-    return urlsafe_b64encode(msgspec.json.encode(numbers)).decode().rstrip("=")
+class _Place(msgspec.Struct):
+    """How far a trace was read: the last number of each node that recorded something. `began`: of
+    the trace that they are of."""
+
+    began: float = 0.0
+    numbers: dict[str, int] = {}
 
 
-def _numbers_in(after: str) -> dict[str, int]:
+def _after(place: _Place) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _place_in(after: str) -> _Place:
     """Raises InvalidMessage."""
     if not after:
-        return {}
+        return _Place()
     try:
         raw = urlsafe_b64decode(f"{after}{'=' * (-len(after) % 4)}")
-        return msgspec.json.decode(raw, type=dict[str, int])
+        return msgspec.json.decode(raw, type=_Place)
     except (ValueError, TypeError):  # msgspec's errors are such
         raise InvalidMessage("this is no `next` of a trace: begin without `after`") from None

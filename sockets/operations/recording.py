@@ -30,6 +30,9 @@ MAX_TRACES: Final = 4
 MAX_TRACE: Final = 900.0
 """Seconds that a trace takes at most."""
 
+MAX_ENDED: Final = 16
+"""Ended traces of different users that are remembered, so that nobody begins them again."""
+
 MAX_BODY: Final = 4_096
 """Characters of a body that are kept."""
 
@@ -87,8 +90,10 @@ class UserTrace:
         body = text[:MAX_BODY] if self.order.bodies and text is not None else None
         self._frames.append(TracedFrame(session.info.id, self._node, header, body))
 
-    def part(self, after: int, *, bodies: bool) -> TracePart:
-        """Return the frames after this number."""
+    def part(self, after: int, *, began: float | None, bodies: bool) -> TracePart:
+        """Return the frames after this number of the trace that began then."""
+        if began not in (None, self.order.started_at):
+            after = 0
         new = [one for one in self._frames if one.header.number > after]
         dropped = self._count - len(self._frames)
         frames = new if bodies else without_bodies(new)
@@ -103,6 +108,7 @@ class Recordings:
         self._clock = clock
         self._watched: dict[str, tuple[LocalSession, Headers]] = {}  # by the last question
         self._traces: dict[str, UserTrace] = {}
+        self._ended: dict[str, TraceOrder] = {}  # the last of a user; the oldest first
 
     # --- one session
 
@@ -127,10 +133,15 @@ class Recordings:
     # --- one user
 
     def trace(self, order: TraceOrder, node: str) -> bool:
-        """Begin a trace, in place of one of the same user. False: there are too many."""
+        """Begin a trace, in place of one of the same user. False: there are too many.
+
+        One that has ended is not begun again: who asks for that has not heard of its end.
+        """
         self._end_what_is_over()
         known = self._traces.get(order.user)
         if known is not None and known.order == order:
+            return True
+        if self._has_ended(order):
             return True
         if known is None and len(self._traces) >= MAX_TRACES:
             return False
@@ -145,11 +156,16 @@ class Recordings:
         self._end_later(min(length, MAX_TRACE))
         return True
 
-    def read_trace(self, user: str, after: int, *, bodies: bool) -> TracePart:
-        """Return what was recorded of a user after the frame of this number."""
+    def read_trace(
+        self, user: str, after: int, *, began: float | None = None, bodies: bool
+    ) -> TracePart:
+        """Return what was recorded of a user after the frame of this number. `began`: of the trace
+        that it is of; None: the one that there is."""
         self._end_what_is_over()
         trace = self._traces.get(user)
-        return TracePart(None) if trace is None else trace.part(after, bodies=bodies)
+        if trace is None:
+            return TracePart(None, ended=self._ended.get(user))
+        return trace.part(after, began=began, bodies=bodies)
 
     def end_trace(self, user: str) -> bool:
         """End the trace of a user, and forget what it recorded. Returns whether there was one."""
@@ -157,11 +173,25 @@ class Recordings:
         if trace is None:
             return False
         trace.ended = True
+        self._remember(trace.order)
         for session in self._sessions_of(user):
             tidy(session)
         if not self._traces:
             self._hub.on_add = None
         return True
+
+    def _has_ended(self, order: TraceOrder) -> bool:
+        ended = self._ended.get(order.user)
+        return ended is not None and (order == ended or order.started_at < ended.started_at)
+
+    def _remember(self, order: TraceOrder) -> None:
+        now = self._clock()
+        self._ended.pop(order.user, None)
+        self._ended[order.user] = order
+        for user in [user for user, one in self._ended.items() if one.until <= now]:
+            del self._ended[user]
+        while len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _added(self, session: LocalSession) -> None:
         trace = self._traces.get(session.info.user)

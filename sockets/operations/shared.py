@@ -42,18 +42,25 @@ class Shared:
     async def get(self, key: Hashable, seconds: float, make: Callable[[], Awaitable[T]]) -> T:
         """Return the answer under this key, made no longer ago than so many seconds, or than KEEP
         times as long as it took. Raises TooManyQuestions."""
+        if self._is_kept(key):
+            return self._kept_for(key, make)
         if self._waiting >= MAX_WAITING:
             raise TooManyQuestions
         self._waiting += 1
         try:
             async with self._turn:
-                until, kept = self._kept.get(key, (-float("inf"), None))
-                if self._clock() < until:
-                    found: T = kept
-                    return found
+                if self._is_kept(key):  # it was made meanwhile
+                    return self._kept_for(key, make)
                 return await self._make(key, seconds, make)
         finally:
             self._waiting -= 1
+
+    def _is_kept(self, key: Hashable) -> bool:
+        return key in self._kept and self._clock() < self._kept[key][0]
+
+    def _kept_for(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        found: T = self._kept[key][1]  # whoever asked under this key made one of this type
+        return found
 
     async def _make(self, key: Hashable, seconds: float, make: Callable[[], Awaitable[T]]) -> T:
         if (rest := self._rests_until - self._clock()) > 0:

@@ -38,13 +38,8 @@ class Query(Struct, frozen=True, omit_defaults=True):
     agent: str = ""
     born_after: float | None = None
     born_before: float | None = None
-    ids: tuple[str, ...] | None = None
+    ids: frozenset[str] | None = None
     either: str = ""
-
-    @property
-    def is_of_all(self) -> bool:
-        """Whether every session fits."""
-        return Query(order=self.order, limit=self.limit) == self
 
     def fits(self, info: SessionInfo) -> bool:
         """Whether a session fits, but for its health."""
@@ -147,12 +142,13 @@ class TraceStarted(Struct):
 
 class TracePart(Struct):
     """What one node has recorded. `order` None: it knows no trace of this user. `number`: of its
-    last frame."""
+    last frame. `ended`: the last that has ended here, where there is none now."""
 
     order: TraceOrder | None
     frames: list[TracedFrame] = []
     dropped: int = 0
     number: int = 0
+    ended: TraceOrder | None = None
 
 
 class TraceEnded(Struct):

@@ -16,7 +16,7 @@ from sockets.base.together import Together
 from sockets.deliveries import LedgerEntry
 from sockets.delivery.hub import Account, LocalSession
 from sockets.exceptions import GatewayUnavailable
-from sockets.ledger.base import Ledger
+from sockets.ledger.base import Ledger, Note, PartlyWritten
 from sockets.protocol.recovery import Opening
 from sockets.types import Page
 
@@ -30,9 +30,6 @@ MAX_LATE = 10_000
 
 AGAIN = 24 * 3600.0
 """Seconds after which an entry is written again, so that it does not end under a live session."""
-
-Note = tuple[str, LedgerEntry]
-"""A user, and how one session of theirs stands."""
 
 
 class Bookkeeper:
@@ -76,18 +73,26 @@ class Bookkeeper:
     async def note(self, sessions: Iterable[LocalSession]) -> None:
         """Write what has changed of these sessions, and the ends that are late."""
         changed = [one for one in sessions if self._has_changed(one)]
-        while self._late:
-            some = [self._late.popleft() for _ in range(min(BATCH, len(self._late)))]
-            if not await self._write(some):
-                self._late.extendleft(reversed(some))
-                return
+        await self._write_late()
         for start in range(0, len(changed), BATCH):
             told = [(one, self._entry_to_tell(one)) for one in changed[start : start + BATCH]]
             notes = [(one.info.user, entry) for one, entry in told if entry is not None]
-            if not await self._write(notes):
-                return
+            left = await self._write(notes)
+            refused = {entry.session for _, entry in left}
             for session, entry in told:
-                _note_told(session, entry)
+                if session.info.id not in refused:
+                    _note_told(session, entry)
+            if left and len(left) == len(notes):
+                return  # more would fail as well
+
+    async def _write_late(self) -> None:
+        """Try each late end once. Those of a shard that is away go behind the others."""
+        for _ in range(0, len(self._late), BATCH):
+            some = [self._late.popleft() for _ in range(min(BATCH, len(self._late)))]
+            left = await self._write(some)
+            self._keep(left)
+            if len(left) == len(some):
+                return
 
     def _has_changed(self, session: LocalSession) -> bool:
         account, cursor = session.account, session.cursor
@@ -109,13 +114,14 @@ class Bookkeeper:
             await self._ends.do((session.info.user, end))
 
     async def _write_ends(self, notes: Sequence[Note]) -> None:
-        if not await self._write(notes):
-            lost = max(0, len(self._late) + len(notes) - MAX_LATE)
-            metrics.dropped_ledger.inc(lost)
-            self._late.extend(notes)
+        self._keep(await self._write(notes))
 
-    async def _write(self, notes: Sequence[Note]) -> bool:
-        """Whether the ledger was told."""
+    def _keep(self, notes: Sequence[Note]) -> None:
+        metrics.dropped_ledger.inc(max(0, len(self._late) + len(notes) - MAX_LATE))
+        self._late.extend(notes)
+
+    async def _write(self, notes: Sequence[Note]) -> Sequence[Note]:
+        """Tell the ledger. Returns the notes that it did not take."""
         try:
             if notes:
                 await self._ledger.write(notes)
@@ -123,9 +129,9 @@ class Bookkeeper:
             if not self._failed:
                 logger.warning("the ledger of deliveries is told later: %s", error)
             self._failed = True
-            return False
+            return error.left if isinstance(error, PartlyWritten) else notes
         self._failed = False
-        return True
+        return ()
 
 
 def _note_told(session: LocalSession, entry: LedgerEntry | None) -> None:

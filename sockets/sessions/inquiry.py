@@ -119,7 +119,8 @@ def _told(
     for info in sorted(infos, key=lambda info: (info.connected_at, info.id)):
         kept = by_client.pop(info.client_id, None)
         entry = merged(kept, here[info.id]) if info.id in here else kept
-        told.append((_connected(found, info, entry, here.get(info.id), sent.get(info.id)), entry))
+        silent = info.node not in answers
+        told.append((_connected(found, info, entry, sent.get(info.id), silent=silent), entry))
     away = latest_first(by_client.values())
     told += [(delivery_to(entry, found.facts, Liveness.AWAY), entry) for entry in away]
     return told
@@ -134,16 +135,17 @@ def _connected(
     found: Found,
     info: SessionInfo,
     entry: LedgerEntry | None,
-    here: LedgerEntry | None,
     row: tuple[str, str, str, float | None, float | None] | None,
+    *,
+    silent: bool,
 ) -> ClientDelivery:
     """Return what became of a message for a client that is connected. `row`: what its node says of
-    the session; `here`: how it says that the session stands."""
+    the session; `silent`: whether the node did not answer."""
     outcome, sent_at = (Outcome.UNKNOWN, None) if row is None else (Outcome(row[2]), row[3])
     if outcome is Outcome.EXCLUDED:
         return _by_node(info, Standing.EXCLUDED)
     if entry is not None:
-        liveness = Liveness.SILENT if here is None else Liveness.HERE
+        liveness = Liveness.SILENT if silent else Liveness.HERE
         return delivery_to(entry, found.facts, liveness, sent_at)
     acked = found.facts.offset is not None and info.has_acked(found.facts.epoch, found.facts.offset)
     if acked:

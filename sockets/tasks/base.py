@@ -137,7 +137,7 @@ class TaskRecords(Protocol):
         """Return a task, live or ended a while ago."""
 
     async def newest_ends(self, count: int) -> list[Task]:
-        """Return the tasks that ended last, the last one first."""
+        """Return the tasks that ended last, the last one first, without their results."""
 
     async def close(self) -> list[Task]:
         """End, as lost, the tasks that cannot outlive this process, and return them."""

@@ -215,7 +215,7 @@ class Dispatcher:
         return await self._records.seated(workers, tasks)
 
     async def newest_ends(self, count: int) -> list[Task]:
-        """Return the tasks that ended last, the last one first."""
+        """Return the tasks that ended last, the last one first, without their results."""
         return await self._records.newest_ends(count)
 
     async def _abandon(self, task: Task) -> None:

@@ -230,7 +230,8 @@ class MemoryTaskRecords:
     async def newest_ends(self, count: int) -> list[Task]:
         self._forget_old()
         ends = [task for task, _ in (*self._ended.values(), *self._unannounced.values())]
-        return heapq.nlargest(count, ends, key=lambda task: task.ended or 0.0)
+        newest = heapq.nlargest(count, ends, key=lambda task: task.ended or 0.0)
+        return [replace(task, result=None) for task in newest]
 
     async def close(self) -> list[Task]:
         return [self._end(record, TaskState.LOST) for record in list(self._live.values())]

@@ -9,10 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError
 
 from sockets.base.ids import new_id
 from sockets.deliveries import LedgerEntry
-from sockets.ledger.base import ERASED_TTL, LEDGER_TTL, MAX_CLIENTS, Ledger, merged
+from sockets.ledger.base import (
+    ERASED_TTL,
+    LEDGER_TTL,
+    MAX_CLIENTS,
+    Ledger,
+    PartlyWritten,
+    merged,
+)
 from sockets.ledger.memory import MemoryLedger
 from sockets.ledger.redis import RedisLedger
 from sockets.redis import Keys, connect
@@ -243,3 +251,17 @@ async def test_what_another_program_wrote_stops_nobody_else(
         assert "the ledger of user 'broken' cannot be written" in caplog.text
     finally:
         await client.aclose()
+
+
+async def test_a_shard_that_is_away_is_named_by_its_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_each(client: Any, calls: Any) -> list[Any]:
+        return [ConnectionError("away"), 1, ConnectionError("away")]
+
+    monkeypatch.setattr("sockets.ledger.redis.is_cluster", lambda client: True)
+    monkeypatch.setattr("sockets.ledger.redis._WRITE.run_each", run_each)
+    notes = [(user, note(session=f"{user}{n}")) for n in range(2) for user in ("1", "2", "3")]
+    async with redis() as ledger:
+        with pytest.raises(PartlyWritten) as told:
+            await ledger.write(notes)
+    assert {user for user, _ in told.value.left} == {"1", "3"} and len(told.value.left) == 4
+    assert told.value.outcome == "unknown"

@@ -979,11 +979,12 @@ async def test_what_ended_last(records: TaskRecords, clock: MovedClock) -> None:
     for number in range(3):
         task = await running(records)
         clock.advance(1)
-        await records.end(task.id, TaskState.DONE, worker=task.worker)
+        await records.end(task.id, TaskState.DONE, worker=task.worker, result="x" * 1_000)
         ended.append(task.id)
         if number != 1:
             await records.announced(task.id)
     assert [task.id for task in await records.newest_ends(10)] == ended[::-1]
     assert [task.id for task in await records.newest_ends(2)] == ended[:0:-1]
+    assert {task.result for task in await records.newest_ends(10)} == {None}, "a page needs none"
     clock.advance(KEEP - 0.5)
     assert ended[0] not in [task.id for task in await records.newest_ends(10)]

@@ -33,7 +33,7 @@ from sockets.http.reports import (
 )
 from sockets.http.schemas import Flag, Id, In, Seconds, TaskOut
 from sockets.http.security import ApiKey, holds, may_use_pool
-from sockets.reports import Trace, WorkersReport
+from sockets.reports import NodeReport, Trace, WorkersReport
 
 router = Router(tags=["Operations"])
 
@@ -58,8 +58,16 @@ async def overview(
         0, ge=0, lt=1e12, description="Only samples that end later: the newest `at` you have."
     ),
 ) -> Any:
-    """Now, by node, and the last hour in steps of 10 seconds."""
-    return await aoverview(after=after)
+    """Now, by node, and the last hour in steps of 10 seconds. Where a node runs (`host`, `pid`, its
+    URLs) is empty for a key without `admin`, which `/nodes` needs too."""
+    found = await aoverview(after=after)
+    return (
+        found if holds(request, ADMIN) else replace(found, nodes=list(map(_placeless, found.nodes)))
+    )
+
+
+def _placeless(node: NodeReport) -> NodeReport:
+    return replace(node, info=replace(node.info, host="", pid=0, client_url="", worker_url=""))
 
 
 @router.get(
@@ -88,8 +96,8 @@ async def refusals(
     operation_id="list_workers",
 )
 async def workers(request: HttpRequest) -> WorkersReport:
-    """Pools, workers, tasks, and the tasks that ended last: of those pools whose tasks the key may
-    give (`tasks:*`: of all)."""
+    """Pools, workers, tasks, and the tasks that ended last, without results: of those pools whose
+    tasks the key may give (`tasks:*`: of all)."""
     return _of_pools_of(request, await aworkers())
 
 

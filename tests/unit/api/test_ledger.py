@@ -12,7 +12,7 @@ from sockets.api.ledger import digest_of
 from sockets.base import audit
 from sockets.base.ids import new_id
 from sockets.deliveries import Fate, Standing
-from sockets.exceptions import InvalidMessage
+from sockets.exceptions import GatewayUnavailable, InvalidMessage
 from sockets.node.node import Node
 from tests.unit.api.conftest import client
 
@@ -77,3 +77,19 @@ async def test_who_is_forgotten_is_in_the_audit_log_without_a_name(
     assert (told["user_digest"], told["by"]) == (digest_of("kim@example.com"), "staff:ann")
     assert "kim" not in str(told)
     assert len(digest_of("a")) == 32 and digest_of("a") != digest_of("b")
+
+
+async def test_what_was_done_is_audited_where_the_rest_failed(
+    node: Node, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(user: str, before: float) -> int:
+        raise GatewayUnavailable("the database is away", outcome="unknown")
+
+    monkeypatch.setattr(node.control, "remove_rows", away)
+    await api.anotify_user("kim@example.com", "e")
+    with caplog.at_level(logging.INFO, "gateway.audit"), pytest.raises(GatewayUnavailable):
+        await api.aforget_user("kim@example.com")
+    (line,) = [one for one in caplog.records if one.name == "gateway.audit"]
+    told = line.audit  # type: ignore[attr-defined]
+    assert (told["outcome"], told["messages"], "rows" in told) == ("unknown", 1, False)
+    assert told["user_digest"] == digest_of("kim@example.com") and "kim" not in str(told)

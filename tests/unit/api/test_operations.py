@@ -11,6 +11,7 @@ from sockets import api
 from sockets.base import audit
 from sockets.exceptions import InvalidMessage
 from sockets.node.node import Node
+from sockets.operations.wire import Query
 from sockets.reports import Health, Order
 from tests.unit.api.conftest import client
 
@@ -97,3 +98,16 @@ async def test_the_history_of_a_user_is_in_the_report(
 ) -> None:
     monkeypatch.setattr("sockets.api.operations.visits_of", lambda user: [f"of {user}"])
     assert (await api.auser_report(42)).visits == ["of 42"]  # type: ignore[comparison-overlap]
+
+
+async def test_ages_are_told_in_steps(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no node could keep an answer for who asks the same again."""
+    asked: list[Query] = []
+
+    async def find(q: str, of: str | None, query_at: Any) -> None:
+        asked.extend(query_at(1_000_000_000.0 + moment) for moment in (1.25, 9.75, 10.5))
+
+    monkeypatch.setattr(node.operations, "find", find)
+    await api.afind_live_sessions(older_than=60, younger_than=3600)
+    assert asked[0] == asked[1] != asked[2]
+    assert (asked[0].born_before, asked[0].born_after) == (999_999_940.0, 999_996_400.0)

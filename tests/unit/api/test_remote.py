@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,13 @@ from sockets.api import remote
 from sockets.api.remote import Remote
 from sockets.conf import Conf
 from sockets.exceptions import GatewayUnavailable
+from sockets.node.core import Core
+from tests.support.doubles import MovedClock, StillNode, still_node
+
+
+@pytest.fixture
+async def here() -> StillNode:
+    return await still_node()
 
 
 def test_a_loop_that_does_not_begin_is_not_waited_for_for_ever(
@@ -28,3 +36,18 @@ def test_a_loop_that_does_not_begin_is_not_waited_for_for_ever(
             found.call(lambda core: core.nodes.all())
         assert caught.value.outcome == "nothing"
     assert begun == ["gateway-remote"] * 2, "the next call tries again"
+
+
+async def test_the_time_of_calls_is_the_store_s(here: StillNode) -> None:
+    """The clock of this host is an hour late; nodes go by the store's."""
+    late = MovedClock()
+    late.now = here.clock.now - 3600
+    core = Core(replace(here.conf, node_name="api"), state=here.state, wall=late)
+    assert core.store_time() < here.clock.now - 3000
+    found = Remote(here.conf)
+
+    async def time_of(core: Core) -> float:
+        return core.store_time()
+
+    told = await found._answerable(core, time_of)
+    assert here.clock.now - 60 <= told <= here.clock.now + 60

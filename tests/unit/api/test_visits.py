@@ -13,6 +13,7 @@ from sockets.api.visits import MOST, visits_of
 from sockets.base.ids import new_id
 from sockets.conf import get_conf
 from sockets.models import Session
+from sockets.recorder.rows import stored_user
 
 BEGIN = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -61,3 +62,10 @@ def test_none_where_the_database_does_not_answer(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(visits, "_rows", away)
     monkeypatch.setattr(visits, "tidy_connections", lambda: None)
     assert visits_of("kim") == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_id_is_looked_for_as_its_column_holds_it() -> None:
+    user = "a\x00b"
+    row(1, stored_user(user)).save(force_insert=True)
+    assert len(visits_of(user)) == 1

@@ -88,3 +88,19 @@ def test_an_hour_is_remembered() -> None:
     assert ring.read()[1] == 0
     note(ring)
     assert len(ring.read()[0]) == 2, "its share is free again"
+
+
+def test_lines_of_a_user_go() -> None:
+    ring = Refusals(MovedClock())
+    long = "k" * 300
+    for user in ("kim", "ann", "", long):
+        note(ring, user=user)
+    note(ring, claimed="kim", client_id="c")
+    ring.forget("kim")
+    ring.forget("")
+    assert [line.user for line, _ in ring.read()[0]] == [long[:256], "", "ann"]
+    ring.forget(long)
+    assert [line.user for line, _ in ring.read()[0]] == ["", "ann"]
+    for _ in range(SHARE):
+        note(ring, user="ann")
+    assert len(ring.read()[0]) == 2

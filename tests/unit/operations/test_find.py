@@ -92,11 +92,11 @@ async def test_only_those_that_fit(hub: Hub, given: Any, expected: set[str]) -> 
 
 async def test_by_their_own_ids_or_those_of_clients(hub: Hub) -> None:
     one, two, *_ = hub
-    assert await users(hub, ids=(one.info.id, "unknown")) == ["b"]
-    assert await users(hub, ids=(one.info.id,), kind=Kind.WORKER) == []
+    assert await users(hub, ids=frozenset((one.info.id, "unknown"))) == ["b"]
+    assert await users(hub, ids=frozenset((one.info.id,)), kind=Kind.WORKER) == []
     for either in (two.info.client_id, two.info.id):
-        assert await users(hub, ids=(), either=either) == ["a"]
-    assert await users(hub, ids=(one.info.id,), either=two.info.id) == ["a", "b"]
+        assert await users(hub, ids=frozenset(), either=either) == ["a"]
+    assert await users(hub, ids=frozenset((one.info.id,)), either=two.info.id) == ["a", "b"]
 
 
 async def test_all_of_one_kind_are_found_without_a_walk(

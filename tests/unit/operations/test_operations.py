@@ -148,6 +148,16 @@ async def test_a_user_a_client_and_a_session_are_found_by_their_ids(pair: Pair) 
     assert not (await pair.here.operations.find("kim", None, whatever(kind=Kind.WORKER))).sessions
 
 
+async def test_of_many_sessions_of_a_user_the_first_that_fit_are_found(pair: Pair) -> None:
+    made = pair.here.operations
+    ages = [await pair.open_there("kim", connected_at=NOON + number) for number in range(5)]
+    found = await made.find("kim", None, whatever(limit=2))
+    assert [one.info.id for one in found.sessions] == [ages[4].info.id, ages[3].info.id]
+    assert found.matching == 5
+    found = await made.find("kim", None, whatever(limit=2, order="connected_at"))
+    assert [one.info.id for one in found.sessions] == [ages[0].info.id, ages[1].info.id]
+
+
 async def test_a_worker_is_found_by_the_name_of_its_key(pair: Pair) -> None:
     session = await pair.here.open_worker("p", key="converter")
     found = await pair.here.operations.find("converter", None, whatever())
@@ -315,6 +325,55 @@ async def test_a_trace_has_the_frames_of_all_nodes_and_of_who_comes_later(pair: 
     assert again is not None and [one.header.event for one in again.frames] == ["f", "f"]
     assert await made.end_trace("kim") and not await made.end_trace("kim")
     assert await made.read_trace("kim", "", bodies=True) is None
+
+
+async def test_a_node_that_missed_the_end_of_a_trace_begins_it_nowhere(pair: Pair) -> None:
+    made = pair.here.operations
+    await pair.open_there("kim")
+    await made.trace("kim", seconds=60, bodies=False, by="ann")
+    pair.here.local_operations.recordings.end_trace("kim")
+    assert await made.read_trace("kim", "", bodies=False) is None
+    assert await made.read_trace("kim", "", bodies=False) is None
+    for node in (pair.here, pair.there):
+        assert not node.local_operations.recordings._traces
+
+
+async def test_a_trace_in_place_of_another_is_read_from_its_beginning(pair: Pair) -> None:
+    made = pair.here.operations
+    await pair.open_there("kim")
+    await made.trace("kim", seconds=60, bodies=False, by="ann")
+    for number in range(5):
+        await pair.here.notifier.send(Notification("kim", f"e{number}"))
+    found = await made.read_trace("kim", "", bodies=False)
+    assert found is not None and len(found.frames) >= 5
+    pair.clock.advance(1)
+    await made.trace("kim", seconds=60, bodies=False, by="ann")
+    await pair.here.notifier.send(Notification("kim", "first"))
+    again = await made.read_trace("kim", found.next, bodies=False)
+    assert again is not None
+    assert [one.header.event for one in again.frames] == ["first"]
+
+
+async def test_who_has_recorded_nothing_is_not_in_the_place_of_a_trace(pair: Pair) -> None:
+    made = pair.here.operations
+    await pair.open_there("kim")
+    await made.trace("kim", seconds=60, bodies=False, by="ann")
+    await pair.here.notifier.send(Notification("kim", "e"))
+    found = await made.read_trace("kim", "", bodies=False)
+    assert found is not None
+    assert list(operations._place_in(found.next).numbers) == ["there"]
+
+
+async def test_of_a_user_who_is_forgotten_nothing_is_shown(pair: Pair) -> None:
+    made = pair.here.operations
+    await pair.open_there("kim gone")
+    await made.trace("kim gone", seconds=60, bodies=True, by="ann")
+    for user in ("kim gone", "kim stays"):
+        refusals.note(Kind.CLIENT, 4501, "token: expired", address="192.0.2.98", user=user)
+    await made.forget("kim gone")
+    assert await made.read_trace("kim gone", "", bodies=True) is None
+    assert not (await made.refusals("kim gone", "", 10)).refusals
+    assert (await made.refusals("kim stays", "", 10)).refusals
 
 
 async def test_bodies_are_there_if_they_are_recorded_and_asked_for(pair: Pair) -> None:

@@ -124,3 +124,28 @@ async def test_what_is_dropped_is_counted(here: StillNode) -> None:
     part = made.read_trace("42", 0, bodies=False)
     assert (len(part.frames), part.dropped, part.number) == (MAX_FRAMES, 5, MAX_FRAMES + 5)
     assert made.read_trace("42", part.number, bodies=False).frames == []
+
+
+async def test_a_trace_that_has_ended_is_not_begun_again(here: StillNode) -> None:
+    made, old = recordings(here), order(here)
+    assert made.trace(old, "here") and made.end_trace("42")
+    assert made.trace(old, "here"), "a node that has not heard of the end asks for it"
+    part = made.read_trace("42", 0, bodies=True)
+    assert (part.order, part.ended) == (None, old)
+    here.clock.advance(1)
+    new = order(here)
+    assert made.trace(new, "here") and made.read_trace("42", 0, bodies=True).order == new
+    assert made.end_trace("42") and made.trace(old, "here")
+    assert made.read_trace("42", 0, bodies=True).order is None
+
+
+async def test_a_few_ends_are_remembered(here: StillNode) -> None:
+    made = recordings(here)
+    for number in range(recording.MAX_ENDED + 3):
+        made.trace(order(here, f"u{number}"), "here")
+        made.end_trace(f"u{number}")
+    assert len(made._ended) == recording.MAX_ENDED
+    here.clock.advance(61)
+    made.trace(order(here), "here")
+    made.end_trace("42")
+    assert list(made._ended) == ["42"]

@@ -106,3 +106,22 @@ async def test_a_few_are_kept() -> None:
     for number in [*range(MOST + 1), 0]:
         await shared.get(number, 5.0, lambda number=number: make(number))  # type: ignore[misc]
     assert made == [*range(MOST + 1), 0]
+
+
+async def test_what_is_kept_waits_for_nobody() -> None:
+    shared, may_go_on = Shared(MovedClock()), asyncio.Event()
+
+    async def make_at_once() -> str:
+        return "kept"
+
+    async def make() -> str:
+        await may_go_on.wait()
+        return "made"
+
+    await shared.get("kept", 5.0, make_at_once)
+    waiting = [asyncio.ensure_future(shared.get(n, 5.0, make)) for n in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await shared.get("kept", 5.0, make_at_once) == "kept"
+    may_go_on.set()
+    await asyncio.gather(*waiting)

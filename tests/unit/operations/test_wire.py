@@ -12,7 +12,7 @@ from tests.support.doubles import NOON, info
 
 
 def test_a_question_arrives_as_it_was() -> None:
-    query = Query(kind=Kind.WORKER, health=Health.SLOW, ids=("a",), born_after=NOON)
+    query = Query(kind=Kind.WORKER, health=Health.SLOW, ids=frozenset("a"), born_after=NOON)
     assert read({"body": body_of(query)}, Query) == query
     assert hash(query) == hash(read({"body": body_of(query)}, Query)), "it names a shared answer"
 
@@ -33,8 +33,8 @@ def test_what_fits() -> None:
         Query(agent="chrome"),
         Query(born_after=NOON + 1),
         Query(born_before=NOON - 1),
-        Query(ids=()),
-        Query(ids=(), either="another"),
+        Query(ids=frozenset()),
+        Query(ids=frozenset(), either="another"),
     ):
         assert not query.fits(session), query
 

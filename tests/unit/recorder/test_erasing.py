@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import OperationalError, connection
 
 from sockets.exceptions import GatewayUnavailable
-from sockets.models import Session
+from sockets.models import GatewayUser, Session
 from sockets.recorder import erasing
-from sockets.recorder.erasing import erase_rows
+from sockets.recorder.erasing import FORGOTTEN, erase_rows
 
 NOW = 1_800_000_000.0
 
@@ -56,3 +57,20 @@ def test_a_database_that_does_not_take_it_is_said() -> None:
     with connection.execute_wrapper(away), pytest.raises(GatewayUnavailable) as told:
         erase_rows("42", NOW)
     assert (told.value.outcome, told.value.detail) == ("unknown", "it is gone")
+
+
+@pytest.mark.django_db
+def test_the_log_of_the_admin_names_them_no_more(django_user_model: Any) -> None:
+    ann = django_user_model.objects.create_user("ann")
+    mine, other = row(1), row(2, "421")
+    for entry in (GatewayUser(id="42"), GatewayUser(id="421"), mine, other):
+        LogEntry.objects.log_actions(ann.pk, [entry], CHANGE, "Blocked by an operator")
+    erase_rows("42", NOW)
+    told = LogEntry.objects.order_by("pk").values_list("object_id", "object_repr")
+    assert list(told) == [
+        (None, FORGOTTEN),
+        ("421", "421"),
+        (mine.id, FORGOTTEN),
+        (other.id, str(other)),
+    ]
+    assert set(LogEntry.objects.values_list("user", flat=True)) == {ann.pk}, "who did it stays"

@@ -13,6 +13,7 @@ from sockets.base import metrics
 from sockets.deliveries import LedgerEntry
 from sockets.delivery.hub import LocalSession
 from sockets.exceptions import GatewayUnavailable
+from sockets.ledger.base import Note, PartlyWritten
 from sockets.ledger.memory import MemoryLedger
 from sockets.sessions import bookkeeper
 from sockets.sessions.bookkeeper import AGAIN, Bookkeeper
@@ -34,12 +35,15 @@ class ListeningLedger(MemoryLedger):
         super().__init__(max_users=100, clock=MovedClock())
         self.calls: list[Sequence[tuple[str, LedgerEntry]]] = []
         self.away = False
+        self.away_for: set[str] = set()  # users of a shard that is away
 
-    async def write(self, notes: Sequence[tuple[str, LedgerEntry]]) -> None:
+    async def write(self, notes: Sequence[Note]) -> None:
         if self.away:
             raise GatewayUnavailable("Redis cannot be reached")
         self.calls.append(notes)
-        await super().write(notes)
+        await super().write([note for note in notes if note[0] not in self.away_for])
+        if left := [note for note in notes if note[0] in self.away_for]:
+            raise PartlyWritten("a shard cannot be reached", left)
 
 
 @pytest.fixture
@@ -201,3 +205,24 @@ async def test_what_waits_for_a_ledger_that_stays_away_is_bounded(
     ledger.away = False
     await node.sessions.renew()
     assert [len(await ledger.read(f"u{n}")) for n in range(5)] == [0, 0, 0, 1, 1]
+
+
+async def test_a_shard_that_is_away_stops_no_note_of_another(
+    node: StillNode, ledger: ListeningLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookkeeper, "BATCH", 2)
+    going = [await arrived(node, user=f"away{n}") for n in range(3)]
+    staying = [await arrived(node, user=user) for user in ("42", "away9", "43")]
+    ledger.away_for = {"away0", "away1", "away2", "away9"}
+    for session in going:
+        await node.sessions.close(session, 1001, "")
+    await node.sessions.books.note(staying)
+    assert [len(await ledger.read(user)) for user in ("42", "43")] == [1, 1]
+    ledger.calls.clear()
+    await node.sessions.books.note(staying)
+    told = [user for notes in ledger.calls for user, _ in notes]
+    assert "42" not in told and "43" not in told and "away9" in told
+    ledger.away_for = set()
+    await node.sessions.books.note(staying)
+    assert [one.code for n in range(3) for one in await ledger.read(f"away{n}")] == [1001] * 3
+    assert len(await ledger.read("away9")) == 1

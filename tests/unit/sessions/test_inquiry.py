@@ -167,3 +167,25 @@ async def test_the_ledger_says_who_is_live(node: StillNode) -> None:
         client_of(gone): False,
     }
     assert found[client_of(gone)].reason == "bye"
+
+
+async def test_a_node_that_answers_without_an_account_is_not_silent(
+    node: StillNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session is still opening, or the node is of the version before."""
+    session = await arrived(node)
+    position = await node.streams.head(USER)
+    await node.sessions.close(session, 1001, "")
+    again = await arrived(node, position, client_id=client_of(session))
+    await node.notifier.send(Notification(USER, "e"))
+    await node.ledger.write(
+        [(USER, note(client_of(again), epoch=position.epoch, session=again.info.id))]
+    )
+
+    async def without(*_: Any, **__: Any) -> dict[str, Any]:
+        return {node.name: {"sessions": []}}
+
+    monkeypatch.setattr(node.bus, "ask", without)
+    found = await node.inquiry.explain(USER, Which(1))
+    assert found.silent == []
+    assert [one.why for one in found.clients] == [""]
