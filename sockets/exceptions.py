@@ -21,7 +21,8 @@
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says who there is
     ├── TaskIdTaken             another task has this `task_id`
     ├── GatewayUnavailable      the state store did not answer; `outcome` says what is known
-    │   └── PartlyRenewed           sockets.presence.base: a shard did not take its renewals
+    │   ├── PartlyRenewed           sockets.presence.base: a shard did not take its renewals
+    │   └── PartlyWritten           sockets.ledger.base: a shard did not take its notes
     ├── GatewayUnreachable      memory mode, and this process is not the gateway
     ├── AlreadyRunning          another process has this one's place
     └── MisconfiguredRedis      the server at REDIS_URL cannot keep the gateway's promises

@@ -23,6 +23,7 @@ import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
+from sockets.base.ids import new_id
 from tests.acceptance.cluster import Cluster, Listener, cluster
 from tests.acceptance.test_nothing_is_lost import (
     DURABLE,
@@ -210,6 +211,22 @@ class Asker:
                 )
             await asyncio.sleep(0.1)  # it ends by itself where the message was lost
 
+    async def one_more(self, user: str) -> None:
+        """Send a message that those who have left do not get."""
+        key = new_id()
+        while True:
+            with suppress(httpx.HTTPError):
+                sent = await self._http.post(
+                    self._node().http(f"/api/v1/users/{user}/messages", private=True),
+                    json={"event": "e", "idempotency_key": key},
+                    headers={"Authorization": f"Bearer {API_KEY}"},
+                )
+                if sent.status_code == 200:
+                    receipt = sent.json()
+                    self._audience.heads[user] = receipt["epoch"], receipt["offset"]
+                    return
+            await asyncio.sleep(0.1)  # Redis is away
+
     async def close(self) -> None:
         await self._http.aclose()
 
@@ -276,6 +293,8 @@ async def endure(audience: Cluster, server: Server, trouble: Trouble, asker: Ask
     leaving = asyncio.ensure_future(some_leave(audience, asker))
     await audience.publish(MESSAGES, RATE)
     await leaving
+    for user in audience.heads:
+        await asker.one_more(user)
     if trouble in (links_are_cut, clients_wander):
         troubling.cancel()
     await asyncio.wait({troubling, asks})

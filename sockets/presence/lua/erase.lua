@@ -2,6 +2,7 @@
 --
 -- Returns  effects, 1 if something was known, 1 if there is a block, 1 if there are revocations
 purge()
+redis.call('SET', KEYS[6] .. 'erased', '1', 'EX', math.ceil(LEASE + (GRACE or 0)))
 local known = state.state or state.last_seen
 redis.call('HDEL', STATE, 'last_seen')
 state.last_seen = nil

@@ -19,7 +19,7 @@ if ARGV[6] ~= '' then
   end
 end
 if GRACE and redis.call('ZCARD', SESSIONS) == 0 then
-  if ARGV[8] == '1' and not state.state then recall() end
+  if ARGV[8] == '1' and not state.state and not erased() then recall() end
   local due = 0
   if state.state == 'grace' then due = tonumber(state.grace_end) - now end
   due = math.max(due, tonumber(ARGV[5]))

@@ -222,6 +222,9 @@ local function arrived(adopted)
   state.state = 'online'
 end
 
+-- Whether the state is gone because it was to go: nodes that hear of it later know better.
+local function erased() return redis.call('EXISTS', KEYS[6] .. 'erased') == 1 end
+
 -- This server has forgotten somebody who was online: as if they had gone just now. The grace is a
 -- lease at least, in which other nodes renew whom they have.
 local function recall()
@@ -235,7 +238,7 @@ end
 -- that they were.
 local function left(online)
   if not GRACE or redis.call('ZCARD', SESSIONS) > 0 then return end
-  if online and not state.state then recall() end
+  if online and not state.state and not erased() then recall() end
   if state.state == 'online' then
     state.state, state.grace_end = 'grace', text(now + GRACE)
     set('state', 'grace', 'grace_end', state.grace_end)
