@@ -38,7 +38,17 @@ MOST: Final = 500
 _NAMED: Final = 20
 
 
-class CloseForm(forms.Form):
+class ReasonForm(forms.Form):
+    """What the client is told in the close frame."""
+
+    def clean_reason(self) -> str:
+        reason: str = self.cleaned_data["reason"]
+        if len(reason.encode()) > 123:
+            raise ValidationError(pgettext("gateway", "A close reason has at most 123 bytes."))
+        return reason
+
+
+class CloseForm(ReasonForm):
     """With what the sockets are closed."""
 
     code = forms.IntegerField(
@@ -57,12 +67,6 @@ class CloseForm(forms.Form):
         required=False,
         help_text=pgettext_lazy("gateway", "The client is told this: at most 123 bytes."),
     )
-
-    def clean_reason(self) -> str:
-        reason: str = self.cleaned_data["reason"]
-        if len(reason.encode()) > 123:
-            raise ValidationError(pgettext("gateway", "A close reason has at most 123 bytes."))
-        return reason
 
 
 class CloseUserForm(CloseForm):

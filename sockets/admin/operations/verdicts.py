@@ -12,7 +12,7 @@ from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source
 from sockets.admin.operations.actions import Action, Affected, Done, one_of, what_closed
-from sockets.admin.operations.disconnecting import back_to_user, nobody, of_user
+from sockets.admin.operations.disconnecting import ReasonForm, back_to_user, nobody, of_user
 from sockets.admin.operations.viewer import Viewer
 from sockets.models import GatewayUser
 from sockets.types import Disconnected
@@ -38,7 +38,7 @@ class OfUser(Action):
         return back_to_user(viewer, subject)
 
 
-class BlockForm(forms.Form):
+class BlockForm(ReasonForm):
     """For how long, and what the client is told."""
 
     length = forms.ChoiceField(
@@ -50,12 +50,6 @@ class BlockForm(forms.Form):
         required=False,
         help_text=pgettext_lazy("gateway", "The client is told this: at most 123 bytes."),
     )
-
-    def clean_reason(self) -> str:
-        reason: str = self.cleaned_data["reason"]
-        if len(reason.encode()) > 123:
-            raise ValidationError(pgettext("gateway", "A close reason has at most 123 bytes."))
-        return reason
 
 
 class BlockUser(OfUser):
