@@ -56,7 +56,7 @@ class Forgetting:
         done["messages"] = await self._streams.erase(user)
         done["clients"] = await self._ledger.erase(user, before)
         erased = await self._presence.erase(user)
-        if ended:
-            await asyncio.sleep(self._settling)
+        # Also rows of sessions that ended by themselves, or at a call before, may be on their way.
+        await asyncio.sleep(self._settling)
         done["rows"] = await self._control.remove_rows(user, before)
         return Forgotten(**done, state=erased.state, blocked=erased.blocked, revoked=erased.revoked)

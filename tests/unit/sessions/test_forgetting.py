@@ -129,6 +129,21 @@ async def test_blocks_and_revocations_stay_and_are_said(node: StillNode, rows: R
     assert done.blocked and done.revoked
 
 
+async def test_rows_of_who_left_before_are_waited_for(
+    node: StillNode, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They left by themselves a moment ago, and a recorder has not written it yet."""
+    waits: list[tuple[float, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append((seconds, len(rows.asked)))
+
+    node.forgetting._settling = 7.5
+    monkeypatch.setattr("sockets.sessions.forgetting.asyncio.sleep", sleep)
+    await node.forgetting.forget("42")
+    assert (7.5, 0) in waits
+
+
 async def test_what_operators_were_shown_goes_too(node: StillNode, rows: Rows) -> None:
     await arrived(node)
     await node.operations.trace("42", seconds=60, bodies=True, by="ann")
