@@ -9,7 +9,8 @@ from typing import Final
 DEEPEST: Final = 900
 """Arrays and objects within each other. Python 3.11 gives up at about 950, 3.13 at 10,000."""
 
-_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Not `(?:…)*+`, which Python before 3.11.5 gets wrong (gh-106052).
+_TEXTS = re.compile(rb'"(?>(?:[^"\\]++|\\.)*)"', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _OTHERS = bytes(set(range(256)) - _STEPS.keys())
 

@@ -17,15 +17,16 @@ _MAX_REF: Final = 128
 _MAX_INT: Final = 2**63 - 1
 _LONGEST_NAME: Final = len('"\\u0074\\u0079\\u0070\\u0065"')  # of `type`, all of it escaped
 
+# Groups are repeated in `(?>…)`, not by `*+`, which Python before 3.11.5 gets wrong (gh-106052).
 _SPACE = r"[ \t\n\r]*+"
-_STRING = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+"'
-_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
+_STRING = r'"(?>(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*)"'
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?>(?:\.[0-9]++)?)(?>(?:[eE][+-]?[0-9]++)?)"
 _ATOM = rf"(?:{_STRING}|{_NUMBER}|true|false|null|\[{_SPACE}\]|\{{{_SPACE}\}})"
 _PAIR = rf"{_STRING}{_SPACE}:{_SPACE}{_ATOM}"
 
 
 def _list(of: str) -> str:
-    return rf"{_SPACE}{of}(?:{_SPACE},{_SPACE}{of})*+{_SPACE}"
+    return rf"{_SPACE}{of}(?>(?:{_SPACE},{_SPACE}{of})*){_SPACE}"
 
 
 # A value that opens nothing, or nothing but values that open nothing.
@@ -33,10 +34,10 @@ _FLAT = rf"(?:{_ATOM}|\[{_list(_ATOM)}\]|\{{{_list(_PAIR)}\}})"
 
 _atom = re.compile(rf"{_SPACE}({_ATOM}){_SPACE}")
 _flat = re.compile(rf"{_SPACE}({_FLAT}){_SPACE}")
-_elements = re.compile(rf"(?:{_SPACE}{_FLAT}{_SPACE},)*+")
-_members = re.compile(rf"(?:{_SPACE}{_STRING}{_SPACE}:{_SPACE}{_FLAT}{_SPACE},)*+")
+_elements = re.compile(rf"(?>(?:{_SPACE}{_FLAT}{_SPACE},)*)")
+_members = re.compile(rf"(?>(?:{_SPACE}{_STRING}{_SPACE}:{_SPACE}{_FLAT}{_SPACE},)*)")
 _name = re.compile(rf"{_SPACE}({_STRING}){_SPACE}:")
-_arrays = re.compile(rf"(?:{_SPACE}\[(?!{_SPACE}\]))++")
+_arrays = re.compile(rf"(?>(?:{_SPACE}\[(?!{_SPACE}\]))+)")
 _object = re.compile(rf"{_SPACE}\{{")
 _next = re.compile(rf"([,\]}}]){_SPACE}")
 _integer = re.compile(r"-?[0-9]{1,19}\Z")
