@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.conftest import FLAGS, WINDOWLESS
 from tests.packaging.open_shop import ON_ITS_OWN_HOST, OpenShop, post
 from tests.packaging.page import PAGE, blocks
 from tests.packaging.shop_files import REDIS, exported, in_the_template
@@ -272,7 +272,7 @@ async def test_the_page_shows_it(shop: OpenShop) -> None:
     with shop.begun("runserver", shop.server, *command):
         shop.ready("runserver", lambda: listens(port))
         async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            browser = await playwright.chromium.launch(executable_path=WINDOWLESS, args=FLAGS)
             context = await browser.new_context()
             shown, paying = await context.new_page(), await context.new_page()
             shown.on("websocket", listen)

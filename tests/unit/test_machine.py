@@ -28,7 +28,7 @@ class Machine:
             assert found
             (self.bin / name).symlink_to(found)
         self.make("id", f"echo {uid}")
-        self.make("apt-cache", "exit 0")
+        self.make("apt-cache", '[ "$2" != chromium-headless-shell ]')
         self.make("sudo", f'echo "sudo $*" >>{self.notes}; shift; exec "$@"')
         for name in has:
             self.make(name)
@@ -96,6 +96,15 @@ def test_root_installs_what_is_missing_and_no_more(tmp_path: Path) -> None:
     assert update.endswith(" update")
     assert install.endswith(" install --no-install-recommends --reinstall chromium nginx")
     assert "sudo" not in install
+
+
+def test_the_chromium_without_windows_comes_with_it_where_there_is_one(tmp_path: Path) -> None:
+    one = Machine(tmp_path, uid=0, has=("nginx", "caddy", "faketime"))
+    one.make("apt-cache")
+    one.installs("chromium")
+    assert one.ready().returncode == 0
+    (_, install) = one.notes.read_text().splitlines()
+    assert install.endswith(" --reinstall chromium chromium-headless-shell")
 
 
 def test_ci_installs_by_sudo_that_asks_for_no_password(tmp_path: Path) -> None:
