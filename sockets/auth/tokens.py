@@ -17,6 +17,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import HMACAlgorithm
 
 from sockets.auth.claims import MAX_TOKEN, check_info, check_meta, proof_id_in
 from sockets.base.ids import user_id_of
@@ -25,6 +26,9 @@ from sockets.exceptions import TryAgainLater, Unauthorized
 from sockets.types import Credentials
 
 logger = logging.getLogger(__name__)
+
+REMEMBERED: Final = 64
+"""Secrets of which is known that they are none of another kind's keys."""
 
 FAR: Final = 30 * 86_400.0
 """Seconds until a token's end above which the log warns: as long as a revocation is kept."""
@@ -41,6 +45,11 @@ _LONG: Final = (
 _RSA_BITS: Final = 2_048
 # RFC 7518 section 3.2: a key at least as long as the hash.
 _HMAC: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+_HASHES: Final = {
+    "HS256": HMACAlgorithm.SHA256,
+    "HS384": HMACAlgorithm.SHA384,
+    "HS512": HMACAlgorithm.SHA512,
+}
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
@@ -264,6 +273,28 @@ def _candidates(token: str, keys: tuple[TokenKey, ...]) -> list[TokenKey]:
     return named or [key for key in fitting if not id or not key.id]
 
 
+class _Secret(HMACAlgorithm):
+    """HMAC with secrets that were looked at before: PyJWT tries for each token whether a secret is
+    a public key, which takes longer than all the rest."""
+
+    def __init__(self, hash: Any) -> None:
+        super().__init__(hash)
+        self.prepare_key = lru_cache(REMEMBERED)(super().prepare_key)  # type: ignore[method-assign]
+
+
+def _reader() -> jwt.PyJWT:
+    """Return a reader of tokens with algorithms of its own: those of the module are the project's
+    too."""
+    reader = jwt.PyJWT()
+    for name, hash in _HASHES.items():
+        reader._jws.unregister_algorithm(name)
+        reader._jws.register_algorithm(name, _Secret(hash))
+    return reader
+
+
+_tokens = _reader()
+
+
 def _decoded(token: str, key: TokenKey, conf: Conf) -> Mapping[str, Any]:
     required = [
         "sub",
@@ -271,7 +302,7 @@ def _decoded(token: str, key: TokenKey, conf: Conf) -> Mapping[str, Any]:
         *(["aud"] if conf.jwt_audience else []),
         *(["iss"] if conf.jwt_issuer else []),
     ]
-    found: Mapping[str, Any] = jwt.decode(
+    found: Mapping[str, Any] = _tokens.decode(
         token,
         key.key,
         algorithms=list(key.algorithms),

@@ -194,7 +194,7 @@ _starting: asyncio.Task[Node] | None = None
 
 def current_node() -> Node | None:
     """Return the node of this process, if it runs, with all that a server needs of it."""
-    return cast(Node | None, current.current_node())
+    return cast("Node | None", current.current_node())
 
 
 async def ensure_node(**ports: int) -> Node:

@@ -30,6 +30,20 @@ logger = logging.getLogger(__name__)
 _DEAD = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
+def _called(selectable: Any, function: Any, *arguments: Any) -> None:
+    """Call a function; what it raises is logged.
+
+    Twisted enters a context of its log for each event of a socket, and asks the socket for a name.
+    """
+    try:
+        function(*arguments)
+    except Exception:
+        logger.exception("an event of %s failed", selectable)
+
+
+setattr(asyncioreactor, "callWithLogger", _called)  # noqa: B010  (it is not typed as its own)
+
+
 class ResetSafeReactor(asyncioreactor.AsyncioSelectorReactor):
     """Tells a connection that it was reset; on uvloop Twisted would never hear of it.
 

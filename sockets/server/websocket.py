@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from math import inf
-from pprint import pformat
 from typing import Any
 from urllib.parse import unquote
 
+from autobahn.twisted import websocket as adapter
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
@@ -35,20 +37,22 @@ _OPEN, _CONNECTING, _CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CONNECTING, Au
 _CLOSING = Autobahn.STATE_CLOSING
 
 
-class _Formatted:
-    """An object that is formatted when somebody looks."""
+class _Shown:
+    """What a function makes of an object for a log line, made when somebody looks."""
 
-    __slots__ = ("_object",)
+    __slots__ = ("_make", "_object")
 
-    def __init__(self, formatted: object) -> None:
-        self._object = formatted
+    def __init__(self, make: Callable[[Any], str], shown: object) -> None:
+        self._make, self._object = make, shown
 
     def __str__(self) -> str:
-        return pformat(self._object)
+        return self._make(self._object)
 
 
-# autobahn formats all options of each connection for a debug line: a tenth of what a connect costs.
-setattr(protocol, "pformat", _Formatted)  # noqa: B010  (it is not typed as its own)
+# autobahn formats and colours what debug lines tell of each connection: an eighth of a connect.
+for _module, _names in ((protocol, ("pformat", "hltype", "hlval")), (adapter, ("hltype", "hlval"))):
+    for _name in _names:
+        setattr(_module, _name, partial(_Shown, vars(_module)[_name]))
 
 MAX_REASON = 100
 """Characters of the phrase with which a handshake is refused."""
@@ -176,6 +180,8 @@ class GatewayWebSocket(WebSocketProtocol):
         if sync or chopsize or self.send_queue:
             self.outbound.written += len(data)
             super().sendData(data, sync, chopsize)
+        elif self.state == _CONNECTING:
+            self.outbound.write_frame(data)  # nothing is before the answer to a handshake
         else:
             # autobahn would make two coloured strings for a debug line that nobody reads.
             self.outbound.write(data)

@@ -37,7 +37,8 @@ SHORT = {
 
 T = TypeVar("T")
 
-_migrated: bytes | None = None
+_migrated: dict[Path, bytes] = {}
+"""Databases with the tables of each checkout."""
 
 
 def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
@@ -104,17 +105,16 @@ class Gateway:
     # --- life
 
     def migrate(self) -> None:
-        """Give it the tables: a copy of those that the first gateway of this run made."""
-        global _migrated
+        """Give it the tables: a copy of those that this checkout's first gateway made."""
         if "DATABASE_URL" in self.environment:
             self.manage("migrate", "--verbosity", "0")
             return
         file = self.data_dir / "gateway.sqlite3"
-        if _migrated is None:
+        if self.folder not in _migrated:
             self.manage("migrate", "--verbosity", "0")
-            _migrated = file.read_bytes()  # its process is gone, so the WAL is in it
+            _migrated[self.folder] = file.read_bytes()  # its process is gone, so is the WAL
         elif not file.exists():
-            file.write_bytes(_migrated)
+            file.write_bytes(_migrated[self.folder])
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

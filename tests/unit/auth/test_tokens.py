@@ -14,6 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from jwt.algorithms import HMACAlgorithm
 
 from sockets.auth.tokens import FAR, Tokens, check_token, keys_of, public_key, secret_key
 from sockets.conf import Conf
@@ -264,3 +265,21 @@ def test_whose_a_refused_token_was_is_known_of_those_that_are_well_signed(
         with pytest.raises(Unauthorized) as caught:
             check_token(jwt.api_jws.encode(payload, secret, "HS256"), conf)
         assert caught.value.user == whose
+
+
+def test_a_secret_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+
+    def is_der_key(secret: bytes) -> bool:
+        looked.append(secret)
+        return False
+
+    monkeypatch.setattr(HMACAlgorithm, "_is_der_key", staticmethod(is_der_key))
+    secret = "only-for-this-test-and-32-bytes-long"
+    conf = Conf(jwt_secrets=(("", secret),))
+    for user in ("42", "43"):
+        token = signed(secret, "HS256", sub=user)
+        looked.clear()
+        assert check_token(token, conf).subject == user
+    assert looked == []
+    assert type(jwt.PyJWS().get_algorithm_by_name("HS256")) is HMACAlgorithm  # the project's own

@@ -5,15 +5,30 @@ from __future__ import annotations
 import inspect
 import re
 
+from autobahn.twisted import websocket
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol, WebSocketServerProtocol
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 
 
-def test_options_are_formatted_by_a_name_of_the_module() -> None:
-    """`sockets/server/websocket.py` puts something lazy in its place."""
+def test_what_is_logged_is_formatted_by_names_of_the_modules() -> None:
+    """`sockets/server/websocket.py` puts something lazy in their place."""
     assert "pformat(configAttrLog)" in inspect.getsource(WebSocketProtocol._connectionMade)
-    assert callable(vars(protocol)["pformat"])
+    assert "hltype(self._connectionMade)" in inspect.getsource(WebSocketServerProtocol)
+    for name in ("hltype(self.connectionMade)", "hlval(self.peer)"):
+        assert name in inspect.getsource(WebSocketAdapterProtocol.connectionMade)
+    for module, names in ((protocol, ("pformat", "hltype", "hlval")), (websocket, ("hltype",))):
+        assert all(callable(vars(module)[name]) for name in names)
+
+
+def test_events_are_called_by_a_name_of_the_module() -> None:
+    """`sockets/server/reactor.py` puts something shorter in its place: what is called catches and
+    logs what sockets raise."""
+    for method in (AsyncioSelectorReactor.addReader, AsyncioSelectorReactor.addWriter):
+        assert "callWithLogger," in inspect.getsource(method)
+    called = inspect.getsource(AsyncioSelectorReactor._readOrWrite)
+    assert "self._log.failure(" in called and "self._disconnectSelectable(selectable, why" in called
 
 
 def test_where_the_parser_keeps_what_is_not_whole() -> None:
