@@ -66,6 +66,7 @@ async def test_the_last_release_runs_beside_this_one(
         await asyncio.to_thread(old.stop)
         await both.until("all at one", lambda: all(one.welcomed for one in both.listeners))
         old.folder = ROOT
+        await asyncio.to_thread(old.manage, "migrate", "--verbosity", "0")
         await asyncio.to_thread(old.start)
         await asyncio.to_thread(new.kill)
         await both.until("all at the other", lambda: all(one.welcomed for one in both.listeners))
