@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import words
-from sockets.admin.operations.overview import silence
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.parts import (
     Cell,
     Column,

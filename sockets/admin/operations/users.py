@@ -13,9 +13,9 @@ from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, story, words
 from sockets.admin.operations.disconnecting import DisconnectUser
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.live import sessions_table
 from sockets.admin.operations.notifying import NotifyUser
-from sockets.admin.operations.overview import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.tracing import EndTrace, StartTrace, trace_data, trace_page
