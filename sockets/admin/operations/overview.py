@@ -247,12 +247,11 @@ def _drain(node: NodeReport, viewer: Viewer) -> Cell:
 
 def _closes(found: Overview) -> list[Part]:
     """Return how connections ended in the last hour, and what became of those that came back."""
-    ends: Counter[int] = Counter()
+    ends: Counter[str] = Counter()
     for sample in found.samples:
-        for code, count in sample.closes.items():
-            ends[int(code) if code.lstrip("-").isdigit() else 0] += count
+        ends.update(sample.closes)
     rows = [
-        Row(str(code), [words.closed_by(code), Cell(words.number(count))])
+        Row(code, [_end(code), Cell(words.number(count))])
         for code, count in ends.most_common()
         if count
     ]
@@ -268,6 +267,13 @@ def _closes(found: Overview) -> list[Part]:
         empty=pgettext("gateway", "No connection has ended."),
     )
     return [_hour(found), table]
+
+
+def _end(code: str) -> Cell:
+    """Return how connections ended that were counted together: rare codes are one line."""
+    if code.isdecimal():
+        return words.closed_by(int(code))
+    return Cell(pgettext("gateway", "any other code"))
 
 
 def _hour(found: Overview) -> Tiles:

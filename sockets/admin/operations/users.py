@@ -120,9 +120,7 @@ class GatewayUserAdmin(Page):
         viewer.know([user])
         return self.shown(
             viewer,
-            lambda: (
-                story.told(source.explain_delivery(user, **form.asked()), viewer) if ready else []
-            ),
+            lambda: story.told(source.explain_delivery(user, **form.asked())) if ready else [],
             "admin/sockets/operations/why.html",
             title=pgettext("gateway", "Why was this not delivered?"),
             parent=(
