@@ -44,7 +44,7 @@ class Memory:
         if found.unreachable:
             return self._of_one(found)
         self.last = replace(found, samples=_joined(self.last, found))
-        return Known(found, silence(found.silent))
+        return Known(found, _silent(found.silent))
 
     def _of_one(self, found: Overview) -> Known:
         """Return what a node tells of itself, beside what the others were last."""
@@ -124,8 +124,14 @@ def problem_of(error: GatewayError) -> str:
 
 def silence(nodes: list[str]) -> str:
     """Return a line that names the nodes that did not answer; "" for none."""
-    if not nodes:
-        return ""
-    names = ", ".join(outside(name, 64).text for name in nodes[:20])
     text = pgettext("gateway", "Silent for 2 seconds, and so not on this page: %(nodes)s.")
-    return text % {"nodes": names}
+    return text % {"nodes": _names(nodes)} if nodes else ""
+
+
+def _silent(nodes: list[str]) -> str:
+    text = pgettext("gateway", "Silent for 2 seconds, and shown as they last were: %(nodes)s.")
+    return text % {"nodes": _names(nodes)} if nodes else ""
+
+
+def _names(nodes: list[str]) -> str:
+    return ", ".join(outside(name, 64).text for name in nodes[:20])
