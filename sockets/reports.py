@@ -264,6 +264,9 @@ class Overview:
     `users`: by node, so that one who is at two nodes is two. `nodes`: by name. `step`: seconds
     between two of `samples`, which are oldest first and of the last hour at most; those of a step
     that not all nodes have told yet come later. `silent`: nodes that did not answer in time.
+
+    `unreachable`: "" while Redis answers; else why it does not, since `unreachable_since`: then
+    all of this is of the node that was asked, and nothing is known of the others.
     """
 
     at: float
@@ -274,6 +277,8 @@ class Overview:
     samples: list[Sample]
     step: float
     silent: list[str]
+    unreachable: str = ""
+    unreachable_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

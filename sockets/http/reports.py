@@ -170,6 +170,10 @@ class OverviewOut(Schema):
     samples: list[SampleOut] = Field(description="Oldest first.")
     step: float = Field(description="Seconds between two samples.")
     silent: list[str] = SILENT
+    unreachable: str = Field(
+        description="Why Redis does not answer, and then all of this is of one node; else empty."
+    )
+    unreachable_since: float | None
 
 
 class StreamHeaderOut(Schema):

@@ -32,6 +32,7 @@ from sockets.node.registration import Registration
 from sockets.node.renewal import Renewal
 from sockets.node.state import Backends
 from sockets.operations.local import LocalOperations
+from sockets.operations.operations import Here
 from sockets.presence.base import PartlyRenewed
 from sockets.presence.doubt import Doubt
 from sockets.recorder import NoRecorder, Recorder, SessionRecorder
@@ -180,6 +181,11 @@ class Parts(Core):
             webhooks=lambda: self.webhooks.pending if self.webhooks else 0,
         )
         self.bus.handlers["operations"] = self.local_operations.receive
+        self.operations.here = Here(
+            describe=self.registration.describe,
+            condition=self.local_operations.condition,
+            cut_off_for=lambda: self.readiness.failing_for,
+        )
         self.bus.handlers["node"] = self.bus.handlers["delivery"] = self.requests.receive
         self.layer.add_gap_listener(self.renewal.hurry)
         self._started = self._draining = False

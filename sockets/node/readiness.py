@@ -63,6 +63,7 @@ class Readiness:
         self._files_left = files_left
         self._clock = clock
         self._failures = 0
+        self._failing_since = 0.0
         self._reason = UNTRIED
         self._logged = ""
         self._tried_at = -float("inf")
@@ -88,6 +89,11 @@ class Readiness:
         if self.shards.refusing:
             return f"{self.shards.refusing} of {self.shards.total} shards take no writes"
         return ""
+
+    @property
+    def failing_for(self) -> float:
+        """Seconds since the first of the tries that failed in a row; 0: the last one did not."""
+        return self._clock() - self._failing_since if self._failures else 0.0
 
     def registered(self) -> None:
         """This node is known to the others, and the leases of its sessions have been renewed."""
@@ -132,6 +138,8 @@ class Readiness:
         self._tried_at = self._clock()
 
     def _failed(self, reason: str, detail: str) -> None:
+        if not self._failures:
+            self._failing_since = self._clock()
         self._failures += 1
         self._reason = reason
         self._returning |= self._succeeded and self._failures >= 2

@@ -114,8 +114,12 @@ class LocalOperations:
     # --- the node
 
     async def _condition(self, message: Message) -> Condition:
+        return await self.condition(message["after"].get(self._bus.node, 0.0))
+
+    async def condition(self, after: float) -> Condition:
+        """Return how this node is, with the steps that end after a moment. Raises
+        TooManyQuestions."""
         counts = await self._counts.get("census", CENSUS_FOR, self._census)
-        after = message["after"].get(self._bus.node, 0.0)
         return Condition(
             state=self._state(),
             clients=self._hub.count(Kind.CLIENT),

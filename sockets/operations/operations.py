@@ -6,9 +6,10 @@ gone a moment ago, or of a version that knows no such questions.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from math import isinf
 from typing import Any, Final, Generic, TypeVar
@@ -25,6 +26,7 @@ from sockets.operations.find import MAX_KNOWN, first_of
 from sockets.operations.history import History
 from sockets.operations.recording import MAX_FRAMES, MAX_TRACES
 from sockets.operations.samples import STEP
+from sockets.operations.shared import TooManyQuestions
 from sockets.operations.wire import (
     ASK_TIMEOUT,
     KIND,
@@ -42,6 +44,7 @@ from sockets.operations.wire import (
     read,
 )
 from sockets.presence.base import Presence
+from sockets.redis.errors import SILENT
 from sockets.reports import (
     Health,
     LiveSession,
@@ -93,9 +96,21 @@ class Asked(Generic[T]):
     silent: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The node of this process, which needs no Redis to be asked. `condition`: takes the end of the
+    last step that is known. `cut_off_for`: seconds for which Redis has not answered it."""
+
+    describe: Callable[[], NodeInfo]
+    condition: Callable[[float], Awaitable[Condition]]
+    cut_off_for: Callable[[], float]
+
+
 class Operations:
     """Belongs to one event loop. Any method may raise GatewayUnavailable. `clock`: seconds since
-    the epoch."""
+    the epoch. `here`: None in a process that holds no sockets."""
+
+    here: Here | None = None
 
     def __init__(
         self,
@@ -120,8 +135,15 @@ class Operations:
     # --- the gateway
 
     async def overview(self, after: float = 0.0) -> Overview:
-        """Return how the gateway is, and the steps of its last hour that end after a moment."""
-        infos = await self._nodes.all()
+        """Return how the gateway is, and the steps of its last hour that end after a moment. Where
+        Redis does not answer, a node tells of itself."""
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT):
+                infos, gone = await self._nodes.all(), await self._nodes.lost()
+        except TimeoutError:
+            return await self._alone(after, GatewayUnavailable(SILENT))
+        except GatewayUnavailable as error:
+            return await self._alone(after, error)
         known = {info.name: self._history.newest(info.name) for info in infos}
         asked = await self._ask(infos, Condition, type="overview", after=known)
         for name, condition in asked.answers.items():
@@ -129,7 +151,7 @@ class Operations:
         now = self._clock()
         nodes = [self._node(info, asked.answers.get(info.name), now) for info in infos]
         alive = {info.name for info in infos}
-        for info in await self._nodes.lost():
+        for info in gone:
             if info.name not in alive:
                 alive.add(info.name)
                 nodes.append(NodeReport(info, answered=False, lost=True))
@@ -143,6 +165,29 @@ class Operations:
             samples=self._history.samples(after),
             step=STEP,
             silent=asked.silent,
+        )
+
+    async def _alone(self, after: float, error: GatewayUnavailable) -> Overview:
+        if self.here is None:
+            raise error
+        now, info = self._clock(), self.here.describe()
+        try:
+            condition = await self.here.condition(self._history.newest(info.name))
+        except TooManyQuestions:
+            raise error from None
+        self._history.take(info.name, condition.steps)
+        node = self._node(info, condition, now)
+        return Overview(
+            at=now,
+            sessions=condition.clients + condition.workers,
+            users=condition.users,
+            workers=condition.workers,
+            nodes=[node if node.redis else replace(node, redis=str(error))],
+            samples=self._history.samples(after),
+            step=STEP,
+            silent=[],
+            unreachable=str(error),
+            unreachable_since=now - self.here.cut_off_for(),
         )
 
     def _node(self, info: NodeInfo, found: Condition | None, now: float) -> NodeReport:

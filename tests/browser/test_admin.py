@@ -17,6 +17,8 @@ from tests.support.gateway import wait_for
 LIST = "/admin/sockets/session/"
 CONFIRM = ".gateway-form [type=submit]"
 ROWS = "#result_list tbody tr"
+LIVE = "/admin/sockets/livesession/"
+LIVE_ROWS = "#part-sessions tbody tr"
 MOMENT = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0545$")
 LONG_NODE = "a-node-with-a-name-of-64-characters-" + "n" * 28
 
@@ -41,7 +43,7 @@ async def opened(browser: Browser, site: Site, path: str, width: int, scheme: st
         color_scheme=scheme,  # type: ignore[arg-type]
     )
     page = await context.new_page()
-    await log_in(page, site, LIST)
+    await log_in(page, site, "/admin/")
     await page.goto(site.http(path, private=True))
     return page
 
@@ -95,3 +97,40 @@ async def test_a_sessions_own_page_ends_it(browser: Browser, site: Site, shots: 
         assert "View site" not in await page.locator("#header").inner_text()
     ended = [line for line in site.log().splitlines() if "disconnected" in line]
     assert "gateway.audit" in ended[-1] and "'by': 'staff:staff'" in ended[-1]
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Site]:
+    with example(tmp_path / "forgetful", SESSION_HISTORY="false") as gateway:
+        yield gateway
+
+
+async def test_the_list_without_history(browser: Browser, forgetful: Site, shots: Path) -> None:
+    """What is live, in a page that fits, and disconnected from there; nothing leads to rows."""
+    site, long = forgetful, "w" * 200
+    async with AsyncExitStack() as stack:
+        for name in ("kim@live.test", long):
+            await stack.enter_async_context(websockets.connect(site.client_url(user_id=name)))
+        page = await opened(browser, site, LIVE, 1200, "light")
+        await expect(page.locator("#content")).to_contain_text("No history is kept")
+        await expect(page.locator(LIVE_ROWS)).to_have_count(2)
+        assert await page.locator("a[href*='/sockets/session/']").count() == 0
+        for width in (1200, 390):
+            await page.set_viewport_size({"width": width, "height": 900})
+            await page.screenshot(path=shots / f"admin-live-{width}.png")
+            for part in ("html", "#part-sessions .gateway-scroll"):
+                one = page.locator(part)
+                assert await one.evaluate("(e) => e.scrollWidth <= e.clientWidth"), (part, width)
+        await page.locator(LIVE_ROWS).filter(has_text="kim@live.test").locator("input").check()
+        await page.locator("#gateway-chosen .gateway-actions button").click()
+        await expect(page.locator(".gateway-affected")).to_have_text("This concerns 1 session.")
+        await page.click(CONFIRM)
+        told = page.locator(".messagelist")
+        await expect(told).to_contain_text("1 session was disconnected.")
+        await expect(page.locator(LIVE_ROWS)).to_have_count(1)
+        await page.goto(site.http("/admin/sockets/gatewayuser/?user=kim@live.test", private=True))
+        await expect(page.locator("#part-sessions [data-empty]")).to_be_visible()
+        assert await page.locator("#part-visits").count() == 0
+        await page.goto(site.http("/admin/sockets/node/", private=True))
+        await expect(page.locator(ROWS)).to_have_count(1)
+    assert site.rows() == []

@@ -13,9 +13,20 @@ from playwright.async_api import Browser, Locator, Page, expect
 from tests.browser.conftest import PASSWORD, Site, log_in
 from tests.support.gateway import Gateway, wait_for
 from tests.support.valkey import Server
+from tests.unit.admin.operations.values import session_id
 
 ADMIN = "/admin/sockets"
 LIVE = f"{ADMIN}/livesession/"
+PAGES = (
+    "livesession/",
+    f"livesession/{session_id(1)}/change/",
+    "gatewayuser/?user=kim",
+    "gatewayuser/why/?user=kim&what=offset&message=1",
+    "gatewayuser/trace/?user=kim",
+    "gatewayuser/disconnect/?user=kim",
+    "worker/",
+    "refusal/",
+)
 CODE = 4507
 PATIENCE = 60_000
 """Milliseconds that a page may take on a machine that does much else."""
@@ -24,7 +35,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[tuple[Site, Gateway]]:
+def nodes(tmp_path: Path) -> Iterator[tuple[Site, Gateway, Server]]:
     """One with the admin, and another; both with the same Valkey and the same database."""
     store = Server()
     shared = {
@@ -39,7 +50,7 @@ def nodes(tmp_path: Path) -> Iterator[tuple[Site, Gateway]]:
     try:
         one.set_up()
         two.start()
-        yield one, two
+        yield one, two, store
     finally:
         two.kill()
         one.kill()
@@ -58,9 +69,9 @@ def open_rows(folder: Path) -> list[str]:
 
 
 async def test_what_happens_at_the_other_node(
-    browser: Browser, nodes: tuple[Site, Gateway], tmp_path: Path
+    browser: Browser, nodes: tuple[Site, Gateway, Server], tmp_path: Path
 ) -> None:
-    one, two = nodes
+    one, two, store = nodes
     page = await (await browser.new_context(viewport={"width": 1200, "height": 900})).new_page()
     await log_in(page, one, LIVE)
     await expect(page.locator("#gateway-status")).to_have_text("Live", timeout=PATIENCE)
@@ -95,4 +106,27 @@ async def test_what_happens_at_the_other_node(
         await expect(gone.locator(".field-state")).to_have_text("lost", timeout=PATIENCE)
         here = page.locator("#part-nodes tbody tr").filter(has=page.get_by_text("one", exact=True))
         await expect(here.locator(".field-state")).to_have_text("ready")
+    await without_redis(page, one, store)
     assert one.stop() == 0, one.log()
+
+
+async def without_redis(page: Page, one: Site, store: Server) -> None:
+    """The overview is open. Its node still tells of itself, and each page says what to do."""
+    store.kill()
+    note = page.locator("#part-totals [data-note]")
+    await expect(note).to_contain_text("Redis is unreachable since 20", timeout=PATIENCE)
+    await expect(note).to_contain_text("figures of node one alone")
+    answer = await page.reload()
+    assert answer is not None and answer.status == 200
+    await expect(note).to_contain_text("All nodes together had")
+    here = page.locator("#part-nodes tbody tr").filter(has=page.get_by_text("one", exact=True))
+    await expect(here.locator(".field-state")).not_to_have_text("not asked")
+    for path in PAGES:
+        answer = await page.goto(one.http(f"{ADMIN}/{path}", private=True))
+        assert answer is not None and answer.status == 200, path
+        told = page.locator(".errornote")
+        await expect(told).to_contain_text("See that Redis runs", timeout=PATIENCE)
+    await page.goto(one.http(f"{ADMIN}/livesession/", private=True))
+    store.start()
+    await expect(page.locator("#gateway-status")).to_have_text("Live", timeout=PATIENCE)
+    await expect(page.locator("#gateway-problem")).to_have_count(0)

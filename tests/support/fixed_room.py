@@ -9,15 +9,46 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 PASSWORD = "only-for-tests-9421"
+_ROOT = Path(__file__).parents[2]
+
+
+class Room:
+    """The process that shows it, as others see it. `base`: its address."""
+
+    def __init__(self, port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+
+    def set(self, **what: Any) -> None:
+        """Change what is true there; see `Fixed`."""
+        body = json.dumps(what).encode()
+        request = urllib.request.Request(f"{self.base}/fixed/", body, method="POST")
+        urllib.request.urlopen(request, timeout=20).close()
+
+
+@contextmanager
+def running_room() -> Iterator[Room]:
+    """Run it in a process of its own."""
+    command = [sys.executable, "-m", "tests.support.fixed_room"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=_ROOT, text=True, **pipes) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield Room(int(process.stdout.readline()))
+        process.stdin.close()
+        assert process.wait(30) == 0
 
 
 class Fixed:
@@ -41,6 +72,12 @@ class Fixed:
         from sockets.exceptions import GatewayUnavailable
 
         self.source.error = GatewayUnavailable(text) if text else None
+
+    def invent(self) -> None:
+        """Let all of it be of a shop that is made up, and of now: for pictures."""
+        from tests.support.invented_shop import answers
+
+        self.source.answers |= answers()
 
     def log_out(self) -> None:
         """End every login."""

@@ -27,6 +27,7 @@ from django.utils.text import capfirst
 from django.utils.translation import npgettext, pgettext
 from msgspec import Struct
 
+from sockets.admin.operations.known import problem_of
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell
 from sockets.admin.operations.viewer import Viewer
@@ -143,7 +144,7 @@ class Action:
         try:
             affected = self.affected(viewer, subject)
         except GatewayError as error:
-            affected = Affected("", problem=str(error))
+            affected = Affected("", problem=problem_of(error))
         return page.shown(
             viewer,
             lambda: (),

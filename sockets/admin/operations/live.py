@@ -13,7 +13,7 @@ from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
 from sockets.admin.operations.disconnecting import DisconnectSessions
-from sockets.admin.operations.overview import silence
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.viewer import Viewer, address

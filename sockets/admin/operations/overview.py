@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import pgettext
 
-from sockets.admin.operations import source, words
+from sockets.admin.operations import words
 from sockets.admin.operations.draining import DrainNode
+from sockets.admin.operations.known import MEMORY, Known
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import (
     Cell,
@@ -49,7 +50,7 @@ class OverviewAdmin(Page):
     template = "admin/sockets/operations/overview.html"
 
     def parts(self, viewer: Viewer) -> Sequence[Part]:
-        return _parts(source.overview(), viewer)
+        return _parts(MEMORY.ask(), viewer)
 
     def more_urls(self) -> list[URLPattern]:
         return [DrainNode().at(self)]
@@ -58,13 +59,11 @@ class OverviewAdmin(Page):
         """Return what changes; of the last hour what comes after the `after` of the request."""
         viewer = self.require(request)
         if "small" in request.GET:
-            return self.answered(
-                request, lambda: [_tiles(source.overview(after=time.time() - _RECENT))]
-            )
+            return self.answered(request, lambda: [_tiles(MEMORY.ask(time.time() - _RECENT))])
         after = _seconds(request.GET.get("after", ""))
         if not after:
             return super().data(request)
-        return self.answered(request, lambda: _news(source.overview(after=after), viewer))
+        return self.answered(request, lambda: _news(MEMORY.ask(after), viewer))
 
 
 def _seconds(text: str) -> float:
@@ -74,17 +73,19 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _parts(found: Overview, viewer: Viewer) -> list[Part]:
-    return [_tiles(found), _charts(found), _nodes(found, viewer), *_closes(found)]
+def _parts(known: Known, viewer: Viewer) -> list[Part]:
+    found = known.overview
+    return [_tiles(known), _charts(found), _nodes(known, viewer), *_closes(found)]
 
 
-def _news(found: Overview, viewer: Viewer) -> list[Part]:
-    charts = _charts(found)
+def _news(known: Known, viewer: Viewer) -> list[Part]:
+    charts = _charts(known.overview)
     charts.whole = False
-    return [_tiles(found), charts, _nodes(found, viewer)]
+    return [_tiles(known), charts, _nodes(known, viewer)]
 
 
-def _tiles(found: Overview) -> Tiles:
+def _tiles(known: Known) -> Tiles:
+    found = known.overview
     answering = [node for node in found.nodes if node.answered and not node.lost]
     last = _current(found)
     facts = [
@@ -97,10 +98,10 @@ def _tiles(found: Overview) -> Tiles:
         (pgettext("gateway", "Slow readers"), _alarming(sum(one.slow for one in answering))),
         (pgettext("gateway", "Lagging"), _alarming(sum(one.lagging for one in answering))),
         (pgettext("gateway", "Webhooks waiting"), _count(one.webhooks for one in answering)),
-        ("Redis", _health([one.redis for one in answering])),
+        ("Redis", _redis(found, answering)),
         (pgettext("gateway", "Database"), _health([one.database for one in answering])),
     ]
-    return Tiles(id="totals", facts=facts, note=silence(found.silent))
+    return Tiles(id="totals", facts=facts, note=known.note)
 
 
 def _current(found: Overview) -> Sample | None:
@@ -135,6 +136,12 @@ def _count(counts: Any) -> Cell:
 
 def _alarming(count: int) -> Cell:
     return Cell(words.number(count), tone=Tone.WARNING.value if count else "")
+
+
+def _redis(found: Overview, answering: Sequence[NodeReport]) -> Cell:
+    if found.unreachable:
+        return _health([found.unreachable])
+    return _health([one.redis for one in answering])
 
 
 def _health(problems: list[str]) -> Cell:
@@ -182,7 +189,7 @@ def _labels() -> dict[str, Any]:
     }
 
 
-def _nodes(found: Overview, viewer: Viewer) -> Table:
+def _nodes(known: Known, viewer: Viewer) -> Table:
     columns = [
         Column("node", pgettext("gateway", "Node")),
         Column("state", pgettext("gateway", "State")),
@@ -200,12 +207,14 @@ def _nodes(found: Overview, viewer: Viewer) -> Table:
         id="nodes",
         title=pgettext("gateway", "Nodes"),
         columns=columns,
-        rows=[_node(node, viewer) for node in found.nodes],
+        rows=[
+            _node(node, viewer, known.as_of.get(node.info.name)) for node in known.overview.nodes
+        ],
         empty=pgettext("gateway", "No node is alive."),
     )
 
 
-def _node(node: NodeReport, viewer: Viewer) -> Row:
+def _node(node: NodeReport, viewer: Viewer, as_of: float | None) -> Row:
     info, alive = node.info, not node.lost
     sessions = ""
     if viewer.may("view_session"):
@@ -213,7 +222,7 @@ def _node(node: NodeReport, viewer: Viewer) -> Row:
     up = words.since(info.started_at) if alive else Cell("–")
     cells = [
         outside(info.name, 48, below=f"{info.host} · {info.pid}", href=sessions),
-        words.node_state(info, lost=node.lost, answered=node.answered),
+        words.node_state(info, lost=node.lost, answered=node.answered, as_of=as_of),
         Cell(words.number(info.clients) if alive else "–"),
         Cell(words.number(info.workers) if alive else "–"),
         Cell(f"{info.cpu:.0%}" if alive else "–"),
@@ -222,7 +231,7 @@ def _node(node: NodeReport, viewer: Viewer) -> Row:
         _alarming(node.slow),
         Cell(info.version),
         up,
-        _drain(node, viewer),
+        Cell() if as_of else _drain(node, viewer),
     ]
     return Row(info.id or info.name, cells)
 
@@ -238,12 +247,11 @@ def _drain(node: NodeReport, viewer: Viewer) -> Cell:
 
 def _closes(found: Overview) -> list[Part]:
     """Return how connections ended in the last hour, and what became of those that came back."""
-    ends: Counter[int] = Counter()
+    ends: Counter[str] = Counter()
     for sample in found.samples:
-        for code, count in sample.closes.items():
-            ends[int(code) if code.lstrip("-").isdigit() else 0] += count
+        ends.update(sample.closes)
     rows = [
-        Row(str(code), [words.closed_by(code), Cell(words.number(count))])
+        Row(code, [_end(code), Cell(words.number(count))])
         for code, count in ends.most_common()
         if count
     ]
@@ -261,6 +269,13 @@ def _closes(found: Overview) -> list[Part]:
     return [_hour(found), table]
 
 
+def _end(code: str) -> Cell:
+    """Return how connections ended that were counted together: rare codes are one line."""
+    if code.isdecimal():
+        return words.closed_by(int(code))
+    return Cell(pgettext("gateway", "any other code"))
+
+
 def _hour(found: Overview) -> Tiles:
     def total(name: str) -> Cell:
         return Cell(words.number(sum(getattr(one, name) for one in found.samples)))
@@ -273,12 +288,3 @@ def _hour(found: Overview) -> Tiles:
         (pgettext("gateway", "Given up at a bound"), total("dropped")),
     ]
     return Tiles(id="hour", title=pgettext("gateway", "In the last hour"), facts=facts)
-
-
-def silence(nodes: Sequence[str]) -> str:
-    """Return a line that names the nodes that did not answer; "" for none."""
-    if not nodes:
-        return ""
-    names = ", ".join(outside(name, 64).text for name in nodes[:20])
-    text = pgettext("gateway", "Silent for 2 seconds, and so not on this page: %(nodes)s.")
-    return text % {"nodes": names}

@@ -20,6 +20,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.text import capfirst
 from django.utils.translation import npgettext, pgettext
 
+from sockets.admin.operations.known import problem_of
 from sockets.admin.operations.parts import Part
 from sockets.admin.operations.viewer import Viewer
 from sockets.conf import get_conf
@@ -128,7 +129,7 @@ class Page(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs 
         try:
             found = parts()
         except GatewayError as error:
-            problem = str(error)
+            problem = problem_of(error)
         whole = {
             **self.admin_site.each_context(viewer.request),
             "title": capfirst(self.opts.verbose_name_plural),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.utils.translation import npgettext, pgettext
 
 from sockets.admin.operations import source, words
-from sockets.admin.operations.overview import silence
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Part, Row, Table, outside
 from sockets.admin.operations.viewer import Viewer, address

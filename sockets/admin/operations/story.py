@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import words
-from sockets.admin.operations.overview import silence
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.parts import (
     Cell,
     Column,
@@ -21,7 +21,6 @@ from sockets.admin.operations.parts import (
     tag,
     visible,
 )
-from sockets.admin.operations.viewer import Viewer
 from sockets.admin.shown import CODES, Tone
 from sockets.deliveries import (
     ClientDelivery,
@@ -43,6 +42,10 @@ STANDINGS: Final[dict[Standing, tuple[Promise, Tone]]] = {
     Standing.EXCLUDED: (pgettext_lazy("gateway", "excluded"), Tone.QUIET),
     Standing.UNKNOWN: (pgettext_lazy("gateway", "unknown"), Tone.QUIET),
 }
+PASSED: Final = (pgettext_lazy("gateway", "passed, not acknowledged"), Tone.QUIET)
+"""A message that was removed by retention may be known by its position alone, whether it was sent
+to the client itself or not."""
+
 FATES: Final[dict[Fate, tuple[Promise, Tone]]] = {
     Fate.KEPT: (pgettext_lazy("gateway", "kept in the stream"), Tone.GOOD),
     Fate.TRIMMED: (pgettext_lazy("gateway", "not kept any more"), Tone.QUIET),
@@ -100,6 +103,9 @@ STEPS: Final[dict[StepCode, Promise]] = {
     StepCode.ONLINE: pgettext_lazy("gateway", "The user is connected now. Sessions: %(sessions)s."),
     StepCode.AWAY: pgettext_lazy("gateway", "The user is not connected."),
 }
+_PASSED: Final = pgettext_lazy(
+    "gateway", "The client's position went past the message: it was sent messages up to %(sent)s."
+)
 _WHY: Final = {
     "epoch": pgettext_lazy("gateway", "the client knows another epoch"),
     "before": pgettext_lazy("gateway", "it was before what is known of the client"),
@@ -119,9 +125,9 @@ _BAD: Final = frozenset(
 )
 
 
-def told(found: Explanation, viewer: Viewer) -> list[Part]:
+def told(found: Explanation) -> list[Part]:
     """Return the message, what became of it for each client, and the story."""
-    return [_message(found.message), _clients(found, viewer), _story(found, viewer)]
+    return [_message(found.message), _clients(found), _story(found)]
 
 
 def recovered(value: bool | None) -> str:
@@ -150,7 +156,7 @@ def _message(one: MessageFacts) -> Facts:
     return Facts(id="message", facts=facts)
 
 
-def _clients(found: Explanation, viewer: Viewer) -> Table:
+def _clients(found: Explanation) -> Table:
     columns = [
         Column("client", pgettext("gateway", "Client id")),
         Column("standing", pgettext("gateway", "What became of it")),
@@ -162,18 +168,26 @@ def _clients(found: Explanation, viewer: Viewer) -> Table:
         id="clients",
         title=pgettext("gateway", "For each client"),
         columns=columns,
-        rows=[_client(one, viewer) for one in found.clients],
+        rows=[_client(one, found) for one in found.clients],
         empty=pgettext("gateway", "No client of this user is known."),
         note=silence(found.silent),
     )
 
 
-def _client(one: ClientDelivery, viewer: Viewer) -> Row:
+def _standing(one: ClientDelivery, fate: Fate) -> words.Word:
+    return PASSED if _is_passed(one.standing, fate) else STANDINGS[one.standing]
+
+
+def _is_passed(what: Standing | StepCode, fate: Fate) -> bool:
+    return fate is Fate.TRIMMED and what in (Standing.SENT, StepCode.SENT)
+
+
+def _client(one: ClientDelivery, found: Explanation) -> Row:
     away = tag(pgettext("gateway", "away"), Tone.QUIET)
     state = tag(pgettext("gateway", "live"), Tone.GOOD) if one.live else away
     cells = [
         Cell(one.client_id, fixed=True, below=visible(one.node)),
-        words.in_words(STANDINGS[one.standing]),
+        words.in_words(_standing(one, found.message.fate)),
         Cell(words.at(one.at) or "–"),
         Cell(words.at(one.as_of) or "–"),
         state,
@@ -181,8 +195,8 @@ def _client(one: ClientDelivery, viewer: Viewer) -> Row:
     return Row(f"{one.client_id} {one.session}", cells)
 
 
-def _story(found: Explanation, viewer: Viewer) -> Story:
-    steps = [(Cell(words.at(step.at)), _step(step)) for step in found.steps]
+def _story(found: Explanation) -> Story:
+    steps = [(Cell(words.at(step.at)), _step(step, found.message.fate)) for step in found.steps]
     return Story(
         id="story", title=pgettext("gateway", "What happened"), steps=steps, note=_as_of(found)
     )
@@ -193,9 +207,9 @@ def _as_of(found: Explanation) -> str:
     return text % {"time": words.at(found.at)}
 
 
-def _step(step: Step) -> Cell:
+def _step(step: Step, fate: Fate) -> Cell:
     values = {name: _value(name, value) for name, value in step.values.items()}
-    text = str(STEPS[step.code]) % _Lenient(values)
+    text = str(_PASSED if _is_passed(step.code, fate) else STEPS[step.code]) % _Lenient(values)
     who = " · ".join(filter(None, (step.client_id, visible(step.node))))
     tone = "good" if step.code in _GOOD else "bad" if step.code in _BAD else ""
     return Cell(text, below=who, tone=tone)

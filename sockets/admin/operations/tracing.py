@@ -12,8 +12,8 @@ from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
 from sockets.admin.operations.actions import Affected, Done
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.live import frame_cells, frame_columns
-from sockets.admin.operations.overview import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.verdicts import OfUser

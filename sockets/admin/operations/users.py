@@ -13,9 +13,9 @@ from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, story, words
 from sockets.admin.operations.disconnecting import DisconnectUser
+from sockets.admin.operations.known import silence
 from sockets.admin.operations.live import sessions_table
 from sockets.admin.operations.notifying import NotifyUser
-from sockets.admin.operations.overview import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.tracing import EndTrace, StartTrace, trace_data, trace_page
@@ -120,9 +120,7 @@ class GatewayUserAdmin(Page):
         viewer.know([user])
         return self.shown(
             viewer,
-            lambda: (
-                story.told(source.explain_delivery(user, **form.asked()), viewer) if ready else []
-            ),
+            lambda: story.told(source.explain_delivery(user, **form.asked())) if ready else [],
             "admin/sockets/operations/why.html",
             title=pgettext("gateway", "Why was this not delivered?"),
             parent=(

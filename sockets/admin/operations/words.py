@@ -55,10 +55,13 @@ def in_words(word: Word, **more: str) -> Cell:
     return tag(text, tone, **more)
 
 
-def node_state(node: NodeInfo, *, lost: bool, answered: bool) -> Cell:
-    """Return a node's state; of one that is not ready, why that is."""
+def node_state(node: NodeInfo, *, lost: bool, answered: bool, as_of: float | None = None) -> Cell:
+    """Return a node's state; of one that is not ready, why that is. `as_of`: it could not be asked,
+    and the rest was so then."""
     if lost:
         return tag(pgettext("gateway", "lost"), Tone.BAD)
+    if as_of:
+        return tag(pgettext("gateway", "not asked"), Tone.WARNING, below=as_of_text(as_of))
     if not answered:
         return tag(pgettext("gateway", "silent"), Tone.WARNING)
     if node.state == "ready":
@@ -101,6 +104,11 @@ def milliseconds(seconds: float | None) -> str:
 def at(seconds: float | None) -> str:
     """Return a moment to the second, with its date and zone; "" where there is none."""
     return "" if seconds is None else moment_shown(moment(seconds))
+
+
+def as_of_text(seconds: float) -> str:
+    """Return of which moment something is."""
+    return pgettext("gateway", "as of %(time)s") % {"time": at(seconds)}
 
 
 def zone() -> str:

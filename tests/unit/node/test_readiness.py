@@ -89,6 +89,21 @@ async def test_one_failure_turns_nothing_and_two_do(
     ]
 
 
+async def test_how_long_it_has_failed_is_since_the_first_of_a_row(
+    node: Readiness, store: Store, clock: MovedClock
+) -> None:
+    await node.try_once()
+    assert node.failing_for == 0.0
+    store.error = FULL
+    for _ in range(2):
+        await node.try_once()
+        clock.advance(4)
+    assert node.failing_for == 8.0
+    store.error = None
+    await node.try_once()
+    assert node.failing_for == 0.0
+
+
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sockets.base import refusals
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, TooManyRequests
+from sockets.node.core import Core
 from sockets.operations import operations
 from sockets.operations.wire import Query
 from sockets.reports import Health
@@ -78,6 +80,57 @@ async def test_a_silent_node_is_named_and_shown_as_it_last_said(
     pair.clock.advance(pair.here.conf.lease_renew * 2)
     found = await pair.here.operations.overview()
     assert [one.info.name for one in found.nodes if one.lost] == ["mute"]
+
+
+async def test_without_redis_a_node_tells_of_itself(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.here.open("1")
+    await pair.open_there("2")
+    await pair.here.operations.overview()
+
+    async def away() -> Any:
+        raise GatewayUnavailable("Redis cannot be reached")
+
+    monkeypatch.setattr(pair.here.nodes, "all", away)
+    monkeypatch.setattr(pair.here.readiness, "_try_store", away)
+    await pair.here.readiness.try_once()
+    pair.clock.advance(7)
+    found = await pair.here.operations.overview()
+    assert (found.sessions, found.users, found.silent) == (1, 1, [])
+    assert (found.unreachable, found.at - (found.unreachable_since or 0)) == (
+        "Redis cannot be reached",
+        7,
+    )
+    (node,) = found.nodes
+    assert (node.info.name, node.answered, node.info.clients) == ("here", True, 1)
+    assert node.redis == "Redis cannot be reached"
+    monkeypatch.undo()
+    await pair.here.readiness.try_once()
+    found = await pair.here.operations.overview()
+    assert (found.sessions, found.unreachable, found.unreachable_since) == (2, "", None)
+
+
+async def test_a_redis_that_is_silent_is_not_waited_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    async def for_ever() -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(pair.here.nodes, "lost", for_ever)
+    assert (await pair.here.operations.overview()).unreachable == "Redis does not answer"
+
+
+async def test_who_holds_no_sockets_knows_nothing_without_redis(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> Any:
+        raise GatewayUnavailable("Redis cannot be reached")
+
+    monkeypatch.setattr(pair.here.nodes, "all", away)
+    core = Core(replace(pair.here.conf, node_name="api"), state=pair.here.state)
+    with pytest.raises(GatewayUnavailable, match="cannot be reached"):
+        await core.operations.overview()
 
 
 async def test_a_node_of_the_version_before_is_not_asked_what_it_would_log_as_an_error(

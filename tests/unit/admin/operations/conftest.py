@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from sockets.admin.operations import source
+from sockets.admin.operations import known, overview, source
 from tests.unit.admin.operations.values import FixedSource
 
 ROOT = "/admin/sockets/"
@@ -25,6 +25,8 @@ DOES = (
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> FixedSource:
     made = FixedSource()
+    monkeypatch.setattr(known, "MEMORY", memory := known.Memory())
+    monkeypatch.setattr(overview, "MEMORY", memory)
     for name in made.names:
         monkeypatch.setattr(source, name, getattr(made, name))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,12 +32,10 @@ def test_totals(reader: Client, fixed: FixedSource) -> None:
     assert tile(found, "Delivery, 99 of 100") == "27.0 ms"
     assert (tile(found, "Slow readers"), tile(found, "Webhooks waiting")) == ("3", "4")
     assert (tile(found, "Redis"), tile(found, "Database")) == ("well", "well")
-    assert "node-4" in found["totals"]["note"]
+    assert found["totals"]["note"].endswith("shown as they last were: node-4.")
 
 
 def test_what_is_wrong_with_redis_is_said(reader: Client, fixed: FixedSource) -> None:
-    from dataclasses import replace
-
     found = values.overview()
     ill = [replace(node, redis="no answer", database="locked") for node in found.nodes]
     fixed.answers["overview"] = replace(found, nodes=ill)
@@ -78,6 +77,16 @@ def test_ends_in_words_and_only_those_that_occur(reader: Client, fixed: FixedSou
         ("replaced", "4503", "360"),
     ]
     assert tile(parts(reader), "Came back, missed nothing", "hour") == "2,880"
+
+
+def test_codes_without_a_number_have_a_line_of_their_own(
+    reader: Client, fixed: FixedSource
+) -> None:
+    found = values.overview()
+    sample = replace(found.samples[-1], closes={"other": 3, "0": 2})
+    fixed.answers["overview"] = replace(found, samples=[sample])
+    rows = [[cell["text"] for cell in row["cells"]] for row in parts(reader)["closes"]["rows"]]
+    assert rows == [["any other code", "3"], ["cut", "2"]]
 
 
 def test_charts_have_rates_and_milliseconds(reader: Client, fixed: FixedSource) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.test import Client
@@ -37,6 +38,24 @@ def test_the_story_has_its_times_in_order(reader: Client, fixed: FixedSource) ->
         "recovered, not acknowledged",
     ):
         assert word in said, word
+
+
+def test_of_a_message_that_was_trimmed_no_client_is_said_to_have_been_sent_it(
+    reader: Client, fixed: FixedSource
+) -> None:
+    told = values.explanation()
+    client = replace(told.clients[0], standing=Standing.SENT)
+    step = Step(StepCode.SENT, values={"sent": 42})
+    for fate, word, line in (
+        (Fate.KEPT, "sent, not acknowledged", "Messages up to 42 were sent to the client."),
+        (Fate.TRIMMED, "passed, not acknowledged", "The client's position went past the message"),
+    ):
+        facts = replace(told.message, fate=fate)
+        fixed.answers["explain_delivery"] = values.explanation(
+            message=facts, clients=[client], steps=[step]
+        )
+        said = words(page(reader, WHY))
+        assert f" {word} " in said and line in said
 
 
 @pytest.mark.parametrize("code", StepCode)
