@@ -26,6 +26,7 @@ from sockets.admin.operations.actions import (
 )
 from sockets.admin.operations.parts import Cell
 from sockets.admin.operations.viewer import Viewer
+from sockets.base.ids import parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
 from sockets.models import GatewayUser, LiveSession, Session
@@ -105,7 +106,8 @@ class DisconnectSessions(Action):
 
     def affected(self, viewer: Viewer, subject: dict[str, list[str]]) -> Affected:
         chosen = subject["session"]
-        users = dict(Session.objects.filter(pk__in=chosen[:_NAMED]).values_list("pk", "user"))
+        ids = [id for one in chosen[:_NAMED] if (id := parse_ulid(one))]
+        users = dict(Session.objects.filter(pk__in=ids).values_list("pk", "user"))
         viewer.know(users.values())
         things = [
             viewer.user(users[id], id) if id in users else Cell(id, fixed=True)

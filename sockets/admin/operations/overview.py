@@ -241,7 +241,7 @@ def _closes(found: Overview) -> list[Part]:
     ends: Counter[int] = Counter()
     for sample in found.samples:
         for code, count in sample.closes.items():
-            ends[int(code) if code.lstrip("-").isdigit() else 0] += count
+            ends[_code(code)] += count
     rows = [
         Row(str(code), [words.closed_by(code), Cell(words.number(count))])
         for code, count in ends.most_common()
@@ -259,6 +259,14 @@ def _closes(found: Overview) -> list[Part]:
         empty=pgettext("gateway", "No connection has ended."),
     )
     return [_hour(found), table]
+
+
+def _code(text: str) -> int:
+    """Return a close code; 0 for what is none, as a node of another version may tell it."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _hour(found: Overview) -> Tiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,16 @@ def test_ends_in_words_and_only_those_that_occur(reader: Client, fixed: FixedSou
         ("replaced", "4503", "360"),
     ]
     assert tile(parts(reader), "Came back, missed nothing", "hour") == "2,880"
+
+
+@pytest.mark.parametrize("code", ["²", "--5", "", "newer", "1" * 5_000])
+def test_what_is_no_close_code_breaks_no_page(
+    reader: Client, fixed: FixedSource, code: str
+) -> None:
+    last = replace(values.sample(NOW, 1), closes={code: 3})
+    fixed.answers["overview"] = values.overview(samples=[last])
+    (row,) = parts(reader)["closes"]["rows"]
+    assert [cell["text"] for cell in row["cells"]] == ["cut", "3"]
 
 
 def test_charts_have_rates_and_milliseconds(reader: Client, fixed: FixedSource) -> None:
