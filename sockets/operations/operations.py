@@ -11,7 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from math import isinf
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -472,7 +472,7 @@ class _Place(msgspec.Struct):
     the trace that they are of."""
 
     began: float = 0.0
-    numbers: dict[str, int] = {}
+    numbers: dict[str, Annotated[int, msgspec.Meta(ge=0, lt=2**53)]] = {}
 
 
 def _after(place: _Place) -> str:

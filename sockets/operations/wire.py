@@ -164,7 +164,10 @@ def body_of(value: Struct) -> bytes:
 
 def read(message: Message, kind: type[T]) -> T:
     """Return what a message brings. Raises ValueError for what cannot be read."""
-    found: T = msgspec.json.decode(message["body"], type=kind)
+    body = message.get("body")
+    if not isinstance(body, bytes | str):
+        raise ValueError("it has no body")
+    found: T = msgspec.json.decode(body, type=kind)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -94,18 +95,26 @@ async def test_a_node_of_the_version_before_is_not_asked_what_it_would_log_as_an
     assert asked == []
 
 
+UNREADABLE: list[Any] = [b'{"state":7}', None, 7, {}, b"", b"[" * 99_999]
+
+
+@pytest.mark.parametrize("answer", [{}, *({"body": body} for body in UNREADABLE)])
 async def test_an_answer_that_cannot_be_read_is_none(
-    pair: Pair, caplog: pytest.LogCaptureFixture
+    pair: Pair, caplog: pytest.LogCaptureFixture, answer: dict[str, Any]
 ) -> None:
     """Of a later version, say."""
 
     def other(message: Any) -> None:
-        pair.there.spawn(pair.there.bus.answer(message, body=b'{"state":7}'))
+        pair.there.spawn(pair.there.bus.answer(message, **answer))
 
     pair.there.bus.handlers["operations"] = other
+    made = pair.here.operations
     with caplog.at_level(logging.WARNING):
-        found = await pair.here.operations.overview()
+        found = await made.overview()
     assert found.silent == ["there"] and "another form" in caplog.text
+    assert (await made.user("kim")).silent == ["there"]
+    with pytest.raises(GatewayUnavailable, match="there"):
+        await made.session(local_session().info.id, frames=False)
 
 
 async def test_who_was_refused_is_told_with_the_node(pair: Pair) -> None:
@@ -417,6 +426,11 @@ async def test_there_are_a_few_traces_at_once(pair: Pair) -> None:
 
 
 async def test_what_is_no_place_in_a_trace_is_refused(pair: Pair) -> None:
-    for after in ("none", "W10"):
+    huge, before = (encoded(f'{{"numbers":{{"there":{number}}}}}') for number in (10**30, -1))
+    for after in ("none", "W10", huge, before):
         with pytest.raises(InvalidMessage, match="begin without"):
             await pair.here.operations.read_trace("kim", after, bodies=False)
+
+
+def encoded(place: str) -> str:
+    return urlsafe_b64encode(place.encode()).decode().rstrip("=")
