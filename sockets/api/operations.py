@@ -25,6 +25,7 @@ from sockets.operations.local import MAX_REFUSALS
 from sockets.operations.recording import MAX_TRACE
 from sockets.operations.wire import Query
 from sockets.reports import (
+    EndedTrace,
     Health,
     LiveSessions,
     Order,
@@ -199,8 +200,9 @@ async def aread_trace(user_id: UserId, *, after: str = "", bodies: bool = False)
 
 
 @given(user_id=as_user)
-async def aend_trace(user_id: UserId) -> bool:
-    """End the trace of a user, and forget what it has recorded; whether there was one."""
+async def aend_trace(user_id: UserId) -> EndedTrace:
+    """End the trace of a user, and forget what it has recorded. Returns whether there was one, and
+    which nodes have not heard of it."""
     user = str(user_id)
     return await at_node(lambda node: node.operations.end_trace(user))
 

@@ -23,6 +23,7 @@ from sockets.deliveries import Explanation, Fate, Forgotten, MessageFacts, Step,
 from sockets.delivery.compose import Composer, Outgoing
 from sockets.node.core import Core
 from sockets.reports import (
+    EndedTrace,
     LiveSessions,
     Overview,
     Trace,
@@ -239,9 +240,9 @@ class _Operations:
     async def read_trace(self, user: str, after: str, *, bodies: bool) -> None:
         return None
 
-    async def end_trace(self, user: str) -> bool:
+    async def end_trace(self, user: str) -> EndedTrace:
         outbox.append(Sent("end_trace", user))
-        return False
+        return EndedTrace(ended=False)
 
 
 class _Nodes:

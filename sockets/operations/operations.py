@@ -43,6 +43,7 @@ from sockets.operations.wire import (
 )
 from sockets.presence.base import Presence
 from sockets.reports import (
+    EndedTrace,
     Health,
     LiveSession,
     LiveSessions,
@@ -401,11 +402,11 @@ class Operations:
             silent=asked.silent,
         )
 
-    async def end_trace(self, user: str) -> bool:
-        """End the trace of a user. Returns whether there was one."""
+    async def end_trace(self, user: str) -> EndedTrace:
+        """End the trace of a user."""
         infos = await self._nodes.all()
         asked = await self._ask(infos, TraceEnded, type="end_trace", user=user)
-        return any(found.ended for found in asked.answers.values())
+        return EndedTrace(any(found.ended for found in asked.answers.values()), asked.silent)
 
     # --- a user who is forgotten
 

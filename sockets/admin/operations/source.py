@@ -7,6 +7,7 @@ from typing import Any
 
 from sockets.deliveries import Explanation, LedgerEntry
 from sockets.reports import (
+    EndedTrace,
     LiveSessions,
     Overview,
     SessionReport,
@@ -66,7 +67,7 @@ def read_trace(user: str, **given: Any) -> Trace | None:
     return read_trace(user, **given)
 
 
-def end_trace(user: str) -> bool:
+def end_trace(user: str) -> EndedTrace:
     from sockets.api import end_trace
 
     return end_trace(user)

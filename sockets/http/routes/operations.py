@@ -33,7 +33,7 @@ from sockets.http.reports import (
 )
 from sockets.http.schemas import Flag, Id, In, Seconds, TaskOut
 from sockets.http.security import ApiKey, holds, may_use_pool
-from sockets.reports import NodeReport, Trace, WorkersReport
+from sockets.reports import EndedTrace, NodeReport, Trace, WorkersReport
 
 router = Router(tags=["Operations"])
 
@@ -188,9 +188,9 @@ async def read(
     summary="End the trace of a user",
     operation_id="end_trace",
 )
-async def end(request: HttpRequest, user: str) -> EndedOut:
+async def end(request: HttpRequest, user: str) -> EndedTrace:
     """And forget what it recorded."""
-    return EndedOut(ended=await aend_trace(user))
+    return await aend_trace(user)
 
 
 def _of_pools_of(request: HttpRequest, found: WorkersReport) -> WorkersReport:

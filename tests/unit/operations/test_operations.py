@@ -13,7 +13,7 @@ from sockets.base import refusals
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, TooManyRequests
 from sockets.operations import operations
 from sockets.operations.wire import Query
-from sockets.reports import Health
+from sockets.reports import EndedTrace, Health
 from sockets.types import Kind, Notification, TaskState
 from tests.support.doubles import (
     NOON,
@@ -332,8 +332,17 @@ async def test_a_trace_has_the_frames_of_all_nodes_and_of_who_comes_later(pair: 
     await pair.here.notifier.send(Notification("kim", "f", 1))
     again = await made.read_trace("kim", found.next, bodies=False)
     assert again is not None and [one.header.event for one in again.frames] == ["f", "f"]
-    assert await made.end_trace("kim") and not await made.end_trace("kim")
+    assert await made.end_trace("kim") == EndedTrace(ended=True)
+    assert await made.end_trace("kim") == EndedTrace(ended=False)
     assert await made.read_trace("kim", "", bodies=True) is None
+
+
+async def test_the_end_of_a_trace_names_who_has_not_heard_of_it(
+    pair: Pair, impatient: None
+) -> None:
+    await pair.here.operations.trace("kim", seconds=60, bodies=False, by="ann")
+    pair.there.bus.handlers["operations"] = lambda message: None
+    assert await pair.here.operations.end_trace("kim") == EndedTrace(ended=True, silent=["there"])
 
 
 async def test_a_node_that_missed_the_end_of_a_trace_begins_it_nowhere(pair: Pair) -> None:
