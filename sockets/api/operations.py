@@ -48,14 +48,16 @@ _MAX_TEXT: Final = 4_096
 
 
 @given()
-async def aoverview(*, after: float = 0.0) -> Overview:
+async def aoverview(*, after: float = 0.0, last: float | None = None) -> Overview:
     """Return how the gateway is now, and its last hour in steps of 10 seconds.
 
     `after`: only the steps that end after this moment, seconds since the epoch: who asks each
-    second names the newest that they have.
+    second names the newest that they have. `last`: only the steps of the last so many seconds, by
+    the gateway's own clock.
     """
     moment = _number(after, "after")
-    return await at_node(lambda node: node.operations.overview(moment), _patience())
+    seconds = None if last is None else _number(last, "last")
+    return await at_node(lambda node: node.operations.overview(moment, seconds), _patience())
 
 
 @given()

@@ -209,7 +209,7 @@ class _Dispatcher:
 class _Operations:
     """Nobody is connected, and no node is there."""
 
-    async def overview(self, after: float) -> Overview:
+    async def overview(self, after: float, last: float | None) -> Overview:
         return Overview(time.time(), 0, 0, 0, [], [], 10.0, [])
 
     async def find(self, q: str, node: str | None, query_at: Any) -> LiveSessions:

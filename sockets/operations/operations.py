@@ -25,6 +25,8 @@ from sockets.operations.find import MAX_KNOWN, first_of
 from sockets.operations.history import History
 from sockets.operations.recording import MAX_FRAMES, MAX_TRACES
 from sockets.operations.samples import STEP
+from sockets.operations.shared import Shared, TooManyQuestions
+from sockets.operations.silence import Silence
 from sockets.operations.wire import (
     ASK_TIMEOUT,
     KIND,
@@ -39,6 +41,7 @@ from sockets.operations.wire import (
     TracePart,
     TraceStarted,
     body_of,
+    is_busy,
     read,
 )
 from sockets.presence.base import Presence
@@ -65,6 +68,9 @@ logger = logging.getLogger(__name__)
 
 MAX_WORKERS: Final = 500
 """Workers in one report ..."""
+
+WORKERS_FOR: Final = 1.0
+"""Seconds for which what was found of workers is found for others too."""
 
 MAX_TASKS: Final = 500
 """... and the tasks that they hold."""
@@ -96,7 +102,7 @@ class Asked(Generic[T]):
 
 class Operations:
     """Belongs to one event loop. Any method may raise GatewayUnavailable. `clock`: seconds since
-    the epoch."""
+    the epoch; `monotonic`: since whenever."""
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Operations:
         streams: Streams,
         dispatcher: Dispatcher,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._renew = conf.lease_renew
         self._nodes = nodes
@@ -117,11 +124,14 @@ class Operations:
         self._dispatcher = dispatcher
         self._clock = clock
         self._history = History(clock)
+        self._silence = Silence(monotonic)
+        self._shared = Shared(monotonic)
 
     # --- the gateway
 
-    async def overview(self, after: float = 0.0) -> Overview:
-        """Return how the gateway is, and the steps of its last hour that end after a moment."""
+    async def overview(self, after: float = 0.0, last: float | None = None) -> Overview:
+        """Return how the gateway is, and the steps of its last hour that end after a moment, or in
+        the `last` so many seconds."""
         infos = await self._nodes.all()
         known = {info.name: self._history.newest(info.name) for info in infos}
         asked = await self._ask(infos, Condition, type="overview", after=known)
@@ -141,7 +151,7 @@ class Operations:
             users=sum(info.users for info in living),
             workers=sum(info.workers for info in living),
             nodes=sorted(nodes, key=lambda node: node.info.name),
-            samples=self._history.samples(after),
+            samples=self._history.samples(after if last is None else max(after, now - last)),
             step=STEP,
             silent=asked.silent,
         )
@@ -265,7 +275,14 @@ class Operations:
     # --- work
 
     async def workers(self) -> WorkersReport:
-        """Return the live workers, what they hold, and what ended last."""
+        """Return the live workers, what they hold, and what ended last; the same for all who ask
+        within WORKERS_FOR seconds."""
+        try:
+            return await self._shared.get("workers", WORKERS_FOR, self._workers)
+        except TooManyQuestions:
+            raise GatewayUnavailable("too many ask for the workers at once: ask again") from None
+
+    async def _workers(self) -> WorkersReport:
         seated, total = await self._dispatcher.seated(MAX_WORKERS, MAX_TASKS)
         sessions = await self._worker_sessions({one.seat.worker for one in seated})
         reports = [
@@ -296,7 +313,9 @@ class Operations:
 
     async def release_task(self, task_id: str) -> Task | None:
         """Hand a running task back for its worker; None: it does not run."""
-        return await self._dispatcher.hand_back(task_id, HANDED_BACK)
+        ended = await self._dispatcher.hand_back(task_id, HANDED_BACK)
+        self._shared.forget("workers")
+        return ended
 
     # --- one user
 
@@ -352,7 +371,7 @@ class Operations:
         now = self._clock()
         order = TraceOrder(user, now, now + seconds, bodies, by)
         infos = await self._nodes.all()
-        asked = await self._ask(infos, TraceStarted, type="trace", body=body_of(order))
+        asked = await self._ask(infos, TraceStarted, type="trace", body=body_of(order), do=True)
         if not all(found.started for found in asked.answers.values()):
             await self.end_trace(user)
             text = f"{MAX_TRACES} users are traced already: end one of those traces first"
@@ -405,7 +424,7 @@ class Operations:
     async def end_trace(self, user: str) -> EndedTrace:
         """End the trace of a user."""
         infos = await self._nodes.all()
-        asked = await self._ask(infos, TraceEnded, type="end_trace", user=user)
+        asked = await self._ask(infos, TraceEnded, type="end_trace", user=user, do=True)
         return EndedTrace(any(found.ended for found in asked.answers.values()), asked.silent)
 
     # --- a user who is forgotten
@@ -413,7 +432,7 @@ class Operations:
     async def forget(self, user: str) -> None:
         """End the trace of a user, and forget who of this name was refused. A node that is silent
         keeps these until they end by themselves."""
-        await self._ask(await self._nodes.all(), TraceEnded, type="forget", user=user)
+        await self._ask(await self._nodes.all(), TraceEnded, type="forget", user=user, do=True)
 
     # --- inside
 
@@ -424,17 +443,22 @@ class Operations:
         *,
         type: str,
         enough: Callable[[T], bool] | None = None,
+        do: bool = False,
         **question: Any,
     ) -> Asked[T]:
-        """Ask these nodes. One that answers what cannot be read is silent."""
+        """Ask these nodes. One that answers what cannot be read is silent, and one that did not
+        answer just now is not asked again, unless it has something to `do`."""
 
         def is_enough(message: Message) -> bool:
             found = _read(message, kind)
             return enough is not None and found is not None and enough(found)
 
-        able = [info.name for info in infos if info.operations]
+        able = {info.id or info.name: info.name for info in infos if info.operations}
+        if not do:
+            worth = self._silence.worth_asking(able, ASK_TIMEOUT)
+            able = {life: name for life, name in able.items() if life in worth}
         messages = await self._bus.ask(
-            able,
+            able.values(),
             timeout=ASK_TIMEOUT,
             enough=None if enough is None else is_enough,
             type=f"{KIND}.{type}",
@@ -442,11 +466,16 @@ class Operations:
         )
         read = {name: _read(message, kind) for name, message in messages.items()}
         answers = {name: found for name, found in read.items() if found is not None}
+        answered = {life for life, name in able.items() if name in messages}
+        has_enough = enough is not None and any(map(enough, answers.values()))
+        self._silence.heard(answered, () if has_enough else able.keys() - answered)
         silent = sorted({info.name for info in infos} - answers.keys())
         return Asked(answers, silent)
 
 
 def _read(message: Message, kind: type[T]) -> T | None:
+    if is_busy(message):
+        return None
     try:
         return read(message, kind)
     except ValueError as error:

@@ -176,6 +176,16 @@ async def answer(bus: Bus, question: Message, value: Struct) -> None:
     await bus.answer(question, body=body_of(value))
 
 
+async def answer_busy(bus: Bus, question: Message) -> None:
+    """Answer that there is no answer: more is asked than this node should answer."""
+    await bus.answer(question, busy=True)
+
+
+def is_busy(message: Message) -> bool:
+    """Whether a node has answered that it has no answer now."""
+    return message.get("busy") is True
+
+
 def without_bodies(frames: list[TracedFrame]) -> list[TracedFrame]:
     """Return frames without what they said."""
     return [TracedFrame(one.session, one.node, one.header) for one in frames]

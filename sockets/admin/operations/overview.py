@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -58,9 +57,7 @@ class OverviewAdmin(Page):
         """Return what changes; of the last hour what comes after the `after` of the request."""
         viewer = self.require(request)
         if "small" in request.GET:
-            return self.answered(
-                request, lambda: [_tiles(source.overview(after=time.time() - _RECENT))]
-            )
+            return self.answered(request, lambda: [_tiles(source.overview(last=_RECENT))])
         after = _seconds(request.GET.get("after", ""))
         if not after:
             return super().data(request)

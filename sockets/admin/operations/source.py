@@ -19,10 +19,10 @@ from sockets.reports import (
 from sockets.types import Disconnected, NodeInfo, Receipt, Task, UserPresence
 
 
-def overview(*, after: float = 0.0) -> Overview:
+def overview(*, after: float = 0.0, last: float | None = None) -> Overview:
     from sockets.api import overview
 
-    return overview(after=after)
+    return overview(after=after, last=last)
 
 
 def find_live_sessions(**given: Any) -> LiveSessions:

@@ -57,10 +57,13 @@ async def overview(
     after: float = Query(
         0, ge=0, lt=1e12, description="Only samples that end later: the newest `at` you have."
     ),
+    last: float | None = Query(
+        None, ge=0, lt=1e12, description="Only samples of the last so many seconds."
+    ),
 ) -> Any:
     """Now, by node, and the last hour in steps of 10 seconds. Where a node runs (`host`, `pid`, its
     URLs) is empty for a key without `admin`, which `/nodes` needs too."""
-    found = await aoverview(after=after)
+    found = await aoverview(after=after, last=last)
     return (
         found if holds(request, ADMIN) else replace(found, nodes=list(map(_placeless, found.nodes)))
     )
