@@ -21,6 +21,7 @@ from sockets.admin.operations.actions import (
     Done,
     comes_from,
     count_of_sessions,
+    logged_user,
     one_of,
     what_closed,
 )
@@ -29,7 +30,7 @@ from sockets.admin.operations.viewer import Viewer
 from sockets.base.ids import parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
-from sockets.models import GatewayUser, LiveSession, Session
+from sockets.models import LiveSession, Session
 from sockets.types import Disconnected
 
 REASON: Final = "disconnected by an operator"
@@ -159,7 +160,7 @@ class DisconnectUser(Action):
         done = source.disconnect_user(user, **given)
         _await_rows(viewer, here, [])
         told = what_closed([done]) or [(messages.WARNING, nobody())]
-        return Done(told, [GatewayUser(id=user)], _details([done]))
+        return Done(told, [logged_user(user)], _details([done]))
 
     def back(self, viewer: Viewer, subject: dict[str, list[str]]) -> str:
         return back_to_user(viewer, subject)

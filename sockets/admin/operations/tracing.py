@@ -11,14 +11,13 @@ from django.http import HttpResponse
 from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
-from sockets.admin.operations.actions import Affected, Done
+from sockets.admin.operations.actions import Affected, Done, logged_user
 from sockets.admin.operations.live import frame_cells, frame_columns
 from sockets.admin.operations.overview import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.verdicts import OfUser
 from sockets.admin.operations.viewer import Viewer
-from sockets.models import GatewayUser
 from sockets.reports import Trace, TracedFrame
 
 BODIES = "trace_bodies_gatewayuser"
@@ -80,7 +79,7 @@ class StartTrace(OfUser):
             text = pgettext("gateway", "These nodes did not answer, and record nothing: %(nodes)s.")
             told.append((messages.WARNING, text % {"nodes": _names(begun.silent)}))
         details = {"minutes": given["minutes"], "bodies": bodies, **_silent(begun.silent)}
-        return Done(told, [GatewayUser(id=user)], details)
+        return Done(told, [logged_user(user)], details)
 
     def back(self, viewer: Viewer, subject: dict[str, list[str]]) -> str:
         return viewer.url("gatewayuser_trace", user=subject["user"][0])
@@ -115,7 +114,7 @@ class EndTrace(StartTrace):
                 "%(nodes)s.",
             )
             told.append((messages.WARNING, text % {"nodes": _names(end.silent)}))
-        done = [GatewayUser(id=user)] if end.ended else []
+        done = [logged_user(user)] if end.ended else []
         return Done(told, done, {"ended": end.ended, **_silent(end.silent)})
 
 

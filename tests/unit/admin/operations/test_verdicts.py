@@ -64,3 +64,13 @@ def test_what_counts_no_more(
 def test_one_thing_at_a_time(operator: Client, fixed: FixedSource) -> None:
     (told,) = do(operator, "gatewayuser/revoke/", user="kim", sid="a", jti="b")
     assert "one at a time" in told and not fixed.done()
+
+
+def test_a_user_whose_id_no_database_holds_is_in_the_history(
+    operator: Client, fixed: FixedSource
+) -> None:
+    """PostgreSQL takes no NUL in a text: the block was done, and the page an error."""
+    assert do(operator, "gatewayuser/block/", user="a\0b", length="")[0].startswith("success")
+    assert [call[1][0] for call in fixed.calls if call[0] == "block_user"] == ["a\0b"]
+    (entry,) = LogEntry.objects.all()
+    assert entry.object_id == entry.object_repr == "a\ufffdb"
