@@ -147,7 +147,9 @@ async def arelease_task(task_id: str) -> Task | None:
     id = parse_ulid(task_id) if isinstance(task_id, str) else None
     if id is None:
         raise InvalidMessage("a task id is a ULID: 26 characters")
-    return await at_node(lambda node: node.operations.release_task(id))
+    ended = await at_node(lambda node: node.operations.release_task(id))
+    audit.record(Audit.TASK_RELEASED, task=id, was=ended is not None)
+    return ended
 
 
 @given(user_id=as_user)
