@@ -115,10 +115,10 @@ def disconnect_user(user: str, **given: Any) -> Disconnected:
     return disconnect_user(user, **given)
 
 
-def block_user(user: str, until: Any = None, **given: Any) -> Disconnected:
+def block_user(user: str, **given: Any) -> Disconnected:
     from sockets.api import block_user
 
-    return block_user(user, until, **given)
+    return block_user(user, **given)
 
 
 def unblock_user(user: str) -> bool:

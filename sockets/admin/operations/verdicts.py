@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from django import forms
@@ -71,10 +70,11 @@ class BlockUser(OfUser):
     def perform(self, viewer: Viewer, subject: dict[str, list[str]], given: dict[str, Any]) -> Done:
         (user,) = subject["user"]
         length = given["length"]
-        until = time.time() + int(length) if length else None
-        done = source.block_user(user, until, reason=given["reason"])
+        # By the gateway's clock: this host's may be hours behind, and the block be over already.
+        seconds = float(length) if length else None
+        done = source.block_user(user, seconds=seconds, reason=given["reason"])
         told = [(messages.SUCCESS, pgettext("gateway", "The user is blocked.")), *_ends(done)]
-        return Done(told, [logged_user(user)], {"until": until, **_counts(done)})
+        return Done(told, [logged_user(user)], {"seconds": seconds, **_counts(done)})
 
 
 class UnblockUser(OfUser):
