@@ -140,6 +140,18 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedTrace:
+    """What became of a trace that was to end. `ended`: whether a node had it.
+
+    `silent`: nodes that did not answer in time; what they record may go on until the trace ends by
+    itself.
+    """
+
+    ended: bool
+    silent: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class TurnedAway:
     """Connections that got no welcome: `count` of the same address, reason and so on are one line.
 

@@ -438,6 +438,8 @@ class Audit(StrEnum):
     TRACED = "traced"  # the frames of a user, by an operator
     SIGNED_IN = "signed_in"  # staff, at the admin
     SIGN_IN_FAILED = "sign_in_failed"
+    TASK_CANCELLED = "task_cancelled"
+    TASK_RELEASED = "task_released"  # handed back in the place of its worker
     OPERATED = "operated"  # an operator did something in the admin
 
 

@@ -31,6 +31,7 @@ CLOCK_SKEW = 60.0
 """Seconds that a caller's clock may be ahead of the state store's."""
 
 _LAST_MOMENT = 253_402_300_800.0
+_LONGEST_BLOCK = 100 * 366 * 86_400.0
 """The end of the year 9999, seconds since the epoch."""
 
 
@@ -71,21 +72,26 @@ async def ablock_user(
     user_id: UserId,
     until: float | datetime | None = None,
     *,
+    seconds: float | None = None,
     reason: str = "this user is blocked",
 ) -> Disconnected:
     """Let a user in no more, and close all sessions (4507).
 
-    `until`: an aware datetime, or seconds since the epoch, by the clock of the state store; None:
-    until `unblock_user`.
+    `until`: an aware datetime, or seconds since the epoch, by the clock of the state store; or
+    `seconds` from now by that clock, whatever the caller's says; neither: until `unblock_user`.
     """
     user = str(user_id)
     _require_close(CloseCode.BLOCKED, reason)
     end = None if until is None else _seconds(until, "until")
-    done = await at_node(
-        lambda node: node.control.block(user, end, CloseCode.BLOCKED, reason),
-        close_patience(),
-    )
-    _audit(Audit.BLOCKED, done, user=user, until=end, reason=reason)
+    length = None if seconds is None else _length(seconds, end)
+
+    async def block(node: Core) -> Disconnected:
+        at = end if length is None else await node.presence.now() + length
+        return await node.control.block(user, at, CloseCode.BLOCKED, reason)
+
+    done = await at_node(block, close_patience())
+    length_said = "" if length is None else length
+    _audit(Audit.BLOCKED, done, user=user, until=end, seconds=length_said, reason=reason)
     return done
 
 
@@ -312,6 +318,17 @@ def _seconds(at: float | datetime, name: str) -> float:
     if not 0 <= at <= _LAST_MOMENT:
         raise InvalidMessage(f"{name} is not within the years 1970 to 9999: is it in milliseconds?")
     return at
+
+
+def _length(seconds: float, until: float | None) -> float:
+    """Raises InvalidMessage."""
+    if until is not None:
+        raise InvalidMessage("a block has an end by one of until and seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidMessage("seconds is a number")
+    if not 0 < seconds <= _LONGEST_BLOCK:
+        raise InvalidMessage(f"seconds is above 0, and at most {_LONGEST_BLOCK:.0f}")
+    return float(seconds)
 
 
 def close_patience(*_: object, **__: object) -> float:

@@ -25,6 +25,7 @@ from sockets.operations.local import MAX_REFUSALS
 from sockets.operations.recording import MAX_TRACE
 from sockets.operations.wire import Query
 from sockets.reports import (
+    EndedTrace,
     Health,
     LiveSessions,
     Order,
@@ -47,14 +48,16 @@ _MAX_TEXT: Final = 4_096
 
 
 @given()
-async def aoverview(*, after: float = 0.0) -> Overview:
+async def aoverview(*, after: float = 0.0, last: float | None = None) -> Overview:
     """Return how the gateway is now, and its last hour in steps of 10 seconds.
 
     `after`: only the steps that end after this moment, seconds since the epoch: who asks each
-    second names the newest that they have.
+    second names the newest that they have. `last`: only the steps of the last so many seconds, by
+    the gateway's own clock.
     """
     moment = _number(after, "after")
-    return await at_node(lambda node: node.operations.overview(moment), _patience())
+    seconds = None if last is None else _number(last, "last")
+    return await at_node(lambda node: node.operations.overview(moment, seconds), _patience())
 
 
 @given()
@@ -144,7 +147,9 @@ async def arelease_task(task_id: str) -> Task | None:
     id = parse_ulid(task_id) if isinstance(task_id, str) else None
     if id is None:
         raise InvalidMessage("a task id is a ULID: 26 characters")
-    return await at_node(lambda node: node.operations.release_task(id))
+    ended = await at_node(lambda node: node.operations.release_task(id))
+    audit.record(Audit.TASK_RELEASED, task=id, was=ended is not None)
+    return ended
 
 
 @given(user_id=as_user)
@@ -199,8 +204,9 @@ async def aread_trace(user_id: UserId, *, after: str = "", bodies: bool = False)
 
 
 @given(user_id=as_user)
-async def aend_trace(user_id: UserId) -> bool:
-    """End the trace of a user, and forget what it has recorded; whether there was one."""
+async def aend_trace(user_id: UserId) -> EndedTrace:
+    """End the trace of a user, and forget what it has recorded. Returns whether there was one, and
+    which nodes have not heard of it."""
     user = str(user_id)
     return await at_node(lambda node: node.operations.end_trace(user))
 

@@ -23,6 +23,7 @@ from sockets.deliveries import Explanation, Fate, Forgotten, MessageFacts, Step,
 from sockets.delivery.compose import Composer, Outgoing
 from sockets.node.core import Core
 from sockets.reports import (
+    EndedTrace,
     LiveSessions,
     Overview,
     Trace,
@@ -208,7 +209,7 @@ class _Dispatcher:
 class _Operations:
     """Nobody is connected, and no node is there."""
 
-    async def overview(self, after: float) -> Overview:
+    async def overview(self, after: float, last: float | None) -> Overview:
         return Overview(time.time(), 0, 0, 0, [], [], 10.0, [])
 
     async def find(self, q: str, node: str | None, query_at: Any) -> LiveSessions:
@@ -239,9 +240,9 @@ class _Operations:
     async def read_trace(self, user: str, after: str, *, bodies: bool) -> None:
         return None
 
-    async def end_trace(self, user: str) -> bool:
+    async def end_trace(self, user: str) -> EndedTrace:
         outbox.append(Sent("end_trace", user))
-        return False
+        return EndedTrace(ended=False)
 
 
 class _Nodes:

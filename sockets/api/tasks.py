@@ -7,10 +7,11 @@ from sockets.api.carry import CALL_TIMEOUT, at_node, sync_face
 from sockets.api.data import as_data
 from sockets.api.given import given
 from sockets.api.users import UserId, as_user
+from sockets.base import audit
 from sockets.base.ids import parse_ulid
 from sockets.conf import get_conf
 from sockets.exceptions import InvalidMessage
-from sockets.types import PoolLoad, Task
+from sockets.types import Audit, PoolLoad, Task
 
 
 def _user_or_none(user: UserId | None) -> str | None:
@@ -58,13 +59,17 @@ async def aassign_task(
 @given()
 async def acancel_task(task_id: str) -> bool:
     """Cancel a live task; its worker is asked to stop. False: it had ended, or never was."""
-    return await at_node(lambda node: node.dispatcher.cancel(task_id))
+    id = _ulid(task_id)
+    was = await at_node(lambda node: node.dispatcher.cancel(id or task_id))
+    audit.record(Audit.TASK_CANCELLED, task=id or "", was=was)
+    return was
 
 
 @given()
 async def atask(task_id: str) -> Task | None:
     """Return a task as it is now; None if it never was, or ended longer ago than TASK_KEEP."""
-    return await at_node(lambda node: node.dispatcher.get(task_id))
+    id = _ulid(task_id) or task_id
+    return await at_node(lambda node: node.dispatcher.get(id))
 
 
 @given()
@@ -73,9 +78,14 @@ async def aworker_pools() -> list[PoolLoad]:
     return await at_node(lambda node: node.dispatcher.pools())
 
 
+def _ulid(id: object) -> str | None:
+    """Return an id in its canonical form; None for what is none."""
+    return parse_ulid(id) if isinstance(id, str) else None
+
+
 def _require_ulid(id: str) -> str:
     """Return a task id in its canonical form. Raises InvalidMessage."""
-    ulid = parse_ulid(id) if isinstance(id, str) else None
+    ulid = _ulid(id)
     if ulid is None:
         raise InvalidMessage("a task id is a ULID: 26 characters, such as str(ulid.ULID())")
     return ulid

@@ -28,11 +28,13 @@ except ModuleNotFoundError:  # a plain installation, which serves no metrics
 # 403: refused before the handshake was done, by its Origin.
 _CODES: Final = frozenset({int(code) for code in CloseCode} | {403, 1001, 1005, ABNORMAL, 1011})
 
+OTHER: Final = "other"
+
 
 def code_label(code: int) -> str:
     """Return the label value of a close code: its number if it is one of ours or common, else
     "other"."""
-    return str(int(code)) if code in _CODES else "other"
+    return str(int(code)) if code in _CODES else OTHER
 
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -93,7 +93,9 @@ class Bus:
                 )
                 while len(found) < len(nodes):
                     answer = await answers.get()
-                    found[answer["node"]] = answer
+                    if (node := _who_answers(answer, nodes)) is None:
+                        continue
+                    found[node] = answer
                     if enough is not None and enough(answer):
                         break
         except TimeoutError:
@@ -107,3 +109,9 @@ class Bus:
         await self.tell(
             question["asker"], type="bus.answer", ref=question["ref"], node=self.node, **answer
         )
+
+
+def _who_answers(answer: Message, asked: Collection[str]) -> str | None:
+    """Return the node that this answer is of; None: of nobody who was asked."""
+    node = answer.get("node")
+    return node if isinstance(node, str) and node in asked else None

@@ -262,3 +262,6 @@ class EndedOut(Schema):
     """Whether there was a trace."""
 
     ended: bool
+    silent: list[str] = Field(
+        description="Nodes that did not answer in time; they may record on until its own end."
+    )

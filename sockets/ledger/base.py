@@ -67,6 +67,8 @@ def merged(known: LedgerEntry | None, note: LedgerEntry) -> LedgerEntry:
     start, sent = latest.start, latest.sent
     if earlier.start <= sent and start <= earlier.sent:  # nothing is missing in between
         start, sent = min(start, earlier.start), max(sent, earlier.sent)
+    elif earlier.sent > sent:  # what is after `sent` counts as not sent
+        start, sent = earlier.start, earlier.sent
     acked, acked_at = latest.acked, latest.acked_at
     if earlier.acked is not None and (acked is None or earlier.acked > acked):
         acked, acked_at = earlier.acked, earlier.acked_at

@@ -133,6 +133,7 @@ class Core:
             streams=self.streams,
             dispatcher=self.dispatcher,
             clock=self.store_time,
+            monotonic=clock,
         )
         self.bus.handlers["task"] = self.dispatcher.on_node_message
         self._spawned: set[asyncio.Task[None]] = set()

@@ -31,16 +31,21 @@ class History:
         self._merged: list[Sample] | None = None
 
     def newest(self, node: str) -> float:
-        """Return the end of the last step that is known of a node; 0: none is."""
-        steps = self._steps.get(node)
-        return steps[-1].at if steps else 0.0
+        """Return the end of the last step that is known of a node; 0: none is. Steps that are yet
+        to come do not count: the clock was set back since."""
+        latest = self._clock() + STEP
+        steps = reversed(self._steps.get(node, ()))
+        return next((step.at for step in steps if step.at <= latest), 0.0)
 
     def take(self, node: str, steps: Sequence[Step]) -> None:
-        """Take in what a node has told; what is known already is passed over."""
-        new = [step for step in steps if step.at > self.newest(node)]
+        """Take in what a node has told; what is known already is passed over, and so is what is
+        yet to come: after that nothing would count as new."""
+        newest, latest = self.newest(node), self._clock() + STEP
+        new = [step for step in steps if newest < step.at <= latest]
         if not new:
             return
-        self._steps.setdefault(node, deque(maxlen=KEEP)).extend(new)
+        known = [step for step in self._steps.get(node, ()) if step.at <= newest]
+        self._steps[node] = deque([*known, *new], maxlen=KEEP)
         self._merged = None
         if len(self._steps) > MAX_NODES:
             del self._steps[min(self._steps, key=self.newest)]

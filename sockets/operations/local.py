@@ -34,6 +34,7 @@ from sockets.operations.wire import (
     TraceOrder,
     TraceStarted,
     answer,
+    answer_busy,
     read,
 )
 from sockets.reports import Health, SessionReport, TurnedAway
@@ -108,7 +109,8 @@ class LocalOperations:
         try:
             made = await make(message)
         except TooManyQuestions:
-            return  # whoever asks finds this node silent
+            await answer_busy(self._bus, message)  # it counts as silent, and nobody waits for it
+            return
         await answer(self._bus, message, made)
 
     # --- the node

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from math import isinf
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -26,7 +26,8 @@ from sockets.operations.find import MAX_KNOWN, first_of
 from sockets.operations.history import History
 from sockets.operations.recording import MAX_FRAMES, MAX_TRACES
 from sockets.operations.samples import STEP
-from sockets.operations.shared import TooManyQuestions
+from sockets.operations.shared import Shared, TooManyQuestions
+from sockets.operations.silence import Silence
 from sockets.operations.wire import (
     ASK_TIMEOUT,
     KIND,
@@ -41,11 +42,13 @@ from sockets.operations.wire import (
     TracePart,
     TraceStarted,
     body_of,
+    is_busy,
     read,
 )
 from sockets.presence.base import Presence
 from sockets.redis.errors import SILENT
 from sockets.reports import (
+    EndedTrace,
     Health,
     LiveSession,
     LiveSessions,
@@ -67,6 +70,9 @@ logger = logging.getLogger(__name__)
 
 MAX_WORKERS: Final = 500
 """Workers in one report ..."""
+
+WORKERS_FOR: Final = 1.0
+"""Seconds for which what was found of workers is found for others too."""
 
 MAX_TASKS: Final = 500
 """... and the tasks that they hold."""
@@ -108,7 +114,7 @@ class Here:
 
 class Operations:
     """Belongs to one event loop. Any method may raise GatewayUnavailable. `clock`: seconds since
-    the epoch. `here`: None in a process that holds no sockets."""
+    the epoch; `monotonic`: since whenever. `here`: None in a process that holds no sockets."""
 
     here: Here | None = None
 
@@ -122,6 +128,7 @@ class Operations:
         streams: Streams,
         dispatcher: Dispatcher,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._renew = conf.lease_renew
         self._nodes = nodes
@@ -131,12 +138,15 @@ class Operations:
         self._dispatcher = dispatcher
         self._clock = clock
         self._history = History(clock)
+        self._silence = Silence(monotonic)
+        self._shared = Shared(monotonic)
 
     # --- the gateway
 
-    async def overview(self, after: float = 0.0) -> Overview:
-        """Return how the gateway is, and the steps of its last hour that end after a moment. Where
-        Redis does not answer, a node tells of itself."""
+    async def overview(self, after: float = 0.0, last: float | None = None) -> Overview:
+        """Return how the gateway is, and the steps of its last hour that end after a moment, or in
+        the `last` so many seconds. Where Redis does not answer, a node tells of itself."""
+        after = after if last is None else max(after, self._clock() - last)
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 infos, gone = await self._nodes.all(), await self._nodes.lost()
@@ -309,7 +319,14 @@ class Operations:
     # --- work
 
     async def workers(self) -> WorkersReport:
-        """Return the live workers, what they hold, and what ended last."""
+        """Return the live workers, what they hold, and what ended last; the same for all who ask
+        within WORKERS_FOR seconds."""
+        try:
+            return await self._shared.get("workers", WORKERS_FOR, self._workers)
+        except TooManyQuestions:
+            raise GatewayUnavailable("too many ask for the workers at once: ask again") from None
+
+    async def _workers(self) -> WorkersReport:
         seated, total = await self._dispatcher.seated(MAX_WORKERS, MAX_TASKS)
         sessions = await self._worker_sessions({one.seat.worker for one in seated})
         reports = [
@@ -340,7 +357,9 @@ class Operations:
 
     async def release_task(self, task_id: str) -> Task | None:
         """Hand a running task back for its worker; None: it does not run."""
-        return await self._dispatcher.hand_back(task_id, HANDED_BACK)
+        ended = await self._dispatcher.hand_back(task_id, HANDED_BACK)
+        self._shared.forget("workers")
+        return ended
 
     # --- one user
 
@@ -396,7 +415,7 @@ class Operations:
         now = self._clock()
         order = TraceOrder(user, now, now + seconds, bodies, by)
         infos = await self._nodes.all()
-        asked = await self._ask(infos, TraceStarted, type="trace", body=body_of(order))
+        asked = await self._ask(infos, TraceStarted, type="trace", body=body_of(order), do=True)
         if not all(found.started for found in asked.answers.values()):
             await self.end_trace(user)
             text = f"{MAX_TRACES} users are traced already: end one of those traces first"
@@ -446,18 +465,18 @@ class Operations:
             silent=asked.silent,
         )
 
-    async def end_trace(self, user: str) -> bool:
-        """End the trace of a user. Returns whether there was one."""
+    async def end_trace(self, user: str) -> EndedTrace:
+        """End the trace of a user."""
         infos = await self._nodes.all()
-        asked = await self._ask(infos, TraceEnded, type="end_trace", user=user)
-        return any(found.ended for found in asked.answers.values())
+        asked = await self._ask(infos, TraceEnded, type="end_trace", user=user, do=True)
+        return EndedTrace(any(found.ended for found in asked.answers.values()), asked.silent)
 
     # --- a user who is forgotten
 
     async def forget(self, user: str) -> None:
         """End the trace of a user, and forget who of this name was refused. A node that is silent
         keeps these until they end by themselves."""
-        await self._ask(await self._nodes.all(), TraceEnded, type="forget", user=user)
+        await self._ask(await self._nodes.all(), TraceEnded, type="forget", user=user, do=True)
 
     # --- inside
 
@@ -468,17 +487,22 @@ class Operations:
         *,
         type: str,
         enough: Callable[[T], bool] | None = None,
+        do: bool = False,
         **question: Any,
     ) -> Asked[T]:
-        """Ask these nodes. One that answers what cannot be read is silent."""
+        """Ask these nodes. One that answers what cannot be read is silent, and one that did not
+        answer just now is not asked again, unless it has something to `do`."""
 
         def is_enough(message: Message) -> bool:
             found = _read(message, kind)
             return enough is not None and found is not None and enough(found)
 
-        able = [info.name for info in infos if info.operations]
+        able = {info.id or info.name: info.name for info in infos if info.operations}
+        if not do:
+            worth = self._silence.worth_asking(able, ASK_TIMEOUT)
+            able = {life: name for life, name in able.items() if life in worth}
         messages = await self._bus.ask(
-            able,
+            able.values(),
             timeout=ASK_TIMEOUT,
             enough=None if enough is None else is_enough,
             type=f"{KIND}.{type}",
@@ -486,11 +510,16 @@ class Operations:
         )
         read = {name: _read(message, kind) for name, message in messages.items()}
         answers = {name: found for name, found in read.items() if found is not None}
+        answered = {life for life, name in able.items() if name in messages}
+        has_enough = enough is not None and any(map(enough, answers.values()))
+        self._silence.heard(answered, () if has_enough else able.keys() - answered)
         silent = sorted({info.name for info in infos} - answers.keys())
         return Asked(answers, silent)
 
 
 def _read(message: Message, kind: type[T]) -> T | None:
+    if is_busy(message):
+        return None
     try:
         return read(message, kind)
     except ValueError as error:
@@ -517,7 +546,7 @@ class _Place(msgspec.Struct):
     the trace that they are of."""
 
     began: float = 0.0
-    numbers: dict[str, int] = {}
+    numbers: dict[str, Annotated[int, msgspec.Meta(ge=0, lt=2**53)]] = {}
 
 
 def _after(place: _Place) -> str:

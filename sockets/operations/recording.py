@@ -33,6 +33,9 @@ MAX_TRACE: Final = 900.0
 MAX_ENDED: Final = 16
 """Ended traces of different users that are remembered, so that nobody begins them again."""
 
+MAX_SKEW: Final = 60.0
+"""Seconds by which nodes' clocks differ at most, if nobody has set one back."""
+
 MAX_BODY: Final = 4_096
 """Characters of a body that are kept."""
 
@@ -40,10 +43,11 @@ Clock = Callable[[], float]
 
 
 class Headers:
-    """The newest headers of one session."""
+    """The newest headers of one session. `now`: monotonic seconds, by which `until` is."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, now: Clock) -> None:
         self._clock = clock
+        self._now = now
         self._count = 0
         self.until = 0.0
         self.ended = False
@@ -52,7 +56,7 @@ class Headers:
     @property
     def over(self) -> bool:
         """Whether nobody has asked for them for a while."""
-        return self.ended or self._clock() >= self.until
+        return self.ended or self._now() >= self.until
 
     def note(
         self, session: LocalSession, head: Head, size: int, *, inbound: bool, text: str | None
@@ -64,21 +68,23 @@ class Headers:
 
 
 class UserTrace:
-    """The newest frames of all of a user's client sessions at this node."""
+    """The newest frames of all of a user's client sessions at this node. It ends after its length
+    by `now`, monotonic seconds: nobody who sets a clock back makes it longer."""
 
-    def __init__(self, order: TraceOrder, node: str, clock: Clock) -> None:
+    def __init__(self, order: TraceOrder, node: str, clock: Clock, now: Clock) -> None:
         self.order = order
         self.ended = False
         self._node = node
         self._clock = clock
-        self._until = min(order.until, clock() + MAX_TRACE)
+        self._now = now
+        self._until = now() + min(order.until - clock(), MAX_TRACE)
         self._count = 0
         self._frames: deque[TracedFrame] = deque(maxlen=MAX_FRAMES)
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.ended or self._clock() >= self._until
+        return self.ended or self._now() >= self._until
 
     def note(
         self, session: LocalSession, head: Head, size: int, *, inbound: bool, text: str | None
@@ -106,6 +112,7 @@ class Recordings:
     def __init__(self, hub: Hub, clock: Clock) -> None:
         self._hub = hub
         self._clock = clock
+        self._now = hub.timetable.clock
         self._watched: dict[str, tuple[LocalSession, Headers]] = {}  # by the last question
         self._traces: dict[str, UserTrace] = {}
         self._ended: dict[str, TraceOrder] = {}  # the last of a user; the oldest first
@@ -116,9 +123,9 @@ class Recordings:
         """Return the headers that are kept of a session's frames, oldest first; and keep them for
         WATCH_FOR seconds more."""
         self._end_what_is_over()
-        _, headers = self._watched.pop(session.info.id, (session, Headers(self._clock)))
+        _, headers = self._watched.pop(session.info.id, (session, Headers(self._clock, self._now)))
         self._watched[session.info.id] = session, headers
-        headers.until = self._clock() + WATCH_FOR
+        headers.until = self._now() + WATCH_FOR
         look_at(session, headers)
         while len(self._watched) > MAX_WATCHED:
             self._unwatch(next(iter(self._watched)))
@@ -149,7 +156,7 @@ class Recordings:
         length = order.until - self._clock()
         if length <= 0:
             return True  # it is over already
-        trace = self._traces[order.user] = UserTrace(order, node, self._clock)
+        trace = self._traces[order.user] = UserTrace(order, node, self._clock, self._now)
         for session in self._sessions_of(order.user):
             look_at(session, trace)
         self._hub.on_add = self._added
@@ -182,7 +189,10 @@ class Recordings:
 
     def _has_ended(self, order: TraceOrder) -> bool:
         ended = self._ended.get(order.user)
-        return ended is not None and (order == ended or order.started_at < ended.started_at)
+        if ended is None or order == ended:
+            return ended is not None
+        was_set_back = ended.started_at > self._clock() + MAX_SKEW
+        return order.started_at < ended.started_at and not was_set_back
 
     def _remember(self, order: TraceOrder) -> None:
         now = self._clock()

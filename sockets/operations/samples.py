@@ -50,6 +50,9 @@ class Sampler:
         now = self._clock()
         if now >= self._next:
             self._sample(now)
+        elif now < self._next - STEP:  # the clock was set back: no hour without a step
+            self._steps = deque((step for step in self._steps if step.at <= now), maxlen=KEEP)
+            self._next = self._end_of(now)
 
     def after(self, at: float) -> list[Step]:
         """Return the steps that end after a moment, oldest first."""

@@ -55,6 +55,10 @@ class Shared:
         finally:
             self._waiting -= 1
 
+    def forget(self, key: Hashable) -> None:
+        """Have the next who asks get an answer that is made anew."""
+        self._kept.pop(key, None)
+
     def _is_kept(self, key: Hashable) -> bool:
         return key in self._kept and self._clock() < self._kept[key][0]
 

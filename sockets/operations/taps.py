@@ -19,6 +19,9 @@ _FROM_CLIENTS: Final = frozenset({"ack", "pong", "send", "sessions"})
 
 _TOKEN: Final = '"token"'
 
+_MAX_NAME: Final = 255
+"""Characters that are noted of a type and of an event; peers choose how many they send."""
+
 
 class Head(msgspec.Struct):
     """The part of a frame that is always noted."""
@@ -120,7 +123,8 @@ def tidy(session: LocalSession) -> None:
 
 def _head_of(payload: bytes) -> Head:
     try:
-        return msgspec.json.decode(payload, type=Head)
+        head = msgspec.json.decode(payload, type=Head)
+        return Head(head.type[:_MAX_NAME], head.event[:_MAX_NAME])
     except (ValueError, RecursionError):
         return Head()
 

@@ -164,13 +164,26 @@ def body_of(value: Struct) -> bytes:
 
 def read(message: Message, kind: type[T]) -> T:
     """Return what a message brings. Raises ValueError for what cannot be read."""
-    found: T = msgspec.json.decode(message["body"], type=kind)
+    body = message.get("body")
+    if not isinstance(body, bytes | str):
+        raise ValueError("it has no body")
+    found: T = msgspec.json.decode(body, type=kind)
     return found
 
 
 async def answer(bus: Bus, question: Message, value: Struct) -> None:
     """Answer a question."""
     await bus.answer(question, body=body_of(value))
+
+
+async def answer_busy(bus: Bus, question: Message) -> None:
+    """Answer that there is no answer: more is asked than this node should answer."""
+    await bus.answer(question, busy=True)
+
+
+def is_busy(message: Message) -> bool:
+    """Whether a node has answered that it has no answer now."""
+    return message.get("busy") is True
 
 
 def without_bodies(frames: list[TracedFrame]) -> list[TracedFrame]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
 
 from sockets import __version__
 from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
+from sockets.deliveries import LedgerEntry
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.presence.base import Presence
 from sockets.presence.revocation import REVOKED
 from sockets.types import Disconnected, Kind, Outcome, SessionDelivery, SessionInfo, SessionPlace
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ASK_TIMEOUT = 2.0
 """Seconds that a node gets to answer what it knows already."""
@@ -26,6 +34,28 @@ MAX_ASKED = 2
 
 CLOSE_MARGIN = 2.0
 """Seconds beyond CLOSE_TIMEOUT that a node gets to answer which sockets are closed."""
+
+
+class NotClosed(msgspec.Struct):
+    """What a node answers that was asked to close sessions: those that are open still."""
+
+    open: list[str]
+
+
+class Rows(msgspec.Struct):
+    """What a node answers that was asked to remove rows: how many, or why not."""
+
+    rows: int
+    problem: str
+
+
+class Deliveries(msgspec.Struct):
+    """What a node answers that was asked about a message. `sessions`: for each its id, its client,
+    what became of it, and when it was sent and acknowledged. `entries`: how each stands; a node of
+    the version before tells none."""
+
+    sessions: list[tuple[str, str, Outcome, float | None, float | None]]
+    entries: list[LedgerEntry] = []
 
 
 class Control:
@@ -100,7 +130,7 @@ class Control:
         sessions = _by_node(infos)
         if not sessions:
             return Disconnected(0)
-        answers = await self._bus.ask(
+        found = await self._bus.ask(
             sessions,
             timeout=self._close_timeout + CLOSE_MARGIN,
             type="node.end",
@@ -108,8 +138,9 @@ class Control:
             code=int(code),
             reason=reason,
         )
+        answers = _read(found, NotClosed)
         unconfirmed = sum(
-            len(answers[node]["open"]) if node in answers else len(ids)
+            len(answers[node].open) if node in answers else len(ids)
             for node, ids in sessions.items()
         )
         return Disconnected(sum(map(len, sessions.values())) - unconfirmed, unconfirmed)
@@ -183,13 +214,13 @@ class Control:
             await self._nodes.all(), key=lambda info: (info.version != __version__, info.name)
         )
         for info in living[:MAX_ASKED]:
-            answers = await self._bus.ask(
+            found = await self._bus.ask(
                 [info.name], timeout=ROWS_TIMEOUT, type="node.rows", user=user, before=before
             )
-            if (answer := answers.get(info.name)) is not None:
-                if answer["problem"]:
-                    raise GatewayUnavailable(answer["problem"], outcome="unknown")
-                return int(answer["rows"])
+            if (answer := _read(found, Rows).get(info.name)) is not None:
+                if answer.problem:
+                    raise GatewayUnavailable(answer.problem, outcome="unknown")
+                return answer.rows
         raise GatewayUnavailable(
             "no node has removed the rows of sessions: repeat it", outcome="unknown"
         )
@@ -203,32 +234,42 @@ class Control:
 
     async def ask_about(
         self, user: str, infos: Collection[SessionInfo], epoch: str, offset: int
-    ) -> dict[str, Message]:
+    ) -> dict[str, Deliveries]:
         """Ask the nodes of these sessions what became of one message; those that are silent are
         left out of the answer."""
-        nodes = _by_node(infos)
-        return await self._bus.ask(
-            nodes,
+        found = await self._bus.ask(
+            _by_node(infos),
             timeout=ASK_TIMEOUT,
             type="delivery.ask",
             user=user,
             epoch=epoch,
             offset=offset,
         )
+        return _read(found, Deliveries)
 
     @staticmethod
     def deliveries(
-        infos: Collection[SessionInfo], answers: Mapping[str, Message], epoch: str, offset: int
+        infos: Collection[SessionInfo], answers: Mapping[str, Deliveries], epoch: str, offset: int
     ) -> list[SessionDelivery]:
         """Return what became of one message for each of these sessions, by the nodes' answers."""
         known = {
-            session: SessionDelivery(
-                session, client, answer["node"], Outcome(outcome), sent_at, acked_at
-            )
-            for answer in answers.values()
-            for session, client, outcome, sent_at, acked_at in answer["sessions"]
+            session: SessionDelivery(session, client, node, outcome, sent_at, acked_at)
+            for node, answer in answers.items()
+            for session, client, outcome, sent_at, acked_at in answer.sessions
         }
         return [known.get(info.id) or _unanswered(info, epoch, offset) for info in infos]
+
+
+def _read(answers: Mapping[str, Message], kind: type[T]) -> dict[str, T]:
+    """Return what nodes have answered. An answer that cannot be read, of another version say,
+    counts as none."""
+    found: dict[str, T] = {}
+    for node, answer in answers.items():
+        try:
+            found[node] = msgspec.convert(answer, kind)
+        except msgspec.ValidationError as error:
+            logger.warning("node %s gave an answer of another form: %s", node, error)
+    return found
 
 
 def _by_age(found: Mapping[str, SessionInfo]) -> list[SessionInfo]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from sockets.deliveries import (
     ClientDelivery,
     Explanation,
@@ -14,12 +12,11 @@ from sockets.deliveries import (
     Standing,
     Why,
 )
-from sockets.layers.fanout import Message
 from sockets.ledger.base import Ledger, latest_first, merged
 from sockets.ledger.standing import Liveness, delivery_to
 from sockets.ledger.story import Told, story_of
 from sockets.presence.base import Presence
-from sockets.sessions.control import Control
+from sockets.sessions.control import Control, Deliveries
 from sockets.streams.base import Found, Streams
 from sockets.types import Outcome, SessionDelivery, SessionInfo
 
@@ -108,12 +105,12 @@ class Inquiry:
 def _told(
     found: Found,
     infos: Collection[SessionInfo],
-    answers: Mapping[str, Message],
+    answers: Mapping[str, Deliveries],
     known: Iterable[LedgerEntry],
 ) -> list[Told]:
     """Return what became of a message for each client; those who are connected first."""
-    here = {entry.session: entry for one in answers.values() for entry in _entries(one)}
-    sent = {row[0]: row for one in answers.values() for row in one["sessions"]}
+    here = {entry.session: entry for one in answers.values() for entry in one.entries}
+    sent = {row[0]: row for one in answers.values() for row in one.sessions}
     by_client = {entry.client_id: entry for entry in known}
     told: list[Told] = []
     for info in sorted(infos, key=lambda info: (info.connected_at, info.id)):
@@ -126,22 +123,17 @@ def _told(
     return told
 
 
-def _entries(answer: Message) -> list[LedgerEntry]:
-    """Return the entries of a node's answer; a node of the version before tells none."""
-    return msgspec.convert(answer.get("entries", []), list[LedgerEntry])
-
-
 def _connected(
     found: Found,
     info: SessionInfo,
     entry: LedgerEntry | None,
-    row: tuple[str, str, str, float | None, float | None] | None,
+    row: tuple[str, str, Outcome, float | None, float | None] | None,
     *,
     silent: bool,
 ) -> ClientDelivery:
     """Return what became of a message for a client that is connected. `row`: what its node says of
     the session; `silent`: whether the node did not answer."""
-    outcome, sent_at = (Outcome.UNKNOWN, None) if row is None else (Outcome(row[2]), row[3])
+    outcome, sent_at = (Outcome.UNKNOWN, None) if row is None else (row[2], row[3])
     if outcome is Outcome.EXCLUDED:
         return _by_node(info, Standing.EXCLUDED)
     if entry is not None:

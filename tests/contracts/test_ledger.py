@@ -131,6 +131,18 @@ async def test_nothing_is_said_of_what_lies_between_two_sessions(ledger: Ledger)
     assert (entry.start, entry.sent, entry.acked) == (8, 10, 3)
 
 
+async def test_of_two_parts_with_a_gap_the_further_one_counts(ledger: Ledger) -> None:
+    """The client came back with an old position, or the store's clock was set back in between:
+    else what the other session got counted as not sent."""
+    further = note(start=20, sent=30, ended_at=NOON + 5, code=1001)
+    back = note(session="s2", opened_at=NOON + 6, at=NOON + 7, start=5, began=5, sent=10)
+    both = replace(back, start=20, sent=30)
+    assert await written(ledger, further, back) == both
+    assert await written(ledger, further) == both, "it came late"
+    more = replace(back, sent=21, at=NOON + 8)
+    assert await written(ledger, more) == replace(more, start=5, sent=30)
+
+
 async def test_another_epoch_begins_anew(ledger: Ledger) -> None:
     old = note(sent=9, acked=9, acked_at=NOON)
     new = note(epoch="f", session="s2", opened_at=NOON + 6, at=NOON + 7, sent=1)

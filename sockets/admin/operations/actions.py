@@ -33,6 +33,8 @@ from sockets.admin.operations.parts import Cell
 from sockets.admin.operations.viewer import Viewer
 from sockets.base import audit
 from sockets.exceptions import GatewayError
+from sockets.models import GatewayUser
+from sockets.recorder.rows import stored_user
 from sockets.types import Audit, Disconnected
 
 MOST_LOGGED: Final = 500
@@ -198,6 +200,12 @@ def _not_done(error: GatewayError) -> str:
         else pgettext("gateway", "Not done: %(problem)s")
     )
     return text % {"problem": error}
+
+
+def logged_user(user: str) -> GatewayUser:
+    """Return a user as the admin's history names them. A database may not hold every id: PostgreSQL
+    takes no NUL."""
+    return GatewayUser(id=stored_user(user))
 
 
 def one_of(request: HttpRequest, name: str) -> str:

@@ -21,14 +21,16 @@ from sockets.admin.operations.actions import (
     Done,
     comes_from,
     count_of_sessions,
+    logged_user,
     one_of,
     what_closed,
 )
 from sockets.admin.operations.parts import Cell
 from sockets.admin.operations.viewer import Viewer
+from sockets.base.ids import parse_ulid
 from sockets.codes import CloseCode
 from sockets.conf import get_conf
-from sockets.models import GatewayUser, LiveSession, Session
+from sockets.models import LiveSession, Session
 from sockets.types import Disconnected
 
 REASON: Final = "disconnected by an operator"
@@ -105,7 +107,8 @@ class DisconnectSessions(Action):
 
     def affected(self, viewer: Viewer, subject: dict[str, list[str]]) -> Affected:
         chosen = subject["session"]
-        users = dict(Session.objects.filter(pk__in=chosen[:_NAMED]).values_list("pk", "user"))
+        ids = [id for one in chosen[:_NAMED] if (id := parse_ulid(one))]
+        users = dict(Session.objects.filter(pk__in=ids).values_list("pk", "user"))
         viewer.know(users.values())
         things = [
             viewer.user(users[id], id) if id in users else Cell(id, fixed=True)
@@ -157,7 +160,7 @@ class DisconnectUser(Action):
         done = source.disconnect_user(user, **given)
         _await_rows(viewer, here, [])
         told = what_closed([done]) or [(messages.WARNING, nobody())]
-        return Done(told, [GatewayUser(id=user)], _details([done]))
+        return Done(told, [logged_user(user)], _details([done]))
 
     def back(self, viewer: Viewer, subject: dict[str, list[str]]) -> str:
         return back_to_user(viewer, subject)

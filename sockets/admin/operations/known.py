@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 from django.utils.translation import pgettext
@@ -34,12 +35,13 @@ class Memory:
         self.last: Overview | None = None
         self._failing_since: float | None = None
 
-    def ask(self, after: float = 0.0) -> Known:
-        """Return the overview of now, or what is known of it. Raises GatewayError."""
+    def ask(self, **part: float) -> Known:
+        """Return the overview of now, or what is known of it. `part`: which part of its last hour,
+        as in the API: `after` a moment, or the `last` so many seconds. Raises GatewayError."""
         try:
-            found = source.overview(after=after)
+            found = source.overview(**part)
         except GatewayUnavailable as error:
-            return self._of_before(str(error), after)
+            return self._of_before(str(error), part)
         self._failing_since = None
         if found.unreachable:
             return self._of_one(found)
@@ -69,12 +71,13 @@ class Memory:
             {node.info.name: before.at for node in others},
         )
 
-    def _of_before(self, problem: str, after: float) -> Known:
+    def _of_before(self, problem: str, part: Mapping[str, float]) -> Known:
         if self._failing_since is None:
             self._failing_since = time.time()
         before = self.last
         if before is None:
             raise GatewayUnavailable(problem)
+        after = max(part.get("after", 0.0), before.at - part.get("last", inf))
         samples = [one for one in before.samples if one.at > after]
         found = replace(
             before, samples=samples, unreachable=problem, unreachable_since=self._failing_since

@@ -17,6 +17,7 @@ from sockets.admin.operations.known import silence
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.viewer import Viewer, address
+from sockets.base.ids import parse_ulid
 from sockets.conf import get_conf
 from sockets.exceptions import GatewayError
 from sockets.models import Session
@@ -211,8 +212,11 @@ def _of_history(viewer: Viewer) -> str:
 
 def _row_of(id: str, viewer: Viewer) -> str:
     """Return where this session's row is; "" where there is none (yet)."""
-    there = get_conf().history and Session.objects.filter(pk=id).exists()
-    return viewer.url("session_change", id) if there else ""
+    # What is no id of a session is not asked for: PostgreSQL takes no NUL.
+    key = parse_ulid(id) if get_conf().history else None
+    if key is None or not Session.objects.filter(pk=key).exists():
+        return ""
+    return viewer.url("session_change", key)
 
 
 # One session.

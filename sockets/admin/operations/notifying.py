@@ -12,13 +12,12 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.operations import pressed, source
-from sockets.admin.operations.actions import Affected, Done
+from sockets.admin.operations.actions import Affected, Done, logged_user
 from sockets.admin.operations.parts import visible
 from sockets.admin.operations.verdicts import OfUser
 from sockets.admin.operations.viewer import Viewer
 from sockets.base.ids import new_id
 from sockets.exceptions import GatewayError
-from sockets.models import GatewayUser
 
 
 class MessageForm(forms.Form):
@@ -145,7 +144,7 @@ class NotifyUser(OfUser):
             done.reach,
         )
         said = text % {"count": done.reach, "id": done.id}
-        return Done([(messages.SUCCESS, said)], [GatewayUser(id=user)], details)
+        return Done([(messages.SUCCESS, said)], [logged_user(user)], details)
 
 
 def _before() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,11 +26,13 @@ from sockets.admin.operations.parts import (
 )
 from sockets.admin.operations.viewer import Viewer
 from sockets.admin.shown import Tone
+from sockets.base.metrics import OTHER
 from sockets.reports import NodeReport, Overview, Sample
 
 _DRAWN: Final = ("at", "sessions", "users", "workers", "connects", "refusals")
 _RATES: Final = ("messages_in", "messages_out")
 
+_OTHER: Final = -1  # close codes that are counted together
 
 _RECENT: Final = 60.0
 """Seconds; the last step is not longer ago."""
@@ -59,11 +60,11 @@ class OverviewAdmin(Page):
         """Return what changes; of the last hour what comes after the `after` of the request."""
         viewer = self.require(request)
         if "small" in request.GET:
-            return self.answered(request, lambda: [_tiles(MEMORY.ask(time.time() - _RECENT))])
+            return self.answered(request, lambda: [_tiles(MEMORY.ask(last=_RECENT))])
         after = _seconds(request.GET.get("after", ""))
         if not after:
             return super().data(request)
-        return self.answered(request, lambda: _news(MEMORY.ask(after), viewer))
+        return self.answered(request, lambda: _news(MEMORY.ask(after=after), viewer))
 
 
 def _seconds(text: str) -> float:
@@ -247,11 +248,12 @@ def _drain(node: NodeReport, viewer: Viewer) -> Cell:
 
 def _closes(found: Overview) -> list[Part]:
     """Return how connections ended in the last hour, and what became of those that came back."""
-    ends: Counter[str] = Counter()
+    ends: Counter[int] = Counter()
     for sample in found.samples:
-        ends.update(sample.closes)
+        for code, count in sample.closes.items():
+            ends[_code(code)] += count
     rows = [
-        Row(code, [_end(code), Cell(words.number(count))])
+        Row(str(code), [_end(code), Cell(words.number(count))])
         for code, count in ends.most_common()
         if count
     ]
@@ -269,11 +271,20 @@ def _closes(found: Overview) -> list[Part]:
     return [_hour(found), table]
 
 
-def _end(code: str) -> Cell:
-    """Return how connections ended that were counted together: rare codes are one line."""
-    if code.isdecimal():
-        return words.closed_by(int(code))
-    return Cell(pgettext("gateway", "any other code"))
+def _end(code: int) -> Cell:
+    """Return how connections ended, in words."""
+    return Cell(pgettext("gateway", "any other code")) if code == _OTHER else words.closed_by(code)
+
+
+def _code(text: str) -> int:
+    """Return a close code; _OTHER for rare ones, which are counted together; 0 for what is none, as
+    a node of another version may tell it."""
+    if text == OTHER:
+        return _OTHER
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _hour(found: Overview) -> Tiles:

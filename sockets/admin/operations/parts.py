@@ -17,6 +17,9 @@ from msgspec.structs import force_setattr
 from sockets.admin.shown import Tone, duration
 
 _SHOWN_AS_CODE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_LONGEST: Final = 1e12
+"""Seconds of the longest time span that is shown; Python's own have an end, too."""
+
 _JOINERS: Final = frozenset("\u200c\u200d")
 """Part of how some languages and emoji are written."""
 
@@ -72,7 +75,8 @@ class Cell(Struct, frozen=True, omit_defaults=True):
     @property
     def lapsed(self) -> str:
         """Return how long ago `since` is, as of now."""
-        return duration(timedelta(seconds=max(0.0, time.time() - (self.since or 0.0))))
+        seconds = max(0.0, time.time() - (self.since or 0.0))
+        return duration(timedelta(seconds=min(seconds, _LONGEST)))
 
 
 def outside(text: str, limit: int = 64, **more: Any) -> Cell:

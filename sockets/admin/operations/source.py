@@ -7,6 +7,7 @@ from typing import Any
 
 from sockets.deliveries import Explanation, LedgerEntry
 from sockets.reports import (
+    EndedTrace,
     LiveSessions,
     Overview,
     SessionReport,
@@ -18,10 +19,10 @@ from sockets.reports import (
 from sockets.types import Disconnected, NodeInfo, Receipt, Task, UserPresence
 
 
-def overview(*, after: float = 0.0) -> Overview:
+def overview(*, after: float = 0.0, last: float | None = None) -> Overview:
     from sockets.api import overview
 
-    return overview(after=after)
+    return overview(after=after, last=last)
 
 
 def find_live_sessions(**given: Any) -> LiveSessions:
@@ -66,7 +67,7 @@ def read_trace(user: str, **given: Any) -> Trace | None:
     return read_trace(user, **given)
 
 
-def end_trace(user: str) -> bool:
+def end_trace(user: str) -> EndedTrace:
     from sockets.api import end_trace
 
     return end_trace(user)
@@ -114,10 +115,10 @@ def disconnect_user(user: str, **given: Any) -> Disconnected:
     return disconnect_user(user, **given)
 
 
-def block_user(user: str, until: Any = None, **given: Any) -> Disconnected:
+def block_user(user: str, **given: Any) -> Disconnected:
     from sockets.api import block_user
 
-    return block_user(user, until, **given)
+    return block_user(user, **given)
 
 
 def unblock_user(user: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
@@ -11,17 +11,19 @@ from django.http import HttpResponse
 from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
-from sockets.admin.operations.actions import Affected, Done
+from sockets.admin.operations.actions import Affected, Done, logged_user
 from sockets.admin.operations.known import silence
 from sockets.admin.operations.live import frame_cells, frame_columns
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
 from sockets.admin.operations.verdicts import OfUser
 from sockets.admin.operations.viewer import Viewer
-from sockets.models import GatewayUser
 from sockets.reports import Trace, TracedFrame
 
 BODIES = "trace_bodies_gatewayuser"
+
+_NAMED: Final = 20
+"""Silent nodes that are named."""
 
 
 class TraceForm(forms.Form):
@@ -71,10 +73,13 @@ class StartTrace(OfUser):
         (user,) = subject["user"]
         bodies = bool(given.get("bodies")) and viewer.may(BODIES)
         by = f"staff:{viewer.request.user.get_username()}"
-        source.trace_user(user, minutes=given["minutes"], bodies=bodies, by=by)
-        text = pgettext("gateway", "The trace has begun.")
-        details = {"minutes": given["minutes"], "bodies": bodies}
-        return Done([(messages.SUCCESS, text)], [GatewayUser(id=user)], details)
+        begun = source.trace_user(user, minutes=given["minutes"], bodies=bodies, by=by)
+        told = [(messages.SUCCESS, pgettext("gateway", "The trace has begun."))]
+        if begun.silent:
+            text = pgettext("gateway", "These nodes did not answer, and record nothing: %(nodes)s.")
+            told.append((messages.WARNING, text % {"nodes": _names(begun.silent)}))
+        details = {"minutes": given["minutes"], "bodies": bodies, **_silent(begun.silent)}
+        return Done(told, [logged_user(user)], details)
 
     def back(self, viewer: Viewer, subject: dict[str, list[str]]) -> str:
         return viewer.url("gatewayuser_trace", user=subject["user"][0])
@@ -97,10 +102,29 @@ class EndTrace(StartTrace):
 
     def perform(self, viewer: Viewer, subject: dict[str, list[str]], given: dict[str, Any]) -> Done:
         (user,) = subject["user"]
-        if source.end_trace(user):
-            text = pgettext("gateway", "The trace has ended.")
-            return Done([(messages.SUCCESS, text)], [GatewayUser(id=user)])
-        return Done([(messages.WARNING, pgettext("gateway", "There was no trace."))])
+        end = source.end_trace(user)
+        if end.ended:
+            told = [(messages.SUCCESS, pgettext("gateway", "The trace has ended."))]
+        else:
+            told = [(messages.WARNING, pgettext("gateway", "There was no trace."))]
+        if end.silent:
+            text = pgettext(
+                "gateway",
+                "These nodes did not answer, and may record on until the trace ends by itself: "
+                "%(nodes)s.",
+            )
+            told.append((messages.WARNING, text % {"nodes": _names(end.silent)}))
+        done = [logged_user(user)] if end.ended else []
+        return Done(told, done, {"ended": end.ended, **_silent(end.silent)})
+
+
+def _names(nodes: Sequence[str]) -> str:
+    return ", ".join(outside(name).text for name in nodes[:_NAMED])
+
+
+def _silent(nodes: Sequence[str]) -> dict[str, list[str]]:
+    """Return what the audit log is told of nodes that did not answer."""
+    return {"silent": list(nodes[:_NAMED])} if nodes else {}
 
 
 def trace_page(page: Page, viewer: Viewer) -> HttpResponse:

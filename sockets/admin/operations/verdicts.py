@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from django import forms
@@ -11,10 +10,16 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import pgettext, pgettext_lazy
 
 from sockets.admin.operations import source
-from sockets.admin.operations.actions import Action, Affected, Done, one_of, what_closed
+from sockets.admin.operations.actions import (
+    Action,
+    Affected,
+    Done,
+    logged_user,
+    one_of,
+    what_closed,
+)
 from sockets.admin.operations.disconnecting import ReasonForm, back_to_user, nobody, of_user
 from sockets.admin.operations.viewer import Viewer
-from sockets.models import GatewayUser
 from sockets.types import Disconnected
 
 LENGTHS: Final = {
@@ -65,10 +70,11 @@ class BlockUser(OfUser):
     def perform(self, viewer: Viewer, subject: dict[str, list[str]], given: dict[str, Any]) -> Done:
         (user,) = subject["user"]
         length = given["length"]
-        until = time.time() + int(length) if length else None
-        done = source.block_user(user, until, reason=given["reason"])
+        # By the gateway's clock: this host's may be hours behind, and the block be over already.
+        seconds = float(length) if length else None
+        done = source.block_user(user, seconds=seconds, reason=given["reason"])
         told = [(messages.SUCCESS, pgettext("gateway", "The user is blocked.")), *_ends(done)]
-        return Done(told, [GatewayUser(id=user)], {"until": until, **_counts(done)})
+        return Done(told, [logged_user(user)], {"seconds": seconds, **_counts(done)})
 
 
 class UnblockUser(OfUser):
@@ -87,7 +93,7 @@ class UnblockUser(OfUser):
             text = pgettext("gateway", "The user was not blocked.")
             return Done([(messages.WARNING, text)], details={"was": False})
         text = pgettext("gateway", "The user may come in again.")
-        return Done([(messages.SUCCESS, text)], [GatewayUser(id=user)], {"was": True})
+        return Done([(messages.SUCCESS, text)], [logged_user(user)], {"was": True})
 
 
 class RevokeForm(forms.Form):
@@ -129,7 +135,7 @@ class RevokeUser(OfUser):
             text = pgettext("gateway", "Revoked: this one counts no more.")
         return Done(
             [(messages.SUCCESS, text), *_ends(done)],
-            [GatewayUser(id=user)],
+            [logged_user(user)],
             {"what": next(iter(what), "user"), **_counts(done)},
         )
 

@@ -83,6 +83,8 @@ def names_of(users: set[str]) -> dict[str, str]:
 
 def _key(model: Any, user: str) -> Any:
     """Return a user id as this model's key; None for what cannot be one."""
+    if "\0" in user:
+        return None  # PostgreSQL takes none in a text
     try:
         key = model._meta.pk.to_python(user)
         model._meta.pk.run_validators(key)

@@ -103,7 +103,12 @@ def milliseconds(seconds: float | None) -> str:
 
 def at(seconds: float | None) -> str:
     """Return a moment to the second, with its date and zone; "" where there is none."""
-    return "" if seconds is None else moment_shown(moment(seconds))
+    if seconds is None:
+        return ""
+    try:
+        return moment_shown(moment(seconds))
+    except (ValueError, OverflowError):  # the `exp` of a token in milliseconds, say
+        return pgettext("gateway", "no date: %(seconds)s") % {"seconds": f"{seconds:.15g}"}
 
 
 def as_of_text(seconds: float) -> str:
@@ -120,7 +125,10 @@ def zone() -> str:
 
 def clock(seconds: float) -> str:
     """Return the time of a moment to the millisecond."""
-    local = _local(seconds)
+    try:
+        local = _local(seconds)
+    except (ValueError, OverflowError):
+        return at(seconds)
     return f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
 
 

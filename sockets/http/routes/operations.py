@@ -33,7 +33,7 @@ from sockets.http.reports import (
 )
 from sockets.http.schemas import Flag, Id, In, Seconds, TaskOut
 from sockets.http.security import ApiKey, holds, may_use_pool
-from sockets.reports import NodeReport, Trace, WorkersReport
+from sockets.reports import EndedTrace, NodeReport, Trace, WorkersReport
 
 router = Router(tags=["Operations"])
 
@@ -57,10 +57,13 @@ async def overview(
     after: float = Query(
         0, ge=0, lt=1e12, description="Only samples that end later: the newest `at` you have."
     ),
+    last: float | None = Query(
+        None, ge=0, lt=1e12, description="Only samples of the last so many seconds."
+    ),
 ) -> Any:
     """Now, by node, and the last hour in steps of 10 seconds. Where a node runs (`host`, `pid`, its
     URLs) is empty for a key without `admin`, which `/nodes` needs too."""
-    found = await aoverview(after=after)
+    found = await aoverview(after=after, last=last)
     return (
         found if holds(request, ADMIN) else replace(found, nodes=list(map(_placeless, found.nodes)))
     )
@@ -188,9 +191,9 @@ async def read(
     summary="End the trace of a user",
     operation_id="end_trace",
 )
-async def end(request: HttpRequest, user: str) -> EndedOut:
+async def end(request: HttpRequest, user: str) -> EndedTrace:
     """And forget what it recorded."""
-    return EndedOut(ended=await aend_trace(user))
+    return await aend_trace(user)
 
 
 def _of_pools_of(request: HttpRequest, found: WorkersReport) -> WorkersReport:

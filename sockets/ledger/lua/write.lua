@@ -32,6 +32,8 @@ local function merged(known, note)
   if last.epoch ~= earlier.epoch then return last end
   if earlier.start <= last.sent and last.start <= earlier.sent then
     last.start, last.sent = math.min(last.start, earlier.start), math.max(last.sent, earlier.sent)
+  elseif earlier.sent > last.sent then
+    last.start, last.sent = earlier.start, earlier.sent
   end
   if earlier.acked and (not last.acked or earlier.acked > last.acked) then
     last.acked, last.acked_at = earlier.acked, earlier.acked_at

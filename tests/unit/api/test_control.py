@@ -100,6 +100,28 @@ async def test_an_end_of_a_block_that_is_none(node: Node, until: Any) -> None:
         await api.ablock_user("42", until)
 
 
+async def test_a_block_of_some_length_is_by_the_clock_of_the_store(
+    node: Node, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host whose clock is behind would end an earlier block by it, and call the user blocked."""
+    now = await node.presence.now()
+    monkeypatch.setattr("time.time", lambda: now - 7_200)
+    with caplog.at_level(logging.INFO, "gateway.audit"):
+        await api.ablock_user("42", seconds=3_600)
+    until = await node.presence.blocked_until("42")
+    assert until is not None and now + 3_600 <= until < now + 3_700
+    (line,) = [one.audit for one in caplog.records if one.getMessage() == "blocked"]  # type: ignore[attr-defined]
+    assert (line["seconds"], line["until"]) == (3_600.0, None)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, "60", float("nan"), float("inf"), 1e12])
+async def test_a_length_of_a_block_that_is_none(node: Node, seconds: Any) -> None:
+    with pytest.raises(InvalidMessage, match="seconds is"):
+        await api.ablock_user("42", seconds=seconds)
+    with pytest.raises(InvalidMessage, match="one of until and seconds"):
+        await api.ablock_user("42", time.time() + 60, seconds=60)
+
+
 async def test_revoking(node: Node, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.audit")
     one, two = await client(node), await client(node, "7")

@@ -117,7 +117,7 @@ def test_what_ends_something_is_there_too() -> None:
     api.disconnect_session(ULID)
     api.drain_node("a")
     assert api.release_task(ULID) is None
-    assert api.trace_user("42", by="kim").by == "kim" and not api.end_trace("42")
+    assert api.trace_user("42", by="kim").by == "kim" and not api.end_trace("42").ended
     assert [one.call for one in outbox] == [
         *("disconnect_user", "block_user", "unblock_user", "revoke"),
         *("disconnect_sessions", "drain_node", "release_task", "trace_user", "end_trace"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from asgiref.sync import sync_to_async
 from sockets import api
 from sockets.api import carry as calls
 from sockets.api import tasks as tasks_api
+from sockets.base import audit
 from sockets.base.ids import new_id
 from sockets.conf import Conf
 from sockets.exceptions import (
@@ -80,6 +82,27 @@ async def test_a_task_that_the_caller_named_is_that_task(node: Node) -> None:
     one = await api.aassign_task("p", "e", task_id=id.lower())
     two = await asyncio.to_thread(api.assign_task, "p", "e", task_id=id)
     assert one.id == id and two == one
+
+
+async def test_who_ends_a_task_is_in_the_audit_log(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    await accepting_worker(node)
+    one, two = [await api.aassign_task("p", "e") for _ in range(2)]
+    token = audit.actor.set("staff:ann")
+    try:
+        with caplog.at_level(logging.INFO, "gateway.audit"):
+            for _ in range(2):
+                await api.acancel_task(one.id.lower())
+                await api.arelease_task(two.id)
+    finally:
+        audit.actor.reset(token)
+    lines = [(line.getMessage(), line.audit) for line in caplog.records if hasattr(line, "audit")]
+    assert lines == [
+        (event, {"task": task.id, "was": was, "by": "staff:ann"})
+        for was in (True, False)
+        for event, task in (("task_cancelled", one), ("task_released", two))
+    ]
 
 
 async def test_what_never_was_is_no_task(node: Node) -> None:

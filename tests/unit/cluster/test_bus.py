@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,17 @@ async def test_an_answer_that_comes_late_or_was_not_asked_for_harms_nobody() -> 
     tasks: list[asyncio.Task[None]] = []
     assert (await a.ask(["b"], timeout=5, type="sum.double", n=1))["b"]["x"] == 1
     assert not a._answers
+
+
+@pytest.mark.parametrize("node", [None, 7, ["b"], "stranger"])
+async def test_an_answer_of_nobody_who_was_asked_is_none(node: Any) -> None:
+    a, b = await two()
+
+    def answer(message: Message) -> None:
+        a.receive({"type": "bus.answer", "ref": message["ref"], "node": node})
+
+    b.handlers["sum"] = answer
+    assert await a.ask(["b"], timeout=0.01, type="sum.double", n=1) == {}
 
 
 async def test_who_stopped_hears_nothing() -> None:

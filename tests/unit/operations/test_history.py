@@ -62,6 +62,18 @@ def test_only_new_steps_are_taken_and_told() -> None:
     assert [one.at for one in made.samples(NOON + STEP)] == [NOON + 2 * STEP]
 
 
+def test_a_clock_that_is_set_back_ends_no_chart() -> None:
+    clock = MovedClock(NOON + 100)
+    made = History(clock)
+    made.take("a", [Step(NOON, sessions=1), Step(NOON + 90, sessions=2)])
+    clock.now = NOON + 50
+    assert made.newest("a") == NOON
+    made.take("a", [Step(NOON + 40, sessions=3), Step(NOON + 90, sessions=4), Step(1e300)])
+    assert made.newest("a") == NOON + 40, "what is yet to come is not known"
+    clock.now = NOON + 100
+    assert [(one.at, one.sessions) for one in made.samples()] == [(NOON, 1), (NOON + 40, 3)]
+
+
 def test_a_step_is_told_when_all_had_time_to_tell_it() -> None:
     clock = MovedClock(NOON)
     made = History(clock)

@@ -9,6 +9,7 @@ import pytest
 from sockets.base import refusals
 from sockets.cluster.bus import Bus
 from sockets.operations import local
+from sockets.operations.shared import TooManyQuestions
 from sockets.operations.wire import Condition, Found, Query, Refused, body_of, read
 from sockets.reports import Health
 from sockets.types import Kind
@@ -79,6 +80,18 @@ async def test_refusals_are_a_part_of_the_ring(here: StillNode) -> None:
     question = {"type": "operations.refusals", "user": "", "address": "203.0.113.77", "limit": 2}
     found = await ask(here, Refused, **question)
     assert [one.code for one in found.lines] == [4504, 4503] and found.more == 3
+
+
+async def test_who_asks_too_much_is_told_so_and_does_not_wait(
+    here: StillNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: Any) -> Found:
+        raise TooManyQuestions
+
+    monkeypatch.setattr(here.local_operations._shared, "get", busy)
+    found = await here.operations.find("", None, lambda now: Query())
+    assert found.silent == ["here"]
+    assert (await here.operations.overview()).silent == [], "it answers what it can"
 
 
 def test_what_is_no_question_is_an_error(here: StillNode) -> None:

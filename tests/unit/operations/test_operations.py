@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from sockets.base import refusals
 from sockets.exceptions import GatewayUnavailable, InvalidMessage, TooManyRequests
 from sockets.node.core import Core
-from sockets.operations import operations
+from sockets.operations import operations, silence
+from sockets.operations.shared import TooManyQuestions
 from sockets.operations.wire import Query
-from sockets.reports import Health
+from sockets.reports import EndedTrace, Health
 from sockets.types import Kind, Notification, TaskState
 from tests.support.doubles import (
     NOON,
@@ -66,6 +68,8 @@ async def test_the_overview_adds_what_the_nodes_tell(pair: Pair) -> None:
     assert {one.loop_lag for one in found.nodes} == {0.25}
     assert [(one.at, one.sessions, one.users) for one in found.samples] == [(NOON + 10, 3, 2)]
     assert (await pair.here.operations.overview(NOON + 10)).samples == []
+    assert len((await pair.here.operations.overview(last=10)).samples) == 1
+    assert (await pair.here.operations.overview(last=4)).samples == []
 
 
 async def test_a_silent_node_is_named_and_shown_as_it_last_said(
@@ -133,6 +137,28 @@ async def test_who_holds_no_sockets_knows_nothing_without_redis(
         await core.operations.overview()
 
 
+async def test_who_was_silent_just_now_is_named_at_once(
+    pair: Pair, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits for it, and nobody else until its silence is over; then one does again."""
+    asked: list[str] = []
+    answers = pair.there.bus.handlers["operations"]
+    pair.there.bus.handlers["operations"] = lambda message: asked.append(message["type"])
+    made = pair.here.operations
+    assert (await made.overview()).silent == ["there"]
+    monkeypatch.setattr(operations, "ASK_TIMEOUT", 60.0)  # whoever waits for it fails this test
+    assert (await made.overview()).silent == (await made.user("kim")).silent == ["there"]
+    pair.clock.advance(silence.SILENT_FOR)
+    one = asyncio.ensure_future(made.overview())
+    await until(lambda: asked.count("operations.overview") == 2)
+    assert (await made.overview()).silent == ["there"], "one who waits is enough"
+    pair.there.bus.handlers["operations"] = answers
+    one.cancel()
+    pair.clock.advance(60.0)
+    assert (await made.overview()).silent == []
+    assert (await made.overview()).silent == []
+
+
 async def test_a_node_of_the_version_before_is_not_asked_what_it_would_log_as_an_error(
     pair: Pair,
 ) -> None:
@@ -147,18 +173,26 @@ async def test_a_node_of_the_version_before_is_not_asked_what_it_would_log_as_an
     assert asked == []
 
 
+UNREADABLE: list[Any] = [b'{"state":7}', None, 7, {}, b"", b"[" * 99_999]
+
+
+@pytest.mark.parametrize("answer", [{}, *({"body": body} for body in UNREADABLE)])
 async def test_an_answer_that_cannot_be_read_is_none(
-    pair: Pair, caplog: pytest.LogCaptureFixture
+    pair: Pair, caplog: pytest.LogCaptureFixture, answer: dict[str, Any]
 ) -> None:
     """Of a later version, say."""
 
     def other(message: Any) -> None:
-        pair.there.spawn(pair.there.bus.answer(message, body=b'{"state":7}'))
+        pair.there.spawn(pair.there.bus.answer(message, **answer))
 
     pair.there.bus.handlers["operations"] = other
+    made = pair.here.operations
     with caplog.at_level(logging.WARNING):
-        found = await pair.here.operations.overview()
+        found = await made.overview()
     assert found.silent == ["there"] and "another form" in caplog.text
+    assert (await made.user("kim")).silent == ["there"]
+    with pytest.raises(GatewayUnavailable, match="there"):
+        await made.session(local_session().info.id, frames=False)
 
 
 async def test_who_was_refused_is_told_with_the_node(pair: Pair) -> None:
@@ -307,6 +341,34 @@ async def test_workers_with_what_they_hold(pair: Pair) -> None:
         assert (told["type"], told["task"], told["reason"]) == ("task.cancel", task, "released")
 
 
+async def test_workers_are_looked_for_once_for_all_who_ask(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    pools = pair.here.dispatcher.pools
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return await pools()
+
+    monkeypatch.setattr(pair.here.dispatcher, "pools", counted)
+    made = pair.here.operations
+    await asyncio.gather(*(made.workers() for _ in range(3)))
+    await made.workers()
+    assert asked == 1
+    pair.clock.advance(operations.WORKERS_FOR)
+    await made.workers()
+    assert asked == 2
+    monkeypatch.setattr(made._shared, "get", too_many)
+    with pytest.raises(GatewayUnavailable, match="ask again"):
+        await made.workers()
+
+
+async def too_many(*_: Any) -> Any:
+    raise TooManyQuestions
+
+
 async def given_to(node: StillNode, session: Any) -> str:
     """The id of a task that this worker has accepted."""
     assigning = asyncio.ensure_future(node.dispatcher.assign("p", "e", {}, user_id="kim"))
@@ -376,8 +438,20 @@ async def test_a_trace_has_the_frames_of_all_nodes_and_of_who_comes_later(pair: 
     await pair.here.notifier.send(Notification("kim", "f", 1))
     again = await made.read_trace("kim", found.next, bodies=False)
     assert again is not None and [one.header.event for one in again.frames] == ["f", "f"]
-    assert await made.end_trace("kim") and not await made.end_trace("kim")
+    assert await made.end_trace("kim") == EndedTrace(ended=True)
+    assert await made.end_trace("kim") == EndedTrace(ended=False)
     assert await made.read_trace("kim", "", bodies=True) is None
+
+
+async def test_the_end_of_a_trace_names_who_has_not_heard_of_it(
+    pair: Pair, impatient: None
+) -> None:
+    made, answers = pair.here.operations, pair.there.bus.handlers["operations"]
+    await made.trace("kim", seconds=60, bodies=False, by="ann")
+    pair.there.bus.handlers["operations"] = lambda message: None
+    assert await made.end_trace("kim") == EndedTrace(ended=True, silent=["there"])
+    pair.there.bus.handlers["operations"] = answers
+    assert await made.end_trace("kim") == EndedTrace(ended=True), "it is told though it was silent"
 
 
 async def test_a_node_that_missed_the_end_of_a_trace_begins_it_nowhere(pair: Pair) -> None:
@@ -451,6 +525,7 @@ async def test_a_node_that_missed_the_beginning_takes_part_from_the_next_questio
     pair.there.bus.handlers["operations"] = lambda message: None
     await made.trace("kim", seconds=60, bodies=False, by="ann")
     pair.there.bus.handlers["operations"] = heard
+    pair.clock.advance(silence.SILENT_FOR)
     await made.read_trace("kim", "", bodies=False)
     await pair.here.notifier.send(Notification("kim", "e"))
     found = await made.read_trace("kim", "", bodies=False)
@@ -470,6 +545,11 @@ async def test_there_are_a_few_traces_at_once(pair: Pair) -> None:
 
 
 async def test_what_is_no_place_in_a_trace_is_refused(pair: Pair) -> None:
-    for after in ("none", "W10"):
+    huge, before = (encoded(f'{{"numbers":{{"there":{number}}}}}') for number in (10**30, -1))
+    for after in ("none", "W10", huge, before):
         with pytest.raises(InvalidMessage, match="begin without"):
             await pair.here.operations.read_trace("kim", after, bodies=False)
+
+
+def encoded(place: str) -> str:
+    return urlsafe_b64encode(place.encode()).decode().rstrip("=")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sockets.operations import recording
-from sockets.operations.recording import MAX_FRAMES, Recordings
+from sockets.operations.recording import MAX_FRAMES, MAX_TRACE, Recordings
 from sockets.operations.wire import TraceOrder
 from sockets.protocol.codec import message_frame
-from tests.support.doubles import StillNode, outbox_of, until
+from tests.support.doubles import NOON, MovedClock, StillNode, outbox_of, until
 
 FRAME = message_frame(b'{"id":"1","event":"e","data":7}')
 
@@ -149,3 +149,19 @@ async def test_a_few_ends_are_remembered(here: StillNode) -> None:
     made.trace(order(here), "here")
     made.end_trace("42")
     assert list(made._ended) == ["42"]
+
+
+async def test_a_clock_that_is_set_back_makes_nothing_longer(here: StillNode) -> None:
+    """A quarter of an hour is a promise to whoever is traced."""
+    session, wall = await here.open(), MovedClock(NOON)
+    made, outbox = Recordings(here.hub, wall), outbox_of(session)
+    made.headers(session)
+    assert made.trace(TraceOrder("42", NOON, NOON + MAX_TRACE, True, "ann"), "here")
+    wall.now = NOON - 3_600
+    here.clock.advance(MAX_TRACE - 1)
+    assert made.read_trace("42", 0, bodies=True).order is not None
+    here.clock.advance(1)
+    assert made.read_trace("42", 0, bodies=True).order is None and session.outbox is outbox
+    new = TraceOrder("42", NOON - 3_600, NOON - 3_540, True, "ann")
+    assert made.trace(new, "here")
+    assert made.read_trace("42", 0, bodies=True).order == new, "it is no late news of another"

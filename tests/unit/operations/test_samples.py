@@ -76,3 +76,15 @@ def test_an_hour_is_kept() -> None:
         clock.advance(STEP)
         sampler.ticked(0.0)
     assert len(sampler.after(0.0)) == KEEP
+
+
+def test_a_clock_that_is_set_back_costs_no_steps() -> None:
+    sampler, clock, _, _ = made()
+    clock.advance(STEP)
+    sampler.ticked(0.0)
+    clock.now = NOON - 600
+    sampler.ticked(0.0)
+    assert sampler.after(0.0) == [], "what is yet to come has not been"
+    clock.advance(STEP)
+    sampler.ticked(0.0)
+    assert [one.at for one in sampler.after(0.0)] == [NOON - 600 + STEP]

@@ -127,3 +127,13 @@ def test_a_frame_of_another_form_is_noted_too() -> None:
     look_at(session, look)
     session.outbox.write(Frame(b'{"type":"reply","ok":true}'))
     assert look.noted[0][1:4] == ("reply", "", 26)
+
+
+def test_a_name_without_an_end_is_cut() -> None:
+    """Else the headers of one session could be as large as 200 of the largest frames."""
+    session, look = local_session(), Noting()
+    look_at(session, look)
+    assert session.tap is not None
+    session.tap.received(f'{{"type":"{"t" * 60_000}","event":"{"e" * 60_000}"}}')
+    ((_, type, event, size, _),) = look.noted
+    assert (type, event, size) == ("t" * 255, "e" * 255, 120_022)

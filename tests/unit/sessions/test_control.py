@@ -11,6 +11,7 @@ import pytest
 from sockets.base.ids import new_id
 from sockets.cluster.bus import Bus
 from sockets.delivery.hub import LocalSession
+from sockets.layers.fanout import Message
 from sockets.types import (
     Disconnected,
     Outcome,
@@ -72,6 +73,17 @@ async def test_a_node_that_does_not_answer_is_not_waited_for(
     assert session.close_code is None
     await node.sessions.renew()
     assert outbox_of(session).closed == (4504, "because"), "the renewal makes it sure"
+
+
+async def test_an_answer_that_cannot_be_read_closes_nothing_for_sure() -> None:
+    node = await still_node()
+
+    def other(asked: Message) -> None:
+        node.spawn(node.bus.answer(asked, open=7))
+
+    node.bus.handlers["node"] = other
+    await node.open()
+    assert await disconnect(node, "42") == Disconnected(0, 1)
 
 
 # --- lists of sessions

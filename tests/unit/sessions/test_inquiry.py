@@ -10,6 +10,7 @@ import pytest
 from sockets.base.ids import new_id
 from sockets.deliveries import ClientDelivery, Fate, Standing, Why
 from sockets.delivery.hub import LocalSession
+from sockets.layers.fanout import Message
 from sockets.sessions.inquiry import Which
 from sockets.types import Notification, Outcome, Position
 from tests.contracts.test_ledger import note
@@ -144,6 +145,32 @@ async def test_a_node_of_the_version_before_tells_what_it_knows(
         client_of(sent): Standing.SENT,
         client_of(author): Standing.EXCLUDED,
     }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"sessions": None},
+        {"sessions": [["id"]]},
+        {"sessions": [["id", "client", "newer", None, None]]},
+        {"sessions": [], "entries": [{"client_id": 7}]},
+    ],
+)
+async def test_a_node_whose_answer_cannot_be_read_counts_as_silent(
+    node: StillNode, answer: dict[str, Any]
+) -> None:
+    """It is of another version, say."""
+    session = await arrived(node)
+    await node.notifier.send(Notification(USER, "e"))
+
+    def other(asked: Message) -> None:
+        node.spawn(node.bus.answer(asked, **answer))
+
+    node.bus.handlers["delivery"] = other
+    assert (await node.inquiry.explain(USER, Which(1))).silent == [node.name]
+    (one,) = await node.inquiry.delivery_of(USER, Which(1))
+    assert (one.session, one.outcome) == (session.info.id, Outcome.UNKNOWN)
 
 
 async def test_what_is_not_there_has_no_answers(node: StillNode) -> None:

@@ -38,7 +38,7 @@ def test_it_leaves_an_entry_and_a_line_with_who_did_it(
     assert answer["Location"] == f"{ROOT}gatewayuser/?user=kim%2F%C3%A9"
     assert lines(caplog) == [
         {"action": "block", "on": {"user": "kim/é"}, "by": "staff:staff",
-         "result": {"until": None, "closed": 2, "unconfirmed": 1}}
+         "result": {"seconds": None, "closed": 2, "unconfirmed": 1}}
     ]  # fmt: skip
     assert audit.actor.get() == "", "and nobody is called so afterwards"
 

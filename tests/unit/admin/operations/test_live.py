@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import QueryDict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from sockets.admin.operations.live import asked_of
 from sockets.models import Session
@@ -103,3 +105,16 @@ def test_a_worker_has_no_position(reader: Client, fixed: FixedSource) -> None:
     fixed.answers["session_report"] = values.report(head=None, sent=None, attached=["kim", "lee"])
     text = words(page(reader, f"livesession/{session_id(1)}/change/"))
     assert "Acknowledged up to" not in text and "kim, lee" in text
+
+
+@pytest.mark.parametrize("id", ["a%00b", "' OR 1=1", "x" * 2_000])
+def test_what_is_no_id_of_a_session_is_not_asked_of_the_database(
+    operator: Client, fixed: FixedSource, id: str
+) -> None:
+    """PostgreSQL takes no NUL in a text: the page was an error there."""
+    table = Session._meta.db_table
+    with CaptureQueriesContext(connection) as asked:
+        page(operator, f"{ROOT}livesession/{id}/change/")
+        page(operator, f"{ROOT}livesession/disconnect/?session={id}")
+    of_rows = [query["sql"] for query in asked if f'FROM "{table}"' in query["sql"]]
+    assert of_rows == []

@@ -89,6 +89,16 @@ def test_codes_without_a_number_have_a_line_of_their_own(
     assert rows == [["any other code", "3"], ["cut", "2"]]
 
 
+@pytest.mark.parametrize("code", ["²", "--5", "", "newer", "1" * 5_000])
+def test_what_is_no_close_code_breaks_no_page(
+    reader: Client, fixed: FixedSource, code: str
+) -> None:
+    last = replace(values.sample(NOW, 1), closes={code: 3})
+    fixed.answers["overview"] = values.overview(samples=[last])
+    (row,) = parts(reader)["closes"]["rows"]
+    assert [cell["text"] for cell in row["cells"]] == ["cut", "3"]
+
+
 def test_charts_have_rates_and_milliseconds(reader: Client, fixed: FixedSource) -> None:
     charts = parts(reader)["charts"]
     assert charts["whole"] is True and len(charts["samples"]["at"]) == 360
@@ -130,4 +140,5 @@ def test_a_strange_after_is_no_error(reader: Client, fixed: FixedSource, after: 
 
 def test_in_small_the_totals_alone(reader: Client, fixed: FixedSource) -> None:
     assert set(parts(reader, "?small=1")) == {"totals"}
-    assert fixed.calls[-1][2]["after"] > NOW, "no hour is fetched for it"
+    asked = fixed.calls[-1][2]
+    assert asked == {"last": 60.0}, "no hour is fetched for it, and no clock of the web host counts"

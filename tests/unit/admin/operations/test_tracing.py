@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import replace
 
+import pytest
 from django.test import Client
 
+from sockets.reports import EndedTrace
 from tests.unit.admin.operations.conftest import DOES, ROOT, VIEWS, allow, do, page, words
-from tests.unit.admin.operations.values import FixedSource
+from tests.unit.admin.operations.values import NASTY, FixedSource, trace
 
 TRACE = "gatewayuser/trace/?user=user-1"
 DATA = f"{ROOT}gatewayuser/trace/data/?user=user-1"
@@ -66,5 +70,20 @@ def test_there_is_none(operator: Client, fixed: FixedSource, monkeypatch: object
 
 def test_it_ends(operator: Client, fixed: FixedSource) -> None:
     assert do(operator, "gatewayuser/end/", user="user-1") == ["success: The trace has ended."]
-    fixed.answers["end_trace"] = False
+    fixed.answers["end_trace"] = EndedTrace(ended=False)
     assert do(operator, "gatewayuser/end/", user="user-1") == ["warning: There was no trace."]
+
+
+def test_silent_nodes_are_named(
+    operator: Client, fixed: FixedSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixed.answers["end_trace"] = EndedTrace(ended=True, silent=["node-3", NASTY])
+    fixed.answers["trace_user"] = replace(trace(), silent=["node-3"])
+    with caplog.at_level(logging.INFO, "gateway.audit"):
+        begun = do(operator, "gatewayuser/begin/", user="user-1", minutes="5")
+        ended = do(operator, "gatewayuser/end/", user="user-1")
+    assert begun[1:] == ["warning: These nodes did not answer, and record nothing: node-3."]
+    assert ended[1].startswith("warning: These nodes did not answer, and may record on until")
+    assert "node-3, <script>alert(1)</script>\\u202e" in ended[1]
+    results = [one.audit["result"] for one in caplog.records if hasattr(one, "audit")]
+    assert [one["silent"] for one in results] == [["node-3"], ["node-3", NASTY]]

@@ -85,3 +85,12 @@ def test_moments_of_a_project_without_zones(settings: LazySettings) -> None:
     assert words.clock(NOW) == "12:00:00.000"
     assert words.at(NOW) == "2026-03-04 12:00:00 UTC"
     assert words.zone() == "UTC"
+
+
+@pytest.mark.parametrize("seconds", [1_772_625_600_000.0, 1e15, 1e300, -1e12])
+def test_what_is_no_date_is_shown_as_it_is(seconds: float) -> None:
+    """A token whose `exp` is in milliseconds broke the page of its session."""
+    for text in (words.at(seconds), words.clock(seconds), words.since(seconds).title):
+        assert text == f"no date: {seconds:.15g}"
+    assert words.at(float("nan")) == "no date: nan"
+    assert words.since(seconds).lapsed

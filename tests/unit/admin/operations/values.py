@@ -18,6 +18,7 @@ from sockets.deliveries import (
 )
 from sockets.exceptions import GatewayError
 from sockets.reports import (
+    EndedTrace,
     FrameHeader,
     Health,
     LiveSession,
@@ -377,7 +378,7 @@ class FixedSource:
             "release_task": task(state=TaskState.RELEASED),
             "drain_node": True,
             "trace_user": trace(),
-            "end_trace": True,
+            "end_trace": EndedTrace(ended=True),
         }
         self.gone: set[str] = set()
         self.slow: set[str] = set()
