@@ -31,6 +31,8 @@ MAX_FRAME = 16 * 2**20
 """Bytes of a frame from the gateway."""
 REPORT_EVERY = 0.1
 """Seconds between two rounds of progress: of each task the newest is sent."""
+MAX_ANSWERS = 4_096
+"""Answers to the gateway that wait for the line; one more replaces the oldest."""
 MAX_REASON = 1_000
 """Characters of the reason of `failed` and `release`."""
 _REFUSING = (401, 403, 404)
@@ -73,7 +75,7 @@ class Link:
         self._key = key
         self._hands = hands
         self._due = asyncio.Event()
-        self._now: deque[str] = deque(maxlen=4_096)  # of this connection: pong, accept, reject
+        self._now: deque[str] = deque()  # of this connection: pong, accept, reject
         self._accepting: dict[str, Frame] = {}  # by offer: accepted by us, not confirmed
         self._running: set[str] = set()
         self._ends: dict[str, _End] = {}  # by task
@@ -82,6 +84,8 @@ class Link:
         self.notes = Notes(buffer, self._due.set)
         self.node = ""
         """The gateway's process at the other end; "" while there is none."""
+        self.answers_dropped = 0
+        """Answers that the gateway did not get, because too many waited for the line."""
 
     @property
     def idle(self) -> bool:
@@ -242,6 +246,15 @@ class Link:
                 self._return_at = now + frame.reconnect_after
 
     def _say(self, type: str, **members: Any) -> None:
+        if len(self._now) == MAX_ANSWERS:
+            self._now.popleft()
+            self.answers_dropped += 1
+            if self.answers_dropped == 1:
+                log.warning(
+                    "the gateway reads too slowly: of %d answers that wait the oldest is dropped; "
+                    "later ones are counted in Worker.answers_dropped only",
+                    MAX_ANSWERS,
+                )
         self._now.append(encode(type, **members))
         self._due.set()
 

@@ -215,6 +215,12 @@ class Worker:
         """Return how many tasks are in work."""
         return len(self._jobs)
 
+    @property
+    def answers_dropped(self) -> int:
+        """Return how many answers (pong, accept, reject) the gateway did not get, because it read
+        too slowly."""
+        return 0 if self._made is None else self._made.answers_dropped
+
     def _link(self) -> Link:
         if self._made is None:
             asked = {

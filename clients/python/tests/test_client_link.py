@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 from websockets.asyncio.server import ServerConnection, serve
 
-from gateway_client import Rejected, link
+from gateway_client import Rejected, Worker, link
 from gateway_client.frames import Backoff, Frame
 from gateway_client.link import Link
 
@@ -162,6 +162,22 @@ async def idle(line: Link) -> None:
             await asyncio.sleep(0.005)
 
     await asyncio.wait_for(wait(), 10)
+
+
+async def test_answers_that_find_no_space_are_counted_and_told_once(
+    hands: Noting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest are the ones that somebody still waits for."""
+    monkeypatch.setattr(link, "MAX_ANSWERS", 2)
+    worker = Worker("ws://host", KEY, pools={"p": 1})
+    assert worker.answers_dropped == 0
+    made = worker._link()
+    made._hands = hands
+    for offer in "abcd":
+        made._received(Frame("task", task="t", offer=offer))
+    assert [json.loads(text)["offer"] for text in made._texts()] == ["c", "d"]
+    assert worker.answers_dropped == made.answers_dropped == 2
+    assert caplog.text.count("reads too slowly") == 1
 
 
 async def test_the_handshake(gateway: ScriptedGateway, line: Link) -> None:
