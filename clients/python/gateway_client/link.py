@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
+from msgspec import Raw
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
@@ -82,6 +83,7 @@ class Link:
         self._progress: dict[str, str] = {}  # by task, the newest
         self._return_at: float | None = None  # by the loop's clock, as `closing` announced
         self.notes = Notes(buffer, self._due.set)
+        self._quiet = True  # whether a progress without data is told to nobody
         self.node = ""
         """The gateway's process at the other end; "" while there is none."""
         self.answers_dropped = 0
@@ -94,16 +96,21 @@ class Link:
 
     # --- what the hands say
 
-    def progress(self, task: str, data: Any = None) -> None:
+    def progress(self, task: str, data: Any = None, known: bytes = b"") -> None:
         """Tell how far a task is: Raw JSON, or None for a mere sign of life.
 
-        The newest replaces what waits; it is not kept over a broken line.
+        The newest replaces what waits; it is not kept over a broken line. `known`: the JSON that
+        was told last, for a gateway that tells the user of every sign of life.
         """
         if task in self._running and self.node:
             if data is not None or task not in self._progress:
-                told = {} if data is None else {"data": data}
+                told = self._sign(known) if data is None else {"data": data}
                 self._progress[task] = encode("progress", ref=f"p:{task}", task=task, **told)
             self._due.set()
+
+    def _sign(self, known: bytes = b"") -> dict[str, Any]:
+        """Return the data of a sign of life: none, but for a gateway that would tell it as null."""
+        return {} if self._quiet else {"data": Raw(known or b"{}")}
 
     def ended(self, task: str, type: str, **members: Any) -> None:
         """Tell how a task ended: `done`, `failed` or `release`, until that is confirmed."""
@@ -216,7 +223,7 @@ class Link:
 
     def _welcomed(self, welcome: Frame) -> None:
         """Compare what we think that we hold with what the gateway says; say again the rest."""
-        self.node = welcome.node or "?"
+        self.node, self._quiet = welcome.node or "?", welcome.quiet
         log.info("connected to node %s", self.node)
         held = set(welcome.tasks)
         for task in self._running - held:
@@ -310,7 +317,7 @@ class Link:
     def _ask_after(self, offer: str) -> None:
         """Nobody knows whether the accept was taken: a sign of life is ok for the holder alone."""
         if (frame := self._accepting.get(offer)) is not None and self.node:
-            self._say("progress", ref=f"a:{offer}", task=frame.task)
+            self._say("progress", ref=f"a:{offer}", task=frame.task, **self._sign())
 
     def _again(self, task: str) -> None:
         if (end := self._ends.get(task)) is not None:

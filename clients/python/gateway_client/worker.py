@@ -340,7 +340,7 @@ class Worker:
         end = time.monotonic() + (job.way.limit or float("inf"))
         while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(pause, left))
-            link.progress(task.id)
+            link.progress(task.id, known=job.latest)
         log.warning("%s took longer than %g s", task.id, job.way.limit)
         link.ended(task.id, "failed", error=f"it took longer than {job.way.limit:g} s")
         _stop(job, "over its time limit")
