@@ -135,6 +135,10 @@ class Ours(Contestant):
 
     def install(self, cache: Path) -> None:
         """Do what goes before the first start; the tables are made once, and copied."""
+        self._tables = self.tables()
+
+    def tables(self) -> bytes:
+        """Return a database with all tables, as a file of SQLite."""
         with TemporaryDirectory(prefix="peers-") as folder:
             environment = self.environment(Path(folder), "redis://127.0.0.1:1/0", 0)
             subprocess.run(
@@ -143,7 +147,7 @@ class Ours(Contestant):
                 env=environment,
                 check=True,
             )
-            self._tables = (Path(folder) / "gateway.sqlite3").read_bytes()
+            return (Path(folder) / "gateway.sqlite3").read_bytes()
 
     @property
     def working_folder(self) -> Path:

@@ -85,7 +85,7 @@ class ClientConsumer(GatewayConsumer):
             recovered=opened.opening.recovered,
             heartbeat=self.heartbeat,
             limits=self.limits,
-            expires_in=UNSET if (left := self._expires_in()) is None else left,
+            expires_in=UNSET if (left := self.expires_in(time.time())) is None else left,
         )
         await node.sessions.welcome(session, opened, encode(welcome))
 
@@ -104,7 +104,7 @@ class ClientConsumer(GatewayConsumer):
                 await self.reply(message.ref)
             case Refresh():
                 await self._on_refresh(message)
-                await self.reply(message.ref, expires_in=self._expires_in())
+                await self.reply(message.ref, expires_in=self.expires_in(time.time()))
             case Connect():
                 raise BadFrame(ErrorCode.BAD_MESSAGE, "connected already: send `refresh`")
             case ListSessions():
@@ -123,8 +123,17 @@ class ClientConsumer(GatewayConsumer):
                     more=len(infos) > MAX_SHOWN,
                 )
 
-    def _expires_in(self) -> float | None:
-        return expires_in(self.credentials, self.node.conf.jwt_leeway, time.time())
+    def expires_in(self, now: float) -> float | None:
+        """Return the seconds from `now` until the proof ends, at least 0; None: it has no end.
+
+        What a socket may live beyond that is left out: the grace, and the leeway in the end of a
+        JWT.
+        """
+        proof = self.credentials
+        if proof.expires_at is None:
+            return None
+        end = proof.expires_at - (self.node.conf.jwt_leeway if proof.method == "jwt" else 0)
+        return max(0.0, round(end - now, 3))
 
     def _on_ack(self, ack: Ack) -> None:
         """Note what was acknowledged: never backwards, ahead of what was sent, of another epoch."""
@@ -199,17 +208,6 @@ class ClientConsumer(GatewayConsumer):
         )
         # At once, and not with the next renewal: the new token may have been revoked.
         await self.node.sessions.renew_now(session)
-
-
-def expires_in(proof: Credentials, leeway: float, now: float) -> float | None:
-    """Return the seconds from `now` until a proof ends, at least 0; None: it has no end.
-
-    What a socket may live beyond that is left out: the grace, and the `leeway` in the end of a JWT.
-    """
-    if proof.expires_at is None:
-        return None
-    end = proof.expires_at - (leeway if proof.method == "jwt" else 0)
-    return max(0.0, round(end - now, 3))
 
 
 def _send_signal(user: str, client: str, event: str, data: Any, meta: Any) -> None:

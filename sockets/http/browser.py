@@ -1,4 +1,4 @@
-"""The browser client as a file."""
+"""The browser client as a file, and the map to its source."""
 
 from __future__ import annotations
 
@@ -13,21 +13,33 @@ from django.views.decorators.http import require_safe
 
 import sockets
 
-SDK = Path(sockets.__file__).parent / "static" / "sockets" / "gateway.js"
+FOLDER = Path(sockets.__file__).parent / "static" / "sockets"
+SDK = FOLDER / "gateway.js"
+MAP = FOLDER / "gateway.js.map"
 
 
-@lru_cache(maxsize=2)
-def _read(_changed: float) -> tuple[bytes, str]:
-    content = SDK.read_bytes()
+@lru_cache(maxsize=4)
+def _read(file: Path, _changed: float) -> tuple[bytes, str]:
+    content = file.read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 @require_safe
 async def client(request: HttpRequest) -> HttpResponseBase:
     """GET /gateway.js: the module that pages import, from any origin."""
-    content, etag = _read(SDK.stat().st_mtime)
+    return _file(request, SDK, "text/javascript; charset=utf-8")
+
+
+@require_safe
+async def source_map(request: HttpRequest) -> HttpResponseBase:
+    """GET /gateway.js.map: what the module's last line names, for debuggers."""
+    return _file(request, MAP, "application/json")
+
+
+def _file(request: HttpRequest, file: Path, kind: str) -> HttpResponseBase:
+    content, etag = _read(file, file.stat().st_mtime)
     headers = {
-        "Content-Type": "text/javascript; charset=utf-8",
+        "Content-Type": kind,
         "ETag": etag,
         "Cache-Control": "public, max-age=300",
         "Access-Control-Allow-Origin": "*",

@@ -59,7 +59,10 @@ class Urls:
     def __init__(self, surface: Surface, api_path: str) -> None:
         self.urlpatterns: list[URLPattern | URLResolver] = [path("healthz", ops.healthz)]
         if surface is not Surface.PRIVATE:
-            self.urlpatterns.append(path("gateway.js", browser.client))
+            self.urlpatterns += [
+                path("gateway.js", browser.client),
+                path("gateway.js.map", browser.source_map),
+            ]
         if surface is not Surface.PUBLIC:
             root = api_path.lstrip("/")
             self.urlpatterns += [

@@ -9,9 +9,9 @@ HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
 OPERATIONS = frozenset({HEALTH, READY, METRICS})
 """What machines ask that look after the node: they always get in, by any host name."""
 
-BROWSER_CLIENT = "/gateway.js"
+BROWSER_CLIENT, SOURCE_MAP = "/gateway.js", "/gateway.js.map"
 
-_PUBLIC = frozenset({HEALTH, BROWSER_CLIENT})
+_PUBLIC = frozenset({HEALTH, BROWSER_CLIENT, SOURCE_MAP})
 _EXACT = {Surface.PUBLIC: _PUBLIC, Surface.PRIVATE: OPERATIONS, Surface.BOTH: OPERATIONS | _PUBLIC}
 
 

@@ -203,7 +203,8 @@ class Welcome(Struct, tag="welcome"):
 
 
 class WorkerWelcome(Struct, tag="welcome"):
-    """The first frame to a worker. `tasks`: those it still holds."""
+    """The first frame to a worker. `tasks`: those it still holds. `quiet`: a `progress` without
+    data is told to nobody; gateways that do not say so tell it as null."""
 
     session: str
     worker: str
@@ -212,6 +213,7 @@ class WorkerWelcome(Struct, tag="welcome"):
     heartbeat: float
     limits: Limits
     tasks: list[str]
+    quiet: bool = True
 
 
 class Body(Struct):

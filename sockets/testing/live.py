@@ -50,8 +50,12 @@ class LiveRedis:
         self._process = subprocess.Popen(
             [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        _until(lambda: _listens(self._port), "Valkey to listen")
-        self._line = _Line(self._port)
+        try:
+            _until(lambda: _listens(self._port), "Valkey to listen")
+            self._line = _Line(self._port)
+        except BaseException:  # an interrupted test, too
+            self._end()
+            raise
 
     @property
     def url(self) -> str:
@@ -71,8 +75,15 @@ class LiveRedis:
 
     def __exit__(self, *_: object) -> None:
         self._line.close()
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class LiveGateway:
@@ -117,7 +128,8 @@ class LiveGateway:
         self.worker_port = 0
 
     def start(self) -> None:
-        """Start it, and wait until it is ready. Raises AssertionError with what it wrote."""
+        """Start it, and wait until it is ready. Raises AssertionError with what it wrote; then
+        nothing of it runs."""
         self._run("migrate", "--verbosity", "0")
         self._ports.unlink(missing_ok=True)
         listen = ["--client-port", str(self.client_port), "--worker-port", str(self.worker_port)]
@@ -129,8 +141,12 @@ class LiveGateway:
                 stdout=log,
                 stderr=log,
             )
-        _until(lambda: self._ended or self._ports.exists(), "the gateway to be ready")
-        assert not self._ended, self.log()
+        try:
+            _until(lambda: self._ended or self._ports.exists(), "the gateway to be ready")
+            assert not self._ended, self.log()
+        except BaseException:
+            self.kill()
+            raise
         ports = json.loads(self._ports.read_text())
         self.client_port, self.worker_port = ports["client_port"], ports["worker_port"]
 

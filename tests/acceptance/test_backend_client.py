@@ -141,6 +141,51 @@ async def test_a_task(shared_gateway: Gateway, do: Do) -> None:
         await do("assign_task", pool, "another", task_id=task.id)
 
 
+async def test_what_operators_see_and_do(shared_gateway: Gateway, do: Do) -> None:
+    user, pool = new_id(), f"p{new_id()}"
+    tab = await client(shared_gateway, user, client_id=new_id())
+    session = tab.welcome["session"]
+    assert (await do("trace_user", user, minutes=1, bodies=True)).frames == ()
+    receipt = await do("notify_user", user, "order.paid", idempotency_key="paid")
+    await tab.receive()
+    found = await do("find_live_sessions", q=user)
+    assert [one.id for one in found.sessions] == [session] and found.matching == 1
+    assert (await do("session_report", session, frames=True)).sent.offset == receipt.offset
+    assert (await do("user_report", user)).stream[0].id == receipt.id
+    for asked in ({"offset": receipt.offset}, {"message": receipt.id}, {"message": "paid"}):
+        told = await do("explain_delivery", user, **asked)
+        assert (told.message.fate, told.clients[0].standing) == ("kept", "sent")
+    seen = await do("overview")
+    assert [node.info.name for node in seen.nodes] == ["test-node"] and seen.sessions
+    assert (await do("refusals", user=user)).refusals == ()
+
+    trace = await do("read_trace", user)
+    assert "order.paid" in [frame.header.event for frame in trace.frames]
+    assert (await do("read_trace", user, after=trace.next)).frames == ()
+    assert await do("end_trace", user) is True
+    with pytest.raises(errors.NotFound):
+        await do("read_trace", user)
+
+    peer = await worker(shared_gateway, pools=pool)
+    asking = asyncio.ensure_future(do("assign_task", pool, "e", user=user))
+    offer = await peer.receive()
+    await peer.ask(type="accept", task=offer["task"], offer=offer["offer"])
+    task = await asking
+    held = [one for one in (await do("workers")).workers if pool in one.pools]
+    assert [one.id for one in held[0].tasks] == [task.id]
+    assert (await do("release_task", task.id)).state == "released"
+    with pytest.raises(errors.TaskNotRunning):
+        await do("release_task", task.id)
+
+    await tab.close()
+    while not (clients := await do("ledger_of", user)):
+        pass  # it is written when the session has ended
+    assert [one.session for one in clients] == [session]
+    assert clients[0].start < receipt.offset <= clients[0].sent
+    gone = await do("forget_user", user)
+    assert (gone.messages, gone.clients, gone.blocked) == (clients[0].sent, 1, False)
+
+
 async def test_errors_of_a_real_gateway(shared_gateway: Gateway, do: Do) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
         await do("notify_user", "u", "")

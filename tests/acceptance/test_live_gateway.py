@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 
+from sockets.testing import live
 from sockets.testing.fixtures import live_gateway as live_gateway
 from sockets.testing.fixtures import live_redis as live_redis
 from sockets.testing.live import KEY, LiveGateway, LiveRedis
+from tests.support import gateway as support
 from tests.support.gateway import wait_for
 from tests.support.peers import client_at
 
@@ -49,6 +54,47 @@ def test_the_project_s_own_redis_is_left_alone(
     with LiveGateway(tmp_path) as gateway:
         ready = httpx.get(f"{gateway.api_url}/readyz", trust_env=False)
         assert ready.status_code == 200, ready.text
+
+
+class InVain(Exception):
+    """Nobody waits for the start."""
+
+
+def in_vain(*_: object) -> NoReturn:
+    raise InVain
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that are started, while every start fails."""
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            processes.append(self)
+
+    processes: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    monkeypatch.setattr(live, "_until", in_vain)
+    monkeypatch.setattr(LiveGateway, "_run", lambda *_: None)
+    monkeypatch.setattr(support, "wait_for", in_vain)
+    monkeypatch.setattr(support.Gateway, "migrate", lambda _: None)
+    monkeypatch.setattr(support.Gateway, "may_be_warm", False)
+    return processes
+
+
+@pytest.mark.parametrize(
+    "start",
+    [LiveRedis, LiveGateway, support.running, support.uvicorn, support.plain_daphne],
+)
+def test_a_start_that_fails_leaves_no_process(
+    start: Callable[[Path], AbstractContextManager[object]],
+    tmp_path: Path,
+    started: list[subprocess.Popen[bytes]],
+) -> None:
+    with pytest.raises(InVain), start(tmp_path):
+        pass
+    assert [process.poll() is None for process in started] == [False]
 
 
 async def test_a_node_is_killed_and_a_redis_is_cut(

@@ -1,17 +1,23 @@
-"""A node of the last release beside one of now, as in a rolling restart: one Redis, one crowd."""
+"""The last release beside this one, as in a rolling restart: nodes on one Redis, and workers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from gateway_client import AssignedTask, AsyncClient, errors
+from sockets.base.ids import new_id
 from tests.acceptance.cluster import Cluster, cluster
-from tests.support.gateway import ROOT
+from tests.acceptance.test_python_worker import Crew
+from tests.support.gateway import API_KEY, ROOT, SHORT, WORKER_KEY, Gateway
+from tests.support.peers import client
 from tests.support.releases import checkout_of_last_release
 from tests.support.scale import scaled
 from tests.support.valkey import Server
@@ -79,3 +85,65 @@ async def test_the_last_release_runs_beside_this_one(
         ]
         assert total["messages"] >= 2 * messages
     await store.aclose()
+
+
+async def test_a_worker_of_now_at_a_gateway_of_the_last_release(
+    tmp_path: Path, release: Path
+) -> None:
+    """Its signs of life are not told to the user as progress null."""
+    old = Gateway(tmp_path / "old", **SHORT)
+    old.folder, old.may_be_warm = release, False
+    old.manage("migrate", "--verbosity", "0")
+    old.start()
+    crew = Crew(old)
+    try:
+        crew.start({"coroutine": 1})
+        tab = await client(old, "kim")
+        async with AsyncClient(f"http://127.0.0.1:{old.worker_port}", API_KEY, retries=8) as api:
+            data = {"do": "", "seconds": 1}
+            asked = {"user": "kim", "timeout": 0.6}
+            task = await _assigned(api, "coroutine", data, asked)
+        heard = [await tab.receive()]
+        while heard[-1]["event"] == "task.progress":
+            heard.append(await tab.receive())
+        told = [frame["data"]["data"] for frame in heard[:-1]]
+        assert len(told) > 1 and all(one == {"part": 0} for one in told)
+        assert (heard[-1]["event"], heard[-1]["data"]["task"]) == ("task.done", task.id)
+    finally:
+        crew.stop()
+        old.stop()
+
+
+async def _assigned(api: AsyncClient, pool: str, data: Any, asked: dict[str, Any]) -> AssignedTask:
+    """Assign a task as soon as there is a worker for it."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(errors.NoWorkerAvailable):
+                return await api.assign_task(pool, pool, data, **asked)
+            await asyncio.sleep(0.05)
+
+
+async def test_the_example_worker_of_the_last_release_at_a_gateway_of_now(
+    tmp_path: Path, release: Path, shared_gateway: Gateway
+) -> None:
+    """It takes a task, hands back what is no order, and ends in good order."""
+    url, user = f"127.0.0.1:{shared_gateway.worker_port}", new_id()
+    command = ["-m", "examples.image_converter.worker", "--url", f"ws://{url}"]
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--data", str(tmp_path)),
+        cwd=release,
+        env={"PATH": os.environ["PATH"], "WORKER_KEY": WORKER_KEY},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        tab = await client(shared_gateway, user)
+        async with AsyncClient(f"http://{url}", API_KEY, retries=8) as api:
+            task = await _assigned(api, "image.convert", "no order", {"user": user})
+        assert (await tab.receive())["event"] == "task.released"
+        worker.terminate()
+        assert await asyncio.wait_for(worker.wait(), 20) == 0
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+            await worker.wait()
+    assert task.state == "running"

@@ -241,9 +241,9 @@ def _url(port: int, params: dict[str, str]) -> str:
 def running(data_dir: Path, **environment: str) -> Iterator[Gateway]:
     """A migrated gateway that is ready; on leaving it is stopped, by force if need be."""
     gateway = Gateway(data_dir, **environment)
-    gateway.migrate()
-    gateway.start()
     try:
+        gateway.migrate()
+        gateway.start()
         yield gateway
     finally:
         _end(gateway)
@@ -291,9 +291,9 @@ def _other_server(
 ) -> Iterator[Gateway]:
     gateway = Gateway(data_dir, **environment)
     gateway.client_port = gateway.worker_port = port
-    gateway.migrate()
-    gateway.spawn(*command)
     try:
+        gateway.migrate()
+        gateway.spawn(*command)
         wait_for(lambda: gateway.ended() or gateway.listens(), "the server to listen", 30)
         assert not gateway.ended(), gateway.log()
         yield gateway

@@ -31,6 +31,18 @@ from gateway_client.models import (
     StoredMessage,
     UserId,
 )
+from gateway_client.reports import (
+    Explanation,
+    Forgotten,
+    LedgerEntry,
+    LiveSessions,
+    Overview,
+    Refusals,
+    SessionReport,
+    Trace,
+    UserReport,
+    Workers,
+)
 from gateway_client.wire import new_ulid, to_json, user_id, without_none
 
 T = TypeVar("T")
@@ -172,6 +184,36 @@ def delivery_of(
     return (yield from _get(_Deliveries, path, without_none(epoch=epoch))).sessions
 
 
+def explain_delivery(
+    user: UserId,
+    offset: int | None = None,
+    *,
+    epoch: str | None = None,
+    message: str | None = None,
+) -> Call[Explanation]:
+    """Return what became of a durable message for each client of its user, connected or away, and
+    how that came about.
+
+    Give its `offset` (and the `epoch` of its receipt), or `message`: its id or idempotency key.
+    """
+    if (offset is None) is (message is None):
+        raise InvalidRequest("give the offset of a message, or its id or idempotency key")
+    if offset is None:
+        path, asked = f"{_user(user)}/delivery", without_none(message=message)
+    else:
+        path = f"{_user(user)}/messages/{int(offset)}/delivery"
+        asked = without_none(epoch=epoch)
+    return (yield from _get(Explanation, path, asked))
+
+
+def ledger_of(user: UserId) -> Call[list[LedgerEntry]]:
+    """Return how far each client of a user has come in the stream, the last heard of first.
+
+    Clients that gave themselves an id, of the last 30 days, connected or away.
+    """
+    return (yield from _get(_Ledger, f"{_user(user)}/ledger")).clients
+
+
 # --- who is connected
 
 
@@ -197,6 +239,96 @@ def presence_of_users(users: Iterable[UserId]) -> Call[dict[str, Presence]]:
 def nodes() -> Call[list[Node]]:
     """Return the live gateway processes, by name."""
     return (yield from _get(_Nodes, "nodes")).nodes
+
+
+# --- what operators see
+
+
+def overview(*, after: float = 0.0) -> Call[Overview]:
+    """Return the gateway at a glance: totals, nodes, and the last hour in steps.
+
+    `after`: only samples that end later; give the newest `at` that you have.
+    """
+    return (yield from _get(Overview, "overview", {"after": after}))
+
+
+def find_live_sessions(
+    *,
+    q: str = "",
+    kind: str | None = None,
+    node: str | None = None,
+    health: str | None = None,
+    address: str = "",
+    agent: str = "",
+    older_than: float | None = None,
+    younger_than: float | None = None,
+    order: str = "-connected_at",
+    limit: int = 50,
+) -> Call[LiveSessions]:
+    """Return the first live sessions that fit, as their nodes see them now.
+
+    `q`: exactly a user id, a worker's key name, a client id or a session id. `address`, `agent`:
+    what is in it. `older_than`, `younger_than`: seconds. `order`: `connected_at`, `user`, `lag`,
+    `buffered` or `round_trip`; with `-` the largest first. `limit`: 1 to 200.
+    """
+    asked = without_none(
+        q=q or None,
+        kind=kind,
+        node=node,
+        health=health,
+        address=address or None,
+        agent=agent or None,
+        older_than=older_than,
+        younger_than=younger_than,
+        order=order,
+        limit=limit,
+    )
+    return (yield from _get(LiveSessions, "sessions/live", asked))
+
+
+def session_report(session: str, *, frames: bool = False) -> Call[SessionReport]:
+    """Return one live session in full. Raises NotFound.
+
+    `frames`: with the headers of its frames, which are kept from the first such call on.
+    """
+    asked = {"frames": "true"} if frames else {}
+    return (yield from _get(SessionReport, f"sessions/{_segment(session)}", asked))
+
+
+def user_report(user: UserId) -> Call[UserReport]:
+    """Return what is known of a user: sessions, workers, tasks, block, stream, history."""
+    return (yield from _get(UserReport, f"{_user(user)}/report"))
+
+
+def refusals(*, user: UserId | None = None, address: str = "", limit: int = 100) -> Call[Refusals]:
+    """Return who was refused in the last hour, and why. `address`: how it begins."""
+    named = None if user is None else user_id(user)
+    asked = without_none(user=named, address=address or None, limit=limit)
+    return (yield from _get(Refusals, "refusals", asked))
+
+
+def trace_user(user: UserId, *, minutes: float = 15, bodies: bool = False) -> Call[Trace]:
+    """Record the frames of a user's sessions, in memory, for at most 15 minutes.
+
+    `bodies`: with what they say; the key needs the scope `messages` for that.
+    """
+    body = to_json({"minutes": minutes, "bodies": bodies})
+    request = Request("POST", f"{_user(user)}/trace", body, repeatable=False)
+    return (yield from _ask(Trace, request))
+
+
+def read_trace(user: UserId, *, after: str = "") -> Call[Trace]:
+    """Return what the trace of a user has recorded; `after`: since the answer whose `next` that is.
+
+    Raises NotFound where the user is not traced.
+    """
+    return (yield from _get(Trace, f"{_user(user)}/trace", without_none(after=after or None)))
+
+
+def end_trace(user: UserId) -> Call[bool]:
+    """End the trace of a user, and forget what it recorded. Returns whether there was one."""
+    request = Request("DELETE", f"{_user(user)}/trace", repeatable=False)
+    return (yield from _ask(_Ended, request)).ended
 
 
 # --- closing and keeping out
@@ -261,6 +393,12 @@ def revoke(
     return (yield from _ask(Disconnected, request))
 
 
+def forget_user(user: UserId) -> Call[Forgotten]:
+    """Close a user's sessions, and remove all that is kept: messages, positions, the ledger,
+    presence, rows. Blocks and revocations stay."""
+    return (yield from _ask(Forgotten, Request("DELETE", _user(user), **_CLOSE)))
+
+
 # --- tasks
 
 
@@ -301,6 +439,18 @@ def cancel_task(task_id: str) -> Call[bool]:
     """Tell the worker of a task to stop. Returns whether the task was live. Raises NotFound."""
     request = Request("DELETE", f"tasks/{_segment(task_id)}", repeatable=False)
     return (yield from _ask(_Cancelled, request)).cancelled
+
+
+def workers() -> Call[Workers]:
+    """Return the live workers, what they hold, and the tasks that ended last: of the pools whose
+    tasks the key may give."""
+    return (yield from _get(Workers, "workers"))
+
+
+def release_task(task_id: str) -> Call[AssignedTask]:
+    """Hand a running task back; its worker is told to stop. Raises NotFound, TaskNotRunning."""
+    request = Request("POST", f"tasks/{_segment(task_id)}/release", repeatable=False)
+    return (yield from _ask(AssignedTask, request))
 
 
 # --- lists that come in pages
@@ -376,6 +526,14 @@ class _Sessions(Struct):
 
 class _Deliveries(Struct):
     sessions: list[SessionDelivery]
+
+
+class _Ledger(Struct):
+    clients: list[LedgerEntry]
+
+
+class _Ended(Struct):
+    ended: bool
 
 
 class _Nodes(Struct):

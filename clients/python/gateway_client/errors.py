@@ -7,6 +7,7 @@
     ├── Forbidden               the key lacks a scope
     ├── NotFound                there is no such thing
     ├── TaskIdTaken             another task has this `task_id`
+    ├── TaskNotRunning          a task that is only offered, or has ended, is not handed back
     ├── PositionGone            the stream does not reach back so far: load your state anew
     ├── TooManyRequests         `retry_after` says when to come again
     ├── NoWorkerAvailable       nobody can take this task now; `pools` says how full they are
@@ -78,6 +79,10 @@ class NotFound(GatewayError):
 
 class TaskIdTaken(GatewayError):
     """Another task has this `task_id`: give each task a new one."""
+
+
+class TaskNotRunning(GatewayError):
+    """The task is offered only, or has ended: there is nothing to hand back."""
 
 
 class PositionGone(GatewayError):

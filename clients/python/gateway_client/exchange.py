@@ -157,6 +157,8 @@ def _of_problem(status: int, problem: _Problem, retry_after: float | None) -> Ga
     kind = _BY_STATUS.get(status, Unavailable)
     if problem.code == "no_worker_available":
         kind = errors.NoWorkerAvailable
+    if kind is errors.TaskIdTaken and problem.code != "task_id_taken":
+        kind = errors.TaskNotRunning
     known = status == 503 and problem.outcome != "unknown"
     error = kind(
         problem.detail or f"HTTP {status} {problem.code}",

@@ -50,6 +50,7 @@ class Frame(Struct, frozen=True):
     reason: str = ""
     node: str = ""
     tasks: tuple[str, ...] = ()
+    quiet: bool = False
     limits: Limits | None = None
     reconnect_after: float = 0.0
     id: str | None = None

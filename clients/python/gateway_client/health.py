@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from pathlib import Path
 
 from gateway_client.worker import Worker
 
+log = logging.getLogger("gateway_client.worker")
+
 EVERY, OLD = 2.0, 15.0
 """Seconds between two writes, and from when on a file is that of a worker that hangs or is gone."""
 
 
 async def keep(file: Path, worker: Worker) -> None:
-    """Write the file until cancelled; then it is removed."""
+    """Write the file until cancelled; then it is removed.
+
+    Where it cannot be written, that is logged and tried again: a full disk ends no task, and a
+    probe finds the file old.
+    """
+    failing = False
     try:
         while True:
-            _write(file, worker)
+            try:
+                _write(file, worker)
+            except OSError as error:
+                if not failing:
+                    log.error("the health file cannot be written, probes will fail: %s", error)
+                failing = True
+            else:
+                if failing:
+                    log.info("the health file is written again")
+                failing = False
             await asyncio.sleep(EVERY)
     finally:
         _remove(file)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
+from msgspec import Raw
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
@@ -31,6 +32,8 @@ MAX_FRAME = 16 * 2**20
 """Bytes of a frame from the gateway."""
 REPORT_EVERY = 0.1
 """Seconds between two rounds of progress: of each task the newest is sent."""
+MAX_ANSWERS = 4_096
+"""Answers to the gateway that wait for the line; one more replaces the oldest."""
 MAX_REASON = 1_000
 """Characters of the reason of `failed` and `release`."""
 _REFUSING = (401, 403, 404)
@@ -73,15 +76,18 @@ class Link:
         self._key = key
         self._hands = hands
         self._due = asyncio.Event()
-        self._now: deque[str] = deque(maxlen=4_096)  # of this connection: pong, accept, reject
+        self._now: deque[str] = deque()  # of this connection: pong, accept, reject
         self._accepting: dict[str, Frame] = {}  # by offer: accepted by us, not confirmed
         self._running: set[str] = set()
         self._ends: dict[str, _End] = {}  # by task
         self._progress: dict[str, str] = {}  # by task, the newest
         self._return_at: float | None = None  # by the loop's clock, as `closing` announced
         self.notes = Notes(buffer, self._due.set)
+        self._quiet = True  # whether a progress without data is told to nobody
         self.node = ""
         """The gateway's process at the other end; "" while there is none."""
+        self.answers_dropped = 0
+        """Answers that the gateway did not get, because too many waited for the line."""
 
     @property
     def idle(self) -> bool:
@@ -90,16 +96,21 @@ class Link:
 
     # --- what the hands say
 
-    def progress(self, task: str, data: Any = None) -> None:
+    def progress(self, task: str, data: Any = None, known: bytes = b"") -> None:
         """Tell how far a task is: Raw JSON, or None for a mere sign of life.
 
-        The newest replaces what waits; it is not kept over a broken line.
+        The newest replaces what waits; it is not kept over a broken line. `known`: the JSON that
+        was told last, for a gateway that tells the user of every sign of life.
         """
         if task in self._running and self.node:
             if data is not None or task not in self._progress:
-                told = {} if data is None else {"data": data}
+                told = self._sign(known) if data is None else {"data": data}
                 self._progress[task] = encode("progress", ref=f"p:{task}", task=task, **told)
             self._due.set()
+
+    def _sign(self, known: bytes = b"") -> dict[str, Any]:
+        """Return the data of a sign of life: none, but for a gateway that would tell it as null."""
+        return {} if self._quiet else {"data": Raw(known or b"{}")}
 
     def ended(self, task: str, type: str, **members: Any) -> None:
         """Tell how a task ended: `done`, `failed` or `release`, until that is confirmed."""
@@ -212,7 +223,7 @@ class Link:
 
     def _welcomed(self, welcome: Frame) -> None:
         """Compare what we think that we hold with what the gateway says; say again the rest."""
-        self.node = welcome.node or "?"
+        self.node, self._quiet = welcome.node or "?", welcome.quiet
         log.info("connected to node %s", self.node)
         held = set(welcome.tasks)
         for task in self._running - held:
@@ -242,6 +253,15 @@ class Link:
                 self._return_at = now + frame.reconnect_after
 
     def _say(self, type: str, **members: Any) -> None:
+        if len(self._now) == MAX_ANSWERS:
+            self._now.popleft()
+            self.answers_dropped += 1
+            if self.answers_dropped == 1:
+                log.warning(
+                    "the gateway reads too slowly: of %d answers that wait the oldest is dropped; "
+                    "later ones are counted in Worker.answers_dropped only",
+                    MAX_ANSWERS,
+                )
         self._now.append(encode(type, **members))
         self._due.set()
 
@@ -297,7 +317,7 @@ class Link:
     def _ask_after(self, offer: str) -> None:
         """Nobody knows whether the accept was taken: a sign of life is ok for the holder alone."""
         if (frame := self._accepting.get(offer)) is not None and self.node:
-            self._say("progress", ref=f"a:{offer}", task=frame.task)
+            self._say("progress", ref=f"a:{offer}", task=frame.task, **self._sign())
 
     def _again(self, task: str) -> None:
         if (end := self._ends.get(task)) is not None:

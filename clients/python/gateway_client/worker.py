@@ -215,6 +215,12 @@ class Worker:
         """Return how many tasks are in work."""
         return len(self._jobs)
 
+    @property
+    def answers_dropped(self) -> int:
+        """Return how many answers (pong, accept, reject) the gateway did not get, because it read
+        too slowly."""
+        return 0 if self._made is None else self._made.answers_dropped
+
     def _link(self) -> Link:
         if self._made is None:
             asked = {
@@ -334,7 +340,7 @@ class Worker:
         end = time.monotonic() + (job.way.limit or float("inf"))
         while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(pause, left))
-            link.progress(task.id)
+            link.progress(task.id, known=job.latest)
         log.warning("%s took longer than %g s", task.id, job.way.limit)
         link.ended(task.id, "failed", error=f"it took longer than {job.way.limit:g} s")
         _stop(job, "over its time limit")

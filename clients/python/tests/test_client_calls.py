@@ -137,6 +137,10 @@ def test_what_may_have_been_done_and_has_no_key_is_not_sent_again(api: Api) -> N
         ("disconnect_user", ["u"]),
         ("revoke", ["u"]),
         ("cancel_task", ["t"]),
+        ("release_task", ["t"]),
+        ("trace_user", ["u"]),
+        ("end_trace", ["u"]),
+        ("forget_user", ["u"]),
     ):
         api.answers = [httpx.ReadError("cut")]
         with pytest.raises(errors.Unavailable) as caught:
@@ -326,6 +330,183 @@ def test_lists_in_a_query(api: Api) -> None:
     assert api.asked[0].url.params.get_list("keep") == ["a", "b"]
 
 
+NODE = {
+    **{"name": "n", "state": "ready", "host": "", "pid": 0, "version": "1", "started_at": 1.0},
+    **{"seen_at": 2.0, "clients": 3, "workers": 0, "users": 2, "cpu": 0.1, "memory": 5, "new": 1},
+}
+LIVE = session("1") | {"health": "slow", "lag": 2, "buffered": 9, "round_trip": None}
+HEADER = {"number": 1, "at": 1.0, "inbound": True, "type": "ack", "event": "", "size": 9}
+TASK = {"id": "t", "pool": "p", "event": "e", "state": "released", "worker": "w", "created": 1.0}
+TRACE = {
+    **{"user": "u", "started_at": 1.0, "until": 2.0, "bodies": True, "by": "api:k", "dropped": 0},
+    **{"frames": [{"session": "1", "node": "n", "header": HEADER, "body": "{}"}], "next": "x"},
+    **{"silent": ["m"]},
+}
+FACTS = {"epoch": "e", "offset": 4, "fate": "kept", "id": "i", "event": "e", "at": 1.0, "size": 2}
+CLIENT = {
+    **{"client_id": "c", "standing": "sent", "at": 1.0, "as_of": 2.0, "live": True},
+    **{"session": "1", "node": "n", "sent_at": None, "why": ""},
+}
+STEP: dict[str, Any] = {
+    "code": "appended",
+    "at": None,
+    "client_id": "",
+    "session": "",
+    "node": "",
+    "values": {},
+}
+TOLD = {
+    **{"sessions": [], "message": FACTS, "clients": [CLIENT], "steps": [STEP], "silent": []},
+    **{"at": 3.0},
+}
+ENTRY = {
+    **{"client_id": "c", "epoch": "e", "start": 0, "sent": 4, "acked": None, "acked_at": None},
+    **{"at": 1.0, "began": 0, "head": 4, "recovered": None, "session": "1", "node": "n"},
+    **{"opened_at": 1.0, "ended_at": None, "code": None, "reason": "", "live": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "asked", "body", "seen", "expected"),
+    [
+        (
+            *("explain_delivery", ["a/b", 4], {"epoch": "e"}),
+            *("GET users/a%2Fb/messages/4/delivery?epoch=e", TOLD),
+            *(lambda found: (found.message.fate, found.clients[0].standing), ("kept", "sent")),
+        ),
+        (
+            *("explain_delivery", [7], {"message": "paid 7"}),
+            *("GET users/7/delivery?message=paid+7", TOLD),
+            *(lambda found: found.steps[0].code, "appended"),
+        ),
+        (
+            *("ledger_of", ["u"], {}, "GET users/u/ledger", {"clients": [ENTRY]}),
+            *(
+                lambda found: [(one.client_id, one.sent, one.acked) for one in found],
+                [("c", 4, None)],
+            ),
+        ),
+        (
+            *("overview", [], {"after": 1.5}, "GET overview?after=1.5"),
+            {
+                **{"at": 1.0, "sessions": 3, "users": 2, "workers": 0, "step": 10.0, "silent": []},
+                **{"nodes": [{"info": NODE, "answered": True}], "samples": [{"at": 1.0}]},
+            },
+            *(lambda found: (found.nodes[0].info.clients, found.samples[0].closes), (3, {})),
+        ),
+        (
+            *("find_live_sessions", [], {"q": "u", "health": "slow", "older_than": 60, "limit": 5}),
+            "GET sessions/live?q=u&health=slow&older_than=60&order=-connected_at&limit=5",
+            {"sessions": [LIVE], "total": 9, "matching": 1, "silent": ["m"], "at": 1.0},
+            *(lambda found: (found.sessions[0].health, found.sessions[0].user), ("slow", "u")),
+        ),
+        (
+            *("session_report", ["s/1"], {"frames": True}, "GET sessions/s%2F1?frames=true"),
+            {
+                **{"session": LIVE, "method": "jwt", "proof_ends": None, "sent": None},
+                **{"head": {"epoch": "e", "offset": 4}, "buffers": {"outbox": 9}},
+                **{"counters": {}, "attached": [], "frames": [HEADER]},
+            },
+            *(lambda found: (found.head.offset, found.frames[0].type), (4, "ack")),
+        ),
+        (
+            *("user_report", [7], {}, "GET users/7/report"),
+            {
+                **{"user": "7", "state": "connected", "online": True, "last_seen": 1.0},
+                **{"live": [LIVE], "workers": [session("2")], "tasks": [TASK], "blocked": False},
+                **{"blocked_until": None, "head": {"epoch": "e", "offset": 4}, "floor": 0},
+                **{"stream": [], "visits": [], "silent": []},
+            },
+            *(lambda found: (found.live[0].lag, found.tasks[0].state), (2, "released")),
+        ),
+        (
+            *("refusals", [], {"user": 7, "address": "10."}),
+            "GET refusals?user=7&address=10.&limit=100",
+            {
+                "refusals": [
+                    {
+                        **{"at": 1.0, "since": 1.0, "count": 2, "node": "n", "kind": "client"},
+                        **{"code": 4501, "reason": "r", "address": "10.0.0.1", "agent": ""},
+                        **{"origin": "", "user": "7", "client_id": ""},
+                    }
+                ],
+                **{"forgotten": 0, "more": 0, "silent": []},
+            },
+            *(lambda found: found.refusals[0].code, 4501),
+        ),
+        (
+            *("workers", [], {}, "GET workers"),
+            {
+                "pools": [],
+                "workers": [
+                    {
+                        **{"worker": "k/1", "session": None, "node": "n", "held": 1},
+                        **{"pools": ["p"], "capacity": 4, "tasks": [TASK]},
+                    }
+                ],
+                **{"total": 1, "ended": []},
+            },
+            *(lambda found: found.workers[0].tasks[0].id, "t"),
+        ),
+        (
+            *("release_task", ["t"], {}, "POST tasks/t/release", TASK),
+            *(lambda found: found.state, "released"),
+        ),
+        (
+            *("trace_user", ["u"], {"minutes": 5}, "POST users/u/trace", TRACE),
+            *(lambda found: (found.until, found.silent), (2.0, ("m",))),
+        ),
+        (
+            *("read_trace", ["u"], {"after": "x"}, "GET users/u/trace?after=x", TRACE),
+            *(lambda found: (found.frames[0].body, found.next), ("{}", "x")),
+        ),
+        (
+            *("end_trace", ["u"], {}, "DELETE users/u/trace", {"ended": True}),
+            *(lambda found: found, True),
+        ),
+        (
+            *("forget_user", ["a/b"], {}, "DELETE users/a%2Fb"),
+            {
+                **{"closed": 1, "unconfirmed": 0, "messages": 2, "clients": 1, "state": True},
+                **{"rows": 3, "blocked": False, "revoked": True},
+            },
+            *(lambda found: (found.messages, found.revoked), (2, True)),
+        ),
+    ],
+)
+def test_what_operators_ask(
+    api: Api,
+    name: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    asked: str,
+    body: Any,
+    seen: Does,
+    expected: Any,
+) -> None:
+    api.answers = [ok(body)]
+    assert seen(api.call(name, *args, **kwargs)) == expected
+    (request,) = api.asked
+    path = str(request.url).removeprefix("http://gateway:4001/api/v1/")
+    assert f"{request.method} {path}" == asked
+    if name == "trace_user":
+        assert api.body() == {"minutes": 5, "bodies": False}
+
+
+def test_a_message_has_one_name(api: Api) -> None:
+    with pytest.raises(errors.InvalidRequest, match="offset"):
+        api.call("explain_delivery", "u")
+    with pytest.raises(errors.InvalidRequest, match="offset"):
+        api.call("explain_delivery", "u", 4, message="i")
+    assert api.asked == []
+
+
+def test_what_is_handed_back_must_run(api: Api) -> None:
+    api.answers = [problem(409, "http_409")]
+    with pytest.raises(errors.TaskNotRunning):
+        api.call("release_task", "t")
+
+
 @pytest.mark.parametrize(
     "url", ["gateway:4001", "ftp://x", "http://", "http://u:p@x", "http://x?k=1"]
 )
@@ -352,7 +533,7 @@ def test_both_faces_have_every_call_with_its_arguments() -> None:
         if inspect.isfunction(function) and function.__module__ == calls.__name__
     }
     public = {name for name in described if not name.startswith("_")}
-    assert len(public) == 21
+    assert len(public) == 34
     for face in (Client, AsyncClient):
         for name in public:
             method = getattr(face, name)

@@ -202,6 +202,7 @@ WELCOME = {
     "heartbeat": 25,
     "limits": {"frame": 65536, "message": 65536},
     "tasks": [],
+    "quiet": True,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 from websockets.asyncio.server import ServerConnection, serve
 
-from gateway_client import Rejected, link
+from gateway_client import Rejected, Worker, link
 from gateway_client.frames import Backoff, Frame
 from gateway_client.link import Link
 
@@ -33,13 +33,15 @@ class ScriptedGateway:
         self.changed = asyncio.Event()
         self.answer: Callable[[ServerConnection, Told], Awaitable[None]] = self.confirm
         self.held: list[str] = []
+        self.quiet: dict[str, bool] = {"quiet": True}
         self.close_at_once: tuple[int, str] | None = None
 
     async def handle(self, socket: ServerConnection) -> None:
         if self.close_at_once:
             await socket.close(*self.close_at_once)
             return
-        await socket.send(json.dumps({"type": "welcome", "node": "n", "tasks": self.held}))
+        welcome = {"type": "welcome", "node": "n", "tasks": self.held, **self.quiet}
+        await socket.send(json.dumps(welcome))
         self.connections.append(socket)
         self.changed.set()
         async for text in socket:
@@ -164,6 +166,22 @@ async def idle(line: Link) -> None:
     await asyncio.wait_for(wait(), 10)
 
 
+async def test_answers_that_find_no_space_are_counted_and_told_once(
+    hands: Noting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest are the ones that somebody still waits for."""
+    monkeypatch.setattr(link, "MAX_ANSWERS", 2)
+    worker = Worker("ws://host", KEY, pools={"p": 1})
+    assert worker.answers_dropped == 0
+    made = worker._link()
+    made._hands = hands
+    for offer in "abcd":
+        made._received(Frame("task", task="t", offer=offer))
+    assert [json.loads(text)["offer"] for text in made._texts()] == ["c", "d"]
+    assert worker.answers_dropped == made.answers_dropped == 2
+    assert caplog.text.count("reads too slowly") == 1
+
+
 async def test_the_handshake(gateway: ScriptedGateway, line: Link) -> None:
     request = gateway.connections[0].request
     assert request is not None
@@ -204,6 +222,20 @@ async def test_a_sign_of_life_has_no_data(
     line.progress("T1")
     await gateway.until(lambda: bool(gateway.sent("progress")))
     assert "data" not in gateway.sent("progress")[0]
+
+
+async def test_a_gateway_that_tells_null_is_given_what_was_told_last(
+    gateway: ScriptedGateway, hands: Noting, line: Link
+) -> None:
+    """Of 0.2: a user saw each sign of life as progress null."""
+    gateway.quiet = {}
+    await gateway.connections[-1].close(1012)
+    await gateway.until(lambda: len(gateway.connections) == 2)
+    await started(gateway, hands, "T1")
+    for count, known in enumerate((b"", b'{"percent":5}'), 1):
+        line.progress("T1", known=known)
+        await gateway.until(lambda count=count: len(gateway.sent("progress")) == count)  # type: ignore[misc]
+    assert [frame["data"] for frame in gateway.sent("progress")] == [{}, {"percent": 5}]
 
 
 async def test_a_task_that_is_not_ours_any_more(

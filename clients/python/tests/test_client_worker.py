@@ -165,3 +165,24 @@ def test_health(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read" in health.problem(file)
     assert main(["health", str(file)]) == 1
     assert list(tmp_path.iterdir()) == [file]
+
+
+async def test_a_health_file_that_cannot_be_written_is_told_of_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(health, "EVERY", 0.001)
+    caplog.set_level("INFO")
+    file = tmp_path / "later" / "health.json"
+    keeper = asyncio.create_task(health.keep(file, Worker("ws://x", "k", pools={"a": 1})))
+
+    async def until_there() -> None:
+        while not file.exists() or "written again" not in caplog.text:
+            if "cannot be written" in caplog.text:
+                file.parent.mkdir(exist_ok=True)
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(until_there(), 10)
+    assert caplog.text.count("cannot be written") == 1 and not keeper.done()
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    assert not file.exists()

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
@@ -159,6 +160,21 @@ class TestFilters:
             for query in ("", "?q=user-4", "?q=user-4&state=live")
         }
         assert [len(rows) for rows in found.values()] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("query", ["", "?state=all", "?q=user-", "?q=10.0.0", f"?q=01CCCC{1:020d}"])
+def test_the_number_of_queries_does_not_grow_with_rows(
+    viewer: Client, add: Callable[..., Session], settings: LazySettings, query: str
+) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"sessions": "project"}
+    counts = []
+    for rows in (range(2, 4), range(4, 60)):
+        for number in rows:
+            add(number, user=f"user-{number}", client_id=f"01CCCC{1:020d}")
+        with CaptureQueriesContext(connection) as captured:
+            found = viewer.get(LIST + query).context["cl"].result_list
+        counts.append(len(captured))
+    assert len(found) == 50 and counts[0] == counts[1] < 20
 
 
 class TestCodesOffered:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sockets.codes import CloseCode, should_reconnect
-from sockets.consumers.client import expires_in
+from sockets.conf import get_conf
+from sockets.consumers.client import ClientConsumer
 from sockets.delivery.compose import compose
 from sockets.exceptions import BadFrame, MessageTooLarge
 from sockets.protocol.codec import decode_client, decode_worker
@@ -138,9 +140,16 @@ def size(vector: Vector) -> None:
 
 def refresh(vector: Vector) -> None:
     """A token is let in for some seconds longer, for the sake of other clocks; nobody is told."""
-    now, leeway, ends = 1_000_000.0, 10.0, vector["issued"]["ends"]
-    proof = Credentials("42", "jwt", None if ends is None else now + ends + leeway)
-    assert expires_in(proof, leeway, now) == vector["expires_in"]
+    now, ends, grace = 1_000_000.0, vector["issued"]["ends"], vector["issued"]["grace"]
+    conf = replace(get_conf(), token_grace=grace, jwt_leeway=10.0)
+    for method, leeway in (("jwt", conf.jwt_leeway), ("session", 0.0)):
+        consumer = ClientConsumer()
+        consumer.node = SimpleNamespace(conf=conf)  # type: ignore[assignment]
+        end = None if ends is None else now + ends + leeway
+        consumer.credentials = Credentials("42", method, end)
+        assert consumer.expires_in(now) == vector["expires_in"]
+        closed = consumer.end_of(consumer.credentials)
+        assert (closed and closed - now - leeway) == vector["closed_in"]
 
 
 def webhook(vector: Vector) -> None:

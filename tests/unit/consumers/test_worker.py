@@ -32,6 +32,7 @@ async def test_the_welcome_of_a_worker(node: Node, worker: MakePeer) -> None:
         "heartbeat": 25.0,
         "limits": {"frame": 65_536, "message": 2_000},
         "tasks": [],
+        "quiet": True,
     }
     assert (session.info.kind, session.info.user, session.info.agent) == (
         Kind.WORKER,

@@ -37,6 +37,7 @@ def get(monkeypatch: pytest.MonkeyPatch) -> Any:
     [
         ("/healthz", 200, 200),
         ("/gateway.js", 200, 404),
+        ("/gateway.js.map", 200, 404),
         ("/demo", 302, 404),
         ("/readyz", 404, 503),
         ("/favicon.ico", 404, 204),
@@ -219,3 +220,11 @@ class TestAdmin:
         response = client.get("/favicon.ico")
         assert not hasattr(response.wsgi_request, "session")
         assert not hasattr(response.wsgi_request, "user")
+
+
+async def test_the_map_that_the_browser_client_names_is_served(get: Any) -> None:
+    named = browser.SDK.read_text().rpartition("sourceMappingURL=")[2].strip()
+    response = await get(f"/{named}", PUBLIC)
+    assert json.loads(response.content)["sources"] and response.content == browser.MAP.read_bytes()
+    assert response["Content-Type"] == "application/json"
+    assert response["Access-Control-Allow-Origin"] == "*"

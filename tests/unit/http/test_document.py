@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway_client import calls
 from sockets.http.api import api
 from sockets.http.document import Problem
 from sockets.http.problems import of_gateway, of_validation
@@ -112,3 +113,19 @@ def test_a_problem_has_the_members_that_the_document_names() -> None:
     assert members == Problem.model_fields.keys(), "and none that nobody sends"
     assert members == SCHEMAS["Problem"]["properties"].keys()
     assert {"title", "status", "detail", "code"} == {*SCHEMAS["Problem"]["required"]}
+
+
+OTHER_NAMES = {
+    "presence_of_user": "presence_of",
+    "read_messages": "read_stream",
+    "find_delivery": "explain_delivery",
+    "get_task": "task",
+    **{f"list_{name}": name for name in ("nodes", "refusals", "sessions", "workers")},
+}
+"""What is called otherwise in the Python client."""
+
+
+def test_the_python_client_has_each_operation() -> None:
+    asked = {OTHER_NAMES.get(operation, operation) for operation in OPERATIONS}
+    assert OTHER_NAMES.keys() <= OPERATIONS.keys()
+    assert not [name for name in sorted(asked) if not hasattr(calls, name)]

@@ -16,6 +16,7 @@ PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
     [
         ("/healthz", {PUBLIC, PRIVATE, BOTH}),
         ("/gateway.js", {PUBLIC, BOTH}),
+        ("/gateway.js.map", {PUBLIC, BOTH}),
         ("/readyz", {PRIVATE, BOTH}),
         ("/metrics", {PRIVATE, BOTH}),
         ("/api/v1/", {PRIVATE, BOTH}),
@@ -36,4 +37,5 @@ def test_which_are_ours(path: str, surfaces: set[Surface]) -> None:
 def test_the_api_is_where_the_setting_says() -> None:
     conf = Conf(api_path="/gw/")
     assert is_api(conf, PRIVATE, "/gw/nodes") and not is_api(conf, PRIVATE, "/api/v1/nodes")
-    assert own_paths(conf) == ["/gateway.js", "/healthz", "/metrics", "/readyz", "/gw/"]
+    public = ["/gateway.js", "/gateway.js.map", "/healthz"]
+    assert own_paths(conf) == [*public, "/metrics", "/readyz", "/gw/"]

@@ -373,7 +373,7 @@ def test_the_members_that_differ_from_session_to_session(
         (
             m.WorkerWelcome("s", "w", ["p"], "n", 0, m.Limits(1, 2), []),
             '{"type":"welcome","session":"s","worker":"w","pools":["p"],"node":"n",'
-            '"heartbeat":0.0,"limits":{"frame":1,"message":2},"tasks":[]}',
+            '"heartbeat":0.0,"limits":{"frame":1,"message":2},"tasks":[],"quiet":true}',
         ),
         (m.PositionMoved(3), '{"type":"position","offset":3}'),
         (m.Reset("e", 3), '{"type":"reset","epoch":"e","offset":3}'),

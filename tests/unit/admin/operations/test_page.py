@@ -158,10 +158,36 @@ def many(fixed: FixedSource, count: int) -> None:
     tasks = [values.task(number, user=str(number)) for number in range(1, count + 1)]
     away = [values.turned_away(user=str(number)) for number in range(1, count + 1)]
     visits = [values.visit(number) for number in range(1, count + 1)]
+    workers = values.workers(ended=tasks)
+    held = [replace(workers.workers[0], worker=f"c/{one.id}", tasks=[one]) for one in tasks]
+    found, told = values.overview(), values.explanation()
+    standing = told.clients[0]
     fixed.answers |= {
+        "overview": replace(
+            found,
+            nodes=[replace(found.nodes[0], info=values.node(f"n-{n}")) for n in range(count)],
+        ),
+        "nodes": [values.node(f"n-{number}") for number in range(count)],
         "find_live_sessions": LiveSessions(sessions, count, count, [], NOW),
-        "user_report": values.user_report(live=sessions, tasks=tasks, visits=visits),
-        "workers": values.workers(ended=tasks),
+        "session_report": values.report(
+            frames=[values.frame(number) for number in range(count)],
+            attached=[str(number) for number in range(count)],
+        ),
+        "user_report": values.user_report(
+            live=sessions,
+            tasks=tasks,
+            visits=visits,
+            stream=[values.message(number) for number in range(1, count + 1)],
+        ),
+        "ledger_of": [values.entry(number) for number in range(1, count + 1)],
+        "explain_delivery": replace(
+            told,
+            clients=[
+                replace(standing, client_id=values.client_id(number)) for number in range(count)
+            ],
+            steps=told.steps * count,
+        ),
+        "workers": replace(workers, workers=held),
         "refusals": TurnedAwayList(away, 0, 0, []),
     }
 
