@@ -329,7 +329,8 @@ class GatewayWebSocket(WebSocketProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self.inbound.resume()
         self.resumeProducing()
-        super().onClose(wasClean, code, reason)
+        if hasattr(self, "server"):  # else it was no handshake
+            super().onClose(wasClean, code, reason)
 
     def connectionLost(self, *args: Any) -> None:
         super().connectionLost(*args)
