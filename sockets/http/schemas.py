@@ -458,6 +458,12 @@ class BlockIn(In):
     until: Seconds | None = Field(
         None, ge=0, lt=253_402_300_800, description="Seconds since the epoch. Null: for ever."
     )
+    seconds: Seconds | None = Field(
+        None,
+        gt=0,
+        le=3_162_240_000,
+        description="For so long by the gateway's clock, in place of until.",
+    )
     reason: str = Field("this user is blocked", max_length=123)
 
 

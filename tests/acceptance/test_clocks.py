@@ -32,10 +32,10 @@ def clock(seconds: int) -> dict[str, str]:
     }
 
 
-async def _block_lasts(node: Gateway, redis: Server, until: float) -> float:
+async def _block_lasts(node: Gateway, redis: Server, **length: float) -> float:
     """Seconds that a block lasts in Redis; 0: there is none."""
     async with api_of(node) as http:
-        answer = await http.put("/users/b/block", json={"until": until})
+        answer = await http.put("/users/b/block", json=length)
         assert answer.status_code == 200, answer.text
         left = int(redis.ask(b"PTTL gw:{b}:block").split(b":")[1]) / 1000
         await http.delete("/users/b/block")
@@ -47,8 +47,9 @@ async def test_a_wrong_clock_decides_nothing(tmp_path: Path, wrong: int) -> None
     redis = Server()
     try:
         with running(tmp_path / "a", REDIS_URL=redis.url, NODE_NAME="a", **clock(wrong)) as node:
-            assert 55 < await _block_lasts(node, redis, time.time() + 60) <= 60
-            assert await _block_lasts(node, redis, time.time() - 1) == 0
+            assert 55 < await _block_lasts(node, redis, until=time.time() + 60) <= 60
+            assert 55 < await _block_lasts(node, redis, seconds=60) <= 60
+            assert await _block_lasts(node, redis, until=time.time() - 1) == 0
             before = time.time()
             tab = await client(node, "42")
             async with api_of(node) as http:

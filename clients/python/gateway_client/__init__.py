@@ -40,6 +40,7 @@ from gateway_client.models import (
 )
 from gateway_client.reports import (
     ClientDelivery,
+    EndedTrace,
     Explanation,
     Forgotten,
     FrameHeader,
@@ -76,6 +77,7 @@ __all__ = [
     "Client",
     "ClientDelivery",
     "Disconnected",
+    "EndedTrace",
     "Explanation",
     "Forbidden",
     "Forgotten",

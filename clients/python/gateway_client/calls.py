@@ -32,6 +32,7 @@ from gateway_client.models import (
     UserId,
 )
 from gateway_client.reports import (
+    EndedTrace,
     Explanation,
     Forgotten,
     LedgerEntry,
@@ -244,12 +245,13 @@ def nodes() -> Call[list[Node]]:
 # --- what operators see
 
 
-def overview(*, after: float = 0.0) -> Call[Overview]:
+def overview(*, after: float = 0.0, last: float | None = None) -> Call[Overview]:
     """Return the gateway at a glance: totals, nodes, and the last hour in steps.
 
-    `after`: only samples that end later; give the newest `at` that you have.
+    `after`: only samples that end later; give the newest `at` that you have. `last`: only those of
+    the last so many seconds, by the gateway's clock.
     """
-    return (yield from _get(Overview, "overview", {"after": after}))
+    return (yield from _get(Overview, "overview", without_none(after=after, last=last)))
 
 
 def find_live_sessions(
@@ -325,10 +327,10 @@ def read_trace(user: UserId, *, after: str = "") -> Call[Trace]:
     return (yield from _get(Trace, f"{_user(user)}/trace", without_none(after=after or None)))
 
 
-def end_trace(user: UserId) -> Call[bool]:
-    """End the trace of a user, and forget what it recorded. Returns whether there was one."""
+def end_trace(user: UserId) -> Call[EndedTrace]:
+    """End the trace of a user, and forget what it recorded."""
     request = Request("DELETE", f"{_user(user)}/trace", repeatable=False)
-    return (yield from _ask(_Ended, request)).ended
+    return (yield from _ask(EndedTrace, request))
 
 
 # --- closing and keeping out
@@ -365,11 +367,15 @@ def disconnect_session(
 
 
 def block_user(
-    user: UserId, *, until: float | None = None, reason: str | None = None
+    user: UserId,
+    *,
+    until: float | None = None,
+    seconds: float | None = None,
+    reason: str | None = None,
 ) -> Call[Disconnected]:
-    """Close a user's sessions and refuse new ones, until then (seconds since the epoch) or for
-    ever."""
-    body = to_json(without_none(until=until, reason=reason))
+    """Close a user's sessions and refuse new ones, until then (seconds since the epoch), for so
+    many `seconds` by the gateway's clock, or for ever."""
+    body = to_json(without_none(until=until, seconds=seconds, reason=reason))
     request = Request("PUT", f"{_user(user)}/block", body, patience=_CLOSING)
     return (yield from _ask(Disconnected, request))
 
@@ -530,10 +536,6 @@ class _Deliveries(Struct):
 
 class _Ledger(Struct):
     clients: list[LedgerEntry]
-
-
-class _Ended(Struct):
-    ended: bool
 
 
 class _Nodes(Struct):

@@ -184,6 +184,9 @@ class Overview(Struct, frozen=True):
     samples: tuple[Sample, ...]
     step: float
     silent: tuple[str, ...]
+    unreachable: str = ""
+    """Why Redis did not answer: then all this is of the node alone that was asked."""
+    unreachable_since: float | None = None
 
 
 class StreamHeader(Struct, frozen=True):
@@ -257,6 +260,14 @@ class Trace(Struct, frozen=True):
     dropped: int
     next: str
     silent: tuple[str, ...]
+
+
+class EndedTrace(Struct, frozen=True):
+    """Whether there was a trace. `silent`: nodes that did not hear of its end, and may record on
+    until it ends by itself."""
+
+    ended: bool
+    silent: tuple[str, ...] = ()
 
 
 class MessageFacts(Struct, frozen=True):

@@ -324,6 +324,12 @@ def test_a_gap_in_a_stream_is_told(api: Api) -> None:
         api.call("messages", "u")
 
 
+def test_a_block_for_so_long(api: Api) -> None:
+    api.answers = [ok({"closed": 1, "unconfirmed": 0})]
+    assert api.call("block_user", "u", seconds=60, reason="spam").closed == 1
+    assert json.loads(api.asked[0].content) == {"seconds": 60, "reason": "spam"}
+
+
 def test_lists_in_a_query(api: Api) -> None:
     api.answers = [ok({"closed": 1, "unconfirmed": 0})]
     assert api.call("disconnect_user", "u", keep=["a", "b"]).closed == 1
@@ -387,7 +393,7 @@ ENTRY = {
             ),
         ),
         (
-            *("overview", [], {"after": 1.5}, "GET overview?after=1.5"),
+            *("overview", [], {"after": 1.5, "last": 60.0}, "GET overview?after=1.5&last=60.0"),
             {
                 **{"at": 1.0, "sessions": 3, "users": 2, "workers": 0, "step": 10.0, "silent": []},
                 **{"nodes": [{"info": NODE, "answered": True}], "samples": [{"at": 1.0}]},
@@ -461,8 +467,8 @@ ENTRY = {
             *(lambda found: (found.frames[0].body, found.next), ("{}", "x")),
         ),
         (
-            *("end_trace", ["u"], {}, "DELETE users/u/trace", {"ended": True}),
-            *(lambda found: found, True),
+            *("end_trace", ["u"], {}, "DELETE users/u/trace", {"ended": True, "silent": ["m"]}),
+            *(lambda found: (found.ended, found.silent), (True, ("m",))),
         ),
         (
             *("forget_user", ["a/b"], {}, "DELETE users/a%2Fb"),

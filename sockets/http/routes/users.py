@@ -141,7 +141,8 @@ async def revoke(request: HttpRequest, user: str, what: RevocationIn) -> Disconn
 )
 async def block(request: HttpRequest, user: str, wanted: BlockIn) -> DisconnectedOut:
     """Close all sessions (4507), and refuse new ones until then."""
-    return DisconnectedOut.of(await ablock_user(user, wanted.until, reason=wanted.reason))
+    done = await ablock_user(user, wanted.until, seconds=wanted.seconds, reason=wanted.reason)
+    return DisconnectedOut.of(done)
 
 
 @router.delete(
