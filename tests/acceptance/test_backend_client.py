@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway_client import AsyncClient, Client, Notification, Position, errors
+from gateway_client import AsyncClient, Client, EndedTrace, Notification, Position, errors
 from sockets.base.ids import new_id
 from tests.support.gateway import API_KEY, SHORT, Gateway, running
 from tests.support.peers import client, worker
@@ -162,7 +162,7 @@ async def test_what_operators_see_and_do(shared_gateway: Gateway, do: Do) -> Non
     trace = await do("read_trace", user)
     assert "order.paid" in [frame.header.event for frame in trace.frames]
     assert (await do("read_trace", user, after=trace.next)).frames == ()
-    assert await do("end_trace", user) is True
+    assert (await do("end_trace", user)) == EndedTrace(ended=True)
     with pytest.raises(errors.NotFound):
         await do("read_trace", user)
 
