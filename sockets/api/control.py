@@ -31,8 +31,10 @@ CLOCK_SKEW = 60.0
 """Seconds that a caller's clock may be ahead of the state store's."""
 
 _LAST_MOMENT = 253_402_300_800.0
-_LONGEST_BLOCK = 100 * 366 * 86_400.0
 """The end of the year 9999, seconds since the epoch."""
+
+_LONGEST_BLOCK = 100 * 366 * 86_400.0
+"""Seconds for which a user is blocked, where they are named."""
 
 
 @given(user_id=as_user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final
@@ -14,6 +14,9 @@ from sockets.admin.operations import source, words
 from sockets.admin.operations.parts import outside, visible
 from sockets.exceptions import GatewayError, GatewayUnavailable
 from sockets.reports import NodeReport, Overview, Sample
+
+MOST_NAMED: Final = 20
+"""Silent nodes that are named."""
 
 _HOUR: Final = 3_600.0
 
@@ -125,16 +128,17 @@ def problem_of(error: GatewayError) -> str:
     return f"{str(error).rstrip('.')}. {remedy()}"
 
 
-def silence(nodes: list[str]) -> str:
+def silence(nodes: Sequence[str]) -> str:
     """Return a line that names the nodes that did not answer; "" for none."""
     text = pgettext("gateway", "Silent for 2 seconds, and so not on this page: %(nodes)s.")
-    return text % {"nodes": _names(nodes)} if nodes else ""
+    return text % {"nodes": names_of(nodes)} if nodes else ""
 
 
-def _silent(nodes: list[str]) -> str:
+def _silent(nodes: Sequence[str]) -> str:
     text = pgettext("gateway", "Silent for 2 seconds, and shown as they last were: %(nodes)s.")
-    return text % {"nodes": _names(nodes)} if nodes else ""
+    return text % {"nodes": names_of(nodes)} if nodes else ""
 
 
-def _names(nodes: list[str]) -> str:
-    return ", ".join(outside(name, 64).text for name in nodes[:20])
+def names_of(nodes: Sequence[str]) -> str:
+    """Return the names of the first MOST_NAMED nodes."""
+    return ", ".join(outside(name).text for name in nodes[:MOST_NAMED])

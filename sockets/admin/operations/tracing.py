@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -12,7 +12,7 @@ from django.utils.translation import npgettext, pgettext, pgettext_lazy
 
 from sockets.admin.operations import source, words
 from sockets.admin.operations.actions import Affected, Done, logged_user
-from sockets.admin.operations.known import silence
+from sockets.admin.operations.known import MOST_NAMED, names_of, silence
 from sockets.admin.operations.live import frame_cells, frame_columns
 from sockets.admin.operations.page import Page
 from sockets.admin.operations.parts import Cell, Column, Facts, Part, Row, Table, outside, visible
@@ -21,9 +21,6 @@ from sockets.admin.operations.viewer import Viewer
 from sockets.reports import Trace, TracedFrame
 
 BODIES = "trace_bodies_gatewayuser"
-
-_NAMED: Final = 20
-"""Silent nodes that are named."""
 
 
 class TraceForm(forms.Form):
@@ -77,7 +74,7 @@ class StartTrace(OfUser):
         told = [(messages.SUCCESS, pgettext("gateway", "The trace has begun."))]
         if begun.silent:
             text = pgettext("gateway", "These nodes did not answer, and record nothing: %(nodes)s.")
-            told.append((messages.WARNING, text % {"nodes": _names(begun.silent)}))
+            told.append((messages.WARNING, text % {"nodes": names_of(begun.silent)}))
         details = {"minutes": given["minutes"], "bodies": bodies, **_silent(begun.silent)}
         return Done(told, [logged_user(user)], details)
 
@@ -113,18 +110,14 @@ class EndTrace(StartTrace):
                 "These nodes did not answer, and may record on until the trace ends by itself: "
                 "%(nodes)s.",
             )
-            told.append((messages.WARNING, text % {"nodes": _names(end.silent)}))
+            told.append((messages.WARNING, text % {"nodes": names_of(end.silent)}))
         done = [logged_user(user)] if end.ended else []
         return Done(told, done, {"ended": end.ended, **_silent(end.silent)})
 
 
-def _names(nodes: Sequence[str]) -> str:
-    return ", ".join(outside(name).text for name in nodes[:_NAMED])
-
-
 def _silent(nodes: Sequence[str]) -> dict[str, list[str]]:
     """Return what the audit log is told of nodes that did not answer."""
-    return {"silent": list(nodes[:_NAMED])} if nodes else {}
+    return {"silent": list(nodes[:MOST_NAMED])} if nodes else {}
 
 
 def trace_page(page: Page, viewer: Viewer) -> HttpResponse:
