@@ -49,7 +49,7 @@ class _Shown:
         return self._make(self._object)
 
 
-# autobahn formats and colours what debug lines tell of each connection: an eighth of a connect.
+# autobahn formats and colours what debug lines tell of each connection.
 for _module, _names in ((protocol, ("pformat", "hltype", "hlval")), (adapter, ("hltype", "hlval"))):
     for _name in _names:
         setattr(_module, _name, partial(_Shown, vars(_module)[_name]))

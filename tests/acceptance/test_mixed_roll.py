@@ -93,10 +93,10 @@ async def test_a_worker_of_now_at_a_gateway_of_the_last_release(
     """Its signs of life are not told to the user as progress null."""
     old = Gateway(tmp_path / "old", **SHORT)
     old.folder, old.may_be_warm = release, False
-    old.manage("migrate", "--verbosity", "0")
-    old.start()
     crew = Crew(old)
     try:
+        old.manage("migrate", "--verbosity", "0")
+        old.start()
         crew.start({"coroutine": 1})
         tab = await client(old, "kim")
         async with AsyncClient(f"http://127.0.0.1:{old.worker_port}", API_KEY, retries=8) as api:
@@ -110,8 +110,10 @@ async def test_a_worker_of_now_at_a_gateway_of_the_last_release(
         assert len(told) > 1 and all(one == {"part": 0} for one in told)
         assert (heard[-1]["event"], heard[-1]["data"]["task"]) == ("task.done", task.id)
     finally:
-        crew.stop()
-        old.stop()
+        try:
+            crew.stop()
+        finally:
+            old.kill()
 
 
 async def _assigned(api: AsyncClient, pool: str, data: Any, asked: dict[str, Any]) -> AssignedTask:

@@ -22,7 +22,7 @@ expect.set_options(timeout=20_000)  # milliseconds; by itself 5 s
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-# The one without windows, where Debian has put it beside the other: a third less of CPU for each
+# The one without windows, where Debian has put it beside the other: less CPU for each
 # page. It keeps no page that was left.
 WINDOWLESS = shutil.which(f"{CHROMIUM}-headless-shell") or CHROMIUM
 FLAGS = [

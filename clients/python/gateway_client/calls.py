@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 MAX_BATCH, MAX_BATCH_BYTES = 1_000, 4_000_000
 MAX_ASKED = 10_000
-_ASSIGNING, _CLOSING = 20.0, 10.0
+_ASSIGNING, _CLOSING, _FORGETTING = 20.0, 10.0, 60.0
 """Seconds that a worker may take to accept, and sockets to close."""
 
 
@@ -401,8 +401,10 @@ def revoke(
 
 def forget_user(user: UserId) -> Call[Forgotten]:
     """Close a user's sessions, and remove all that is kept: messages, positions, the ledger,
-    presence, rows. Blocks and revocations stay."""
-    return (yield from _ask(Forgotten, Request("DELETE", _user(user), **_CLOSE)))
+    presence, rows. Blocks and revocations stay. Where its outcome is unknown it may be called
+    again: that does the rest."""
+    request = Request("DELETE", _user(user), repeatable=False, patience=_FORGETTING)
+    return (yield from _ask(Forgotten, request))
 
 
 # --- tasks

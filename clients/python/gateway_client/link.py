@@ -100,7 +100,8 @@ class Link:
         """Tell how far a task is: Raw JSON, or None for a mere sign of life.
 
         The newest replaces what waits; it is not kept over a broken line. `known`: the JSON that
-        was told last, for a gateway that tells the user of every sign of life.
+        was told last, for a gateway that tells the user of every sign of life; `{}` where nothing
+        was.
         """
         if task in self._running and self.node:
             if data is not None or task not in self._progress:

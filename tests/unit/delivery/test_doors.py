@@ -138,7 +138,7 @@ async def test_an_ephemeral_one_spares_the_client_that_caused_it(
     mine, other = await tab(node), await tab(node)
     given = {"durable": False, "exclude_client": mine.info.client_id}
     await DOORS[door](node, given)
-    assert appended == [] and outbox_of(mine).frames == []
+    assert appended == [] and outbox_of(mine).events == []
     assert outbox_of(other).events == ["e"]
 
 
