@@ -31,6 +31,9 @@ USER: Final = "u000007"
 WORKER_KEY: Final = "key-of-the-workers-of-a-benchmark-0123456789"
 CAPACITY: Final = 4
 
+PATIENCE: Final = 900.0
+"""Seconds after which a web process that has not finished all pages is given up."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -113,9 +116,14 @@ class Room:
             preexec_fn=die_with_us,
         ) as web:
             assert web.stdout is not None
-            for line in web.stdout:
-                title, costs = json.loads(line)
-                yield title, [Cost(**cost) for cost in costs]
+            too_long = threading.Timer(PATIENCE, web.kill)
+            too_long.start()
+            try:
+                for line in web.stdout:
+                    title, costs = json.loads(line)
+                    yield title, [Cost(**cost) for cost in costs]
+            finally:
+                too_long.cancel()
         assert web.returncode == 0, "the web process failed: see what it wrote above"
 
 
@@ -175,13 +183,21 @@ def _workers(node: OneOfTwo, count: int) -> Iterator[None]:
     thread = threading.Thread(target=loop.run_until_complete, args=[_all(working)], daemon=True)
     thread.start()
     try:
-        wait_for(lambda: len(welcome) == count, "all workers to be welcome", 60)
+        wait_for(
+            lambda: len(welcome) == count or any(task.done() for task in working),
+            "all workers to be welcome",
+            60,
+        )
+        for task in working:
+            if task.done():
+                task.result()  # raises what kept it from its work
         yield
     finally:
         for task in working:
             loop.call_soon_threadsafe(task.cancel)
         thread.join(30)
-        loop.close()
+        if not thread.is_alive():
+            loop.close()
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:
