@@ -83,6 +83,12 @@ _ONE_PROOF: dict[str, Any] = {
 }
 
 
+_ONE_END: dict[str, Any] = {
+    "if": {"properties": {"until": {"type": "number"}}, "required": ["until"]},
+    "then": {"properties": {"seconds": {"type": "null"}}},
+}
+
+
 class MessageIn(In):
     """A notification."""
 
@@ -455,6 +461,8 @@ class RevocationIn(In):
 class BlockIn(In):
     """How long a user is refused, and why."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_ONE_END)
+
     until: Seconds | None = Field(
         None, ge=0, lt=253_402_300_800, description="Seconds since the epoch. Null: for ever."
     )
@@ -462,7 +470,7 @@ class BlockIn(In):
         None,
         gt=0,
         le=3_162_240_000,
-        description="For so long by the gateway's clock, in place of until.",
+        description="For so long by the gateway's clock; not together with `until`.",
     )
     reason: str = Field("this user is blocked", max_length=123)
 
