@@ -178,7 +178,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         if sync or chopsize or self.send_queue:
-            self.outbound.written += len(data)
+            self.outbound.passed_by(len(data))
             super().sendData(data, sync, chopsize)
         elif self.state == _CONNECTING:
             self.outbound.write_frame(data)  # nothing is before the answer to a handshake
@@ -281,6 +281,7 @@ class GatewayWebSocket(WebSocketProtocol):
     def dropConnection(self, abort: bool = False) -> None:
         # autobahn resets a peer whose Close comes after ours; what we have written may still be
         # on its way then, and always is where that Close itself is the violation we answer.
+        self.outbox.straight = None
         super().dropConnection(abort and not self.wasClean)
         self._watch()
 
@@ -298,6 +299,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def abort(self) -> None:
         """Cut the connection."""
+        self.outbox.straight = None
         if self.transport is not None and self.transport.connected:
             self.transport.abortConnection()
 
@@ -333,6 +335,7 @@ class GatewayWebSocket(WebSocketProtocol):
             super().onClose(wasClean, code, reason)
 
     def connectionLost(self, *args: Any) -> None:
+        self.outbox.straight = None
         super().connectionLost(*args)
         self.inbound.resume()
         self.resumeProducing()

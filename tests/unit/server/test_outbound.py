@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Callable
 from copy import copy, deepcopy
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
+from daphne.ws_protocol import WebSocketFactory
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.protocol.outbox import Write
 from sockets.server.outbound import Outbound
+from sockets.server.websocket import GatewayWebSocket
 
 
 class Kernel:
@@ -43,10 +50,16 @@ class Transport:
         self._tempDataBuffer: list[bytes] = []
         self._tempDataLen = 0
         self.disconnecting = False
+        self.connected = True
 
     def write(self, data: bytes) -> None:
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
+
+    def end(self) -> None:
+        self.connected = False
+
+    abortConnection = loseConnection = loseWriteConnection = unregisterProducer = end
 
 
 class Socket:
@@ -157,6 +170,80 @@ async def test_who_drains_nothing_is_closed() -> None:
     await asyncio.wait_for(outbound.drain(), 5)
     assert socket.closed == CloseCode.SLOW_CONSUMER
     assert metrics.SLOW_CONSUMERS._value.get() == before + 1
+
+
+async def test_what_goes_straight_stops_where_the_kernel_takes_no_more() -> None:
+    socket = Socket()
+    outbound, transport = Outbound(socket), socket.transport
+    stalls: list[tuple[int, int]] = []
+    outbound.outbox.on_stall = lambda: stalls.append(outbound.outbox.flow())
+    write = outbound.outbox.write
+    write(frame(b"one"))
+    assert outbound.outbox.straight is not None
+    transport.socket.takes = 1
+    assert write(frame(b"two")) is Write.OK
+    transport.socket.takes = 10**9
+    assert write(frame(b"three")) is Write.OK
+    assert (transport.socket.got, transport._tempDataBuffer) == (b"onet", [b"wo", b"three"])
+    assert (stalls, outbound.outbox.flow()) == ([(2, 4)], (7, 4))
+    transport._tempDataBuffer, transport._tempDataLen = [], 0
+    assert write(frame(b"four")) is Write.OK
+    assert outbound.outbox.straight is not None and transport.socket.got == b"onetfour"
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), InterruptedError(), ConnectionResetError()])
+async def test_an_error_of_what_goes_straight_is_left_to_the_transport(error: OSError) -> None:
+    socket = Socket()
+    outbound = Outbound(socket)
+    outbound.outbox.write(frame(b"one"))
+    socket.transport.socket.fails = error
+    assert outbound.outbox.write(frame(b"two")) is Write.OK
+    assert (socket.transport._tempDataBuffer, outbound.outbox.straight) == ([b"two"], None)
+
+
+async def test_frames_follow_what_went_another_way() -> None:
+    socket = Socket()
+    outbound = Outbound(socket)
+    outbound.outbox.write(frame(b"one"))
+    outbound.write(b"pong")
+    outbound.outbox.write(frame(b"two"))
+    assert socket.transport.socket.got == b"one"
+    assert socket.transport._tempDataBuffer == [b"pong", b"two"]
+
+
+def real_socket() -> Any:
+    """Return an open socket of the server on a transport that is none, after one frame."""
+    factory = WebSocketFactory(SimpleNamespace(root_path=""), server="")
+    factory.protocol = GatewayWebSocket
+    socket: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    for name in GatewayWebSocket.CONFIG_ATTRS:
+        setattr(socket, name, getattr(factory, name))
+    socket.conf, socket.server, socket.application_queue = Conf(), Mock(), Mock()
+    socket.client_addr, socket.path, socket.websocket_version = None, b"/", 13
+    socket.request, socket.failByDrop = Mock(), False
+    socket.transport = Transport()
+    socket._connectionMade()
+    socket.state = Autobahn.STATE_OPEN
+    assert socket.outbox.write(frame(b"one")) is Write.OK
+    assert socket.outbox.straight is not None
+    return socket
+
+
+ENDS: dict[str, Callable[[Any], Any]] = {
+    "close": lambda socket: socket.outbox.close(4001, "why"),
+    "violation": lambda socket: socket._fail_connection(1002, "what came"),
+    "peer's close": lambda socket: socket.onCloseFrame(1000, b""),
+    "drop": lambda socket: socket.dropConnection(abort=True),
+    "lost": lambda socket: socket.connectionLost(Failure(ConnectionLost())),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_socket_that_ends_in_any_way_takes_no_frame(end: str) -> None:
+    socket = real_socket()
+    ENDS[end](socket)
+    assert socket.outbox.write(frame(b"two")) is Write.CLOSED
+    assert b"two" not in socket.transport.socket.got
 
 
 async def test_a_copy_writes_to_the_same_socket() -> None:
