@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from sockets.base import metrics
 
-_T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 
 Message = Mapping[str, Any]
@@ -24,7 +23,7 @@ class Fanout:
     """The groups of this process. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._sinks: dict[str, dict[Sink, None]] = {}
+        self._sinks: dict[str, tuple[Sink, ...]] = {}  # replaced when somebody comes or goes
         self._channels: dict[str, dict[str, None]] = {}
         self._groups: dict[str, dict[str, None]] = {}  # by channel
 
@@ -33,11 +32,17 @@ class Fanout:
 
     def add_sink(self, group: str, sink: Sink) -> None:
         """Call `sink` with every message of `group`; adding it twice is adding it once."""
-        self._sinks.setdefault(group, {})[sink] = None
+        sinks = self._sinks.get(group, ())
+        if sink not in sinks:
+            self._sinks[group] = (*sinks, sink)
 
     def discard_sink(self, group: str, sink: Sink) -> None:
         """Remove a sink; an unknown one is ignored."""
-        _discard(self._sinks, group, sink)
+        rest = tuple(one for one in self._sinks.get(group, ()) if one != sink)
+        if rest:
+            self._sinks[group] = rest
+        else:
+            self._sinks.pop(group, None)
 
     def add_channel(self, group: str, channel: str) -> None:
         """Put every message of `group` into the queue of `channel`."""
@@ -66,10 +71,7 @@ class Fanout:
 
     def to_sinks(self, group: str, message: Message) -> None:
         """Call the sinks of `group`; what one raises is logged and counted, the others go on."""
-        sinks = self._sinks.get(group)
-        if not sinks:
-            return
-        for sink in tuple(sinks):
+        for sink in self._sinks.get(group, ()):
             try:
                 sink(message)
             except Exception:
@@ -83,7 +85,7 @@ class Fanout:
         self._groups.clear()
 
 
-def _discard(groups: dict[str, dict[_T, None]], group: str, member: _T) -> None:
+def _discard(groups: dict[str, dict[str, None]], group: str, member: str) -> None:
     members = groups.get(group)
     if members is not None:
         members.pop(member, None)

@@ -6,17 +6,20 @@ ten bytes of header and the text (RFC 6455 section 5.2). That is what makes it s
 
 from __future__ import annotations
 
+from struct import Struct
+
 _FIN_TEXT = 0x81
+_SHORT, _LONGER, _LONGEST = (Struct(form).pack for form in (">BB", ">BBH", ">BBQ"))
 
 
 def text_frame(payload: bytes) -> bytes:
     """Return one unfragmented, unmasked text frame round `payload` (UTF-8)."""
     size = len(payload)
     if size < 126:
-        return bytes((_FIN_TEXT, size)) + payload
+        return _SHORT(_FIN_TEXT, size) + payload
     if size < 65536:
-        return bytes((_FIN_TEXT, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((_FIN_TEXT, 127)) + size.to_bytes(8, "big") + payload
+        return _LONGER(_FIN_TEXT, 126, size) + payload
+    return _LONGEST(_FIN_TEXT, 127, size) + payload
 
 
 _MASKED = 0x80

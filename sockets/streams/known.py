@@ -11,8 +11,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from sockets.types import Page, Position
 
@@ -22,8 +23,7 @@ MEMORY = 20_000
 _START = b'{"id":"'
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The newest known position of a stream.
 
     `mark`: how the message at that offset begins, which holds its id; b"" where that is not known.
