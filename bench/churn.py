@@ -111,7 +111,9 @@ def growth(samples: Sequence[Sample]) -> dict[str, float]:
     third = max(1, len(rest) // 3)
     found = {}
     for name in (field.name for field in fields(Sample) if field.name != "minute"):
-        first, last = (median(getattr(s, name) for s in part) for part in (rest[:third], rest[-third:]))
+        first, last = (
+            median(getattr(s, name) for s in part) for part in (rest[:third], rest[-third:])
+        )
         found[name] = last / first
     return found
 
@@ -138,7 +140,9 @@ def main() -> int:
         tally = run.tally
     told = ", ".join(f"{name} {value:.2f}" for name, value in growth(samples).items())
     print(f"\nThe last third against the first, without the first fifth of all: {told}.")
-    print(f"{tally['received']:,} deliveries were right; wrong: {'yes' if wrong(tally) else 'none'}.")
+    print(
+        f"{tally['received']:,} deliveries were right; wrong: {'yes' if wrong(tally) else 'none'}."
+    )
     return int(wrong(tally))
 
 

@@ -91,7 +91,6 @@ def client_of(
     return found
 
 
-@lru_cache(REMEMBERED)
 def host_in(address: str) -> str:
     """Return the host of "host:port" or "host"; what is no address, as it is."""
     found = _parsed(address)
@@ -113,8 +112,15 @@ def _parsed(entry: str) -> Address | None:
         return None
     if "%" in host:  # a zone means something on the proxy's machine only
         return None
+    known = _canonical(host)
+    return None if known is None else (known, int(port or 0))
+
+
+@lru_cache(REMEMBERED)
+def _canonical(host: str) -> str | None:
+    """Return an address as it is written here; None for what is none."""
     try:
-        return str(_plain(ip_address(host))), int(port or 0)
+        return str(_plain(ip_address(host)))
     except ValueError:
         return None
 

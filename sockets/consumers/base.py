@@ -120,6 +120,8 @@ class GatewayConsumer(AsyncConsumer):
             finally:
                 if pump is not None:
                     await pump.finish()
+                if session is not None:
+                    self._let_go(session)
 
     # --- for the two kinds
 
@@ -362,6 +364,12 @@ class GatewayConsumer(AsyncConsumer):
         """The server ends a closing handshake that the peer does not answer."""
         while (await self.receive())["type"] != "websocket.disconnect":
             pass
+
+    def _let_go(self, session: LocalSession) -> None:
+        """Undo what refers back to us, or all that this socket had stays until the garbage
+        collector walks through all others."""
+        self.outbox.on_drain = self.outbox.on_stall = self.outbox.on_pong = None
+        session.on_space = session.on_readable = None
 
     def _have_space(self) -> None:
         space, self._space = self._space, None

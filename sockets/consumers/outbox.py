@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+def _nothing() -> None:
+    """Done when nothing more is to be done."""
+
+
 class PumpOutbox:
     """Bounded by `limit` bytes and one frame.
 
@@ -45,7 +49,7 @@ class PumpOutbox:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._pump = self._loop.create_task(self._run())
+        self._pump: asyncio.Task[None] | None = self._loop.create_task(self._run())
 
     def write(self, frame: Frame) -> Write:
         if self._closed:
@@ -72,7 +76,8 @@ class PumpOutbox:
 
     def abort(self) -> None:
         self._closed = True
-        self._pump.cancel()
+        if self._pump is not None:
+            self._pump.cancel()
         self._on_give_up()
 
     def _give_up_later(self) -> None:
@@ -87,9 +92,12 @@ class PumpOutbox:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._pump.cancel()
-        await asyncio.wait({self._pump})
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait({self._pump})
         self._after_drain()
+        # Both refer to us: what a task was cancelled with has the frames that it went through.
+        self._pump, self._on_give_up = None, _nothing
 
     async def _run(self) -> None:
         while True:

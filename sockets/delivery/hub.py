@@ -17,7 +17,7 @@ from sockets.base import metrics
 from sockets.base.client_address import host_in, neighbourhood
 from sockets.base.timetable import NOT_LISTED, Timetable
 from sockets.layers.base import Layer
-from sockets.layers.fanout import Message, Sink
+from sockets.layers.fanout import Message
 from sockets.protocol.connection import Connection
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
@@ -221,18 +221,32 @@ class Room:
     `reader`: the task that reads the stream for those who are behind, if one runs.
     """
 
-    __slots__ = ("doubt", "group", "joined", "latest", "members", "reader", "seen", "sink", "user")
+    __slots__ = (
+        "_on_message",
+        "doubt",
+        "group",
+        "joined",
+        "latest",
+        "members",
+        "reader",
+        "seen",
+        "user",
+    )
 
     def __init__(self, group: str, user: str, on_message: Callable[[Room, Message], None]) -> None:
         self.group = group
         self.user = user
         self.members: dict[LocalSession, None] = {}
-        self.sink: Sink = partial(on_message, self)
+        self._on_message = on_message
         self.joined: asyncio.Future[None] | None = None
         self.seen: Position | None = None
         self.latest = Latest()
         self.doubt: Known | None = None
         self.reader: asyncio.Task[None] | None = None
+
+    def __call__(self, message: Message) -> None:
+        """Take in a message: to the layer a room is a sink."""
+        self._on_message(self, message)
 
     @property
     def known(self) -> Known | None:
@@ -398,7 +412,7 @@ class Hub:
         if room is None:
             room = self._rooms[group] = Room(group, user, on_message)
             self._users += room.reads_stream
-            room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room.sink))
+            room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room))
             room.joined.add_done_callback(_seen)
         room.members[session] = None
         session.rooms.append(room)
@@ -428,14 +442,14 @@ class Hub:
                 room.joined.add_done_callback(partial(self._discard_later, room))
             else:
                 try:
-                    await self._layer.group_discard_sink(room.group, room.sink)
+                    await self._layer.group_discard_sink(room.group, room)
                 except Exception as error:
                     failure = error
         if failure is not None:
             raise failure
 
     def _discard_later(self, room: Room, _: object) -> None:
-        task = asyncio.ensure_future(self._layer.group_discard_sink(room.group, room.sink))
+        task = asyncio.ensure_future(self._layer.group_discard_sink(room.group, room))
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
 

@@ -68,6 +68,10 @@ _SIGNALS: dict[str, Signal] = {
 }
 
 
+def _has_receivers(signal: Signal) -> bool:
+    return bool(signal.receivers) and signal.has_listeners()  # which locks, and makes lists
+
+
 def cause_of(code: int) -> str:
     """Return why a session ended, as a word: the name of our close code, `client` for any other."""
     if code == LOST:
@@ -102,7 +106,7 @@ class Events:
 
     def wanted(self, *names: str) -> bool:
         """Return whether anybody listens to one of these events."""
-        return any(name in self._hooked or _SIGNALS[name].has_listeners() for name in names)
+        return any(name in self._hooked or _has_receivers(_SIGNALS[name]) for name in names)
 
     @property
     def changes_wanted(self) -> bool:
@@ -130,7 +134,7 @@ class Events:
             if event.done is not None:
                 event.done(True)
             return
-        heard = not _SIGNALS[event.name].has_listeners() or self._was_heard(event)
+        heard = not _has_receivers(_SIGNALS[event.name]) or self._was_heard(event)
         line = self._lines.get(event.user)
         if heard and line is None:
             self._to_webhook(event)

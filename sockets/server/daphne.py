@@ -275,7 +275,7 @@ class GatewayServer(Server):
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Start the application for one connection; returns the queue that feeds it."""
-        queue: asyncio.Queue[dict[str, Any]]
+        queue: asyncio.Queue[dict[str, Any]] | InboundQueue
         if isinstance(protocol, GatewayWebSocket):
             queue = InboundQueue(protocol.inbound, self.conf.inbound_high, self.conf.inbound_low)
             scope["extensions"] = {
@@ -323,6 +323,8 @@ class GatewayServer(Server):
         details = self.connections.get(protocol)
         if details is not None and "application_instance" not in details:
             del self.connections[protocol]
+            if isinstance(protocol, GatewayWebSocket) and not protocol.transport.connected:
+                protocol.let_go()
 
     def _ended(self, protocol: Any, task: asyncio.Task[None]) -> None:
         """Take note of the end of an application; daphne looks for it once a second."""

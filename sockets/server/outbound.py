@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
@@ -235,3 +236,26 @@ class FrameOutbox:
     def flow(self) -> tuple[int, int]:
         waiting = self._outbound.buffered
         return waiting, self._outbound.written - waiting
+
+    def let_go(self) -> None:
+        """From the socket, which is gone: whoever still has this outbox finds it closed."""
+        self._socket, self._outbound, self.straight = _GONE, _TO_NOBODY, None
+
+
+class _Gone:
+    """In the place of any socket that is gone."""
+
+    conf: Conf
+    state = Autobahn.STATE_CLOSED
+    transport = SimpleNamespace(dataBuffer=b"", offset=0, _tempDataLen=0)
+    send_queue = ()
+
+    def close_with(self, code: int, reason: str) -> None:
+        """It is closed."""
+
+    def abort(self) -> None:
+        """It is cut."""
+
+
+_GONE = _Gone()
+_TO_NOBODY = Outbound(_GONE)

@@ -340,6 +340,14 @@ class GatewayWebSocket(WebSocketProtocol):
         self.inbound.resume()
         self.resumeProducing()
 
+    def let_go(self) -> None:
+        """Undo what refers back to us, now that the connection and its application are gone, or all
+        of it stays until the garbage collector walks through all other sockets. What autobahn has
+        said of the end refers to us, too."""
+        self.outbox.let_go()
+        del self.inbound, self.outbound, self.application_queue
+        self.is_closed = None
+
     def due(self, now: float) -> float:
         """Return the moment from which on `check_timeouts` may have something to do; infinity:
         never as things are. `now`: monotonic seconds."""
