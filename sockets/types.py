@@ -419,6 +419,8 @@ class Refusal(StrEnum):
     MALFORMED = "malformed"
     IDLE = "idle"
     FILES = "files"
+    GONE = "gone"
+    LATE = "late"
 
 
 class Audit(StrEnum):

@@ -38,12 +38,14 @@ _REASONS: Final = {
     Refusal.MALFORMED: "the request cannot be read",
     Refusal.IDLE: "too many connections are kept without a request",
     Refusal.FILES: "the process has no more open files for this port",
+    Refusal.GONE: "the peer left before its turn came",
+    Refusal.LATE: "the request waited for too long until it was read",
 }
 
 _OF_CONNECTIONS: Final = frozenset(
     {
         *(Refusal.ADDRESS_RATE, Refusal.NODE_RATE, Refusal.SLOW, Refusal.CROWDED),
-        *(Refusal.HEADER, Refusal.MALFORMED, Refusal.FILES),
+        *(Refusal.HEADER, Refusal.MALFORMED, Refusal.FILES, Refusal.LATE),
     }
 )
 """What may keep somebody from connecting; the others are of requests."""

@@ -17,8 +17,10 @@ from typing import Any, Final
 from twisted.web.http import HTTPChannel
 
 from sockets.auth.admission import record_refusal
+from sockets.base import metrics
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
+from sockets.server.crowd import is_gone, waited
 from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
@@ -127,7 +129,8 @@ class GatewayChannel(HTTPChannel):
         if self._is_new and b"\r\n\r\n" in data:
             upgrade = ordinary(data) if len(data) <= self.totalHeadersSize else None
             if upgrade is not None:
-                self._hand_over(upgrade)
+                if self._is_in_time():
+                    self._hand_over(upgrade)
                 return
         self._is_new = False
         super().dataReceived(data)
@@ -140,6 +143,18 @@ class GatewayChannel(HTTPChannel):
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
         protocol.begin(upgrade)
+
+    def _is_in_time(self) -> bool:
+        """Whether this handshake is still worth an answer; if not, it has been dealt with."""
+        connection = self.transport.socket
+        if is_gone(connection):
+            self.refused = True
+            self._waiting.leave(self)
+            metrics.refused[Refusal.GONE].inc()  # which is nobody's fault: no line in the audit log
+            self.transport.abortConnection()
+        elif self.server.queues[self._surface].is_too_long(waited(connection)):
+            self._turn_away("This node is behind: come back later.", Refusal.LATE)
+        return not self.refused
 
     def _send100Continue(self) -> None:
         if not self.refused:  # refused first, and then accepted
@@ -163,6 +178,8 @@ class GatewayChannel(HTTPChannel):
         if self._is_handshake() and b";" in path.partition(b"?")[0]:
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
             self.refuse(404, "Paths have no parameters (;) here.", Refusal.MALFORMED)
+            return
+        if self._is_handshake() and not self._is_in_time():
             return
         super().allHeadersReceived()
         if self.length != 0 and not self.refused:
@@ -212,11 +229,16 @@ class GatewayChannel(HTTPChannel):
 
     def _refuse_at_once(self) -> None:
         """Refuse without waiting: every moment costs a descriptor that others need."""
-        self.refused = True
-        record_refusal(Refusal.FILES, self._surface, self._host, 503)
-        self._answer(503, "This node has no more open files: come back later.")
-        self.transport.loseConnection()
+        self._turn_away("This node has no more open files: come back later.", Refusal.FILES)
         self.server.pause_accepting(self._surface)
+
+    def _turn_away(self, text: str, why: Refusal) -> None:
+        """Answer 503 and close. Of a request only what has been read may have come."""
+        self.refused = True
+        self._waiting.leave(self)
+        record_refusal(why, self._surface, self._host, 503)
+        self._answer(503, text)
+        self.transport.loseConnection()
 
     def _answer(self, status: int, text: str) -> None:
         kind, body = "text/plain; charset=utf-8", f"{text}\n".encode()

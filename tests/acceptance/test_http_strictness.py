@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_limits import is_cut, turned_away
+from tests.acceptance.test_limits import is_cut
 from tests.support.gateway import API_KEY, SHORT, Gateway, running, wait_for
 from tests.support.peers import client, http_get, upgrade
 
@@ -85,9 +85,9 @@ def test_what_can_be_read_in_two_ways_is_refused(
 ) -> None:
     """And what comes behind it, a request to who reads it the other way, is not looked at."""
     port = shared_gateway.worker_port if private else shared_gateway.client_port
-    before, log = turned_away(shared_gateway, "malformed"), len(shared_gateway.log())
+    before, log = shared_gateway.turned_away("malformed"), len(shared_gateway.log())
     assert answers(port, request_ + GET + b"Connection: close\r\n\r\n") == [400]
-    assert turned_away(shared_gateway, "malformed") == before + 1
+    assert shared_gateway.turned_away("malformed") == before + 1
     assert "Traceback" not in shared_gateway.log()[log:]
 
 
@@ -239,7 +239,7 @@ def test_of_kept_connections_the_longest_idle_goes(tmp_path: Path) -> None:
             assert peer.recv(65_536).startswith(b"HTTP/1.1 200 ")
         private = [stack.enter_context(kept(gateway.worker_port)) for _ in range(7)]
         assert not any(is_cut(peer, 0.05) for peer in private), "a backend keeps as many as fit"
-        assert turned_away(gateway, "idle") >= 4
+        assert gateway.turned_away("idle") >= 4
 
 
 @pytest.mark.parametrize("trusted", ["1", "127.0.0.0/8"])
@@ -284,7 +284,7 @@ async def test_at_its_limit_of_files_a_node_answers_its_private_port_and_says_so
         status, body = http_get(gateway.worker_port, "/readyz")
         assert status == 503 and b"it is at its limit of open files" in body
         assert (await tab.ask(type="sessions"))["ok"], "who is in stays"
-        wait_for(lambda: turned_away(gateway, "files") > 10, "the crowd to be refused")
+        wait_for(lambda: gateway.turned_away("files") > 10, "the crowd to be refused")
         assert gateway.log().count("files open") == 1, "once a minute"
         assert "Traceback" not in gateway.log()
         stack.close()

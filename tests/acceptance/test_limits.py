@@ -95,12 +95,6 @@ async def test_forwarding_headers_are_believed_of_proxies_only(tmp_path: Path) -
         assert "'address': '1.2.3.9'" in gateway.log()
 
 
-def turned_away(gateway: Gateway, why: str) -> float:
-    text = http_get(gateway.worker_port, "/metrics")[1].decode()
-    (line,) = [line for line in text.splitlines() if f'turned_away_total{{why="{why}"}}' in line]
-    return float(line.rpartition(" ")[2])
-
-
 # --- who comes too often
 
 
@@ -115,7 +109,7 @@ def test_handshakes_of_one_address(tmp_path: Path) -> None:
         assert upgrade(port, source="127.0.0.9").status == 101, "another one has not noticed"
         assert upgrade(worker_port, "/ws/worker/").status == 101, "nor have the workers"
         assert http_get(port, "/healthz")[0] == 200
-        assert turned_away(gateway, "address_rate") >= 6
+        assert gateway.turned_away("address_rate") >= 6
         wait_for(lambda: upgrade(port).status == 101, "it may come back")
         assert "Traceback" not in gateway.log()
 
@@ -126,7 +120,7 @@ def test_handshakes_of_a_node(tmp_path: Path) -> None:
         port = gateway.client_port
         found = [upgrade(port, source=f"127.0.0.{n}").status for n in range(1, 13)]
         assert found[:5] == [101] * 5 and set(found[6:]) == {503}
-        assert turned_away(gateway, "node_rate") >= 6
+        assert gateway.turned_away("node_rate") >= 6
 
 
 def test_behind_a_proxy_each_client_has_its_own_rate(tmp_path: Path) -> None:
@@ -264,7 +258,7 @@ def test_half_a_request_is_cut(tmp_path: Path, private: bool) -> None:
             assert b"200" in kept.recv(65_536)
             kept.sendall(HEAD)  # again, on a connection that was kept
             assert all(is_cut(peer, 6) for peer in (*peers, kept))
-        assert turned_away(gateway, "slow") == 6
+        assert gateway.turned_away("slow") == 6
         assert "Traceback" not in gateway.log()
 
 
@@ -298,7 +292,7 @@ def test_who_opens_too_many_cuts_its_own(tmp_path: Path) -> None:
             # None has less than a second for itself; whoever comes then finds space.
             wait_for(
                 lambda: (
-                    http_get(port, "/healthz")[0] == 200 and turned_away(gateway, "crowded") >= 4
+                    http_get(port, "/healthz")[0] == 200 and gateway.turned_away("crowded") >= 4
                 ),
                 "the oldest to be cut",
             )
@@ -328,7 +322,7 @@ def test_the_bodies_of_all_connections_have_a_bound(tmp_path: Path) -> None:
             first.settimeout(5)
             first.sendall(b"x" * 10_000)
             assert first.recv(65_536).startswith(b"HTTP/1.1 401 ")
-        assert turned_away(gateway, "body_memory") == 1
+        assert gateway.turned_away("body_memory") == 1
         for _ in range(3):  # what is answered or gone is held no more
             with socket.create_connection(address) as after:
                 after.settimeout(5)
@@ -347,7 +341,7 @@ def test_a_large_head_is_told_so(tmp_path: Path) -> None:
             assert b" 431 " in peer.recv(65_536)
         many = "\r\n".join(["A: 1"] * 600)
         assert upgrade(gateway.worker_port, "/ws/worker/", header=many).status == 431
-        assert turned_away(gateway, "header") == 4
+        assert gateway.turned_away("header") == 4
 
 
 async def test_requests_at_once(tmp_path: Path) -> None:
@@ -377,7 +371,7 @@ async def test_requests_at_once(tmp_path: Path) -> None:
                     count += 1
                     await asyncio.sleep(0.02)
             assert (await http.get("/api/v1/nodes")).status_code == 200
-        assert turned_away(gateway, "requests") == count
+        assert gateway.turned_away("requests") == count
 
 
 def test_it_opens_as_many_files_as_it_may_and_says_if_they_are_too_few(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from tests.support import warm
 
@@ -211,6 +212,15 @@ class Gateway:
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
+
+    def turned_away(self, why: str) -> float:
+        """Return how many were refused before they were served, for this reason."""
+        with urlopen(f"http://127.0.0.1:{self.worker_port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        (line,) = [
+            line for line in text.splitlines() if f'turned_away_total{{why="{why}"}}' in line
+        ]
+        return float(line.rpartition(" ")[2])
 
     def rows(self, where: str = "1 = 1", *values: object) -> list[dict[str, Any]]:
         """Session rows, oldest first."""
