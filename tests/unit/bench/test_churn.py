@@ -22,5 +22,5 @@ def test_growth_compares_thirds_and_leaves_out_what_warms_up() -> None:
 
 
 def test_a_row_has_the_cells_of_the_head() -> None:
-    assert row(at(1, 163.84)) == "| 1.0 | 163.8 | 2,032 | 10 | 1,000 | 5.0 |"
-    assert HEAD.count("|") == row(at(1, 1)).count("|")
+    assert row(at(1.0, 163.84)) == "| 1.0 | 163.8 | 2,032 | 10 | 1,000 | 5.0 |"
+    assert HEAD.count("|") == row(at(1.0, 1)).count("|")
