@@ -1,9 +1,9 @@
 """Whether a node keeps anything of clients that are gone: `scripts/bench churn` (`--help`).
 
-2,000 clients of 1,000 users are at one node in Redis mode, as in production. All the time clients
-leave and come, of which some are cut off, and each user is sent durable and ephemeral messages,
-which are acknowledged. Every minute, when as many clients are there as ever: what the node holds of
-memory, descriptors and tasks, and Redis of keys and memory.
+2,000 clients of 1,000 users are at one node in Redis mode, as in production. Every few seconds 200
+of them leave and come back, after each sample all of them, and users are sent durable and ephemeral
+messages, which are acknowledged. A sample is taken when as many clients are there as ever: what the
+node holds of memory, descriptors and tasks, and Redis of keys and memory.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def row(one: Sample) -> str:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, float]:
-    """Return each figure of the last third as a multiple of that of the first, when it is warm."""
+    """Return each figure of the last third as a multiple of that of the first, when it is warm.
+    There is a sample at least."""
     rest = samples[int(len(samples) * WARM) :]
     third = max(1, len(rest) // 3)
     found = {}
@@ -114,7 +115,7 @@ def growth(samples: Sequence[Sample]) -> dict[str, float]:
         first, last = (
             median(getattr(s, name) for s in part) for part in (rest[:third], rest[-third:])
         )
-        found[name] = last / first
+        found[name] = last / first if first else 1.0 + last
     return found
 
 
@@ -127,7 +128,10 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=2.0, help="how long (2; a soak: 30)")
     parser.add_argument(
-        "--every", type=float, default=0, help="seconds between samples (a 30th of the time)"
+        "--every",
+        type=float,
+        default=0,
+        help="seconds between samples (a 30th of the time, and 15 at least)",
     )
     chosen = parser.parse_args()
     program = compiled(ROOT / "var" / "peers")
@@ -135,7 +139,7 @@ def main() -> int:
     contestant.install(ROOT / "var" / "peers")
     print(f"{HEAD}\n|{' --- |' * 6}", flush=True)
     with on(cores()[1]), running(contestant, program, PER_USER) as run:
-        samples = churn(run, chosen.minutes, chosen.every or chosen.minutes * 2)
+        samples = churn(run, chosen.minutes, chosen.every or max(15.0, chosen.minutes * 2))
         run.wait_for_late_ones()
         tally = run.tally
     told = ", ".join(f"{name} {value:.2f}" for name, value in growth(samples).items())

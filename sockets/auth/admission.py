@@ -4,7 +4,8 @@
     an HTTP request         MAX_REQUESTS at once of each surface, a share of them of one client
 
 Refused with 503 and no more: a flood must cost less to refuse than to make. Each refusal is
-counted; the audit log, which has a bound of its own, says from where.
+counted; the audit log, which has a bound of its own, says from where. Of those who left by
+themselves before their turn came (`Refusal.GONE`) there is only a count.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ _REASONS: Final = {
     Refusal.MALFORMED: "the request cannot be read",
     Refusal.IDLE: "too many connections are kept without a request",
     Refusal.FILES: "the process has no more open files for this port",
-    Refusal.GONE: "the peer left before its turn came",
     Refusal.LATE: "the request waited for too long until it was read",
 }
 
@@ -48,7 +48,7 @@ _OF_CONNECTIONS: Final = frozenset(
         *(Refusal.HEADER, Refusal.MALFORMED, Refusal.FILES, Refusal.LATE),
     }
 )
-"""What may keep somebody from connecting; the others are of requests."""
+"""What may keep somebody from connecting, and is told to operators."""
 
 
 class Admission:

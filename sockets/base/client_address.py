@@ -118,7 +118,7 @@ def _parsed(entry: str) -> Address | None:
 
 @lru_cache(REMEMBERED)
 def _canonical(host: str) -> str | None:
-    """Return an address as it is written here; None for what is none."""
+    """Return an address in its shortest form, an IPv4 one as such; None for what is none."""
     try:
         return str(_plain(ip_address(host)))
     except ValueError:

@@ -118,10 +118,12 @@ class GatewayConsumer(AsyncConsumer):
                 if session is not None:
                     await self.node.sessions.close(session, code, reason)
             finally:
-                if pump is not None:
-                    await pump.finish()
-                if session is not None:
-                    self._let_go(session)
+                try:
+                    if pump is not None:
+                        await pump.finish()
+                finally:
+                    if session is not None:
+                        self._let_go(session)
 
     # --- for the two kinds
 
@@ -366,9 +368,10 @@ class GatewayConsumer(AsyncConsumer):
             pass
 
     def _let_go(self, session: LocalSession) -> None:
-        """Undo what refers back to us, or all that this socket had stays until the garbage
-        collector walks through all others."""
+        """Undo what refers back to this consumer and its session; else all that the socket had
+        stays until the garbage collector walks through all others."""
         self.outbox.on_drain = self.outbox.on_stall = self.outbox.on_pong = None
+        session.outbox, session.tap = self.outbox, None  # a tap is its session's outbox, too
         session.on_space = session.on_readable = None
 
     def _have_space(self) -> None:

@@ -21,7 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def _nothing() -> None:
-    """Done when nothing more is to be done."""
+    """Take the place of a callback that refers to its owner and is not called any more."""
 
 
 class PumpOutbox:
@@ -92,12 +92,12 @@ class PumpOutbox:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.wait({self._pump})
+        pump, self._pump = self._pump, None
+        self._on_give_up = _nothing
+        if pump is not None:
+            pump.cancel()
+            await asyncio.wait({pump})
         self._after_drain()
-        # Both refer to us: what a task was cancelled with has the frames that it went through.
-        self._pump, self._on_give_up = None, _nothing
 
     async def _run(self) -> None:
         while True:

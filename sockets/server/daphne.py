@@ -36,8 +36,8 @@ from twisted.web.http import _GenericHTTPChannelProtocol
 from sockets.base.timetable import Timetable
 from sockets.codes import CloseCode
 from sockets.conf import Conf
+from sockets.server.backlog import Waits
 from sockets.server.bodies import BodyMemory
-from sockets.server.crowd import Queue
 from sockets.server.early import listened
 from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
@@ -126,7 +126,7 @@ class GatewayServer(Server):
         self.body_limit = body_limit
         # Of each port its own: a crowd at the one keeps nobody from the other.
         self.waiting = {surface: WaitingConnections(conf.max_pending) for surface in Surface}
-        self.queues = {surface: Queue() for surface in Surface}
+        self.waits = {surface: Waits() for surface in Surface}
         self.idle = {surface: IdleConnections(conf.max_idle) for surface in Surface}
         self.bodies = {surface: BodyMemory(conf.body_memory) for surface in Surface}
         self.files = Files()

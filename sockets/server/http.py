@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from daphne.http_protocol import WebRequest
+from daphne.ws_protocol import WebSocketProtocol
 
 from sockets.base.timetable import NOT_LISTED
 from sockets.server.bodies import BodyMemory
@@ -84,7 +85,11 @@ class GatewayRequest(WebRequest):
             return None
         # Believed from any client in stock daphne.
         self.requestHeaders.removeHeader(b"daphne-root-path")
-        return super().process()
+        channel = self.channel
+        done = super().process()
+        if isinstance(channel.transport.protocol, WebSocketProtocol):
+            channel.requests.clear()  # the connection is a socket's: neither would end the other
+        return done
 
     def connectionLost(self, reason: Any) -> None:
         self.resumeProducing()

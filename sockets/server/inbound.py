@@ -141,6 +141,10 @@ class Inbound:
             metrics.PAUSED.dec()
             self.go_on()
 
+    def let_go(self) -> None:
+        """Refer to the socket no more: it is gone."""
+        self._socket = _GONE
+
     def paused_for(self, now: float) -> float:
         """Seconds since `pause`; 0 while it is read. `now`: monotonic."""
         return 0.0 if self.paused_since is None else now - self.paused_since
@@ -170,6 +174,30 @@ class Inbound:
         return Kind.WORKER, conf.worker_rate, conf.worker_burst
 
 
+class _Gone:
+    """In the place of any socket that is gone."""
+
+    conf: Conf
+    state = _CLOSED
+    transport = None
+
+    def parse(self, data: bytes) -> None:
+        """Nobody gets it."""
+
+    def surface(self) -> Surface:
+        """Return the one that may least."""
+        return Surface.PUBLIC
+
+    def paused(self) -> None:
+        """There is nothing to read."""
+
+    def close_with(self, code: int, reason: str) -> None:
+        """It is closed."""
+
+
+_GONE = _Gone()
+
+
 class InboundQueue:
     """What the application has not received yet; the socket is not read while it is long.
 
@@ -188,7 +216,7 @@ class InboundQueue:
         self._waiting: list[asyncio.Future[None]] = []
 
     def qsize(self) -> int:
-        """Return how many wait."""
+        """Return how many have not been received yet."""
         return len(self._items)
 
     def put_nowait(self, item: dict[str, Any]) -> None:

@@ -50,12 +50,12 @@ class Outbound:
         self._writable: asyncio.Future[None] | None = None
         self.outbox = FrameOutbox(socket, self)
         self.unanswered: bytes | None = None
-        self._through = 0  # bytes written, but for those that went straight
+        self._through = 0  # bytes written, but for those of `FrameOutbox.direct`
 
     @property
     def written(self) -> int:
         """Bytes written since the handshake, to the kernel or the transport."""
-        return self._through + self.outbox.went_straight
+        return self._through + self.outbox.went_direct
 
     @property
     def buffered(self) -> int:
@@ -65,8 +65,8 @@ class Outbound:
         return waiting
 
     def write_frame(self, data: bytes) -> None:
-        """Write a ready frame after what is queued; straight to the socket when nothing is, and
-        then the next ones need not ask.
+        """Write a ready frame after what is queued; to the kernel at once when nothing is, and then
+        the next ones need not look.
 
         Half the cost of a transport write: no writer is added to and removed from the loop.
         Order holds because everything else leaves through the same buffers.
@@ -84,30 +84,30 @@ class Outbound:
             except OSError:
                 sent = 0  # the kernel takes none now; or the transport's own write finds the error
             if sent < len(data):
-                self._leave(data, sent)
+                self._write_after(data, sent)
             elif socket.state == _OPEN:
-                self.outbox.straight = send
+                self.outbox.direct = send
         else:
             transport.write(data)
 
     def write_rest(self, data: bytes, sent: int) -> None:
-        """Write what the kernel has not taken of a frame that went straight."""
+        """Write what the kernel has not taken of a frame that went by `FrameOutbox.direct`."""
         self._through += len(data)
-        self._leave(data, sent)
+        self._write_after(data, sent)
 
-    def _leave(self, data: bytes, sent: int) -> None:
+    def _write_after(self, data: bytes, sent: int) -> None:
         self._socket.transport.write(data[sent:])
         self.outbox.stalled()
 
-    def passed_by(self, size: int) -> None:
-        """Count bytes that autobahn hands to the transport itself: frames wait behind them."""
-        self.outbox.straight = None
+    def goes_by_transport(self, size: int) -> None:
+        """Count bytes that the transport gets; the next frame looks whether they still wait."""
+        self.outbox.direct = None
         self._through += size
 
     def write(self, data: bytes) -> None:
         """Write the answer to a ping, or a close frame: after what is queued, in a turn of its
         own."""
-        self.passed_by(len(data))
+        self.goes_by_transport(len(data))
         was_empty = not self.buffered
         self._socket.transport.write(data)
         if was_empty:
@@ -131,6 +131,13 @@ class Outbound:
         ping, self.unanswered = self.unanswered, None
         return ping
 
+    def let_go(self) -> None:
+        """Refer to the socket no more: it is gone, and whoever still writes finds it closed."""
+        self._through += self.outbox.went_direct
+        self._socket = self.outbox._socket = _GONE
+        self.outbox.direct = None
+        self.outbox = _NOBODYS
+
     async def drain(self) -> None:
         """Wait until the buffer is empty: back-pressure for applications that use ASGI `send`.
 
@@ -153,21 +160,22 @@ class FrameOutbox:
 
     Bounded by what makes the transport pause: `outbox_limit` bytes and one frame.
 
-    `straight`: the kernel's `send`, while the socket is open and nothing waits. To find that out
-    means to look at four objects, which for one of thousands of sockets are in no cache of the
-    processor: a third of what a frame costs. `went_straight`: bytes that did.
+    `direct`: the kernel's `send`, from a frame that it took whole until something else is written
+    or the socket closes: nothing waits meanwhile. To find that out for each frame would mean to
+    look at four objects, which for one of thousands of sockets are in no cache of the processor.
+    `went_direct`: bytes that it took.
     """
 
     __slots__ = (
         "_outbound",
         "_refused",
         "_socket",
+        "direct",
         "full",
         "on_drain",
         "on_pong",
         "on_stall",
-        "straight",
-        "went_straight",
+        "went_direct",
     )
 
     def __init__(self, socket: Socket, outbound: Outbound) -> None:
@@ -175,8 +183,8 @@ class FrameOutbox:
         self._outbound = outbound
         self._refused = False  # a frame, since the last drain
         self.full = False
-        self.straight: Callable[[bytes], int] | None = None
-        self.went_straight = 0
+        self.direct: Callable[[bytes], int] | None = None
+        self.went_direct = 0
         self.on_drain: Callable[[], None] | None = None
         self.on_stall: Callable[[], None] | None = None
         self.on_pong: Callable[[], bool] | None = None
@@ -194,16 +202,16 @@ class FrameOutbox:
         return type(None), ()
 
     def write(self, frame: Frame) -> Write:
-        if (send := self.straight) is not None:
+        if (send := self.direct) is not None:
             wire = frame.wire
             try:
                 sent = send(wire)
             except OSError:
                 sent = 0  # as in `write_frame`
             if sent == len(wire):
-                self.went_straight += sent
+                self.went_direct += sent
             else:
-                self.straight = None
+                self.direct = None
                 self._outbound.write_rest(wire, sent)
             return Write.OK
         if self._socket.state != _OPEN:
@@ -237,10 +245,6 @@ class FrameOutbox:
         waiting = self._outbound.buffered
         return waiting, self._outbound.written - waiting
 
-    def let_go(self) -> None:
-        """From the socket, which is gone: whoever still has this outbox finds it closed."""
-        self._socket, self._outbound, self.straight = _GONE, _TO_NOBODY, None
-
 
 class _Gone:
     """In the place of any socket that is gone."""
@@ -258,4 +262,4 @@ class _Gone:
 
 
 _GONE = _Gone()
-_TO_NOBODY = Outbound(_GONE)
+_NOBODYS = Outbound(_GONE).outbox

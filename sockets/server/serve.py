@@ -126,9 +126,8 @@ def _let_call(conf: Conf, node: Node, port: int) -> Path:
 
 
 def _tune_garbage_collection() -> None:
-    """Let the garbage collector walk less often over thousands of live sessions, which leave no
-    garbage when they end. Measured with 2,000 sessions: a tenth of the CPU at a steady rate
-    (bench/delivery.py). What a crowd of connects leaves behind is walked over twice at most."""
+    """Let the garbage collector walk less often over thousands of live sessions, which leave it
+    nothing when they end, and over new ones in fewer steps (bench/RESULTS.md has what it saves)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 1, 10)

@@ -20,7 +20,7 @@ from sockets.auth.admission import record_refusal
 from sockets.base import metrics
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
-from sockets.server.crowd import is_gone, waited
+from sockets.server.backlog import is_gone, waited
 from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
@@ -129,7 +129,8 @@ class GatewayChannel(HTTPChannel):
         if self._is_new and b"\r\n\r\n" in data:
             upgrade = ordinary(data) if len(data) <= self.totalHeadersSize else None
             if upgrade is not None:
-                if self._is_in_time():
+                self._refuse_what_waited()
+                if not self.refused:
                     self._hand_over(upgrade)
                 return
         self._is_new = False
@@ -144,17 +145,16 @@ class GatewayChannel(HTTPChannel):
         protocol.makeConnection(self.transport)
         protocol.begin(upgrade)
 
-    def _is_in_time(self) -> bool:
-        """Whether this handshake is still worth an answer; if not, it has been dealt with."""
+    def _refuse_what_waited(self) -> None:
+        """Refuse a handshake whose peer has gone, or should come back later."""
         connection = self.transport.socket
         if is_gone(connection):
             self.refused = True
             self._waiting.leave(self)
-            metrics.refused[Refusal.GONE].inc()  # which is nobody's fault: no line in the audit log
+            metrics.refused[Refusal.GONE].inc()  # it was refused nothing: no line in the audit log
             self.transport.abortConnection()
-        elif self.server.queues[self._surface].is_too_long(waited(connection)):
-            self._turn_away("This node is behind: come back later.", Refusal.LATE)
-        return not self.refused
+        elif self.server.waits[self._surface].note(waited(connection)):
+            self._refuse_and_close("This node is behind: come back later.", Refusal.LATE)
 
     def _send100Continue(self) -> None:
         if not self.refused:  # refused first, and then accepted
@@ -179,7 +179,9 @@ class GatewayChannel(HTTPChannel):
             # Autobahn drops parameters; those of requests are refused by `SurfaceMiddleware`.
             self.refuse(404, "Paths have no parameters (;) here.", Refusal.MALFORMED)
             return
-        if self._is_handshake() and not self._is_in_time():
+        if self._is_handshake():
+            self._refuse_what_waited()
+        if self.refused:
             return
         super().allHeadersReceived()
         if self.length != 0 and not self.refused:
@@ -229,11 +231,12 @@ class GatewayChannel(HTTPChannel):
 
     def _refuse_at_once(self) -> None:
         """Refuse without waiting: every moment costs a descriptor that others need."""
-        self._turn_away("This node has no more open files: come back later.", Refusal.FILES)
+        self._refuse_and_close("This node has no more open files: come back later.", Refusal.FILES)
         self.server.pause_accepting(self._surface)
 
-    def _turn_away(self, text: str, why: Refusal) -> None:
-        """Answer 503 and close. Of a request only what has been read may have come."""
+    def _refuse_and_close(self, text: str, why: Refusal) -> None:
+        """Answer 503 and close at once. A peer of whose request something is unread may see a reset
+        in place of the answer."""
         self.refused = True
         self._waiting.leave(self)
         record_refusal(why, self._surface, self._host, 503)

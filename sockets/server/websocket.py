@@ -178,7 +178,7 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         if sync or chopsize or self.send_queue:
-            self.outbound.passed_by(len(data))
+            self.outbound.goes_by_transport(len(data))
             super().sendData(data, sync, chopsize)
         elif self.state == _CONNECTING:
             self.outbound.write_frame(data)  # nothing is before the answer to a handshake
@@ -281,7 +281,7 @@ class GatewayWebSocket(WebSocketProtocol):
     def dropConnection(self, abort: bool = False) -> None:
         # autobahn resets a peer whose Close comes after ours; what we have written may still be
         # on its way then, and always is where that Close itself is the violation we answer.
-        self.outbox.straight = None
+        self.outbox.direct = None
         super().dropConnection(abort and not self.wasClean)
         self._watch()
 
@@ -299,7 +299,6 @@ class GatewayWebSocket(WebSocketProtocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        self.outbox.straight = None
         if self.transport is not None and self.transport.connected:
             self.transport.abortConnection()
 
@@ -335,18 +334,20 @@ class GatewayWebSocket(WebSocketProtocol):
             super().onClose(wasClean, code, reason)
 
     def connectionLost(self, *args: Any) -> None:
-        self.outbox.straight = None
+        self.outbox.direct = None
         super().connectionLost(*args)
         self.inbound.resume()
         self.resumeProducing()
+        if not hasattr(self, "server") or self not in self.server.connections:
+            self.let_go()  # it never had an application, or that has ended before
 
     def let_go(self) -> None:
-        """Undo what refers back to us, now that the connection and its application are gone, or all
-        of it stays until the garbage collector walks through all other sockets. What autobahn has
-        said of the end refers to us, too."""
-        self.outbox.let_go()
-        del self.inbound, self.outbound, self.application_queue
-        self.is_closed = None
+        """Undo what refers back to this socket, now that the connection and its application are
+        gone; else all of it stays until the garbage collector walks through all other sockets."""
+        self.inbound.let_go()
+        self.outbound.let_go()
+        self.is_closed = None  # a Deferred whose result is this socket
+        self.__dict__.pop("handshake_deferred", None)  # where there was no answer
 
     def due(self, now: float) -> float:
         """Return the moment from which on `check_timeouts` may have something to do; infinity:

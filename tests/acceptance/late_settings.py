@@ -1,6 +1,10 @@
-"""The settings of a gateway to which each handshake comes late, and all the time."""
+"""The settings of a gateway that takes other waits in the kernel's queue for long ones: LATE_LONG
+and LATE_SPAN, in seconds."""
+
+import os
 
 from gateway.settings import *  # noqa: F403
-from sockets.server import crowd
+from sockets.server import backlog
 
-crowd.LONG = crowd.STAYS = 0.0  # type: ignore[misc]
+for _name in ("LONG", "SPAN"):
+    setattr(backlog, _name, float(os.environ[f"LATE_{_name}"]))

@@ -15,19 +15,26 @@ import pytest
 
 from sockets.base.ids import new_id
 from tests.support.gateway import SHORT, Gateway, running, uvicorn, wait_for
-from tests.support.peers import Peer, RawClient, client_at, worker_at
+from tests.support.peers import Peer, RawClient, client_at, upgrade, worker_at
 
 OF_A_SOCKET = {
+    "BoundChannel",
     "BoundWebSocket",
     "ClientConsumer",
     "Connection",
     "FrameOutbox",
+    "GatewayRequest",
+    "Inbound",
     "InboundQueue",
     "LocalSession",
+    "Outbound",
     "PumpOutbox",
     "Room",
     "SessionInfo",
+    "Tap",
+    "Upgrade",
     "WorkerConsumer",
+    "_Verdict",
 }
 SITE = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.garbage_settings"}
 
@@ -72,6 +79,12 @@ async def _come_and_go(gateway: Gateway) -> None:
         await newer.close()
         with RawClient(port, f"{to_client}?user_id=user-{number}") as cut:
             cut.read_frame()  # and no word of its going
+        for path, header in (
+            ("/unknown", ""),
+            (to_client, "X-Unusual: \t"),
+            (to_client, "Origin: x"),
+        ):
+            upgrade(port, f"{path}?user_id=user-{number}", header=header)
     await sender.close()
     wait_for(lambda: not gateway.rows("disconnected_at is null"), "all to be gone")
 

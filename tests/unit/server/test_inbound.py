@@ -168,3 +168,33 @@ async def test_the_queue_pauses_at_its_high_mark_and_resumes_at_its_low_one() ->
     assert paused == [True], "two are left"
     await queue.get()
     assert paused == [True, False]
+
+
+def queue_of() -> InboundQueue:
+    return InboundQueue(Inbound(Socket()), high=3, low=1)
+
+
+async def test_whoever_waits_gets_what_comes() -> None:
+    queue = queue_of()
+    one, two = (asyncio.ensure_future(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    queue.put_nowait({"type": "a"})
+    queue.put_nowait({"type": "b"})
+    assert [(await one)["type"], (await two)["type"]] == ["a", "b"]
+    assert queue.qsize() == 0
+
+
+@pytest.mark.parametrize("woken", [True, False])
+async def test_a_wait_that_is_cancelled_takes_nothing(woken: bool) -> None:
+    """The first of two, when it has been told of an item and before."""
+    queue = queue_of()
+    one, two = (asyncio.ensure_future(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    if woken:
+        queue.put_nowait({"type": "a"})
+    one.cancel()
+    await asyncio.gather(one, return_exceptions=True)
+    if not woken:
+        queue.put_nowait({"type": "a"})
+    assert (await asyncio.wait_for(two, 1))["type"] == "a"
+    assert one.cancelled()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from copy import copy, deepcopy
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
@@ -85,7 +84,7 @@ def frame(wire: bytes) -> Any:
     return SimpleNamespace(wire=wire)
 
 
-async def test_a_frame_goes_straight_to_the_kernel() -> None:
+async def test_a_frame_goes_to_the_kernel_at_once() -> None:
     socket = Socket()
     outbound = Outbound(socket)
     assert outbound.outbox.write(frame(b"one")) is Write.OK
@@ -172,14 +171,14 @@ async def test_who_drains_nothing_is_closed() -> None:
     assert metrics.SLOW_CONSUMERS._value.get() == before + 1
 
 
-async def test_what_goes_straight_stops_where_the_kernel_takes_no_more() -> None:
+async def test_what_goes_direct_stops_where_the_kernel_takes_no_more() -> None:
     socket = Socket()
     outbound, transport = Outbound(socket), socket.transport
     stalls: list[tuple[int, int]] = []
     outbound.outbox.on_stall = lambda: stalls.append(outbound.outbox.flow())
     write = outbound.outbox.write
     write(frame(b"one"))
-    assert outbound.outbox.straight is not None
+    assert outbound.outbox.direct is not None
     transport.socket.takes = 1
     assert write(frame(b"two")) is Write.OK
     transport.socket.takes = 10**9
@@ -188,17 +187,19 @@ async def test_what_goes_straight_stops_where_the_kernel_takes_no_more() -> None
     assert (stalls, outbound.outbox.flow()) == ([(2, 4)], (7, 4))
     transport._tempDataBuffer, transport._tempDataLen = [], 0
     assert write(frame(b"four")) is Write.OK
-    assert outbound.outbox.straight is not None and transport.socket.got == b"onetfour"
+    assert outbound.outbox.direct is not None and transport.socket.got == b"onetfour"
+    assert write(frame(b"five")) is Write.OK
+    assert outbound.outbox.flow() == (0, len("onetwothreefourfive"))
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), InterruptedError(), ConnectionResetError()])
-async def test_an_error_of_what_goes_straight_is_left_to_the_transport(error: OSError) -> None:
+async def test_an_error_of_what_goes_direct_is_left_to_the_transport(error: OSError) -> None:
     socket = Socket()
     outbound = Outbound(socket)
     outbound.outbox.write(frame(b"one"))
     socket.transport.socket.fails = error
     assert outbound.outbox.write(frame(b"two")) is Write.OK
-    assert (socket.transport._tempDataBuffer, outbound.outbox.straight) == ([b"two"], None)
+    assert (socket.transport._tempDataBuffer, outbound.outbox.direct) == ([b"two"], None)
 
 
 async def test_frames_follow_what_went_another_way() -> None:
@@ -211,21 +212,33 @@ async def test_frames_follow_what_went_another_way() -> None:
     assert socket.transport._tempDataBuffer == [b"pong", b"two"]
 
 
+class Nobody:
+    """In the place of a server, a queue and a request."""
+
+    root_path = path = ""
+    connections = ()
+
+    def nothing(self, *_: object) -> None: ...
+
+    watch = protocol_disconnected = log_action = put_nowait = nothing
+
+
 def real_socket() -> Any:
     """Return an open socket of the server on a transport that is none, after one frame."""
-    factory = WebSocketFactory(SimpleNamespace(root_path=""), server="")
+    nobody: Any = Nobody()
+    factory = WebSocketFactory(nobody, server="")
     factory.protocol = GatewayWebSocket
     socket: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
     for name in GatewayWebSocket.CONFIG_ATTRS:
         setattr(socket, name, getattr(factory, name))
-    socket.conf, socket.server, socket.application_queue = Conf(), Mock(), Mock()
+    socket.conf, socket.server, socket.application_queue = Conf(), nobody, nobody
     socket.client_addr, socket.path, socket.websocket_version = None, b"/", 13
-    socket.request, socket.failByDrop = Mock(), False
+    socket.request, socket.failByDrop = nobody, False
     socket.transport = Transport()
     socket._connectionMade()
     socket.state = Autobahn.STATE_OPEN
     assert socket.outbox.write(frame(b"one")) is Write.OK
-    assert socket.outbox.straight is not None
+    assert socket.outbox.direct is not None
     return socket
 
 
@@ -244,6 +257,35 @@ async def test_a_socket_that_ends_in_any_way_takes_no_frame(end: str) -> None:
     ENDS[end](socket)
     assert socket.outbox.write(frame(b"two")) is Write.CLOSED
     assert b"two" not in socket.transport.socket.got
+
+
+async def test_what_autobahn_sends_itself_is_not_overtaken() -> None:
+    socket = real_socket()
+    socket.sendData(b"a part", sync=True)
+    assert socket.outbox.direct is None
+    assert socket.outbox.write(frame(b"two")) is Write.OK
+    assert b"two" not in socket.transport.socket.got
+
+
+async def test_the_answer_to_a_handshake_lets_no_frame_go_before_the_socket_is_open() -> None:
+    socket = Socket()
+    socket.state = Autobahn.STATE_CONNECTING
+    outbound = Outbound(socket)
+    outbound.write_frame(b"HTTP/1.1 101")
+    assert outbound.outbox.direct is None
+    assert outbound.outbox.write(frame(b"one")) is Write.CLOSED
+
+
+async def test_what_is_left_of_a_socket_that_is_gone_can_still_be_asked() -> None:
+    socket = real_socket()
+    outbox = socket.outbox
+    socket.let_go()
+    assert outbox.write(frame(b"two")) is Write.CLOSED
+    assert outbox.flow() == (0, 3)
+    outbox.close(4001, "why")
+    outbox.abort()
+    await asyncio.wait_for(socket.drain(), 1)
+    socket.let_go()
 
 
 async def test_a_copy_writes_to_the_same_socket() -> None:

@@ -1,0 +1,72 @@
+"""Handshakes that waited in the kernel's queue because more come than are served.
+
+That queue is first come, first served. Once it is long, whoever is served next has waited almost as
+long as a client has patience, and leaves in the middle: a node that is short of time spends all of
+it on connections that are gone, and for as long as they come back. So a peer that has gone is not
+served, and while most waits are long, whoever waited long comes back later, when the queue is
+short.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+LONG: Final = 5.0
+"""Seconds of waiting that are long: half of what the Python package gives a handshake."""
+
+SPAN: Final = 1.0
+"""Seconds of which most waits have to be long: more than a moment in which this process stood
+still, after which all who came meanwhile are served at once."""
+
+_LAST_DATA: Final = struct.Struct("=52xI")
+"""Of Linux' `struct tcp_info`: milliseconds since the peer's last data came."""
+
+
+class Waits:
+    """How long those have waited whose turn it was lately. `clock`: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()  # the span that goes on
+        self._long = self._short = 0  # in it
+        self._was_behind = False  # in the span before
+
+    def note(self, waited: float) -> bool:
+        """Take in one wait, in seconds. Returns whether that peer should come back later."""
+        passed = self._clock() - self._began
+        if passed >= SPAN:
+            # A span that nobody followed says nothing of now.
+            self._was_behind = self._long > self._short and passed < 2 * SPAN
+            self._began += passed
+            self._long = self._short = 0
+        is_long = waited >= LONG
+        self._long += is_long
+        self._short += not is_long
+        return is_long and self._was_behind
+
+
+def waited(connection: Any) -> float:
+    """Return the seconds since a request came that has been read just now; 0 where the system does
+    not say it."""
+    if sys.platform != "linux":
+        return 0.0
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.size)
+        return int(_LAST_DATA.unpack(info)[0]) / 1000
+    except (OSError, struct.error):  # a Unix socket, or the connection is gone
+        return 0.0
+
+
+def is_gone(connection: Any) -> bool:
+    """Return whether the peer has closed, now that all is read that it has sent before."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
