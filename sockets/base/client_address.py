@@ -21,6 +21,9 @@ _MAPPED: Final = re.compile(r"\[?[0:]*:ffff:", re.IGNORECASE)
 REMEMBERED: Final = 10_000
 """Addresses whose reading is kept: one connect asks for the same several times."""
 
+_LONGEST: Final = 45
+"""Characters of an address, as "0000:0000:0000:0000:0000:ffff:255.255.255.255" has them."""
+
 MAX_HOPS: Final = 32
 """Entries of the header that are looked at, from the right."""
 
@@ -111,6 +114,8 @@ def _parsed(entry: str) -> Address | None:
     if port and not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65_536):
         return None
     if "%" in host:  # a zone means something on the proxy's machine only
+        return None
+    if len(host) > _LONGEST:  # and not kept: anybody may write the header
         return None
     known = _canonical(host)
     return None if known is None else (known, int(port or 0))

@@ -106,6 +106,7 @@ class GatewayChannel(HTTPChannel):
     _HTTPChannel__first_line: int  # Twisted's own: not 0 while no request has begun
     _is_new = True  # nothing has come yet
     _kept = False  # idle between two requests
+    _answered = False  # a request before this one
     refused = False  # it has its answer; what still comes is thrown away
 
     def connectionMade(self) -> None:
@@ -153,7 +154,8 @@ class GatewayChannel(HTTPChannel):
             self._waiting.leave(self)
             metrics.refused[Refusal.GONE].inc()  # it was refused nothing: no line in the audit log
             self.transport.abortConnection()
-        elif self.server.waits[self._surface].note(waited(connection)):
+        elif not self._answered and self.server.waits[self._surface].note(waited(connection)):
+            # Else it waited for the answer before, in no queue.
             self._refuse_and_close("This node is behind: come back later.", Refusal.LATE)
 
     def _send100Continue(self) -> None:
@@ -195,6 +197,7 @@ class GatewayChannel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
+        self._answered = True  # first: what came with it is read at once
         super().requestDone(request)
         if not self.persistent or self._handlingRequest or not self.transport.connected:
             return

@@ -7,6 +7,7 @@ here is what concerns both: the handshake, the messages of ASGI, and the end.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -168,6 +169,8 @@ class GatewayWebSocket(WebSocketProtocol):
             responseHeaders.append(("Content-Length", str(len(self._refusal_body))))
         dated = [*(responseHeaders or ()), ("Date", date_now())]
         super().failHandshake(reason, code, dated)
+        if self.outbound.buffered:  # behind the answer to a request before it, which is not read
+            asyncio.get_running_loop().call_later(self.conf.close_timeout, self.abort)
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
         super().sendHttpErrorResponse(code, reason, responseHeaders)

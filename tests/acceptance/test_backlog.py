@@ -79,3 +79,13 @@ async def test_whoever_waited_long_comes_back_later(tmp_path: Path) -> None:
         wait_for(lambda: gateway.turned_away("late") == 2, "both to be counted")
         assert "the request waited for too long" in gateway.log()
         assert http_get(gateway.client_port, "/healthz")[0] == 200
+        await handshakes("")  # the span goes on
+        with socket.create_connection(("127.0.0.1", gateway.client_port), timeout=10) as patient:
+            gateway.signal(signal.SIGSTOP)
+            patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + HANDSHAKE)
+            await asyncio.sleep(0.6)
+            gateway.signal(signal.SIGCONT)
+            answers = b""
+            while b"HTTP/1.1 101 " not in answers and (data := patient.recv(4096)):
+                answers += data
+        assert b"HTTP/1.1 101 " in answers, "it waited for the answer before, in no queue"

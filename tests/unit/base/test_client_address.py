@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockets.base import client_address
 from sockets.base.client_address import MAX_HOPS, Address, Trusted, client_of, parse_trusted, plain
 
 PEER = ("10.0.0.9", 555)
@@ -115,3 +116,11 @@ def test_whatever_comes_is_an_address(text: str, trusted: Trusted) -> None:
     host, port = seen(text.encode("utf-8", "replace").decode("latin-1"), trusted) or PEER
     ip_address(host)
     assert 0 <= port < 65_536
+
+
+def test_a_long_entry_is_no_address_and_is_not_kept() -> None:
+    longest = "0000:0000:0000:0000:0000:ffff:255.255.255.255"
+    assert seen(longest, ONE) == ("255.255.255.255", 0)
+    client_address._canonical.cache_clear()
+    assert seen("1" * 5_000, ONE) == PEER
+    assert client_address._canonical.cache_info().currsize == 0

@@ -288,6 +288,20 @@ async def test_what_is_left_of_a_socket_that_is_gone_can_still_be_asked() -> Non
     socket.let_go()
 
 
+@pytest.mark.parametrize("unread", [b"", b"an answer before"])
+async def test_a_refusal_that_is_not_read_does_not_hold_the_connection(unread: bytes) -> None:
+    socket = real_socket()
+    socket.conf = Conf(close_timeout=0.01)
+    socket.state = Autobahn.STATE_CONNECTING
+    if unread:
+        socket.transport.write(unread)
+    # It waits until all is written.
+    socket.transport.loseConnection = socket.transport.unregisterProducer = lambda: None
+    socket.failHandshake("why", 403)
+    await asyncio.sleep(0.05)
+    assert socket.transport.connected is (not unread)
+
+
 async def test_a_copy_writes_to_the_same_socket() -> None:
     outbox = Outbound(Socket()).outbox
     assert copy(outbox) is outbox and deepcopy({"at": outbox})["at"] is outbox
