@@ -63,7 +63,7 @@ class Plan:
     seconds: Seconds
     minutes: float
     extra: int
-    """Rounds of `scale` and `storm`, where they are asked for."""
+    """Rounds of `scale`, `beside` and `storm`, where they are asked for."""
 
 
 STANDARD = Plan(
@@ -76,7 +76,7 @@ QUICK = Plan(
     ("quick", "small", "small"), Seconds(steady=3, paced=2, idle=20, settle=1), minutes=1.9, extra=1
 )
 FULL = Plan(
-    ("large", "small") * 9 + ("scale", "storm") * 3,
+    ("large", "small") * 9 + ("scale", "beside", "storm") * 3,
     Seconds(steady=30, paced=30, idle=50, settle=10),
     minutes=90,
     extra=3,
@@ -150,7 +150,7 @@ def rounds(plan: Plan, only: Set[str]) -> list[str]:
         return list(plan.rounds)
     measures = {name: kind.groups for name, kind in ROUNDS.items()} | {"storm": {"storm"}}
     some = [name for name in plan.rounds if measures[name] & only]
-    for name in ("scale", "storm"):  # a standard run has none
+    for name in ("scale", "beside", "storm"):  # a standard run has none
         if name in only and name not in some:
             some += [name] * plan.extra
     return some
@@ -161,7 +161,7 @@ def takes_part(contestant: Contestant, name: str) -> bool:
     what it replaces."""
     if name in ("scale", "storm"):
         return contestant.name in ("ours", "before")
-    return name != "large" or contestant.name in ("ours", "before", "ws")
+    return name not in ("large", "beside") or contestant.name in ("ours", "before", "ws")
 
 
 def measure(

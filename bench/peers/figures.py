@@ -69,6 +69,8 @@ FIGURES = (
     Figure("burst ephemeral", "burst", "notify, burst, ephemeral", US, 0.8),
     Figure("broadcast burst", "broadcast", "broadcast to 2,000, burst", US, 1.0),
     Figure("broadcast paced", "broadcast", "broadcast to 2,000, 10/s", US, 1.05),
+    Figure("p99 10000", "beside", "notify, 500/s, to 10,000 clients: p99", "ms"),
+    Figure("p99 beside", "beside", "… beside a broadcast to all of them each second: p99", "ms"),
     Figure("inbound", "inbound", "`send` with reply", US, 3.5),
     Figure("scale", "scale", "delivery to 15,000 : to 1,000, burst", "times", 1.25, Of.OURS),
     Figure("storm seconds", "storm", "10,000 back after kill -9, default limits", "s", 9, Of.OURS),

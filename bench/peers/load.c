@@ -11,7 +11,9 @@
  *   open COUNT WINDOW            more clients, at most WINDOW handshakes at a time
  *   close COUNT                  the newest clients say goodbye, and are waited for
  *   publish NAME TO COUNT RATE   publications to Redis, TO `user` (each in turn) or `all`;
- *                                RATE a second, 0: as fast as Redis takes them
+ *                                RATE a second, 0: as fast as Redis takes them; with number
+ *                                `beside` also a broadcast each so many milliseconds, which has no
+ *                                part in the latencies
  *   burst NAME TO COUNT PID      the same, all at once: the service, PID, stands still until Redis
  *                                has taken all of them
  *   echo COUNT WINDOW            requests of the clients in turn, at most WINDOW unanswered
@@ -90,8 +92,9 @@ static struct {
     {"addresses", 1}, /* loopback addresses that the clients come from */
     {"patience", 3},  /* seconds without any news after which the rest counts as lost */
     {"deadline", 0},  /* seconds after which a command ends in any case; 0: it does not */
+    {"beside", 0},    /* milliseconds between broadcasts beside publications to users; 0: none */
 };
-enum { PORT, REDIS, PER_USER, ADDRESSES, PATIENCE, DEADLINE };
+enum { PORT, REDIS, PER_USER, ADDRESSES, PATIENCE, DEADLINE, BESIDE };
 
 static long number(int which) { return numbers[which].value; }
 
@@ -166,6 +169,7 @@ struct client {
     int64_t return_at;  /* 0: it does not come back */
     int64_t ack_at;     /* 0: nothing to acknowledge */
     unsigned next;      /* the place in the sequence that it must be sent next */
+    unsigned beside;    /* ... among the broadcasts beside it */
     bool counts;        /* it was there when the command began */
     char *rest;         /* the start of a frame, whose end is not here yet */
     size_t rest_length;
@@ -198,6 +202,7 @@ static struct {
     unsigned begun, done, failed, flying;
     int64_t began, news; /* when it began, when something happened last */
     uint64_t expected, received, lost;
+    unsigned beside; /* broadcasts beside the publications so far */
 } command;
 
 static unsigned run;                             /* the number of the command, in its stamps */
@@ -434,7 +439,15 @@ static void check_delivery(unsigned index, const char *stamp) {
     text[STAMP_LENGTH] = 0;
     if (sscanf(text, STAMP_MARK "%u:%u:%u:%lld", &its_run, &user, &place, &sent) != 4) return;
     command.news = now();
-    if (user != (command.broadcast ? EVERYBODY : user_of(index)))
+    if (user == EVERYBODY && command.beside && its_run == run) {
+        if (place < client->beside) {
+            doubled++;
+            return;
+        }
+        command.lost += place - client->beside;
+        client->beside = place + 1;
+        command.received++;
+    } else if (user != (command.broadcast ? EVERYBODY : user_of(index)))
         misdirected++;
     else if (its_run != run || !client->counts)
         stray++; /* of an earlier command: late, or once more */
@@ -619,6 +632,14 @@ static void read_redis(void) {
     command.news = now();
 }
 
+static void publish_beside(void) {
+    static struct template *broadcast;
+    if (!broadcast) broadcast = template_named("broadcast");
+    tell_redis(scratch, expand(broadcast, (struct values){0, EVERYBODY, command.beside, now()}));
+    command.beside++;
+    command.expected += population;
+}
+
 static void publish_one(void) {
     unsigned user = command.broadcast ? EVERYBODY : command.begun % command.step;
     tell_redis(scratch, expand(command.template, (struct values){0, user, command.begun, now()}));
@@ -634,6 +655,7 @@ static void begin_counting(void) {
     for (unsigned i = 0; i < population; i++) {
         clients[i].counts = true;
         clients[i].next = lane(i);
+        clients[i].beside = 0;
         if (command.what == ECHO || command.count <= lane(i)) continue;
         command.expected += (command.count - lane(i) + command.step - 1) / command.step;
     }
@@ -643,8 +665,11 @@ static void begin_counting(void) {
 static void count_what_never_came(void) {
     for (unsigned i = 0; i < population; i++)
         /* Who is on the way back may get it still: that is counted as away. */
-        if (clients[i].next < command.count && (clients[i].state == WELCOME || !comeback.port))
-            command.lost += (command.count - clients[i].next + command.step - 1) / command.step;
+        if (clients[i].state == WELCOME || !comeback.port) {
+            if (clients[i].next < command.count)
+                command.lost += (command.count - clients[i].next + command.step - 1) / command.step;
+            command.lost += command.beside - clients[i].beside;
+        }
 }
 
 static void step_open(void) {
@@ -675,6 +700,9 @@ static void step_close(void) {
 /* Publishes what is due; when the next one is, 0: none is to come. */
 static int64_t step_publish(void) {
     int64_t due = 0;
+    int64_t beside = number(BESIDE) && !command.broadcast ? number(BESIDE) * SECOND / 1000 : 0;
+    if (beside && command.begun < command.count && now() >= command.began + (command.beside + 1) * beside)
+        publish_beside();
     for (int i = 0; i < CHUNK && command.begun < command.count; i++) {
         due = command.rate > 0 ? command.began + (int64_t)(command.begun / command.rate * SECOND) : 0;
         /* As fast as Redis takes them: what it has not taken yet holds up the next ones. */

@@ -33,6 +33,8 @@ BURSTS = 15
 
 BROADCASTS = 30
 REQUESTS = 5_000
+BESIDE = 1_000
+"""Milliseconds between two broadcasts beside other messages."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,18 @@ def scale(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> No
     note["scale"].append(costs[1] / costs[0])
 
 
+def beside(run: Running, note: Samples, seconds: Seconds, wanted: Set[str]) -> None:
+    """Measure how long messages to users take while all of 10,000 clients get others."""
+    run.do(f"open {LARGE} {WINDOW}", 300)
+    _warm_up(run)
+    run.idle(seconds.settle)
+    kind, count = run.contestant.kinds[0], int(RATE * seconds.paced)
+    for name, every in (("p99 10000", 0), ("p99 beside", BESIDE)):
+        run.load.ask(f"number beside {every}")
+        used = run.do(f"publish {kind} user {count} {RATE}", seconds.paced + 30)
+        note[name].append(used.answer["p99"])
+
+
 ROUNDS = {
     "small": Round(
         "small",
@@ -140,6 +154,7 @@ ROUNDS = {
     "large": Round("large", {"idle", "memory", "connect"}, 1, large),
     "quick": Round("quick", {"idle"}, PER_USER, quick),
     "scale": Round("scale", {"scale"}, 1, scale),
+    "beside": Round("beside", {"beside"}, 1, beside),
 }
 
 

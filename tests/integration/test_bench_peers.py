@@ -57,12 +57,18 @@ def test_every_delivery_is_right(contestant: Contestant, program: Path) -> None:
             answer = run.do(f"publish {kind} user 100 100").answer
             assert answer["expected"] == answer["received"] == 200
             assert 0 < answer["p50"] <= answer["p99"] and 0.9 < answer["seconds"] < 5
+        run.load.ask("number beside 100")
+        answer = run.do(f"publish {contestant.kinds[0]} user 100 200").answer
+        beside = answer["expected"] - 200
+        assert answer["received"] == answer["expected"] and beside in (3 * CLIENTS, 4 * CLIENTS)
+        run.load.ask("number beside 0")
         assert run.do("publish broadcast all 5 0").answer["received"] == 5 * CLIENTS
         assert run.do(f"echo 200 {WINDOW}").answer["received"] == 200
         assert run.do(f"close {CLIENTS}").answer["done"] == CLIENTS
         assert run.memory() > 1000
         assert not wrong(run.tally), run.tally
-        assert run.tally["received"] == 200 * len(contestant.kinds) + 5 * CLIENTS + 200
+        whole = 200 * len(contestant.kinds) + 200 + beside + 5 * CLIENTS + 200
+        assert run.tally["received"] == whole
 
 
 def told(run: Running, publication: bytes, **expected: int) -> None:

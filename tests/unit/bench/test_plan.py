@@ -24,6 +24,7 @@ def test_only_some_figures_need_only_some_rounds() -> None:
     assert set(rounds(STANDARD, {"steady", "burst"})) == {"small"}
     assert rounds(STANDARD, {"storm"}) == ["storm"] * 3
     assert rounds(QUICK, {"scale"}) == ["scale"]
+    assert rounds(QUICK, {"beside"}) == ["beside"]
     assert rounds(FULL, {"storm"}) == ["storm"] * 3
 
 
