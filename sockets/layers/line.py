@@ -127,8 +127,8 @@ class Line:
                 await connection.connect()
             if generation != self._links.generation:
                 raise ConnectionError("it is not the server to ask any more")
-            self._writer, _ = connection.taken_over()
-            parser = hiredis.Reader()  # what Redis refuses is an answer here, and no exception
+            self._writer = connection._writer
+            parser = hiredis.Reader()
 
             def heard(data: bytes) -> None:
                 self.heard_at = self._loop.time()

@@ -1,4 +1,4 @@
-"""What `sockets/redis` knows of redis-py's inside: a version that has it otherwise is found here."""
+"""What we know of redis-py's inside: a version that has it otherwise is found here."""
 
 from __future__ import annotations
 
