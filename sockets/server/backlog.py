@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-LONG: Final = 5.0
-"""Seconds of waiting that are long: half of what the Python package gives a handshake."""
+LONG: Final = 9.0
+"""Seconds of waiting that are long: the Python package gives a handshake ten. To send people away
+sooner costs more than it saves: they come back while there are still others."""
 
 SPAN: Final = 1.0
 """Seconds of which most waits have to be long: more than a moment in which this process stood
