@@ -154,8 +154,9 @@ class GatewayChannel(HTTPChannel):
             self._waiting.leave(self)
             metrics.refused[Refusal.GONE].inc()  # it was refused nothing: no line in the audit log
             self.transport.abortConnection()
-        elif not self._answered and self.server.waits[self._surface].note(waited(connection)):
-            # Else it waited for the answer before, in no queue.
+        elif self._answered:
+            pass  # it waited for the answer to the request before it, in no queue
+        elif self.server.waits[self._surface].note(waited(connection)):
             self._refuse_and_close("This node is behind: come back later.", Refusal.LATE)
 
     def _send100Continue(self) -> None:
