@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, expect
 
@@ -85,11 +86,28 @@ async def test_the_admin_works_under_its_policy(
     assert watch.complaints == []
 
 
-CLICK = "buttons => buttons.forEach((button) => button.click())"
+# Open every `step`th operation, one at a time: Swagger reads the whole document anew for each.
+OPERATIONS = """async (step) => {
+  const drawn = () => new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+  let opened = 0;
+  for (const [n, operation] of document.querySelectorAll(".opblock").entries()) {
+    if (n % step) continue;
+    const control = operation.querySelector(".opblock-summary-control");
+    if (control.getAttribute("aria-expanded") === "false") control.click();
+    while (control.getAttribute("aria-expanded") !== "true") await drawn();
+    for (const button of operation.querySelectorAll(".try-out__btn")) button.click();
+    await drawn();
+    control.click();
+    while (control.getAttribute("aria-expanded") !== "false") await drawn();
+    opened += 1;
+  }
+  return opened;
+}"""
 
 
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
 async def test_the_api_page_works_under_its_policy(
-    site: Site, visitor: tuple[BrowserContext, Watch]
+    site: Site, visitor: tuple[BrowserContext, Watch], step: int
 ) -> None:
     context, watch = visitor
     page = await context.new_page()
@@ -105,10 +123,7 @@ async def test_the_api_page_works_under_its_policy(
     answer = operation.locator(".live-responses-table .response")
     await expect(answer.locator(".response-col_status")).to_contain_text("200")
     await expect(answer).to_contain_text("test-node")
-    closed = page.locator(".opblock-summary-control[aria-expanded=false]")
-    while await closed.count():
-        await closed.evaluate_all(CLICK)
-    await page.locator(".opblock-post .try-out__btn").evaluate_all(CLICK)
+    assert await page.evaluate(OPERATIONS, step) >= 30 / step
     await page.locator(".models-control, section.models button").first.click()
     assert watch.complaints == []
 

@@ -22,7 +22,8 @@ from tests.support.observed import Observed
 from tests.support.valkey import Server
 
 ECHO = "return ARGV[1]"
-SLOW = "local n = 0 for i = 1, 2e7 do n = n + i end return ARGV[1]"
+PATIENCE = 1.0
+"""Seconds that a call of `hasty` gets."""
 
 
 @pytest.fixture
@@ -41,7 +42,14 @@ def admin(server: Server) -> Iterator[SyncRedis]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[Redis]:
-    made = connect(server.url, call_timeout=0.5)
+    made = connect(server.url)
+    yield made
+    await close(made)
+
+
+@pytest.fixture
+async def hasty(server: Server) -> AsyncIterator[Redis]:
+    made = connect(server.url, call_timeout=PATIENCE)
     yield made
     await close(made)
 
@@ -71,43 +79,47 @@ async def test_an_error_is_its_callers(client: Redis) -> None:
     assert (one, two) == (b"one", b"two") and isinstance(wrong, ResponseError)
 
 
-async def test_the_answer_to_one_that_gave_up_is_nobodys(client: Redis) -> None:
+async def test_the_answer_to_one_that_gave_up_is_nobodys(client: Redis, server: Server) -> None:
     await echo(client, "connected")
-    gone = asyncio.ensure_future(client.eval(SLOW, 0, "gone"))  # type: ignore[arg-type]
+    server.freeze()
+    gone = asyncio.ensure_future(echo(client, "gone"))
     stays = asyncio.ensure_future(echo(client, "stays"))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     gone.cancel()
+    server.thaw()
     assert await stays == b"stays"
     assert gone.cancelled()
     assert await echo(client, "next") == b"next"
 
 
-async def test_what_a_cancelled_call_did_is_not_known(client: Redis) -> None:
+async def test_what_a_cancelled_call_did_is_not_known(client: Redis, server: Server) -> None:
     async def call() -> None:
         with translated(writes=True):
             try:
-                await client.eval(SLOW, 0, "x")  # type: ignore[misc]
+                await echo(client, "x")
             except asyncio.CancelledError:
                 raise ConnectionError("its caller has gone") from None
 
     await echo(client, "connected")
+    server.freeze()
     task = asyncio.ensure_future(call())
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(GatewayUnavailable) as caught:
         await task
     assert caught.value.outcome == "unknown"
+    server.thaw()
 
 
 async def test_a_server_that_stands_still_fails_all_who_wait_in_time(
-    client: Redis, server: Server
+    hasty: Redis, server: Server
 ) -> None:
-    await echo(client, "connected")
+    await echo(hasty, "connected")
     server.freeze()
 
     async def call(n: int) -> str:
         with pytest.raises(GatewayUnavailable) as caught, translated(writes=True):
-            await echo(client, n)
+            await echo(hasty, n)
         return caught.value.outcome
 
     began = time.monotonic()
@@ -118,37 +130,37 @@ async def test_a_server_that_stands_still_fails_all_who_wait_in_time(
     assert set(outcomes) == {"nothing"}
     assert time.monotonic() - began < 20
     server.thaw()
-    assert await echo(client, "again") == b"again"
+    assert await echo(hasty, "again") == b"again"
 
 
 async def test_one_call_that_waited_too_long_fails_no_younger_one(
-    client: Redis, server: Server
+    hasty: Redis, server: Server
 ) -> None:
-    await echo(client, "connected")
+    await echo(hasty, "connected")
     server.freeze()
-    old = asyncio.ensure_future(echo(client, "old"))
-    await asyncio.sleep(0.4)
-    young = asyncio.ensure_future(echo(client, "young"))
+    old = asyncio.ensure_future(echo(hasty, "old"))
+    await asyncio.sleep(0.8 * PATIENCE)
+    young = asyncio.ensure_future(echo(hasty, "young"))
     with pytest.raises(TimeoutError):
         await old
     server.thaw()
     assert await young == b"young"
 
 
-async def test_who_waits_for_space_is_told_in_time_as_well(client: Redis, server: Server) -> None:
+async def test_who_waits_for_space_is_told_in_time_as_well(hasty: Redis, server: Server) -> None:
     """More is on its way than the kernel takes from us; the server reads none of it."""
-    await echo(client, "connected")
+    await echo(hasty, "connected")
     server.freeze()
 
     async def call() -> str:
         with pytest.raises(GatewayUnavailable) as caught, translated(writes=True):
-            await echo(client, b"x" * FULL)
+            await echo(hasty, b"x" * FULL)
         return caught.value.outcome
 
     async with asyncio.timeout(20):
         assert set(await asyncio.gather(*(call() for _ in range(40)))) <= {"unknown", "nothing"}
     server.thaw()
-    assert await echo(client, "again") == b"again"
+    assert await echo(hasty, "again") == b"again"
 
 
 async def test_a_server_that_is_gone_is_told_at_once(client: Redis, server: Server) -> None:
@@ -173,11 +185,14 @@ async def test_when_links_end_those_on_the_way_are_answered(
     links = links_to(server_of(server.url))
     await echo(client, "connected")
     before = ids(admin)
-    waiting: Any = asyncio.ensure_future(client.eval(SLOW, 0, "old"))  # type: ignore[arg-type]
-    await asyncio.sleep(0)
+    server.freeze()
+    waiting = asyncio.ensure_future(echo(client, "old"))
+    await asyncio.sleep(0.01)
     links.end("a test", links.generation)
-    assert await echo(client, "new") == b"new"
-    assert await waiting == b"old"
+    new = asyncio.ensure_future(echo(client, "new"))
+    await asyncio.sleep(0.01)
+    server.thaw()
+    assert [await waiting, await new] == [b"old", b"new"]
     assert ids(admin) - before
     await until(lambda: len(ids(admin)) == 2)
 
@@ -190,11 +205,13 @@ async def test_what_is_large_is_written_and_read_whole(client: Redis) -> None:
 async def test_who_waits_when_the_client_is_closed_hears_of_it(server: Server) -> None:
     client = connect(server.url)
     await echo(client, "connected")
-    waiting = asyncio.ensure_future(client.eval(SLOW, 0, "x"))  # type: ignore[arg-type]
+    server.freeze()
+    waiting = asyncio.ensure_future(echo(client, "x"))
     await asyncio.sleep(0.01)
     await close(client)
     with pytest.raises(ConnectionError):
         await waiting
+    server.thaw()
 
 
 async def test_a_client_that_is_closed_while_it_connects(server: Server) -> None:
@@ -209,13 +226,17 @@ async def test_a_client_that_is_closed_while_it_connects(server: Server) -> None
     server.thaw()
 
 
-async def test_each_call_is_timed_until_its_answer(client: Redis) -> None:
+async def test_each_call_is_timed_until_its_answer(client: Redis, server: Server) -> None:
     await echo(client, "connected")
     calls = Observed(metrics.redis_call)
     await asyncio.gather(*(echo(client, n) for n in range(20)))
     assert calls.count == 20
     began, before = time.monotonic(), calls.sum
-    await client.eval(SLOW, 0, "x")  # type: ignore[misc]
+    server.freeze()
+    slow = asyncio.ensure_future(echo(client, "slow"))
+    await asyncio.sleep(0.02)
+    server.thaw()
+    await slow
     assert 0.01 < calls.sum - before <= time.monotonic() - began
     gone = asyncio.ensure_future(echo(client, "nobody waits for it"))
     await asyncio.sleep(0)
@@ -224,11 +245,11 @@ async def test_each_call_is_timed_until_its_answer(client: Redis) -> None:
     assert calls.count == 23, "Redis has run it"
 
 
-async def test_a_call_that_is_given_up_counts_with_its_time(client: Redis, server: Server) -> None:
-    await echo(client, "connected")
+async def test_a_call_that_is_given_up_counts_with_its_time(hasty: Redis, server: Server) -> None:
+    await echo(hasty, "connected")
     calls = Observed(metrics.redis_call)
     server.freeze()
     with pytest.raises(GatewayUnavailable), translated():
-        await echo(client, "x")
-    assert calls.count == 1 and calls.sum >= 0.5
+        await echo(hasty, "x")
+    assert calls.count == 1 and calls.sum >= PATIENCE
     server.thaw()
