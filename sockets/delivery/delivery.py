@@ -68,6 +68,7 @@ class Delivery:
         self._clock = clock
         self._wall = wall
         self._log = DeliveryLog(clock=clock)
+        self.taken = 0  # messages that the layer has brought, to this day
 
     def outcome(
         self, session: LocalSession, epoch: str, offset: int
@@ -85,6 +86,7 @@ class Delivery:
 
     def on_user_message(self, room: Room, message: Message) -> None:
         """Take in a message for a user: ours (`body`), or Channels code's (`event`, `data`)."""
+        self.taken += 1
         body = self._body_of(message)
         exclude = message.get("exclude_client")
         epoch, offset = message.get("epoch"), message.get("offset")
@@ -125,6 +127,7 @@ class Delivery:
 
     def on_broadcast(self, room: Room, message: Message) -> None:
         """Take in a message for every client: in slices, so that it does not hold the loop."""
+        self.taken += 1
         body, exclude = self._body_of(message), message.get("exclude_client")
         members = tuple(room.members)
         written = self._write_ephemeral(members[:SLICE], body, exclude)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import IntEnum
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 from sockets.base import metrics
@@ -25,8 +26,11 @@ from sockets.protocol.recovery import Cursor
 from sockets.streams.known import Known, Latest, mark_of
 from sockets.types import Kind, Page, Position, SessionInfo
 
-PARTS = 20
+PARTS = 100
 """Parts of the sessions, of which each has its moment in a round that goes through all of them."""
+
+TOGETHER = 5
+"""Parts that may share a moment where nothing waits meanwhile: each moment has its costs."""
 
 MAX_EARLY = 64
 """Ephemeral frames kept for a session that is still opening."""
@@ -310,12 +314,14 @@ class Hub:
     def _part_of(self, session: LocalSession) -> dict[str, LocalSession]:
         return self._parts[hash(session.info.user) % PARTS]
 
-    def parts(self) -> Iterator[tuple[float, Collection[LocalSession]]]:
+    def parts(self, together: int = 1) -> Iterator[tuple[float, Iterable[LocalSession]]]:
         """Iterate over the parts that have sessions: at which share of a round each is due, from 0
-        to 1, and who is in it, now and later. A user's sessions are all in one part."""
-        for number, part in enumerate(self._parts):
-            if part:
-                yield number / PARTS, part.values()
+        to 1, and who is in it when that is looked at, which is possible once. A user's sessions
+        are all in one part. `together`: how many of PARTS share a moment."""
+        for number in range(0, PARTS, together):
+            some = self._parts[number : number + together]
+            if any(some):
+                yield number / PARTS, chain.from_iterable(part.values() for part in some)
 
     def in_order(self, *, newest_first: bool) -> Iterator[LocalSession]:
         """Iterate over all sessions as they came; none may come or go meanwhile."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from sockets.delivery.hub import Hub, LocalSession
+from sockets.delivery.hub import TOGETHER, Hub, LocalSession
 from sockets.operations.health import Look, buffered_of, lag_of
 from sockets.operations.wire import Found, Query
 from sockets.reports import Health, LiveSession, Order
@@ -91,7 +91,7 @@ async def _walk(
 
 def slices(hub: Hub) -> Iterator[list[LocalSession]]:
     """Iterate over all sessions, SLICE at a time; they may come and go between two slices."""
-    for _, part in hub.parts():
+    for _, part in hub.parts(TOGETHER):
         members = list(part)
         for start in range(0, len(members), SLICE):
             yield members[start : start + SLICE]

@@ -13,7 +13,7 @@ from sockets.base import metrics
 from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.delivery import PAGE, Delivery
-from sockets.delivery.hub import Hub, LocalSession, Room, Stage
+from sockets.delivery.hub import TOGETHER, Hub, LocalSession, Room, Stage
 from sockets.events.feed import Events
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, user_group
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 SLICE = 500
 """Sessions renewed before other work of the loop gets its turn."""
+
+BUSY = 100
+"""Messages from one round to the next, from which on a round has smaller steps: they wait less."""
 
 
 CLAIM_EVERY = 60.0
@@ -121,6 +124,7 @@ class Sessions:
         self._clock = clock
         self._steady = steady
         self._claims = _Claims(steady)
+        self._taken = 0  # messages, when the last round began
         self.books = Bookkeeper(ledger, clock)
         self.accepting = True
 
@@ -269,7 +273,7 @@ class Sessions:
         """
         problem: GatewayUnavailable | None = None
         began = self._steady()
-        for share, sessions in self._hub.parts():
+        for share, sessions in self._hub.parts(1 if self._is_busy() else TOGETHER):
             await until(share)
             part = list(sessions)  # not before: meanwhile some have come, and others gone
             for start in range(0, len(part), SLICE):
@@ -291,6 +295,11 @@ class Sessions:
         await self._dispatcher.renew()
         if problem is not None:
             raise problem
+
+    def _is_busy(self) -> bool:
+        """Return whether many messages came since this was asked last."""
+        before, self._taken = self._taken, self._delivery.taken
+        return self._taken - before >= BUSY
 
     async def _renew(self, sessions: Sequence[LocalSession]) -> None:
         # A session that is closing, or will be when the one that replaced it is welcome, must not

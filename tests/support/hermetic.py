@@ -7,6 +7,7 @@ folder of its own. Tests that start processes of their own inherit this and over
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -65,6 +66,13 @@ def pytest_configure() -> None:
     # How long an example takes depends on what else this machine does.
     hypothesis.settings.register_profile("gateway", deadline=None)
     hypothesis.settings.load_profile("gateway")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave out what lives as long as the run: thousands of tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _find_static_files_once() -> None:

@@ -70,24 +70,27 @@ def test_a_walk_over_the_hub_survives_changes() -> None:
 # --- rooms
 
 
-def test_each_session_is_in_one_part_and_a_users_are_in_the_same() -> None:
+@pytest.mark.parametrize("together", [1, 5, 7, 100])
+def test_each_session_is_in_one_part_and_a_users_are_in_the_same(together: int) -> None:
     hub = Hub(MemoryChannelLayer())
-    assert list(hub.parts()) == []
+    assert list(hub.parts(together)) == []
     sessions = [local_session(f"u{n % 50}") for n in range(100)]
     for session in sessions[:-1]:
         hub.add(session)
-    parts = list(hub.parts())
-    assert all(0 <= share < 1 for share, _ in parts)
-    assert len({share for share, _ in parts}) == len(parts) > 1
+    due = list(hub.parts(together))
+    assert all(0 <= share < 1 for share, _ in due)
+    assert len({share for share, _ in due}) == len(due)
     hub.add(sessions[-1])  # who comes later is in it too
-    found = [session for _, part in parts for session in part]
+    parts = [list(part) for _, part in due]
+    assert (len(parts) > 1) == (together < 100)
+    found = [session for part in parts for session in part]
     assert sorted(one.info.id for one in found) == sorted(one.info.id for one in sessions)
-    users = [{session.info.user for session in part} for _, part in parts]
+    users = [{session.info.user for session in part} for part in parts]
     assert sum(map(len, users)) == 50
     for session in sessions:
         hub.discard(session)
         hub.discard(session)
-    assert list(hub.parts()) == []
+    assert list(hub.parts(together)) == []
 
 
 async def test_a_room_hears_a_message_once_however_many_are_in_it() -> None:

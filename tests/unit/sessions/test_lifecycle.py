@@ -12,6 +12,7 @@ import pytest
 from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
+from sockets.delivery.hub import PARTS, TOGETHER
 from sockets.exceptions import GatewayUnavailable, ShuttingDown, TryAgainLater
 from sockets.layers.groups import CLIENTS, node_group, user_group
 from sockets.presence.base import Effects, Fenced, PartlyRenewed
@@ -394,6 +395,38 @@ async def test_who_comes_while_a_round_takes_its_time_is_renewed_in_it() -> None
 
     await node.sessions.renew(until)
     assert renewed == ["1", "1"]
+
+
+async def test_a_round_takes_smaller_steps_while_messages_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a step does stands before the messages that come meanwhile; each has its costs."""
+    monkeypatch.setattr(sessions_module, "BUSY", 3)
+    node = await still_node()
+    for n in range(60):
+        await node.open(f"u{n}")
+    users = {session.info.user for session in node.hub}
+
+    async def steps() -> list[int]:
+        sizes: list[int] = []
+
+        async def noting(infos: Any, by: str = "") -> Any:
+            sizes.append(len(infos))
+            return Effects()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(node.presence, "renew", noting)
+            await node.sessions.renew()
+        assert sum(sizes) == len(users) == 60
+        return sizes
+
+    quiet = await steps()
+    for n in range(3):
+        await node.layer.group_send(user_group(f"u{n}"), {"type": "notify", "event": "e"})
+    await node.settle()
+    busy = await steps()
+    assert len(quiet) <= PARTS / TOGETHER < len(busy)
+    assert len(await steps()) == len(quiet), "none came since"
 
 
 async def test_renewal_finds_a_lost_last_message() -> None:
