@@ -115,7 +115,7 @@ async def _hammer(server: Server) -> tuple[list[NewEntry], list[tuple[NewEntry, 
 
         async def cut() -> None:
             async with asyncio.timeout(60):
-                while through.connections <= 60:
+                while through.connections <= 60 or len(done) <= 200:
                     await asyncio.sleep(0.02)
                     reset_all(through)
             over.set()
@@ -131,7 +131,7 @@ def test_a_link_that_is_reset_under_load_is_no_error_of_ours(
     """On uvloop a write to a transport that was reset raises RuntimeError."""
     with sized(1_000_000), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         done, failed, connections = runner.run(_hammer(server))
-    assert connections > 60 and len(done) > 200
+    assert connections > 60
     kept = stored(admin)
     assert len(kept) == len(set(kept)), "none is doubled"
     assert {one.id for one in done} <= set(kept), "none that was acknowledged is missing"
@@ -158,13 +158,16 @@ async def _hammer_a_cluster(url: str, servers: list[Server]) -> tuple[set[str], 
                 await asyncio.sleep(0.01)
 
     async def cut() -> None:
-        for _ in range(40):
+        times = 0
+        while times < 40 or len(done) <= 100:
             await asyncio.sleep(0.02)
             for server in servers:
                 server.ask(b"CLIENT KILL TYPE normal")
+            times += 1
         over.set()
 
-    await asyncio.gather(cut(), *(one(f"u{n % 8}") for n in range(16)))
+    async with asyncio.timeout(60):
+        await asyncio.gather(cut(), *(one(f"u{n % 8}") for n in range(16)))
     await close(client)
     return done, nothing
 
@@ -180,7 +183,7 @@ def test_links_to_a_cluster_that_are_cut_under_load_are_no_error_of_ours() -> No
             for key in admin.keys("gw:*:stream"):  # type: ignore[union-attr]
                 kept += [json.loads(one)["id"] for one in admin.zrange(key, 0, -1)]  # type: ignore[union-attr]
             admin.close()
-    assert len(done) > 100 and done <= set(kept)
+    assert done <= set(kept)
     assert len(kept) == len(set(kept)) and not nothing & set(kept)
 
 
