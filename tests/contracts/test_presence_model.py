@@ -270,6 +270,6 @@ class History(RuleBasedStateMachine):
 for _name, _make in PRESENCES.items():
     _made: Any = type(f"History_{_name}", (History,), {"make": staticmethod(_make)})
     _case = _made.TestCase
-    _case.settings = settings(max_examples=scaled(60, 40), stateful_step_count=40)
+    _case.settings = settings(max_examples=scaled(60, 25), stateful_step_count=40)
     globals()[f"Test{_name.title()}History"] = _case
     del _made, _case

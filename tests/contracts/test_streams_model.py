@@ -146,6 +146,6 @@ class Histories(RuleBasedStateMachine):
 for _name, _make in STREAMS.items():
     _made: Any = type(f"Histories_{_name}", (Histories,), {"make": staticmethod(_make)})
     _case = _made.TestCase
-    _case.settings = settings(max_examples=scaled(100, 60), stateful_step_count=40)
+    _case.settings = settings(max_examples=scaled(100, 40), stateful_step_count=40)
     globals()[f"Test{_name.title()}Histories"] = _case
     del _made, _case

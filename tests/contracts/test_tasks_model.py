@@ -653,7 +653,7 @@ class Days(RuleBasedStateMachine):
         assert told == expected
 
 
-HISTORY = settings(max_examples=scaled(1_000, 100), stateful_step_count=40, database=None)
+HISTORY = settings(max_examples=scaled(1_000, 60), stateful_step_count=40, database=None)
 _case: Any
 for _name, _make in RECORDS.items():
     _machine: Any = type(f"Histories_{_name}", (Histories,), {"make": staticmethod(_make)})
