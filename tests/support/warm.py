@@ -2,8 +2,9 @@
 
 A gateway takes a second of CPU to import what it stands on. With WARM_STARTS=1 one process of a
 test run imports the packages, and is forked for each start; the fork then does what Python does
-with the command: our own code, the settings and Django's set-up begin anew in each. Without it,
-as in `scripts/soak`, in `bench/` and wherever a test calls `Gateway.spawn`, Python begins as well.
+with the command: the settings, Django's set-up and all of our own code that looks at one of the
+two begin anew in each. Without it, as in `scripts/soak`, in `bench/` and wherever a test calls
+`Gateway.spawn`, Python begins as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
+
+from django.conf import settings
+from django.utils.functional import empty
 
 ROOT = Path(__file__).resolve().parents[2]
 WANTED: Final = os.environ.get("WARM_STARTS") == "1"
@@ -64,6 +68,19 @@ PACKAGES: Final = (
     "uvloop",
 )
 """What may be imported without settings, and without installing Twisted's reactor."""
+
+OURS: Final = (
+    "ninja",
+    "sockets.conf",
+    "sockets.http.reports",
+    "sockets.http.schemas",
+    "sockets.protocol.grammar",
+)
+"""What of this checkout, and of what it stands on, takes long and is the same with any settings.
+
+The fork of a command in another folder forgets it, for a project or an earlier release has its own;
+so nothing of it may register itself elsewhere, as metrics do.
+"""
 
 UNLIKE: Final = ("PYTHON", "LD_")
 """Beginnings of variables that are heard when Python starts, and never again."""
@@ -271,8 +288,25 @@ def _begin(line: socket.socket) -> list[str]:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
+    if Path.cwd() != ROOT:
+        forget_ours()
     command: list[str] = asked["command"]
     return command
+
+
+def import_ours() -> None:
+    """Import OURS. ninja wants settings; ours have none that are its."""
+    settings.configure()
+    for name in OURS:
+        importlib.import_module(name)
+    settings._wrapped = empty
+
+
+def forget_ours() -> None:
+    """Let OURS, and what of it they imported, be imported anew."""
+    packages = {name.partition(".")[0] for name in OURS}
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def become(command: list[str]) -> None:
@@ -290,7 +324,8 @@ def become(command: list[str]) -> None:
 if __name__ == "__main__":
     for package in PACKAGES:
         importlib.import_module(package)
-    if "twisted.internet.reactor" in sys.modules or "sockets" in sys.modules:
-        sys.exit("a package of the list has imported the reactor, or our own code")
+    import_ours()
+    if "twisted.internet.reactor" in sys.modules:
+        sys.exit("a package of the list has imported the reactor")
     gc.freeze()  # so that a fork need not copy what it only looks at
     become(serve(socket.socket(fileno=int(sys.argv[1]))))
