@@ -130,7 +130,8 @@ class LiveGateway:
     def start(self) -> None:
         """Start it, and wait until it is ready. Raises AssertionError with what it wrote; then
         nothing of it runs."""
-        self._run("migrate", "--verbosity", "0")
+        if self._process is None:
+            self._run("migrate", "--verbosity", "0")
         self._ports.unlink(missing_ok=True)
         listen = ["--client-port", str(self.client_port), "--worker-port", str(self.worker_port)]
         with self._log.open("ab") as log:

@@ -43,6 +43,9 @@ FLAGS = [
     "SpareRendererForSitePerProcess,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,WebUIOmniboxPopup",
 ]
 
+_with_staff: list[bytes] = []
+"""The database of the first site, before it started: with the tables and the staff user."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -58,10 +61,17 @@ class Site(Gateway):
     def __init__(self, data_dir: Path, **environment: str) -> None:
         super().__init__(data_dir, **environment)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._held = data_dir / "held"
 
     def set_up(self) -> None:
-        self.migrate()
-        self.manage("createsuperuser", "--noinput", "--username", ADMIN, "--email", "a@b.test")
+        file = self.data_dir / "gateway.sqlite3"
+        if _with_staff and "DATABASE_URL" not in self.environment:
+            file.write_bytes(_with_staff[0])
+        else:
+            self.migrate()
+            self.manage("createsuperuser", "--noinput", "--username", ADMIN, "--email", "a@b.test")
+            if file.exists():
+                _with_staff.append(file.read_bytes())  # its process is gone, so is the WAL
         self.start()
 
     def work(self, name: str, *options: str) -> subprocess.Popen[bytes]:
@@ -72,12 +82,13 @@ class Site(Gateway):
                 [
                     # Where cores are shared, pages keep up with the work.
                     *("nice", "-n", "5", sys.executable, "-m", "gateway_client", "worker"),
-                    *("examples.image_converter.worker:worker", "--name", name, *options),
+                    *("tests.browser.held_worker:worker", "--name", name, *options),
                 ],
                 cwd=ROOT,
                 env={
                     **self.environment,
                     "PYTHONPATH": f"{ROOT}/clients/python",
+                    "HELD": str(self._held),
                     "WORKER_KEY": WORKER_KEY,
                     "WORKER_SOCKET_URL": f"ws://127.0.0.1:{self.worker_port}",
                 },
@@ -99,6 +110,15 @@ class Site(Gateway):
         worker = self.workers.pop(name)
         worker.kill()
         worker.wait()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let every image that is converted meanwhile wait, half written."""
+        self._held.touch()
+        try:
+            yield
+        finally:
+            self._held.unlink()
 
     def files(self, job: str) -> list[str]:
         """What of this job is on the disk."""
@@ -143,9 +163,9 @@ async def log_in(page: Page, site: Site, path: str) -> None:
     await page.wait_for_url(f"**{path}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for the module's tests; every browser context is a visitor of its own."""
+    """One for all that leave it as it is; every browser context is a visitor of its own."""
     with example(tmp_path_factory.mktemp("site"), "converter-1") as gateway:
         yield gateway
 

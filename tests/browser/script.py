@@ -52,7 +52,7 @@ class Script:
         """Say it, and wait until the page has read it: what moves the clock next comes after."""
         self.say(on, **frame)
         await self.page.wait_for_function(
-            "text => window.read.includes(text)", arg=json.dumps(frame), timeout=10_000
+            "text => window.read.includes(text)", arg=json.dumps(frame), timeout=30_000
         )
 
     async def close(self, code: int, on: int = -1) -> None:
@@ -69,7 +69,7 @@ class Script:
         return [frame for frame in self.frames if frame["type"] == type]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             # What comes through Chromium sets no event of ours.
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -94,7 +94,7 @@ class Script:
     async def becomes(self, state: str) -> dict[str, Any]:
         """Wait for a status; returns it."""
         await self.page.wait_for_function(
-            "state => window.gateway.status.state === state", arg=state, timeout=10_000
+            "state => window.gateway.status.state === state", arg=state, timeout=30_000
         )
         status: dict[str, Any] = await self.page.evaluate("window.gateway.status")
         return status

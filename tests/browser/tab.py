@@ -15,7 +15,7 @@ from tests.support.gateway import Gateway
 
 PATIENCE = 60_000
 WORK = 150_000  # converters have the lowest priority, and the other tests go first
-"""Milliseconds; a long conversion takes 4 s of a core, and other tests have the cores too."""
+"""Milliseconds; other tests have the cores too."""
 
 # Everything that the list ever said, because a fast job changes quicker than a test can look.
 REMEMBER = """

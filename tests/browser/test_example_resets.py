@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from sockets.testing.live import LiveGateway
 from tests.browser.pictures import photo
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LiveGateway]:
-    secret = "only-for-tests-" * 3
-    for name, value in (("DEMO", "true"), ("JWT_SECRET", secret)):  # of this project's settings
-        monkeypatch.setenv(name, value)
-    with LiveGateway(tmp_path, demo=True, auth=["jwt"], jwt_secret=secret) as running:
-        yield running
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+    folder, secret = tmp_path_factory.mktemp("live"), "only-for-tests-" * 3
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("DEMO", "true"), ("JWT_SECRET", secret)):  # of this project's settings
+            patch.setenv(name, value)
+        with LiveGateway(folder, demo=True, auth=["jwt"], jwt_secret=secret) as running:
+            yield running
 
 
 def url(gateway: LiveGateway, path: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, FilePayload, Page, ViewportSize, expect
 
 from tests.browser.conftest import Site, log_in
-from tests.browser.pictures import long_work, photo
+from tests.browser.pictures import LONG, photo
 from tests.browser.tab import PATIENCE, Tab
 from tests.browser.test_workers import LATER
 
@@ -32,8 +32,15 @@ FORMATTED = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "viewport"), [("wide", WIDE), ("narrow", NARROW)])
+@pytest.mark.parametrize(
+    ("width", "viewport", "scheme"),
+    [
+        ("wide", WIDE, "light"),
+        ("narrow", NARROW, "dark"),
+        pytest.param("wide", WIDE, "dark", marks=pytest.mark.soak),
+        pytest.param("narrow", NARROW, "light", marks=pytest.mark.soak),
+    ],
+)
 async def test_the_korean_page(
     site: Site, browser: Browser, shots: Path, scheme: str, width: str, viewport: ViewportSize
 ) -> None:
@@ -116,66 +123,66 @@ async def test_nothing_moves_while_it_is_offline(
     narrow = await browser.new_context(viewport=NARROW, color_scheme="dark", locale="ko-KR")
     await narrow.add_cookies(await tab.page.context.cookies())  # type: ignore[arg-type]
     other = await Tab.open(narrow, own_site)
-    await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "so far")
-    assert await tab.page.evaluate(RUNNING) == 1
+    with own_site.held():
+        await tab.upload(LONG, to="PNG")
+        await tab.says("long.jpg", "so far")
+        assert await tab.page.evaluate(RUNNING) == 1
+        own_site.kill()
+        await tab.says("long.jpg", "waiting for connection")
+        await other.says("long.jpg", "연결을 기다리는 중")
+        assert await tab.page.evaluate(RUNNING) == 0
+        line = tab.row("long.jpg").locator(".detail")
+        await expect(line).not_to_contain_text("no update")
+        for page, name in ((tab.page, "wide-light"), (other.page, "narrow-dark-korean")):
+            await expect(page.locator("#status")).to_have_attribute("data-state", "offline")
+            await page.screenshot(path=shots / f"converter-offline-{name}.png", full_page=True)
+            assert await page.evaluate(OVERFLOW) == 0
+        # The clock goes on, an attempt comes and goes: it stays as it is.
+        async with tab.page.expect_request("**/demo/token"):
+            await tab.page.evaluate("document.querySelector('#retry').click()")  # it comes and goes
+        await expect(tab.page.locator("#status")).to_have_attribute("data-state", "offline")
+        await expect(line).to_contain_text("waiting for connection")
+        assert await tab.page.evaluate(RUNNING) == 0
 
-    own_site.kill()
-    await tab.says("long.jpg", "waiting for connection")
-    await other.says("long.jpg", "연결을 기다리는 중")
-    assert await tab.page.evaluate(RUNNING) == 0
-    line = tab.row("long.jpg").locator(".detail")
-    await expect(line).not_to_contain_text("no update")
-    for page, name in ((tab.page, "wide-light"), (other.page, "narrow-dark-korean")):
-        await expect(page.locator("#status")).to_have_attribute("data-state", "offline")
-        await page.screenshot(path=shots / f"converter-offline-{name}.png", full_page=True)
-        assert await page.evaluate(OVERFLOW) == 0
-    # The clock goes on, an attempt comes and goes: it stays as it is.
-    async with tab.page.expect_request("**/demo/token"):
-        await tab.page.evaluate("document.querySelector('#retry').click()")  # it comes and goes
-    await expect(tab.page.locator("#status")).to_have_attribute("data-state", "offline")
-    await expect(line).to_contain_text("waiting for connection")
-    assert await tab.page.evaluate(RUNNING) == 0
-
-    await tab.page.evaluate(LATER)
-    await asyncio.to_thread(own_site.start)
-    await tab.live()
-    await expect(line).not_to_contain_text("waiting for connection", timeout=PATIENCE)
+        await tab.page.evaluate(LATER)
+        await asyncio.to_thread(own_site.start)
+        await tab.live()
+        await expect(line).not_to_contain_text("waiting for connection", timeout=PATIENCE)
     await tab.becomes("long.jpg", "done")
     assert not [line for line in await tab.said() if "no update" in line], "it was not silent"
     assert tab.errors == other.errors == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-async def test_the_korean_admin(site: Site, browser: Browser, shots: Path, width: int) -> None:
+async def test_the_korean_admin(site: Site, browser: Browser, shots: Path) -> None:
     visitor = await Tab.open(await browser.new_context(), site)
-    context = await browser.new_context(viewport={"width": width, "height": 900}, locale="ko-KR")
-    page = await context.new_page()
+    page = await (await browser.new_context(locale="ko-KR")).new_page()
     await log_in(page, site, "/admin/sockets/session/")
     row = page.locator("#result_list tbody tr").filter(has_text=visitor.client_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await row.count():  # rows are written in batches
             await page.reload()
     await expect(row.locator(".gateway-badge")).to_have_text("활성")
     for word in ("세션", "선택한 활성 세션의 연결 해제", "로그아웃"):
         await expect(page.locator("body")).to_contain_text(word)
-    await fits(page, shots / f"admin-korean-{width}.png")
+    await fits(page, shots, "")
     await row.locator("input").check()
     await page.select_option("select[name=action]", "disconnect")
     await page.click("button[name=index]")
     await expect(page.locator(".gateway-affected")).to_have_text("세션 1개가 대상입니다.")
-    await fits(page, shots / f"admin-korean-confirm-{width}.png")
+    await fits(page, shots, "-confirm")
     await page.click(".gateway-form [type=submit]")
     await expect(page.locator(".messagelist")).to_contain_text("세션 1개의 연결을 해제했습니다.")
     await expect(visitor.page.locator("#status")).to_contain_text("disconnected by an operator")
     for path in ("node", "accesskey"):
         await page.goto(site.http(f"/admin/sockets/{path}/", private=True))
-        await fits(page, shots / f"admin-korean-{path}-{width}.png", wide=True)
+        await fits(page, shots, f"-{path}", wide=True)
     await page.goto(site.http("/admin/sockets/accesskey/add/", private=True))
-    await fits(page, shots / f"admin-korean-add-{width}.png")
+    await fits(page, shots, "-add")
 
 
-async def fits(page: Page, shot: Path, *, wide: bool = False) -> None:
+async def fits(page: Page, shots: Path, name: str, *, wide: bool = False) -> None:
     """Nothing of the page is beside it; a `wide` table has its own scroll bar."""
-    await page.screenshot(path=shot, full_page=True)
-    assert await page.evaluate(OVERFLOW) == 0 or wide
+    for width in (1280, 390):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.screenshot(path=shots / f"admin-korean{name}-{width}.png", full_page=True)
+        assert await page.evaluate(OVERFLOW) == 0 or wide, width

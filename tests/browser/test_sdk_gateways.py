@@ -135,7 +135,7 @@ async def heard(page: Page) -> tuple[list[int], list[int]]:
 
 async def until_all_came(page: Page, publisher: Publisher) -> None:
     last = publisher.durable[-1]
-    await page.wait_for_function(f"heard.some(([data]) => Number(data) === {last})", timeout=30_000)
+    await page.wait_for_function(f"heard.some(([data]) => Number(data) === {last})")
 
 
 async def told(page: Page, name: str) -> list[Any]:
@@ -191,11 +191,16 @@ async def test_a_line_that_is_cut_and_held_up_in_mid_frame(
                 for round in range(8):
                     seen = await page.evaluate("heard.length")
                     await page.wait_for_function(f"heard.length > {seen + 5}")
+                    losses = (await told(page, "status")).count("offline")
                     line.open.clear()
                     await asyncio.sleep(0.02 * round)
                     for writer in tuple(line.writers):
                         writer.transport.abort()
                     line.open.set()
+                    # Before that it would be nothing to do, and its own attempt comes later.
+                    await page.wait_for_function(
+                        f"told.filter(([, detail]) => detail === 'offline').length > {losses}"
+                    )
                     await page.evaluate("gateway.connect()")
             await until_all_came(page, publisher)
             durable, ephemeral = await heard(page)
@@ -239,21 +244,17 @@ async def test_a_state_that_is_loaded_goes_on_through_restarts(
                 await connected(page, line, options)
                 for how in (node.kill, node.stop):
                     seen = publisher.durable[-1]
-                    await page.wait_for_function(
-                        f"heard.some(([data]) => data > {seen})", timeout=30_000
-                    )
+                    await page.wait_for_function(f"heard.some(([data]) => data > {seen})")
+                    resets = len(await told(page, "reset"))
                     await asyncio.to_thread(how)
                     await asyncio.to_thread(node.start)
                     line.target = node.client_port
-                    resets = len(await told(page, "reset"))
+                    await page.evaluate("gateway.connect()")
                     await page.wait_for_function(
                         f"told.filter(([name]) => name === 'reset').length > {resets}",
-                        timeout=30_000,
                     )
                 seen = publisher.durable[-1]
-                await page.wait_for_function(
-                    f"heard.some(([data]) => data > {seen})", timeout=30_000
-                )
+                await page.wait_for_function(f"heard.some(([data]) => data > {seen})")
             await until_all_came(page, publisher)
             durable, _ = await heard(page)
             # A state that is read after its position may hold what follows that: applied twice.

@@ -38,7 +38,13 @@ async def refused(script: Script, code: int = 1006, failures: int = 8) -> None:
             await script.page.evaluate("gateway.connect()")
 
 
-@pytest.mark.parametrize("code", [1000, 1005, 1008, 1009, 1014, 3000, 4000, 4499])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(1000, 1008, 3000, 4499),
+        *(pytest.param(code, marks=pytest.mark.soak) for code in (1005, 1009, 1014, 4000)),
+    ],
+)
 async def test_a_close_that_is_no_verdict_is_a_lost_line(script: Script, code: int) -> None:
     """Of the browser's own socket: what follows is decided in `onclose`, whoever closed."""
     await script.page.evaluate(

@@ -10,8 +10,9 @@ from pathlib import Path
 from playwright.async_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import Site
-from tests.browser.pictures import long_work, photo
+from tests.browser.pictures import LONG, photo
 from tests.browser.tab import Tab
+from tests.support.gateway import wait_for
 
 WIDE: ViewportSize = {"width": 1200, "height": 900}
 # Nine seconds pass at once for the page.
@@ -35,8 +36,9 @@ async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shot
         await tab.says(name, "Waiting for the converter to come online")
     await tab.page.screenshot(path=shots / "converter-no-worker.png", full_page=True)
 
-    for name in ("left", "right"):
-        own_site.work(name, "--pool", "image.convert=1")
+    with own_site.held():  # until both are there
+        for name in ("left", "right"):
+            own_site.work(name, "--pool", "image.convert=1")
     for name in names:
         await tab.becomes(name, "done")
     await expect(tab.page.locator("#no-workers")).to_be_hidden()
@@ -51,10 +53,11 @@ async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots
     """kill -9: the task is lost, the page says so, another worker begins anew."""
     own_site.work("first")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
-    await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "so far")
-    first_task = tab.durable()[-1]["data"]["task"]
-    own_site.kill_worker("first")
+    with own_site.held():
+        await tab.upload(LONG, to="PNG")
+        await tab.says("long.jpg", "so far")
+        first_task = tab.durable()[-1]["data"]["task"]
+        own_site.kill_worker("first")
     await expect(tab.page.locator("#no-workers")).to_be_visible()
     await tab.says("long.jpg", "Interrupted. It will start again soon")
     await tab.page.screenshot(path=shots / "converter-lost.png", full_page=True)
@@ -65,7 +68,7 @@ async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots
     assert await by(tab, "long.jpg") == "second"
     job = await tab.job("long.jpg")
     assert not [name for name in own_site.files(job) if first_task in name], "no half result"
-    assert (await tab.download("long.jpg"))[1].size == (4400, 3300)
+    assert (await tab.download("long.jpg"))[1].size == (800, 600)
     assert tab.errors == []
 
 
@@ -73,16 +76,17 @@ async def test_a_new_tab_says_too_that_a_worker_is_silent(own_site: Site, browse
     worker = own_site.work("frozen")
     context = await browser.new_context()
     tab = await Tab.open(context, own_site)
-    await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "so far")
-    worker.send_signal(signal.SIGSTOP)
-    try:
-        late = await Tab.open(context, own_site)
-        await late.becomes("long.jpg", "working")
-        await late.page.evaluate(LATER)
-        await late.says("long.jpg", "no update for")
-    finally:
-        worker.send_signal(signal.SIGCONT)
+    with own_site.held():
+        await tab.upload(LONG, to="PNG")
+        await tab.says("long.jpg", "so far")
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            late = await Tab.open(context, own_site)
+            await late.becomes("long.jpg", "working")
+            await late.page.evaluate(LATER)
+            await late.says("long.jpg", "no update for")
+        finally:
+            worker.send_signal(signal.SIGCONT)
     await late.becomes("long.jpg", "done")
     assert tab.errors == late.errors == []
 
@@ -92,9 +96,10 @@ async def test_a_worker_that_is_told_to_go_hands_its_work_over(
 ) -> None:
     own_site.work("first", "--grace", "0")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
-    await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "so far")
-    assert await asyncio.to_thread(own_site.lay_off, "first") == 0
+    with own_site.held():
+        await tab.upload(LONG, to="PNG")
+        await tab.says("long.jpg", "so far")
+        assert await asyncio.to_thread(own_site.lay_off, "first") == 0
     await tab.says("long.jpg", "Paused. Another converter will take over")
     await asyncio.to_thread(own_site.work, "second")
     await tab.becomes("long.jpg", "done")
@@ -108,19 +113,22 @@ async def test_a_worker_that_was_cut_off_goes_on(own_site: Site, browser: Browse
     """The gateway ends in order and returns: the worker comes back by itself, the job is done."""
     worker = own_site.work("first")
     tab = await Tab.open(await browser.new_context(viewport=WIDE), own_site)
-    await tab.upload(("long.jpg", long_work()), to="PNG")
-    await tab.says("long.jpg", "so far")
-    own_site.stop()
-    await asyncio.to_thread(own_site.start)
+    log = own_site.data_dir / "first.log"
+    with own_site.held():
+        await tab.upload(LONG, to="PNG")
+        await tab.says("long.jpg", "so far")
+        own_site.stop()
+        await asyncio.to_thread(own_site.start)
+        wait_for(lambda: log.read_text().count("connected to node") == 2, "it to come back", 60)
     await tab.becomes("long.jpg", "done")
     assert worker.poll() is None
-    log = (own_site.data_dir / "first.log").read_text()
-    assert log.count("connected to node") == 2
+    assert log.read_text().count("connected to node") == 2
 
-    await tab.upload(("stuck.jpg", long_work()), to="PNG")
-    await tab.says("stuck.jpg", "Saving as")
-    os.kill(worker.pid, signal.SIGSTOP)
-    await tab.page.evaluate(LATER)
-    await tab.says("stuck.jpg", "no update for 9 s")
-    os.kill(worker.pid, signal.SIGCONT)
+    with own_site.held():
+        await tab.upload(("stuck.jpg", LONG[1]), to="PNG")
+        await tab.says("stuck.jpg", "Saving as")
+        os.kill(worker.pid, signal.SIGSTOP)
+        await tab.page.evaluate(LATER)
+        await tab.says("stuck.jpg", "no update for 9 s")
+        os.kill(worker.pid, signal.SIGCONT)
     await tab.becomes("stuck.jpg", "done")

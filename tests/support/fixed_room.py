@@ -108,6 +108,8 @@ def set_up(folder: str) -> Any:
         "django.contrib.messages.middleware.MessageMiddleware",
     ]
     settings.ROOT_URLCONF = "tests.support.fixed_room_urls"
+    # Others take half a second of a core for each login.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     import django
 
