@@ -97,6 +97,7 @@ def test_a_python_client(gateway: Gateway, document: Path, tmp_path: Path) -> No
     assert done.stdout == "1 offline 0 None invalid_request\n"
 
 
+@pytest.mark.soak  # fetching its tools takes longer than all else here
 def test_a_typescript_client(gateway: Gateway, document: Path, tmp_path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:

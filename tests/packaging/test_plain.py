@@ -75,7 +75,13 @@ def test_the_admin_shows_its_pages(seen: dict[str, Any]) -> None:
     assert seen["admin"] == dict.fromkeys(("session", "node", "accesskey", "accesskey/add"), 200)
 
 
-@pytest.mark.parametrize("way", ["shell", "threads", "forks", "gevent-async-first", "gevent-forks"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("forks", "gevent-async-first"),  # which call in threads, too
+        *(pytest.param(w, marks=pytest.mark.soak) for w in ("shell", "threads", "gevent-forks")),
+    ],
+)
 def test_every_function_of_the_api(plain: Shop, way: str) -> None:
     """Rule 10: with none of a server's packages, in any order, thread, child or greenlet."""
     assert plain.run("-W", "ignore", ROOT / "tests/acceptance/api_caller.py", way) == ""

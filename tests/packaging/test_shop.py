@@ -68,6 +68,9 @@ def test_the_site_has_nothing_of_a_server(shop: OpenShop) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "shop", [pytest.param("development", marks=pytest.mark.soak), "production"], indirect=True
+)
 def test_the_checks_say_nothing(shop: OpenShop) -> None:
     """Rules 1, 4, 12: of a dictionary by hand, too."""
     assert "no issues" in shop.run(shop.plain, "manage.py", "check")
@@ -164,6 +167,9 @@ async def test_a_worker_does_what_the_site_assigns(shop: OpenShop) -> None:
     await worker.close()
 
 
+@pytest.mark.parametrize(
+    "shop", ["development", pytest.param("production", marks=pytest.mark.soak)], indirect=True
+)
 async def test_the_shop_s_own_sockets_stay(shop: OpenShop) -> None:
     """Rule 4: at its own server, and behind the gateway's private port; never at the public one."""
     kim = await asyncio.to_thread(shop.signed_in, "kim")
