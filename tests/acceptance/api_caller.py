@@ -39,6 +39,9 @@ from sockets.node.core import Core  # noqa: E402
 from sockets.types import Notification  # noqa: E402
 
 PATIENCE = 60.0
+SOAK = bool(os.environ.get("SOAK"))
+"""Whether it does all of it, as in scripts/soak. tests/support is not there in every place."""
+
 NOBODY = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -176,7 +179,7 @@ def forks_in_mid_call() -> None:
     threads = [threading.Thread(target=busy) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(20 if os.environ.get("SOAK") else 8):
+    for _ in range(20 if SOAK else 4):
         in_child(lambda: in_threads(2, all_sync))
     ended.set()
     for thread in threads:
@@ -205,8 +208,8 @@ def in_turn(*works: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def a_hundred_threads() -> None:
-    in_threads(100, all_sync)
+def a_crowd_of_threads() -> None:
+    in_threads(100 if SOAK else 40, all_sync)
 
 
 def work_that_sees_no_loop() -> None:
@@ -318,7 +321,7 @@ WAYS: dict[str, Callable[[], None]] = {
         reversed_order,
         eight_threads_sync,
     ),
-    "gevent-crowd": a_hundred_threads,
+    "gevent-crowd": a_crowd_of_threads,
     "gevent-async-first": in_turn(loops_come_first, all_async, all_sync, all_async),
     "gevent-with-a-loop": with_a_loop_among_them,
     "gevent-forks": around_forks,
@@ -330,7 +333,7 @@ WAYS: dict[str, Callable[[], None]] = {
         reversed_order,
         eight_threads_sync,
     ),
-    "eventlet-crowd": a_hundred_threads,
+    "eventlet-crowd": a_crowd_of_threads,
     "eventlet-async-first": in_turn(loops_come_first, all_async, all_sync, all_async),
     "eventlet-with-a-loop": with_a_loop_among_them,
     "eventlet-forks": around_forks,

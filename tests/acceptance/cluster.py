@@ -19,10 +19,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from sockets.base.ids import new_id
+from tests.support import warm
 from tests.support.gateway import ROOT, Gateway
 
 RETRY = 0.1
 """Seconds until a session whose socket was refused or lost comes back."""
+
+PUBLISHING = 600.0
+"""Seconds after which a publisher that has not ended is given up: later than the test is."""
 
 
 @dataclass(eq=False)
@@ -130,17 +134,11 @@ class Cluster:
 
     async def publish(self, messages: int, rate: float) -> None:
         """Run the publisher to its end."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.acceptance.publisher"),
-            *map(str, (self.users, messages, rate)),
-            cwd=ROOT,
-            env={**self.nodes[0].environment, "DJANGO_SETTINGS_MODULE": "gateway.settings"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, errors = await process.communicate()
-        assert process.returncode == 0, errors.decode()
-        told = json.loads(out)
+        command = ["-m", "tests.acceptance.publisher", *map(str, (self.users, messages, rate))]
+        environment = {**self.nodes[0].environment, "DJANGO_SETTINGS_MODULE": "gateway.settings"}
+        done = await asyncio.to_thread(_run, command, environment)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
         self.heads = {user: (epoch, offset) for user, (epoch, offset) in told["heads"].items()}
         self.sent = told["sent"]
         self.repeated = told["repeated"]
@@ -169,6 +167,19 @@ class Cluster:
     def total(self) -> Counter[str]:
         """All counts of all sessions."""
         return sum((one.counts for one in self.listeners), Counter[str]())
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    if warm.WANTED and warm.fits(environment):
+        return warm.run(command, ROOT, environment, check=False, seconds=PUBLISHING)
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PUBLISHING,
+    )
 
 
 @asynccontextmanager

@@ -18,12 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.acceptance)
 
 
-@pytest.fixture(scope="module")
-def from_the_very_start() -> Iterator[None]:
-    """In this module each process begins as a user's does, with its imports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Gateway, "may_be_warm", False)
-        yield
+@pytest.fixture
+def from_the_very_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process of the test begins as a user's does, with its imports."""
+    monkeypatch.setattr(Gateway, "may_be_warm", False)
 
 
 @pytest.fixture(scope="module")

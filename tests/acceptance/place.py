@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +49,22 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@cache
+def _with_tables() -> str:
+    """The name of a database with tables and no rows, of which each place has a copy."""
+    url = postgres.shared().database()
+    with tempfile.TemporaryDirectory(prefix="tables-") as folder:
+        Gateway(Path(folder), DATABASE_URL=url).migrate()
+    return url.rpartition("/")[2]
+
+
 class Place:
     """Nodes on one Redis and one database, and what the API server has heard of them."""
 
     def __init__(self, path: Path, redis: Server, api: ApiServer, **settings: str) -> None:
         self.redis = redis
         self.api = api
-        self.database = postgres.shared().database()
+        self.database = postgres.shared().database(_with_tables())
         self.environment = SETTINGS | settings
         self.environment |= {
             "REDIS_URL": redis.url,
@@ -70,9 +81,7 @@ class Place:
 
     async def begin(self, *names: str) -> list[Gateway]:
         for name in names:
-            node = self.nodes[name] = Gateway(self.path / name, NODE_NAME=name, **self.environment)
-            if len(self.nodes) == 1:
-                await asyncio.to_thread(node.migrate)
+            self.nodes[name] = Gateway(self.path / name, NODE_NAME=name, **self.environment)
         await asyncio.gather(*(asyncio.to_thread(self.nodes[name].start) for name in names))
         return [self.nodes[name] for name in names]
 

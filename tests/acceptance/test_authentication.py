@@ -18,7 +18,7 @@ from jwt.algorithms import RSAAlgorithm
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from tests.support.api_server import Request, api_server, silence, status
-from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running, wait_for
+from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running
 from tests.support.peers import V1, Peer, client_at, refused
 from tests.support.valkey import Server
 
@@ -117,7 +117,7 @@ async def test_a_token_of_100_kb_is_no_more_than_a_refusal(tmp_path: Path) -> No
 
 async def test_a_token_ends_and_a_new_one_keeps_the_socket(tmp_path: Path) -> None:
     with running(tmp_path / "data", **STRICT, TOKEN_GRACE="0.5", JWT_LEEWAY="0.5") as gateway:
-        soon = int(time.time()) + 3
+        soon = int(time.time()) + 5
         ends, stays = await enter(gateway, token(exp=soon)), await enter(gateway, token(exp=soon))
         assert (await stays.ask(type="refresh", token=token(exp=soon + 600)))["ok"]
         assert (await ends.closed())[0] == 4003
@@ -270,7 +270,7 @@ async def test_a_session_of_the_project_and_its_end(tmp_path: Path, redis: Serve
         sign_out = SIGN_OUT_OF_THE_SITE.replace("KEY", key)
         done = gateway.manage("shell", "--no-imports", "-c", sign_out)
         assert (await peer.closed())[0] == 4508
-        assert float(done.stdout.split()[-1]) < 3, "a second, and what the machine adds"
+        assert float(done.stdout.split()[-1]) < 10, "a second, and what the machine adds"
         assert (await refused(gateway.client_url(), **given))[0] == 4501
         assert key not in gateway.log() and "Traceback" not in gateway.log()
 
@@ -281,10 +281,10 @@ async def test_a_gateway_without_the_tables_of_sessions_does_not_start(tmp_path:
     database = f"sqlite:///{tmp_path / 'api.sqlite3'}"
     gateway = Gateway(tmp_path / "data", AUTH="session", SESSION_DATABASE_URL=database)
     gateway.migrate()
-    gateway.spawn("manage.py", "serve", "--client-port=0", "--worker-port=0")
-    wait_for(gateway.ended, "the gateway to end", 30)
+    done = gateway.manage("serve", "--client-port=0", "--worker-port=0", check=False)
     said = "the database has no django_session and no auth_user (SESSION_DATABASE_URL names it)"
-    assert said in gateway.log() and "use AUTH=jwt or AUTH=proxy" in gateway.log()
+    assert said in done.stderr and "use AUTH=jwt or AUTH=proxy" in done.stderr
+    assert done.returncode == 1
 
 
 async def test_keys_that_the_issuer_publishes(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import warm
 from tests.support.gateway import API_KEY, ROOT, Gateway, running, wait_for
 from tests.support.peers import client, http_get, worker
 from tests.support.site import Site
@@ -50,45 +51,45 @@ print(done.closed)
 
 
 def run(gateway: Gateway, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = {
+        **gateway.environment,
+        "DJANGO_SETTINGS_MODULE": "gateway.settings",
+        "NODE_NAME": "tools",
+        **environment,
+    }
+    if warm.WANTED and command[0] == "manage.py":
+        return warm.run(command, ROOT, given, check=False)
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env={
-            **gateway.environment,
-            "DJANGO_SETTINGS_MODULE": "gateway.settings",
-            "NODE_NAME": "tools",
-            **environment,
-        },
+        env=given,
         capture_output=True,
         text=True,
         timeout=60,
     )
 
 
-async def test_commands_shells_and_threads(tmp_path: Path) -> None:
-    with running(tmp_path) as gateway:
-        file = tmp_path / "node.json"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        tab = await client(gateway, "42")
-        done = await asyncio.to_thread(
-            run, gateway, "manage.py", "notify", "42", "hello", '{"n": 5}'
-        )
-        assert done.returncode == 0 and "live sessions: 1" in done.stdout, done.stderr
-        frame = await tab.receive()
-        assert (frame["event"], frame["data"]) == ("hello", {"n": 5})
-        done = await asyncio.to_thread(run, gateway, "manage.py", "sessions")
-        assert done.returncode == 0 and "42" in done.stdout, done.stderr
-        done = await asyncio.to_thread(run, gateway, "-W", "error", "-c", SCRIPT)
-        assert done.returncode == 0, done.stderr
-        url, head, live, error, closed = done.stdout.split()
-        assert url == f"ws://localhost:{gateway.client_port}"
-        assert (head, live, error, closed) == ("12", "1", "NoWorkerAvailable", "1")
-        events = [(await tab.receive())["event"] for _ in range(11)]
-        assert sorted(set(events)) == ["async", "sync", "thread"]
-        assert (await tab.closed())[1] == "enough"
-        assert "hello" not in file.read_text() and "secret" not in gateway.log()
-        assert json.loads(file.read_text())["key"] not in gateway.log()
-    assert not file.exists(), "gone with the gateway"
+async def test_commands_shells_and_threads(shared_gateway: Gateway) -> None:
+    gateway = shared_gateway
+    file = gateway.data_dir / "node.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    tab = await client(gateway, "42")
+    done = await asyncio.to_thread(run, gateway, "manage.py", "notify", "42", "hello", '{"n": 5}')
+    assert done.returncode == 0 and "live sessions: 1" in done.stdout, done.stderr
+    frame = await tab.receive()
+    assert (frame["event"], frame["data"]) == ("hello", {"n": 5})
+    done = await asyncio.to_thread(run, gateway, "manage.py", "sessions")
+    assert done.returncode == 0 and "42" in done.stdout, done.stderr
+    done = await asyncio.to_thread(run, gateway, "-W", "error", "-c", SCRIPT)
+    assert done.returncode == 0, done.stderr
+    url, head, live, error, closed = done.stdout.split()
+    assert url == f"ws://localhost:{gateway.client_port}"
+    assert (head, live, error, closed) == ("12", "1", "NoWorkerAvailable", "1")
+    events = [(await tab.receive())["event"] for _ in range(11)]
+    assert sorted(set(events)) == ["async", "sync", "thread"]
+    assert (await tab.closed())[1] == "enough"
+    assert "hello" not in file.read_text() and "secret" not in gateway.log()
+    assert json.loads(file.read_text())["key"] not in gateway.log()
 
 
 VIEWS = """
@@ -109,7 +110,10 @@ urlpatterns += [path("pay/<user>", pay), path("online/<user>", online)]
 """
 
 
-@pytest.mark.parametrize("first", [(), ("daphne",)], ids=["django", "daphne"])
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param((), marks=pytest.mark.soak, id="django"), pytest.param(("daphne",), id="daphne")],
+)
 async def test_runserver_beside_serve(tmp_path: Path, first: tuple[str, ...]) -> None:
     """Rule 21: a developer's site stays under `runserver`, its sockets under `serve`."""
     site = Site(tmp_path, *first)
@@ -122,7 +126,7 @@ async def test_runserver_beside_serve(tmp_path: Path, first: tuple[str, ...]) ->
     site.start()
     try:
         tab = await client(site, "42")
-        beside.spawn("manage.py", "runserver", "--noreload", f"{beside.client_port}")
+        beside.begin("manage.py", "runserver", "--noreload", f"{beside.client_port}")
         await asyncio.to_thread(
             wait_for, lambda: beside.ended() or beside.listens(), "runserver", 30
         )
@@ -159,21 +163,21 @@ async def test_after_kill_9_the_remedy_is_told(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_key_of_the_file_opens_nothing_but_this(tmp_path: Path) -> None:
-    with running(tmp_path) as gateway:
-        found = json.loads((tmp_path / "node.json").read_text())
-        bearer = {"Authorization": f"Bearer {found['key']}"}
-        api = found["url"]
-        assert httpx.post(f"{api}call", json={}, headers=bearer).status_code == 422
-        assert httpx.get(f"{api}nodes", headers=bearer).status_code == 403
-        assert httpx.post(f"{api}call", json={}).status_code == 401
-        wrong = {"Authorization": "Bearer guess"}
-        assert httpx.post(f"{api}call", json={}, headers=wrong).status_code == 401
-        public = f"http://127.0.0.1:{gateway.client_port}/api/v1/call"
-        assert httpx.post(public, json={}, headers=bearer).status_code == 404
-        assert "/call" not in httpx.get(f"{api}openapi.json").text
-        socket = httpx.get(f"http://127.0.0.1:{gateway.worker_port}/ws/worker/", headers=bearer)
-        assert socket.status_code in (400, 401, 404, 426)
+def test_the_key_of_the_file_opens_nothing_but_this(shared_gateway: Gateway) -> None:
+    gateway = shared_gateway
+    found = json.loads((gateway.data_dir / "node.json").read_text())
+    bearer = {"Authorization": f"Bearer {found['key']}"}
+    api = found["url"]
+    assert httpx.post(f"{api}call", json={}, headers=bearer).status_code == 422
+    assert httpx.get(f"{api}nodes", headers=bearer).status_code == 403
+    assert httpx.post(f"{api}call", json={}).status_code == 401
+    wrong = {"Authorization": "Bearer guess"}
+    assert httpx.post(f"{api}call", json={}, headers=wrong).status_code == 401
+    public = f"http://127.0.0.1:{gateway.client_port}/api/v1/call"
+    assert httpx.post(public, json={}, headers=bearer).status_code == 404
+    assert "/call" not in httpx.get(f"{api}openapi.json").text
+    socket = httpx.get(f"http://127.0.0.1:{gateway.worker_port}/ws/worker/", headers=bearer)
+    assert socket.status_code in (400, 401, 404, 426)
 
 
 def test_there_is_no_file_where_nobody_should_find_one(tmp_path: Path, redis: Server) -> None:
@@ -211,20 +215,20 @@ async def test_a_process_elsewhere_has_an_address_and_a_key(tmp_path: Path) -> N
         assert done.returncode == 1 and "cannot be reached" in done.stderr
 
 
-async def test_work_is_given_from_beside(tmp_path: Path) -> None:
+async def test_work_is_given_from_beside(shared_gateway: Gateway) -> None:
     script = (
         "import django; django.setup()\n"
         "from sockets import api\n"
         "print(api.assign_task('convert', 'image', {'id': 7}, user_id=42).state)\n"
     )
-    with running(tmp_path) as gateway:
-        peer = await worker(gateway, pools="convert")
-        asked = asyncio.create_task(asyncio.to_thread(run, gateway, "-c", script))
-        offer = await peer.receive()
-        assert offer["data"] == {"id": 7}
-        await peer.send(type="accept", task=offer["task"], offer=offer.get("offer"))
-        done = await asked
-        assert done.stdout.strip() == "running", done.stderr
+    gateway = shared_gateway
+    peer = await worker(gateway, pools="convert")
+    asked = asyncio.create_task(asyncio.to_thread(run, gateway, "-c", script))
+    offer = await peer.receive()
+    assert offer["data"] == {"id": 7}
+    await peer.send(type="accept", task=offer["task"], offer=offer.get("offer"))
+    done = await asked
+    assert done.stdout.strip() == "running", done.stderr
 
 
 def test_a_stop_leaves_the_file_of_the_next_one(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from tests.support.peers import client, http_get
 from tests.support.site import Site
 
 SERVE = ("serve", "--client-port=0", "--worker-port=0")
-DELAYS = (0.0, 0.8)
+DELAYS = (0.8, pytest.param(0.0, marks=pytest.mark.soak))
 
-pytestmark = pytest.mark.usefixtures("from_the_very_start")
+from_the_very_start = pytest.mark.usefixtures("from_the_very_start")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def command_line(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
+@from_the_very_start
 async def test_serve_is_the_same_process_on_its_own_reactor(site: Site) -> None:
     """Rule 14."""
     site.start()
@@ -59,6 +60,7 @@ async def test_serve_is_the_same_process_on_its_own_reactor(site: Site) -> None:
     assert "Traceback" not in site.log(), site.log()
 
 
+@from_the_very_start
 def test_a_project_without_it_starts_once(tmp_path: Path) -> None:
     """Rule 14."""
     site = Site(tmp_path)
@@ -71,14 +73,18 @@ def test_a_project_without_it_starts_once(tmp_path: Path) -> None:
         assert site.stop() == 0
 
 
-def test_options_arguments_and_environment_stay(site: Site) -> None:
+@from_the_very_start
+def test_options_arguments_and_environment_stay(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rule 14: those of Python, of Django, and the shop's own."""
     extra = site.data_dir / "extra"
     extra.mkdir()
     (extra / "other_settings.py").write_text("from shop.settings import *\n")
     options = ("-W", "error::UserWarning", "-sXutf8")
     own = ("--settings=other_settings", f"--pythonpath={extra}")
-    site.environment["OF_THE_SHOP"] = "kept"
+    monkeypatch.delitem(site.environment, "PYTHONWARNINGS")
+    monkeypatch.setitem(site.environment, "OF_THE_SHOP", "kept")
     try:
         # From elsewhere: nothing may depend on the folder.
         site.folder, folder = site.data_dir, site.folder
@@ -86,7 +92,6 @@ def test_options_arguments_and_environment_stay(site: Site) -> None:
         site.wait_until_ready()
     finally:
         site.folder = folder
-        del site.environment["OF_THE_SHOP"]
     [facts] = site.facts()
     assert facts == {
         "pid": site.pid,
@@ -103,6 +108,7 @@ def test_options_arguments_and_environment_stay(site: Site) -> None:
     assert site.stop() == 0
 
 
+@from_the_very_start
 def test_as_a_module(site: Site) -> None:
     """Rule 14: `python -m django serve`."""
     site.environment["DJANGO_SETTINGS_MODULE"] = "shop.settings"
@@ -116,6 +122,7 @@ def test_as_a_module(site: Site) -> None:
     assert site.stop() == 0
 
 
+@from_the_very_start
 @pytest.mark.parametrize("delay", DELAYS)
 def test_a_signal_ends_it_whenever_it_comes(site: Site, delay: float) -> None:
     """Rule 14."""
@@ -127,6 +134,7 @@ def test_a_signal_ends_it_whenever_it_comes(site: Site, delay: float) -> None:
     assert "Traceback" not in site.log(), site.log()
 
 
+@from_the_very_start
 def test_a_signal_between_the_two_interpreters_waits(site: Site) -> None:
     """Rule 14: the new one has no handler yet; the signal would end it in the wrong way."""
     site.spawn("manage.py", *SERVE)
@@ -146,8 +154,10 @@ def test_what_is_wrong_is_one_line(site: Site) -> None:
     assert f"port {port} is in use" in done.stderr.splitlines()[-1]
 
 
-def test_an_error_of_the_shop_is_shown_as_ever(site: Site) -> None:
+@from_the_very_start
+def test_an_error_of_the_shop_is_shown_as_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 14: only the second interpreter meets it, and its traceback begins with manage.py."""
+    monkeypatch.delitem(site.environment, "PYTHONWARNINGS")
     (site.folder / "broken_settings.py").write_text(
         "from shop.settings import *\nimport sys\n"
         "if 'sockets.server.reactor' in sys.modules:\n    raise RuntimeError('of the shop')\n"
@@ -159,6 +169,7 @@ def test_an_error_of_the_shop_is_shown_as_ever(site: Site) -> None:
     assert lines[-1] == "RuntimeError: of the shop"
 
 
+@from_the_very_start
 def test_it_is_not_begun_anew_for_ever(site: Site, tmp_path: Path) -> None:
     """Rule 14: whatever comes first in every interpreter here has a reactor of its own."""
     (tmp_path / "sitecustomize.py").write_text("import twisted.internet.reactor\n")
@@ -172,6 +183,7 @@ def test_it_is_not_begun_anew_for_ever(site: Site, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@from_the_very_start
 def test_a_program_that_calls_it_is_told_how(site: Site) -> None:
     """Rule 14: nobody's program is replaced."""
     script = (
@@ -199,6 +211,7 @@ def test_other_commands_are_as_they_were(site: Site) -> None:
     assert "--reload" in site.manage("serve", "--help").stdout
 
 
+@from_the_very_start
 def test_runserver_is_as_it_was(site: Site) -> None:
     """Rule 14: daphne's, on daphne's reactor, with the whole site."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -216,6 +229,7 @@ def test_runserver_is_as_it_was(site: Site) -> None:
         site.client_port = 0
 
 
-def test_this_project_starts_once(shared_gateway: Gateway) -> None:
+@from_the_very_start
+def test_this_project_starts_once(gateway: Gateway) -> None:
     """Rule 14."""
-    assert command_line(shared_gateway.pid)[1] == "manage.py"
+    assert command_line(gateway.pid)[1] == "manage.py"

@@ -108,7 +108,7 @@ def frozen(server: Server) -> Iterator[None]:
         server.thaw()
 
 
-@pytest.mark.parametrize("away", [killed, frozen])
+@pytest.mark.parametrize("away", [frozen, pytest.param(killed, marks=pytest.mark.soak)])
 async def test_keys_while_the_database_is_away(
     server: Server, empty: str, tmp_path: Path, away: Any
 ) -> None:
@@ -135,7 +135,7 @@ async def test_keys_while_the_database_is_away(
         assert (await peer.closed())[0] == 4508
 
 
-@pytest.mark.parametrize("away", [killed, frozen])
+@pytest.mark.parametrize("away", [killed, pytest.param(frozen, marks=pytest.mark.soak)])
 async def test_an_outage(server: Server, empty: str, tmp_path: Path, away: Any) -> None:
     with on_postgres(tmp_path, server.database(empty)) as gateway:
         sender = await worker(gateway)

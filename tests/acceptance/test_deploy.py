@@ -84,7 +84,7 @@ async def test_ready_lag_goes_before_the_drain(tmp_path: Path, redis: Server) ->
 @pytest.mark.timeout(scaled(600, 120))
 async def test_a_rolling_restart_under_load_is_no_event(tmp_path: Path, redis: Server) -> None:
     """Make before break: no offline event, no message missed, none doubled."""
-    users, messages, rate = scaled(200, 20), scaled(12_000, 600), scaled(200, 60)
+    users, messages, rate = scaled(200, 12), scaled(12_000, 300), scaled(200, 30)
     async with (
         api_server() as api,
         cluster(
@@ -194,7 +194,7 @@ class Overlapping:
 
 
 async def test_a_rolling_deploy_misses_no_ephemeral_message(tmp_path: Path, redis: Server) -> None:
-    users = scaled(50, 6)
+    users = scaled(50, 4)
     async with place(tmp_path, redis, DRAIN_SECONDS="1", READY_LAG="0.1") as here:
         nodes = await here.begin("a", "b")
         layer = RedisPubSubChannelLayer(hosts=[redis.url])

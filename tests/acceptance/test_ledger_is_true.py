@@ -39,12 +39,12 @@ from tests.support.gateway import API_KEY, Gateway
 from tests.support.scale import scaled
 from tests.support.valkey import Server
 
-USERS = scaled(100, 12)
-MESSAGES = scaled(5_000, 600)
-RATE = scaled(500, 200)
+USERS = scaled(100, 10)
+MESSAGES = scaled(5_000, 300)
+RATE = scaled(500, 100)
 """A second."""
 
-ASKED = scaled(1_500, 250)
+ASKED = scaled(1_500, 75)
 """Questions at most while it happens, and as many afterwards."""
 
 PATIENCE = scaled(400, 120)

@@ -21,9 +21,9 @@ from tests.support.gateway import wait_for
 from tests.support.scale import scaled
 from tests.support.valkey import Sentinel, Server
 
-USERS = scaled(200, 30)
-MESSAGES = scaled(20_000, 1_500)
-RATE = scaled(800, 400)
+USERS = scaled(200, 15)
+MESSAGES = scaled(20_000, 480)
+RATE = scaled(800, 240)
 """A second."""
 
 OUTAGE = scaled(5, 2)

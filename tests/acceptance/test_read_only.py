@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,16 +61,19 @@ def may_unshare() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.fixture(params=["no temporary files", "read-only root"])
-def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["no temporary files", "read-only root"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    path = tmp_path_factory.mktemp("read-only")
     environment = SHORT | {"DEMO": "true", "BODY_DEMO": "4000000"}
     if request.param == "read-only root":
         if not may_unshare():
             pytest.skip("needs mount namespaces")
-        made: Gateway = ReadOnly(tmp_path / "data", **environment)
+        made: Gateway = ReadOnly(path / "data", **environment)
     else:
-        (tmp_path / "sitecustomize.py").write_text(NO_TEMPORARY_FILES)
-        made = Gateway(tmp_path / "data", **environment, PYTHONPATH=str(tmp_path))
+        (path / "sitecustomize.py").write_text(NO_TEMPORARY_FILES)
+        made = Gateway(path / "data", **environment, PYTHONPATH=str(path))
     made.migrate()
     made.start()
     try:

@@ -92,7 +92,7 @@ class Gateway:
     """The project's, where it is started."""
 
     may_be_warm = warm.WANTED
-    """Whether `start` and `manage` may begin with other packages imported."""
+    """Whether `begin`, `start` and `manage` may begin with other packages imported."""
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
@@ -144,6 +144,14 @@ class Gateway:
             )
         return self.process
 
+    def begin(self, *command: str) -> None:
+        """Start `python …` as `spawn` does, with other packages imported where it may."""
+        if self._begins_warm():
+            with self.log_path.open("ab") as log:
+                self.process = warm.Forked(command, self.folder, self.environment, log, log)
+        else:
+            self.spawn(*command)
+
     def start(self) -> None:
         """`manage.py serve` on free ports, or on those it had before; returns when it is ready."""
         ports = self.data_dir / "ports.json"
@@ -155,11 +163,7 @@ class Gateway:
             f"--worker-port={self.worker_port}",
             f"--ports-file={ports}",
         )
-        if self._begins_warm():
-            with self.log_path.open("ab") as log:
-                self.process = warm.Forked(command, self.folder, self.environment, log, log)
-        else:
-            self.spawn(*command)
+        self.begin(*command)
         wait_for(lambda: ports.exists() or self.ended(), "the gateway to listen", 30)
         assert ports.exists(), self.log()
         found = json.loads(ports.read_text())
@@ -303,7 +307,7 @@ def _other_server(
     gateway.client_port = gateway.worker_port = port
     try:
         gateway.migrate()
-        gateway.spawn(*command)
+        gateway.begin(*command)
         wait_for(lambda: gateway.ended() or gateway.listens(), "the server to listen", 30)
         assert not gateway.ended(), gateway.log()
         yield gateway

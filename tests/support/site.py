@@ -75,23 +75,26 @@ class Site(Gateway):
     """A shop's project in a folder of its own. `first`: what comes first in INSTALLED_APPS."""
 
     def __init__(self, folder: Path, *first: str, **environment: str) -> None:
+        self._first = list(first)
         super().__init__(folder / "data", PYTHONPATH=str(ROOT), **environment)
-        del self.environment["PYTHONWARNINGS"]
         self.folder = folder / "site"
         shutil.copytree(_project(), self.folder)
-        self.append("settings.py", SETTINGS.format(first=list(first)))
+        self.append("settings.py", SETTINGS.format(first=self._first))
         self.append("asgi.py", ASGI)
         (self.folder / "templates").mkdir()
 
     def migrate(self) -> None:
-        """Give it the tables: a copy of those that the first site with these settings made."""
-        settings, file = self.folder / "shop" / "settings.py", self.folder / "db.sqlite3"
-        made = _tables.get(settings.read_text())
+        """Give it the tables: a copy of those that the first site with these settings made. What
+        comes first in INSTALLED_APPS has none."""
+        file = self.folder / "db.sqlite3"
+        told = (self.folder / "shop" / "settings.py").read_text()
+        settings = told.replace(f"[*{self._first!r}, ", "[", 1)
+        made = _tables.get(settings)
         if made is not None:
             file.write_bytes(made)
             return
         self.manage("migrate", "--verbosity", "0")
-        _tables[settings.read_text()] = file.read_bytes()
+        _tables[settings] = file.read_bytes()
 
     def append(self, name: str, text: str) -> None:
         """Add to a module of the project."""

@@ -86,7 +86,7 @@ UNLIKE: Final = ("PYTHON", "LD_")
 """Beginnings of variables that are heard when Python starts, and never again."""
 
 HEARD: Final = {"PYTHONWARNINGS": "default"}
-"""Those of the warm process."""
+"""Those of the warm process. PYTHONPATH may name this checkout, where nothing begins by itself."""
 
 
 class Process(Protocol):
@@ -112,13 +112,18 @@ class Process(Protocol):
 
 
 def run(
-    command: Sequence[str], cwd: Path, env: Mapping[str, str], *, check: bool
+    command: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    *,
+    check: bool,
+    seconds: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python COMMAND…` to its end, like `subprocess.run` that captures its output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Forked(command, cwd, env, out, err)
         try:
-            code = process.wait(60)
+            code = process.wait(seconds)
         except BaseException:
             process.kill()
             raise
@@ -135,6 +140,8 @@ def run(
 def fits(env: Mapping[str, str]) -> bool:
     """Return whether Python would begin alike in that environment."""
     heard = {name: value for name, value in env.items() if name.startswith(UNLIKE)}
+    if heard.get("PYTHONPATH") == str(ROOT):
+        del heard["PYTHONPATH"]
     return heard == HEARD
 
 
@@ -313,6 +320,8 @@ def become(command: list[str]) -> None:
     """Do what `python COMMAND…` does."""
     sys.orig_argv = [sys.executable, *command]
     sys.path[0] = os.getcwd()
+    if "PYTHONPATH" in os.environ:
+        sys.path.insert(1, os.environ["PYTHONPATH"])
     if command[0] == "-m":
         sys.argv = command[1:]
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)

@@ -68,6 +68,15 @@ def test_a_module_is_found_where_it_is_started(tell: Path) -> None:
     assert told["name"] == "__main__"
 
 
+def test_this_checkout_may_be_on_the_path_and_nothing_else(tmp_path: Path) -> None:
+    given = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+    assert warm.fits(given)
+    assert not warm.fits(ENVIRONMENT | {"PYTHONPATH": str(tmp_path)})
+    (tmp_path / "where.py").write_text("import sys, sockets\nprint(sys.path[:2], sockets.__path__)")
+    done = warm.run(["where.py"], tmp_path, given, check=True)
+    assert done.stdout == f"{[str(tmp_path), str(ROOT)]} {[f'{ROOT}/sockets']}\n"
+
+
 def test_an_error_is_shown_and_counts(tmp_path: Path) -> None:
     (tmp_path / "fail.py").write_text("raise ValueError('a bug')")
     done = warm.run(["fail.py"], tmp_path, ENVIRONMENT, check=False)
