@@ -179,7 +179,7 @@ def forks_in_mid_call() -> None:
     threads = [threading.Thread(target=busy) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(20 if SOAK else 4):
+    for _ in range(20 if SOAK else 3):
         in_child(lambda: in_threads(2, all_sync))
     ended.set()
     for thread in threads:

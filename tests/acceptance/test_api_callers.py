@@ -14,7 +14,6 @@ from tests.support.scale import SOAK
 from tests.support.valkey import Server
 
 WAYS = (
-    "shell",
     "async-first",
     "threads",
     "forks",
@@ -24,11 +23,12 @@ WAYS = (
     *("eventlet", "eventlet-async-first", "eventlet-forks"),
 )
 MORE = (
-    "reversed",  # which the greenlets do, too
+    "shell",  # as whoever forks does, too
+    "reversed",  # as the greenlets do, too
     *("gevent-async-first", "gevent-forks", "gevent-forks-in-mid-call"),
     *("eventlet-crowd", "eventlet-with-a-loop", "eventlet-forks-in-mid-call"),
 )
-"""Of each pair of libraries of greenlets, what the other one does in `WAYS`."""
+"""What others of `WAYS` do, too; of both libraries of greenlets, what the other one does."""
 
 
 @pytest.mark.timeout(120)

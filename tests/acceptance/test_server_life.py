@@ -84,7 +84,6 @@ async def test_a_receiver_that_hangs_does_not_hold_up_the_end(tmp_path: Path) ->
         assert "threads still run" in gateway.log()
 
 
-@from_the_very_start
 async def test_a_second_signal_hurries(tmp_path: Path) -> None:
     """With clients that never answer CLOSE: the grace is long, the second signal ends it."""
     patience = SHORT | {"SHUTDOWN_GRACE": "30", "CLOSE_TIMEOUT": "30"}
@@ -131,7 +130,6 @@ def test_a_request_while_the_last_rows_are_written_starts_nothing(tmp_path: Path
         assert "Traceback" not in gateway.log(), gateway.log()
 
 
-@from_the_very_start
 @pytest.mark.parametrize("which", ["client", pytest.param("worker", marks=pytest.mark.soak)])
 def test_a_busy_port_exits_1_with_the_remedy(tmp_path: Path, which: str) -> None:
     gateway = Gateway(tmp_path)
@@ -160,7 +158,6 @@ def test_two_busy_ports_are_told_once(tmp_path: Path) -> None:
     assert f"port {ports[0]} is in use" in done.stderr
 
 
-@from_the_very_start
 def test_a_database_without_tables_is_told(tmp_path: Path) -> None:
     done = Gateway(tmp_path).manage("serve", "--client-port=0", "--worker-port=0", check=False)
     assert done.returncode == 1
@@ -356,7 +353,7 @@ async def test_surface_defaults_to_public_on_other_servers(tmp_path: Path) -> No
     gateway.migrate()
     with socket.create_server(("127.0.0.1", 0)) as free:
         gateway.client_port = free.getsockname()[1]
-    gateway.spawn("-m", "uvicorn", "gateway.asgi:application", f"--port={gateway.client_port}")
+    gateway.begin("-m", "uvicorn", "gateway.asgi:application", f"--port={gateway.client_port}")
     try:
         wait_for(gateway.listens, "uvicorn to listen")
         assert http_get(gateway.client_port, "/admin/login/")[0] == 404
