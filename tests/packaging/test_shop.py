@@ -69,7 +69,7 @@ def test_the_site_has_nothing_of_a_server(shop: OpenShop) -> None:
 
 
 @pytest.mark.parametrize(
-    "shop", [pytest.param("development", marks=pytest.mark.soak), "production"], indirect=True
+    "shop", ["development", pytest.param("production", marks=pytest.mark.soak)], indirect=True
 )
 def test_the_checks_say_nothing(shop: OpenShop) -> None:
     """Rules 1, 4, 12: of a dictionary by hand, too."""
