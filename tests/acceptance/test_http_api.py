@@ -20,7 +20,7 @@ import pytest
 from sockets.base.ids import new_id
 from tests.support.gateway import API_KEY, ROOT, WORKER_KEY, Gateway, running
 from tests.support.peers import client, worker
-from tests.support.scale import SOAK, scaled
+from tests.support.scale import scaled
 from tests.support.valkey import Server
 
 PROBLEM = "application/problem+json"
@@ -357,10 +357,6 @@ async def test_the_page_of_the_documents_needs_no_foreign_host(
     assert "<script>" not in page, "no inline script"
 
 
-PHASES = "examples,fuzzing,stateful" + (",coverage" if SOAK else "")
-"""Of schemathesis. The coverage of all limits of each argument takes as long as the others."""
-
-
 @pytest.mark.timeout(scaled(1_800, 240))
 def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
     """500 is in no operation's document, so that any is found as an answer that is not."""
@@ -377,7 +373,6 @@ def test_schemathesis_finds_nothing(shared_gateway: Gateway) -> None:
             "--header",
             f"Authorization: Bearer {API_KEY}",
             f"--max-examples={scaled(500, 8)}",
-            f"--phases={PHASES}",
             # 503 says that no worker is there; and a task that was cancelled is still remembered.
             "--exclude-checks=not_a_server_error,use_after_free",
             "--request-timeout=20",
