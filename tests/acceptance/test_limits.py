@@ -376,10 +376,10 @@ async def test_requests_at_once(tmp_path: Path) -> None:
             count = 1
             # A request counts until its application has ended, a moment after its answer came.
             async with asyncio.timeout(20):
-                while (await http.get("/api/v1/nodes")).status_code == 503:
+                while (answer := await http.get("/api/v1/nodes")).status_code == 503:
                     count += 1
                     await asyncio.sleep(0.02)
-            assert (await http.get("/api/v1/nodes")).status_code == 200
+            assert answer.status_code == 200
         assert gateway.turned_away("requests") == count
 
 
