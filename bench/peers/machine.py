@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 
@@ -28,8 +29,10 @@ def memory(pid: int) -> float:
     raise AssertionError("there is no Pss in smaps_rollup")
 
 
+@cache
 def cores() -> tuple[set[int], set[int]]:
-    """Return the core of the measured service, and those of everything else."""
+    """Return the core of the measured service, and those of everything else: of those that this
+    process had when it was first asked, for it goes to the second ones itself."""
     first, *others = sorted(os.sched_getaffinity(0))
     return {first}, set(others) or {first}
 

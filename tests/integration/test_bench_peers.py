@@ -3,6 +3,7 @@ wrong is found."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from bench.peers.__main__ import CACHE
 from bench.peers.contestants import Contestant, Ours, Ws
 from bench.peers.load import STAMP, USER, NoCompiler, compiled, pieces
-from bench.peers.machine import cpu, memory
+from bench.peers.machine import cores, cpu, memory, on
 from bench.peers.publishing import command
 from bench.peers.running import SINCE_START, Running, running, wrong
 from tests.support.gateway import wait_for
@@ -109,6 +110,20 @@ def test_what_is_wrong_is_found(run: Running) -> None:
 def test_a_client_that_is_closed_is_counted(run: Running) -> None:
     run.service.kill()
     wait_for(lambda: run.load.ask("stats")["dropped"] == CLIENTS, "the clients to be lost")
+
+
+@pytest.mark.skipif(len(cores()[1] - cores()[0]) < 1, reason="needs two cores")
+def test_the_service_has_a_core_of_its_own() -> None:
+    """Whoever measures it is at the others by then, with Redis and the load."""
+    seen = []
+    for _ in range(2):
+        with on(cores()[1]):
+            seen.append((cores(), os.sched_getaffinity(0)))
+            with on(cores()[0]):
+                seen.append((cores(), os.sched_getaffinity(0)))
+    service, others = cores()
+    assert len(service) == 1 and not service & others
+    assert seen == [(cores(), others), (cores(), service)] * 2
 
 
 def test_a_process_is_seen(run: Running) -> None:
