@@ -61,25 +61,24 @@ class Witness(Listener):
     """A session that acknowledges some of what it gets, and notes all that happens to it.
 
     `left`: it does not come back; `gone`: since when. `cut`: it has dropped its last socket, and
-    what was on its way there is lost. `got`: when each message of an epoch came
-    first. `acks`: epoch, offset, when it was sent, when
-    it was answered. `came`: with which position it came, when it began to, when it was welcome.
+    what was on its way there is lost. `got`: when each message of an epoch came first. `acks`:
+    epoch, offset, when it was sent, when it was answered. `came`: with which position it came, when
+    it began to, when it was welcome (NEVER: it dropped the socket before it heard), `recovered`.
     """
 
     got: dict[tuple[str, int], float] = field(default_factory=dict)
     acks: list[list[Any]] = field(default_factory=list)
-    came: list[tuple[str, int, float, float, bool | None]] = field(default_factory=list)
+    came: list[list[Any]] = field(default_factory=list)
     lazy: bool = field(default_factory=lambda: random.random() < 0.3)
     left: bool = False
     cut: bool = False
     gone: float = NEVER
-    _begun: tuple[str, int, float] = ("", 0, 0.0)
 
     def url(self) -> str:
         if self.left:
             self.gone = min(self.gone, time.time())
             raise OSError("it does not come back")
-        self._begun = self.epoch, self.offset, time.time()
+        self.came.append([self.epoch, self.offset, time.time(), NEVER, None])
         return super().url()
 
     async def move(self) -> None:
@@ -93,7 +92,7 @@ class Witness(Listener):
         match frame["type"]:
             case "welcome":
                 self.cut = False
-                self.came.append((*self._begun, now, frame["recovered"]))
+                self.came[-1][3:] = now, frame["recovered"]
             case "message":
                 self.got.setdefault((self.epoch, frame["offset"]), now)
                 if not self.lazy and random.random() < 0.5:
@@ -145,10 +144,12 @@ def is_wrong(answer: Answer, witness: Witness) -> str:
         case "sent" | "recovered" if answered_ack < said["as_of"] - APART:
             return "it had acknowledged"
         case "recovered" | "claimed" as standing:
-            for of, position, begun, welcome, recovered in witness.came:
-                now = begun <= at + APART and at - APART <= welcome
+            next_ones = [*(begun for _, _, begun, *_ in witness.came[1:]), NEVER]
+            for come, next_one in zip(witness.came, next_ones, strict=True):
+                of, position, begun, welcome, recovered = come
+                now = begun <= at + APART and at - APART <= min(welcome, next_one)
                 after = position >= offset if standing == "claimed" else position < offset
-                if now and of == epoch and after and recovered:
+                if now and of == epoch and after and (recovered or welcome == NEVER):
                     return ""
             return "it did not come back so"
         case "sent" | "unknown":

@@ -360,7 +360,8 @@ def test_empty_fragments_without_end_cost_no_memory(gateway: Gateway) -> None:
             for _ in range(times):
                 peer.socket.sendall(empty)
             peer.send_frame(b"", 9)
-            assert peer.read_frame()[0] == 10
+            while peer.read_frame()[0] != 10:
+                pass  # the gateway's own ping, where this takes long
             return gateway.rss()
 
         before = send(20)
