@@ -128,8 +128,8 @@ class LiveGateway:
         self.worker_port = 0
 
     def start(self) -> None:
-        """Start it, and wait until it is ready. Raises AssertionError with what it wrote; then
-        nothing of it runs."""
+        """Start it, for the first time with new tables, and wait until it is ready. Raises
+        AssertionError with what it wrote; then nothing of it runs."""
         if self._process is None:
             self._run("migrate", "--verbosity", "0")
         self._ports.unlink(missing_ok=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -136,7 +134,7 @@ class Cluster:
         """Run the publisher to its end."""
         command = ["-m", "tests.acceptance.publisher", *map(str, (self.users, messages, rate))]
         environment = {**self.nodes[0].environment, "DJANGO_SETTINGS_MODULE": "gateway.settings"}
-        done = await asyncio.to_thread(_run, command, environment)
+        done = await asyncio.to_thread(warm.python, command, ROOT, environment, seconds=PUBLISHING)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         self.heads = {user: (epoch, offset) for user, (epoch, offset) in told["heads"].items()}
@@ -167,19 +165,6 @@ class Cluster:
     def total(self) -> Counter[str]:
         """All counts of all sessions."""
         return sum((one.counts for one in self.listeners), Counter[str]())
-
-
-def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    if warm.WANTED and warm.fits(environment):
-        return warm.run(command, ROOT, environment, check=False, seconds=PUBLISHING)
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PUBLISHING,
-    )
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -57,16 +56,7 @@ def run(gateway: Gateway, *command: str, **environment: str) -> subprocess.Compl
         "NODE_NAME": "tools",
         **environment,
     }
-    if warm.WANTED and command[0] == "manage.py":
-        return warm.run(command, ROOT, given, check=False)
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return warm.python(command, ROOT, given)
 
 
 async def test_commands_shells_and_threads(shared_gateway: Gateway) -> None:

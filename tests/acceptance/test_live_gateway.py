@@ -98,7 +98,10 @@ def test_a_start_that_fails_leaves_no_process(
 
 
 async def test_a_node_is_killed_and_a_redis_is_cut(
-    tmp_path: Path, live_redis: LiveRedis, api: httpx.AsyncClient
+    tmp_path: Path,
+    live_redis: LiveRedis,
+    api: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = LiveGateway(tmp_path, redis=live_redis, name="one")
     with one, LiveGateway(tmp_path, redis=live_redis, name="two") as two:
@@ -117,7 +120,10 @@ async def test_a_node_is_killed_and_a_redis_is_cut(
             while await notify(api, two, 3) != 200:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.05)
         assert (await page.receive(20))["data"] == 3
+        ran: list[str] = []
+        monkeypatch.setattr(LiveGateway, "_run", lambda _, *command: ran.extend(command))
         await asyncio.to_thread(one.start)
+        assert ran == [], "its tables are there"
 
 
 def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:

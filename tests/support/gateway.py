@@ -119,16 +119,12 @@ class Gateway:
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        if self._begins_warm():
-            return warm.run(["manage.py", *arguments], self.folder, self.environment, check=check)
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=self.folder,
-            env=self.environment,
+        return warm.python(
+            ["manage.py", *arguments],
+            self.folder,
+            self.environment,
             check=check,
-            capture_output=True,
-            text=True,
-            timeout=60,
+            may_be_warm=self.may_be_warm,
         )
 
     def spawn(self, *command: str) -> warm.Process:

@@ -111,6 +111,31 @@ class Process(Protocol):
         """Send SIGKILL."""
 
 
+def python(
+    command: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    *,
+    check: bool = False,
+    seconds: float = 60,
+    may_be_warm: bool = WANTED,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python COMMAND…` to its end and capture its output; forked where that may be so, and
+    the command begins with a file or a module and no option of Python."""
+    named = command[0] == "-m" or not command[0].startswith("-")
+    if may_be_warm and named and fits(env):
+        return run(command, cwd, env, check=check, seconds=seconds)
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=env,
+        check=check,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
 def run(
     command: Sequence[str],
     cwd: Path,
@@ -119,7 +144,7 @@ def run(
     check: bool,
     seconds: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python COMMAND…` to its end, like `subprocess.run` that captures its output."""
+    """Fork to run `python COMMAND…` to its end, like `subprocess.run` that captures its output."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Forked(command, cwd, env, out, err)
         try:

@@ -61,6 +61,25 @@ def test_it_begins_as_python_does(tell: Path) -> None:
     assert ours["environment"]["GIVEN"] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("command", "forked"),
+    [
+        (["tell.py"], True),
+        (["-m", "tell"], True),
+        (["-c", "pass"], False),
+        (["-W", "error", "tell.py"], False),
+    ],
+)
+def test_a_command_is_forked_unless_it_has_options_of_python(
+    tell: Path, command: list[str], forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(warm, "run", lambda command, *_, **__: seen.append(command))
+    warm.python(command, tell, ENVIRONMENT, may_be_warm=True)
+    assert seen == ([command] if forked else [])
+    assert warm.python(["tell.py"], tell, ENVIRONMENT, may_be_warm=False).returncode == 7
+
+
 def test_a_module_is_found_where_it_is_started(tell: Path) -> None:
     done = warm.run(["-m", "tell", "word"], tell, ENVIRONMENT, check=False)
     told = json.loads(done.stdout)
