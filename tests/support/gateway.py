@@ -80,6 +80,11 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
     return value
 
 
+def starved(pid: int) -> float:
+    """Return the seconds that a process' main thread was ready to run, and other work did."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def deprecations(log: str) -> list[str]:
     """What a process was told that our modules do in an old way (Django: with `stacklevel`)."""
     return re.findall(r"^.*/(?:sockets|gateway)/\S+\.py:\d+: \w*(?:Deprec|RemovedIn).*", log, re.M)
@@ -212,6 +217,10 @@ class Gateway:
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
+
+    def starved(self) -> float:
+        """Return the seconds that its event loop could have worked and had no core to do it on."""
+        return starved(self.pid)
 
     def turned_away(self, why: str) -> float:
         """Return how many were refused before they were served, for this reason."""
