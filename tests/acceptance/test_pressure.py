@@ -350,18 +350,20 @@ def test_a_ping_held_back_is_answered_when_there_is_room(gateway: Gateway) -> No
 
 
 def test_empty_fragments_without_end_cost_no_memory(gateway: Gateway) -> None:
-    with RawClient(gateway.client_port, "/?user_id=fragments") as peer:
+    # Pings of `gateway.v1` are answered in text, for which there is no place within a message.
+    with RawClient(gateway.client_port, "/?user_id=fragments", offered="other") as peer:
         peer.read_frame()
         peer.socket.sendall(b"\x01\x80\0\0\0\0")  # begins a text message
         empty = b"\0\x80\0\0\0\0" * 10_000
 
         def send(times: int) -> int:
-            """Memory once the server has read them all, which the pong tells."""
+            """Memory once the server has read them all, which the pongs tell."""
             for _ in range(times):
                 peer.socket.sendall(empty)
-            peer.send_frame(b"", 9)
-            while peer.read_frame()[0] != 10:
-                pass  # the gateway's own ping, where this takes long
+                peer.send_frame(b"read", 9)
+                while (frame := peer.read_frame()) != (10, b"read"):
+                    if frame[0] == 9:  # where all this takes long
+                        peer.send_frame(frame[1], 10)
             return gateway.rss()
 
         before = send(20)

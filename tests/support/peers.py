@@ -113,7 +113,9 @@ async def refused(url: str, **options: Any) -> tuple[int, str]:
 class RawClient:
     """A WebSocket client on a bare blocking socket: sends any bytes, reads only when told to."""
 
-    def __init__(self, port: int, path: str, *, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self, port: int, path: str, *, receive_buffer: int | None = None, offered: str = V1
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -123,7 +125,7 @@ class RawClient:
         self.socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {V1}\r\n\r\n".encode()
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n".encode()
         )
         self._buffer = b""
         while b"\r\n\r\n" not in self._buffer:
