@@ -229,7 +229,7 @@ class Room:
         "_on_message",
         "doubt",
         "group",
-        "joined",
+        "joining",
         "latest",
         "members",
         "reader",
@@ -242,7 +242,7 @@ class Room:
         self.user = user
         self.members: dict[LocalSession, None] = {}
         self._on_message = on_message
-        self.joined: asyncio.Future[None] | None = None
+        self.joining: asyncio.Future[None] | None = None
         self.seen: Position | None = None
         self.latest = Latest()
         self.doubt: Known | None = None
@@ -418,13 +418,13 @@ class Hub:
         if room is None:
             room = self._rooms[group] = Room(group, user, on_message)
             self._users += room.reads_stream
-            room.joined = asyncio.ensure_future(self._layer.group_add_sink(group, room))
-            room.joined.add_done_callback(_seen)
+            room.joining = asyncio.ensure_future(self._layer.group_add_sink(group, room))
+            room.joining.add_done_callback(partial(_joined, room))
         room.members[session] = None
         session.rooms.append(room)
-        assert room.joined is not None
-        # Shielded: the others in this room wait for the same confirmation.
-        await asyncio.shield(room.joined)
+        if room.joining is not None:
+            # Shielded: the others in this room wait for the same confirmation.
+            await asyncio.shield(room.joining)
         return room
 
     async def leave(self, session: LocalSession, group: str | None = None) -> None:
@@ -442,10 +442,10 @@ class Hub:
         # The session is in no room any more, whatever becomes of the rest at the layer.
         failure: Exception | None = None
         for room in empty:
-            if room.joined is not None and not room.joined.done():
+            if room.joining is not None and not room.joining.done():
                 # The confirmation would come after us, and the sink would stay; nor is it waited
                 # for: whoever leaves may have been cancelled because it never comes.
-                room.joined.add_done_callback(partial(self._discard_later, room))
+                room.joining.add_done_callback(partial(self._discard_later, room))
             else:
                 try:
                     await self._layer.group_discard_sink(room.group, room)
@@ -460,7 +460,7 @@ class Hub:
         task.add_done_callback(self._discarding.discard)
 
 
-def _seen(joined: asyncio.Future[None]) -> None:
-    """Ask how a join ended: all who waited for it may have gone."""
-    if not joined.cancelled():
-        joined.exception()
+def _joined(room: Room, joining: asyncio.Future[None]) -> None:
+    """Ask how it ended, for all who waited may have gone; what has failed, fails who comes."""
+    if not joining.cancelled() and joining.exception() is None:
+        room.joining = None

@@ -170,6 +170,7 @@ class GatewayServer(Server):
             # Else autobahn copies them into each connection, which is larger by them.
             value = getattr(self.ws_factory, name)
             setattr(BoundWebSocket, name, staticmethod(value) if callable(value) else value)
+        BoundWebSocket.CONFIG_ATTRS = []  # there are none left to copy
 
         class BoundChannel(GatewayChannel):
             server = self

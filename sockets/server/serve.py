@@ -126,11 +126,14 @@ def _let_call(conf: Conf, node: Node, port: int) -> Path:
 
 
 def _tune_garbage_collection() -> None:
-    """Let the garbage collector walk less often over thousands of live sessions, which leave it
-    nothing when they end, and over new ones in fewer steps (bench/RESULTS.md has what it saves)."""
+    """Let the garbage collector look at what is new in small steps, and seldom at all else: it
+    walks through thousands of live sessions for that, which leave it nothing when they end.
+
+    A crowd of 10,000 would stand still for most of a second (bench/RESULTS.md).
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 1, 10)
+    gc.set_threshold(5_000, 1, 400)
 
 
 def _have_descriptors(conf: Conf) -> None:

@@ -11,12 +11,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any
 from urllib.parse import unquote
 
 from autobahn.twisted import websocket as adapter
+from autobahn.twisted.util import peer2str
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
@@ -95,6 +97,16 @@ class GatewayWebSocket(WebSocketProtocol):
         self._refusal_body = b""
 
     # --- handshake
+
+    def connectionMade(self) -> None:
+        """Begin as autobahn does, but for a description of the transport that nobody reads."""
+        self.peer = peer2str(self.transport)
+        with suppress(AttributeError, OSError):  # a Unix socket
+            self.transport.setTcpNoDelay(True)
+        self._connectionMade()
+
+    def set_valid_events(self, valid_events: Any = None) -> None:
+        """Keep no list: nobody listens to events of autobahn's here."""
 
     def begin(self, upgrade: Upgrade) -> None:
         """Ask the application, as `processHandshake` and `onConnect` do for what they have read."""

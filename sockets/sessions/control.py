@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from sockets import __version__
+from sockets.base.together import Together
 from sockets.cluster.bus import Bus
 from sockets.cluster.registry import Nodes
 from sockets.codes import CloseCode
@@ -34,6 +35,12 @@ MAX_ASKED = 2
 
 CLOSE_MARGIN = 2.0
 """Seconds beyond CLOSE_TIMEOUT that a node gets to answer which sockets are closed."""
+
+
+CLOSED_AT_ONCE = 500
+"""Requests to close that go out together."""
+
+_ToClose: TypeAlias = tuple[Collection[SessionInfo], int, str]
 
 
 class NotClosed(msgspec.Struct):
@@ -69,6 +76,7 @@ class Control:
         self._nodes = nodes
         self._bus = bus
         self._close_timeout = close_timeout
+        self._closing = Together[_ToClose](self._tell_to_close, CLOSED_AT_ONCE)
 
     async def disconnect(
         self,
@@ -146,10 +154,21 @@ class Control:
         return Disconnected(sum(map(len, sessions.values())) - unconfirmed, unconfirmed)
 
     async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
-        """Ask the nodes that hold these sessions to close them; nobody waits for it."""
-        for node, ids in _by_node(infos).items():
+        """Ask the nodes that hold these sessions to close them; nobody waits until they have.
+
+        A crowd that comes from another node has it asked with a few messages.
+        """
+        if infos:
+            await self._closing.do((infos, int(code), reason))
+
+    async def _tell_to_close(self, asked: Sequence[_ToClose]) -> None:
+        ids: dict[tuple[str, int, str], list[str]] = defaultdict(list)
+        for infos, code, reason in asked:
+            for info in infos:
+                ids[info.node, code, reason].append(info.id)
+        for (node, code, reason), sessions in ids.items():
             await self._bus.tell(
-                node, type="node.close", sessions=ids, code=int(code), reason=reason
+                node, type="node.close", sessions=sessions, code=code, reason=reason
             )
 
     async def sessions(self, node: str | None, limit: int) -> list[SessionInfo]:

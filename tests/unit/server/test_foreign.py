@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
+import daphne.ws_protocol
 from autobahn.twisted import websocket
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.websocket import protocol
@@ -36,6 +37,24 @@ def test_where_the_parser_keeps_what_is_not_whole() -> None:
     source = inspect.getsource(WebSocketProtocol)
     for name in ('self.data = b""', "self.current_frame = None", "self.inside_message = False"):
         assert name in source, name
+
+
+def test_what_is_known_of_a_transport_is_for_tls_and_for_those_who_ask() -> None:
+    """`connectionMade` leaves the description out, and nobody listens to events."""
+    made = inspect.getsource(WebSocketAdapterProtocol.connectionMade)
+    done = re.findall(r"^ +self\.([\w.]+)(?: = |\()", made, re.MULTILINE)
+    assert done == [
+        "_transport_details",
+        "_transport_details.channel_framing",
+        "peer",
+        "transport.setTcpNoDelay",
+        "_connectionMade",
+        "log.debug",
+    ]
+    base = inspect.getsource(WebSocketProtocol) + inspect.getsource(WebSocketServerProtocol)
+    assert base.count("_transport_details") == 2, "made, and returned by a property"
+    assert "transport_details" not in inspect.getsource(daphne.ws_protocol)
+    assert re.findall(r"= self\.(fire|on)\(", base) == ["fire"]
 
 
 def test_what_a_handshake_leaves_behind() -> None:

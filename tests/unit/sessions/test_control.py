@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -149,6 +150,27 @@ async def test_a_request_to_close_goes_to_the_nodes_that_hold_them() -> None:
     assert outbox_of(mine).closed == (4503, "replaced")
     (asked,) = there
     assert (asked["type"], asked["sessions"]) == ("node.close", [info.id for info in far])
+
+
+async def test_a_crowd_from_another_node_has_it_asked_a_few_times() -> None:
+    node, there, elsewhere = await still_node(), list[Any](), list[Any]()
+    for name, heard in (("there", there), ("elsewhere", elsewhere)):
+        bus = Bus(node.layer, name)
+        bus.handlers["node"] = heard.append
+        await bus.listen()
+    far = [info(f"{number}", node="there") for number in range(100)]
+    other, evicted = info("42", node="elsewhere"), info("43", node="there")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        for one in (*far, other):
+            tasks.create_task(node.control.request_close([one], 4503, "replaced"))
+        tasks.create_task(node.control.request_close([evicted], 4509, "too many"))
+        tasks.create_task(node.control.request_close([], 4503, "replaced"))
+    assert [asked["sessions"] for asked in elsewhere] == [[other.id]]
+    told = [(id, one["code"], one["reason"]) for one in there for id in one["sessions"]]
+    assert len(there) <= 4 and len(told) == len(set(told)) == 101
+    assert set(told) == {(one.id, 4503, "replaced") for one in far} | {
+        (evicted.id, 4509, "too many")
+    }
 
 
 async def test_a_drain_is_asked_only_of_a_node_that_is_known(
