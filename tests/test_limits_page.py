@@ -110,7 +110,7 @@ def handshakes() -> set[str]:
         for folder in ("sockets/auth", "sockets/consumers")
         for path in (ROOT / folder).glob("*.py")
     )
-    names = set(re.findall(r"(?:params|headers)(?:\.get\(|\[)\"([\w-]+)\"", text))
+    names = set(re.findall(r"(?:params(?:\.get\(|\[)|\.header\()\"([\w-]+)\"", text))
     for pair in re.findall(r"(?:_one_of|client_id)\(\"(\w+)\", \"(\w+)\"\)", text):
         names |= set(pair)
     return names

@@ -19,6 +19,8 @@ MAX_INFO: Final = 1_024
 def check_meta(meta: Any) -> Any:
     """Return what Django code is given. Raises Unauthorized for NaN and its like, which are no
     JSON."""
+    if meta is None:
+        return None
     try:
         write(meta)
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -28,8 +30,10 @@ def check_meta(meta: Any) -> Any:
 
 def check_info(info: Any, whose: str) -> Any:
     """Return what presence shows of a session. Raises Unauthorized where it is too large."""
+    if info is None:
+        return None
     try:
-        size = 0 if info is None else len(write(info))
+        size = len(write(info))
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise Unauthorized(f"{whose}: info cannot be shown") from None
     if is_deep(info):

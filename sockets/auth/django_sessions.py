@@ -100,7 +100,7 @@ class DjangoSessions:
 
     def key_of(self, handshake: Handshake) -> str | None:
         """Return the session's key that came with a handshake; None: there is no such cookie."""
-        return parse_cookie(handshake.headers.get("cookie", "")).get(self._reader.cookie) or None
+        return parse_cookie(handshake.header("cookie") or "").get(self._reader.cookie) or None
 
     async def ask(self, handshake: Handshake) -> Credentials | None:
         """Return whose session this is; None: there is no cookie. Raises Unauthorized,

@@ -26,7 +26,6 @@ class Handshake:
     """
 
     params: Mapping[str, str] = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
     subprotocols: tuple[str, ...] = field(repr=False)
     address: str
     scope: Mapping[str, Any] = field(repr=False, compare=False)
@@ -39,7 +38,7 @@ class Handshake:
     @property
     def agent(self) -> str:
         """Return the User-Agent, cut."""
-        return self.headers.get("user-agent", "")[:_MAX_AGENT]
+        return (self.header("user-agent") or "")[:_MAX_AGENT]
 
     @property
     def host(self) -> str:
@@ -52,12 +51,20 @@ class Handshake:
         """Return what counts as this peer's one address in limits; "" on a Unix socket."""
         return neighbourhood(self.host)
 
+    def header(self, name: str) -> str | None:
+        """Return a header, the last one of that name; None: there is none. `name`: lower case."""
+        wanted, found = name.encode("latin-1"), None
+        for given, value in self.scope.get("headers", ()):
+            if given.lower() == wanted:
+                found = value
+        return None if found is None else found.decode("latin-1")
+
     def token(self, *, allow_query: bool) -> str | None:
         """Return the bearer token, if one was given."""
         for name in self.subprotocols:
             if name.startswith(_BEARER_SUBPROTOCOL):
                 return name.removeprefix(_BEARER_SUBPROTOCOL)
-        scheme, _, value = self.headers.get("authorization", "").partition(" ")
+        scheme, _, value = (self.header("authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and value.strip():
             return value.strip()
         return self.params.get("token") if allow_query else None
@@ -112,10 +119,6 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
         raise BadRequest("the query string is not UTF-8, or has too many fields") from None
     return Handshake(
         params=dict(pairs),
-        headers={
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope.get("headers", ())
-        },
         subprotocols=tuple(scope.get("subprotocols", ())),
         address=peer_address(scope),
         scope=scope,
@@ -135,7 +138,7 @@ def claims_in(scope: Mapping[str, Any]) -> dict[str, str]:
         "client_id": client or "",
         "claimed": user if is_user_id(user) else "",
         "agent": found.agent,
-        "origin": found.headers.get("origin", "")[:_MAX_AGENT],
+        "origin": (found.header("origin") or "")[:_MAX_AGENT],
     }
 
 

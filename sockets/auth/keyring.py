@@ -246,7 +246,7 @@ async def authenticate_worker(handshake: Handshake, ring: KeyRing) -> Credential
     A worker is a program: a request with an Origin comes from a browser and is refused, so that no
     page can use what a browser happens to know (architecture.md, rule 9). Never a key in a query.
     """
-    if "origin" in handshake.headers:
+    if handshake.header("origin") is not None:
         raise Forbidden("the worker socket is not for browsers")
     token = handshake.token(allow_query=False)
     if token is None:

@@ -143,8 +143,8 @@ class ApiServer:
 
     def _shown(self, handshake: Handshake, token: str | None) -> dict[str, str]:
         """Return the headers that the API server may see of this handshake. Raises Unauthorized."""
-        given = handshake.headers
-        headers = {name: given[name] for name in self._names if name in given}
+        given = {name: handshake.header(name) for name in self._names}
+        headers = {name: value for name, value in given.items() if value is not None}
         if token is not None and "authorization" in self._names:
             headers["authorization"] = f"Bearer {token}"
         if "cookie" in headers and not cookie_counts(handshake.scope, self._conf):

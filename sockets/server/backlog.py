@@ -24,8 +24,10 @@ SPAN: Final = 1.0
 """Seconds of which most waits have to be long: more than a moment in which this process stood
 still, after which all who came meanwhile are served at once."""
 
-_LAST_DATA: Final = struct.Struct("=52xI")
-"""Of Linux' `struct tcp_info`: milliseconds since the peer's last data came."""
+_INFO: Final = struct.Struct("=B51xI")
+"""Of Linux' `struct tcp_info`: the state, and milliseconds since the peer's last data came."""
+
+_CLOSE, _CLOSE_WAIT = 7, 8  # the peer has reset the connection; it has closed it
 
 
 class Waits:
@@ -51,20 +53,21 @@ class Waits:
         return is_long and self._was_behind
 
 
-def waited(connection: Any) -> float:
-    """Return the seconds since a request came that has been read just now; 0 where the system does
-    not say it."""
-    if sys.platform != "linux":
-        return 0.0
-    try:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.size)
-        return int(_LAST_DATA.unpack(info)[0]) / 1000
-    except (OSError, struct.error):  # a Unix socket, or the connection is gone
-        return 0.0
+def look_at(connection: Any) -> tuple[bool, float]:
+    """Return whether the peer of a request that has been read just now has closed, and the seconds
+    since the request came; 0 where the system does not say it."""
+    if sys.platform == "linux":
+        try:
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+            state, waited = _INFO.unpack(info)
+        except (OSError, struct.error):  # a Unix socket, or it is closed
+            pass
+        else:
+            return state in (_CLOSE, _CLOSE_WAIT), waited / 1000
+    return _is_gone(connection), 0.0
 
 
-def is_gone(connection: Any) -> bool:
-    """Return whether the peer has closed, now that all is read that it has sent before."""
+def _is_gone(connection: Any) -> bool:
     try:
         return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -20,7 +20,7 @@ from sockets.auth.admission import record_refusal
 from sockets.base import metrics
 from sockets.base.client_address import neighbourhood
 from sockets.http.problem import CONTENT_TYPE, body_of
-from sockets.server.backlog import is_gone, waited
+from sockets.server.backlog import look_at
 from sockets.server.idle import IdleConnections
 from sockets.server.reactor import reactor
 from sockets.server.target import date_now, phrase_of, split_target
@@ -148,15 +148,15 @@ class GatewayChannel(HTTPChannel):
 
     def _refuse_what_waited(self) -> None:
         """Refuse a handshake whose peer has gone, or should come back later."""
-        connection = self.transport.socket
-        if is_gone(connection):
+        is_gone, waited = look_at(self.transport.socket)
+        if is_gone:
             self.refused = True
             self._waiting.leave(self)
             metrics.refused[Refusal.GONE].inc()  # it was refused nothing: no line in the audit log
             self.transport.abortConnection()
         elif self._answered:
             pass  # it waited for the answer to the request before it, in no queue
-        elif self.server.waits[self._surface].note(waited(connection)):
+        elif self.server.waits[self._surface].note(waited):
             self._refuse_and_close("This node is behind: come back later.", Refusal.LATE)
 
     def _send100Continue(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sockets.server.backlog import LONG, SPAN, Waits, is_gone, waited
+from sockets.server.backlog import LONG, SPAN, Waits, look_at
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -78,31 +78,40 @@ def test_how_long_a_request_has_waited(pair: Pair) -> None:
     accepted.recv(100)
     time.sleep(0.2)
     accepted.sendall(b"HTTP/1.1 200 OK\r\n\r\n")  # and our last data is younger
-    assert 0.15 < waited(accepted) <= time.monotonic() - began + 0.05
+    assert 0.15 < look_at(accepted)[1] <= time.monotonic() - began + 0.05
 
 
 def test_what_is_no_tcp_connection_has_not_waited() -> None:
     one, two = socket.socketpair()
     with one, two:
-        assert waited(one) == 0.0
-    assert waited(one) == 0.0
+        assert look_at(one) == (False, 0.0)
+        two.close()
+        assert look_at(one) == (True, 0.0)
+    assert look_at(one) == (True, 0.0)
 
 
+@pytest.mark.parametrize("system", [sys.platform, "of another name"])
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n"])
-def test_who_has_gone(pair: Pair, sent: bytes) -> None:
+def test_who_has_gone(
+    pair: Pair, sent: bytes, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
     client, accepted = pair
     client.sendall(sent)
     if sent:
         accepted.recv(100)
-    assert not is_gone(accepted)
+    assert not look_at(accepted)[0]
     client.sendall(b"more")
-    assert soon(lambda: not is_gone(accepted)) and accepted.recv(100) == b"more", "it only looks"
+    assert soon(lambda: not look_at(accepted)[0])
+    assert accepted.recv(100) == b"more", "it only looks"
     client.close()
-    assert soon(lambda: is_gone(accepted))
+    assert soon(lambda: look_at(accepted)[0])
 
 
-def test_a_reset_is_gone_too(pair: Pair) -> None:
+@pytest.mark.parametrize("system", [sys.platform, "of another name"])
+def test_a_reset_is_gone_too(pair: Pair, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", system)
     client, accepted = pair
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
-    assert soon(lambda: is_gone(accepted))
+    assert soon(lambda: look_at(accepted)[0])
