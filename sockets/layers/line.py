@@ -17,7 +17,7 @@ import hiredis
 from redis.exceptions import RedisError
 
 from sockets.base import metrics
-from sockets.redis.links import Links
+from sockets.redis.links import Links, writer_of
 from sockets.redis.tap import Tap
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Line:
                 await connection.connect()
             if generation != self._links.generation:
                 raise ConnectionError("it is not the server to ask any more")
-            self._writer = connection._writer
+            self._writer = writer_of(connection)
             parser = hiredis.Reader()
 
             def heard(data: bytes) -> None:

@@ -181,6 +181,13 @@ def server_of_host(host: dict[str, Any]) -> str:
     return f"{host.get('host', 'localhost')}:{host.get('port', 6379)}"
 
 
+def writer_of(connection: AsyncAbstractConnection) -> asyncio.StreamWriter:
+    """Return what writes to a connection. Raises ConnectionError where it is not connected."""
+    if connection._writer is None:
+        raise ConnectionError("the connection was closed")
+    return connection._writer
+
+
 class Linked(AsyncAbstractConnection):
     """A connection that is made again when its links have ended, and that knows what it lost."""
 
@@ -269,10 +276,8 @@ class Linked(AsyncAbstractConnection):
     def taken_over(self) -> tuple[asyncio.StreamWriter, hiredis.Reader]:
         """Return what writes to it, and a parser of answers that makes redis-py's errors of those
         that are errors."""
-        if self._writer is None:
-            raise ConnectionError("the connection was closed")
         parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
-        return self._writer, parser
+        return writer_of(self), parser
 
     def _note_loss(self) -> None:
         if not self._greets:
