@@ -63,7 +63,6 @@ TESTED_ELSEWHERE = {
     "server.early": "acceptance/test_signals.py",
     "server.http": "acceptance/test_http_strictness.py",
     "server.reactor": "acceptance/test_server_contract.py",
-    "server.websocket": "acceptance/test_server_contract.py",
     "apps": "acceptance/test_redis_mode.py",
     "management.commands.create_key": "acceptance/test_keys.py",
     "management.commands.devsetup": "acceptance/test_proxies.py",

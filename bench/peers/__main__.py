@@ -33,7 +33,6 @@ from bench.peers.storm import storm
 from tests.support.gateway import ROOT
 
 CACHE = ROOT / "var" / "peers"
-RESULTS = ROOT / "bench" / "RESULTS.md"
 
 HELP = """\
 Measures the gateway beside the service that it replaces (`ws` + `ioredis`): CPU time of each
@@ -50,7 +49,8 @@ figures for --only: {", ".join(GROUPS)}
   scripts/bench peers --only steady,burst         some figures
   scripts/bench peers --against ../before         a checkout in the place of ws: before and after
   scripts/bench peers --only storm                10,000 clients whose node is killed
-  scripts/bench peers --full --write              what counts, in an hour; into bench/RESULTS.md
+  scripts/bench peers --all --quick               socket.io, python-socketio and the tutorial too
+  scripts/bench peers --full --write FILE         what counts, in an hour; into a file as well
 """
 
 
@@ -121,7 +121,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_groups, default=frozenset(), metavar="FIGURE,…", help="some figures alone"
     )
-    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md as well")
+    parser.add_argument("--write", type=_file, metavar="FILE", help="the tables go there as well")
     return parser.parse_args(given)
 
 
@@ -132,6 +132,13 @@ def _groups(text: str) -> frozenset[str]:
             f"there is no figure {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}"
         )
     return groups
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():  # said now, and not in an hour
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: name a file in a folder")
+    return path
 
 
 def contestants(chosen: argparse.Namespace) -> list[Contestant]:
@@ -150,8 +157,9 @@ def rounds(plan: Plan, only: Set[str]) -> list[str]:
         return list(plan.rounds)
     measures = {name: kind.groups for name, kind in ROUNDS.items()} | {"storm": {"storm"}}
     some = [name for name in plan.rounds if measures[name] & only]
-    for name in ("scale", "beside", "storm"):  # a standard run has none
-        if name in only and name not in some:
+    for name in ("large", "scale", "beside", "storm"):  # the plan may have none of them
+        missing = only - set().union(*(measures[one] for one in some))
+        if missing & measures[name]:
             some += [name] * plan.extra
     return some
 
@@ -256,20 +264,15 @@ def _told(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def write(text: str, chosen: argparse.Namespace) -> None:
-    """Write the page of results."""
-    given = [word for word in sys.argv[1:] if word != "--write"]
+def page(text: str, chosen: argparse.Namespace) -> str:
+    """Return the tables with what was called, when, and on what."""
     commit = _told("git", "-C", str(chosen.gateway), "describe", "--always", "--dirty")
-    called = " ".join(["scripts/bench peers", *given])
-    measured_on = f"{date.today():%Y-%m-%d}, commit {commit}: {described()}; {versions()}"
-    head = f"""# Results
-
-`{called}` on {measured_on}.
-What each figure means is in the [README](README.md). Take the ratios: the absolute figures are this
-machine's.
-
-"""
-    RESULTS.write_text(head + text + "\n")
+    called = " ".join(["scripts/bench peers", *sys.argv[1:]])
+    return (
+        f"`{called}` on {date.today():%Y-%m-%d}, commit {commit}: {described()}; {versions()}.\n"
+        "Take the ratios: the absolute figures are this machine's.\n\n"
+        f"{text}\n"
+    )
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -301,7 +304,7 @@ def main() -> int:
     text = shown(chosen, who, measured)
     print(text)
     if chosen.write and not code:
-        write(text, chosen)
+        chosen.write.write_text(page(text, chosen))
     return code or int(wrong(measured.of("ours")[1]))
 
 

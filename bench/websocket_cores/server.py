@@ -192,7 +192,7 @@ def main() -> int:
         on_stopping=nothing,
         on_stopped=nothing,
     )
-    # As `manage.py serve` has it.
+    # What lives as long as the process is left out, as in `manage.py serve`.
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)

@@ -461,6 +461,7 @@ class Hub:
 
 
 def _joined(room: Room, joining: asyncio.Future[None]) -> None:
-    """Ask how it ended, for all who waited may have gone; what has failed, fails who comes."""
+    """Ask how it ended, for all who waited may have gone. A join that failed stays, so that whoever
+    comes into the room later gets its error as well."""
     if not joining.cancelled() and joining.exception() is None:
         room.joining = None

@@ -54,8 +54,9 @@ class Waits:
 
 
 def look_at(connection: Any) -> tuple[bool, float]:
-    """Return whether the peer of a request that has been read just now has closed, and the seconds
-    since the request came; 0 where the system does not say it."""
+    """Return whether the peer of a request that has been read just now has closed, if only its half
+    of the connection, and the seconds since the request came; 0 where the system does not say it.
+    """
     if sys.platform == "linux":
         try:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)

@@ -43,7 +43,7 @@ from sockets.server.files import Files
 from sockets.server.http import BodyLimit, GatewayRequest
 from sockets.server.idle import IdleConnections
 from sockets.server.waiting import SILENCE, GatewayChannel, WaitingConnections
-from sockets.server.websocket import GatewayWebSocket
+from sockets.server.websocket import GatewayWebSocket, bind
 from sockets.types import Refusal, Surface
 
 logger = logging.getLogger(__name__)
@@ -148,29 +148,7 @@ class GatewayServer(Server):
     def _prepare(self) -> None:
         """daphne has made its factories and not started the reactor: put ours in place."""
 
-        class BoundWebSocket(GatewayWebSocket):
-            conf = self.conf
-
-        self.ws_factory.protocol = BoundWebSocket
-        self.ws_factory.setProtocolOptions(
-            failByDrop=False,  # an oversize or broken frame gets its close code, not a reset
-            # autobahn counts in whole seconds, rounded down.
-            closeHandshakeTimeout=self.conf.close_timeout + 1,
-            # autobahn limits sends by the same options: what we send is limited by us.
-            maxMessagePayloadSize=self.conf.max_frame_size,
-            maxFramePayloadSize=self.conf.max_frame_size,
-            # The application has daphne's websocket_connect_timeout to accept; another clock for
-            # the same costs a timer for each connection.
-            openHandshakeTimeout=0,
-            # As daphne has it; else "null" would be refused here, neither counted nor audited.
-            allowNullOrigin=True,
-        )
-
-        for name in BoundWebSocket.CONFIG_ATTRS:
-            # Else autobahn copies them into each connection, which is larger by them.
-            value = getattr(self.ws_factory, name)
-            setattr(BoundWebSocket, name, staticmethod(value) if callable(value) else value)
-        BoundWebSocket.CONFIG_ATTRS = []  # there are none left to copy
+        bind(self.ws_factory, self.conf)
 
         class BoundChannel(GatewayChannel):
             server = self

@@ -22,7 +22,7 @@ from autobahn.twisted.util import peer2str
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from autobahn.websocket.types import ConnectionDeny
-from daphne.ws_protocol import WebSocketProtocol
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from sockets.auth.handshake import SUBPROTOCOL
 from sockets.base.timetable import NOT_LISTED
@@ -390,3 +390,31 @@ class GatewayWebSocket(WebSocketProtocol):
             self.close_with(CloseCode.TRY_AGAIN_LATER, "the server is behind with your frames")
         elif not (self.state == _OPEN and self.pinged_by_us):
             super().check_timeouts()
+
+
+def bind(factory: WebSocketFactory, conf: Conf) -> None:
+    """Let daphne's factory make our sockets, with these settings."""
+
+    class BoundWebSocket(GatewayWebSocket):
+        """Of one server."""
+
+    BoundWebSocket.conf = conf
+    factory.protocol = BoundWebSocket
+    factory.setProtocolOptions(
+        failByDrop=False,  # an oversize or broken frame gets its close code, not a reset
+        # autobahn counts in whole seconds, rounded down.
+        closeHandshakeTimeout=conf.close_timeout + 1,
+        # autobahn limits sends by the same options: what we send is limited by us.
+        maxMessagePayloadSize=conf.max_frame_size,
+        maxFramePayloadSize=conf.max_frame_size,
+        # The application has daphne's websocket_connect_timeout to accept; another clock for the
+        # same costs a timer for each connection.
+        openHandshakeTimeout=0,
+        # As daphne has it; else "null" would be refused here, neither counted nor audited.
+        allowNullOrigin=True,
+    )
+    for name in BoundWebSocket.CONFIG_ATTRS:
+        # Else autobahn looks at each of them for each connection, and copies it there.
+        value = getattr(factory, name)
+        setattr(BoundWebSocket, name, staticmethod(value) if callable(value) else value)
+    BoundWebSocket.CONFIG_ATTRS = []

@@ -70,8 +70,8 @@ class Victim:
     def clock(self) -> float:
         """Seconds, which stand still while the machine has other work for the cores.
 
-        Where both processes waited at the same time it goes back a little: too lenient, never
-        too strict.
+        Too lenient, never too strict: where both processes waited at the same time that counts
+        twice, and it does not matter whether the attacker took the core.
         """
         return time.perf_counter() - self.gateway.starved() - starved(os.getpid())
 

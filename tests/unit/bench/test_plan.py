@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bench.peers.__main__ import FULL, QUICK, STANDARD, arguments, contestants, plan_of, rounds
+from bench.peers.__main__ import (
+    FULL,
+    QUICK,
+    STANDARD,
+    Plan,
+    arguments,
+    contestants,
+    page,
+    plan_of,
+    rounds,
+)
 from bench.peers.figures import FIGURES, GROUPS
 from bench.peers.rounds import ROUNDS
 
@@ -28,10 +40,21 @@ def test_only_some_figures_need_only_some_rounds() -> None:
     assert rounds(FULL, {"storm"}) == ["storm"] * 3
 
 
+@pytest.mark.parametrize("plan", [STANDARD, QUICK, FULL], ids=["standard", "quick", "full"])
 @pytest.mark.parametrize("group", GROUPS)
-def test_each_figure_has_a_round_that_measures_it(group: str) -> None:
+def test_each_figure_has_a_round_that_measures_it(group: str, plan: Plan) -> None:
     kinds = {name: kind.groups for name, kind in ROUNDS.items()} | {"storm": {"storm"}}
-    assert any(group in kinds[name] for name in rounds(STANDARD, {group}))
+    found = rounds(plan, {group})
+    assert found and all(group in kinds[name] for name in found)
+
+
+def test_a_page_says_what_was_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = arguments(["--quick", "--write", str(tmp_path / "page.md")])
+    assert page("| a | table |", chosen).endswith("\n\n| a | table |\n")
+    for wrong in (tmp_path, tmp_path / "no" / "folder"):
+        with pytest.raises(SystemExit):
+            arguments(["--write", str(wrong)])
+        assert f"{wrong} cannot be written" in capsys.readouterr().err
 
 
 def test_who_is_measured() -> None:

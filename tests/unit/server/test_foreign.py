@@ -17,8 +17,8 @@ def test_what_is_logged_is_formatted_by_names_of_the_modules() -> None:
     """`sockets/server/websocket.py` puts something lazy in their place."""
     assert "pformat(configAttrLog)" in inspect.getsource(WebSocketProtocol._connectionMade)
     assert "hltype(self._connectionMade)" in inspect.getsource(WebSocketServerProtocol)
-    for name in ("hltype(self.connectionMade)", "hlval(self.peer)"):
-        assert name in inspect.getsource(WebSocketAdapterProtocol.connectionMade)
+    for name in ("hltype(self.connectionLost)", "hlval(self.peer)"):
+        assert name in inspect.getsource(WebSocketAdapterProtocol.connectionLost)
     for module, names in ((protocol, ("pformat", "hltype", "hlval")), (websocket, ("hltype",))):
         assert all(callable(vars(module)[name]) for name in names)
 
@@ -51,6 +51,10 @@ def test_what_is_known_of_a_transport_is_for_tls_and_for_those_who_ask() -> None
         "_connectionMade",
         "log.debug",
     ]
+    opened = inspect.getsource(WebSocketAdapterProtocol._onOpen)
+    assert "if self._transport_details.is_secure:" in opened, "or else not at all"
+    adapter = inspect.getsource(WebSocketAdapterProtocol).replace(made, "").replace(opened, "")
+    assert "_transport_details" not in re.sub(r'""".*?"""', "", adapter, flags=re.DOTALL)
     base = inspect.getsource(WebSocketProtocol) + inspect.getsource(WebSocketServerProtocol)
     assert base.count("_transport_details") == 2, "made, and returned by a property"
     assert "transport_details" not in inspect.getsource(daphne.ws_protocol)

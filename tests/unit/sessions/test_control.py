@@ -173,6 +173,24 @@ async def test_a_crowd_from_another_node_has_it_asked_a_few_times() -> None:
     }
 
 
+async def test_a_node_that_cannot_be_asked_keeps_no_other_from_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node, told = await still_node(), list[Any]()
+
+    async def tell(bus: Bus, name: str, /, **message: Any) -> None:
+        if name == "strange":
+            raise ValueError("no group can be called that")
+        told.append((name, message["sessions"]))
+
+    monkeypatch.setattr(Bus, "tell", tell)
+    strange, far = info("42", node="strange"), info("42", node="there")
+    async with asyncio.timeout(5):
+        await node.control.request_close([strange, far], 4503, "replaced")
+    assert told == [("there", [far.id])]
+    assert "node 'strange' was not asked to close sessions" in caplog.text
+
+
 async def test_a_drain_is_asked_only_of_a_node_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
