@@ -20,12 +20,14 @@ _MAX_AGENT = 256
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The parsed handshake. `params`: the query string, the last value of a name wins.
+    """The parsed handshake. `params`: the query string, the last value of a name wins. `headers`:
+    as they came; `header` reads one.
 
     `token` comes from the subprotocol, the Authorization header or (where allowed) the query.
     """
 
     params: Mapping[str, str] = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     subprotocols: tuple[str, ...] = field(repr=False)
     address: str
     scope: Mapping[str, Any] = field(repr=False, compare=False)
@@ -53,8 +55,8 @@ class Handshake:
 
     def header(self, name: str) -> str | None:
         """Return a header, the last one of that name; None: there is none. `name`: lower case."""
-        wanted, found = name.encode("latin-1"), None
-        for given, value in self.scope.get("headers", ()):
+        wanted, found = name.encode("latin-1", "replace"), None  # no header's name has a "?"
+        for given, value in self.headers:
             if given.lower() == wanted:
                 found = value
         return None if found is None else found.decode("latin-1")
@@ -119,6 +121,7 @@ def parse(scope: Mapping[str, Any]) -> Handshake:
         raise BadRequest("the query string is not UTF-8, or has too many fields") from None
     return Handshake(
         params=dict(pairs),
+        headers=tuple(scope.get("headers", ())),
         subprotocols=tuple(scope.get("subprotocols", ())),
         address=peer_address(scope),
         scope=scope,

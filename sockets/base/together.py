@@ -22,6 +22,11 @@ class Together(Generic[T]):
         self._waiting: list[tuple[T, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits."""
+        return self._running is None
+
     async def do(self, item: T) -> None:
         """Wait until the step is done for this one. It is done for who is cancelled, too."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

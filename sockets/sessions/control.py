@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -40,7 +41,7 @@ CLOSE_MARGIN = 2.0
 CLOSED_AT_ONCE = 100
 """Requests to close that go out together."""
 
-_ToClose: TypeAlias = tuple[Collection[SessionInfo], int, str]
+_ToClose: TypeAlias = tuple[list[str], int, str]
 
 
 class NotClosed(msgspec.Struct):
@@ -76,7 +77,7 @@ class Control:
         self._nodes = nodes
         self._bus = bus
         self._close_timeout = close_timeout
-        self._closing = Together[_ToClose](self._tell_to_close, CLOSED_AT_ONCE)
+        self._closing: dict[str, Together[_ToClose]] = {}  # by the node that is asked now
 
     async def disconnect(
         self,
@@ -158,23 +159,24 @@ class Control:
 
         A crowd that comes from another node has it asked with a few messages.
         """
-        if infos:
-            await self._closing.do((infos, int(code), reason))
-
-    async def _tell_to_close(self, asked: Sequence[_ToClose]) -> None:
-        ids: dict[tuple[str, int, str], list[str]] = defaultdict(list)
-        for infos, code, reason in asked:
-            for info in infos:
-                ids[info.node, code, reason].append(info.id)
-        for (node, code, reason), sessions in ids.items():
+        for node, ids in _by_node(infos).items():
+            asked = self._closing.get(node)
+            if asked is None:
+                step = partial(self._tell_to_close, node)
+                # Of each node its own: one that cannot be reached keeps no other waiting.
+                asked = self._closing[node] = Together[_ToClose](step, CLOSED_AT_ONCE)
             try:
-                await self._bus.tell(
-                    node, type="node.close", sessions=sessions, code=code, reason=reason
-                )
-            except Exception:
-                # Whatever it was, those who come in the same moment have no part in it; the leases
-                # of these sessions are gone in any case.
-                logger.exception("node %r was not asked to close sessions", node)
+                await asked.do((ids, int(code), reason))
+            finally:
+                if asked.idle and self._closing.get(node) is asked:
+                    del self._closing[node]
+
+    async def _tell_to_close(self, node: str, asked: Sequence[_ToClose]) -> None:
+        found: dict[tuple[int, str], list[str]] = defaultdict(list)
+        for ids, code, reason in asked:
+            found[code, reason] += ids
+        for (code, reason), ids in found.items():
+            await self._bus.tell(node, type="node.close", sessions=ids, code=code, reason=reason)
 
     async def sessions(self, node: str | None, limit: int) -> list[SessionInfo]:
         """Return at most `limit` live sessions of one node or all, oldest first."""

@@ -158,7 +158,19 @@ def test_the_token_in_the_query_only_where_it_is_allowed() -> None:
 def test_header_names_have_no_case_and_values_any_bytes() -> None:
     one = hand("", ("User-Agent", "caf\xe9 " + "x" * 300))
     assert one.agent == "caf\xe9 " + "x" * 251
-    assert hand("").agent == ""
+    assert hand("").agent == "" and hand("").header("user-agent") is None
+
+
+def test_of_two_headers_the_last_counts_and_an_empty_one_is_there() -> None:
+    one = hand("", ("x-one", "1"), ("X-One", "2"), ("x-none", ""))
+    assert (one.header("x-one"), one.header("x-none")) == ("2", "")
+    assert one.header("x-한") is None, "a name that no header can have"
+
+
+def test_headers_that_can_be_read_once_only_are_kept() -> None:
+    scope = {"type": "websocket", "headers": iter([(b"user-agent", b"a"), (b"origin", b"o")])}
+    one = parse(scope)
+    assert [one.agent, one.header("origin"), one.agent] == ["a", "o", "a"]
 
 
 @pytest.mark.parametrize(

@@ -173,22 +173,33 @@ async def test_a_crowd_from_another_node_has_it_asked_a_few_times() -> None:
     }
 
 
-async def test_a_node_that_cannot_be_asked_keeps_no_other_from_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node, told = await still_node(), list[Any]()
+    node, told, over = await still_node(), list[Any](), asyncio.Event()
 
     async def tell(bus: Bus, name: str, /, **message: Any) -> None:
+        if name == "away":
+            await over.wait()
         if name == "strange":
             raise ValueError("no group can be called that")
         told.append((name, message["sessions"]))
 
     monkeypatch.setattr(Bus, "tell", tell)
-    strange, far = info("42", node="strange"), info("42", node="there")
+    away, strange, far = (info("42", node=name) for name in ("away", "strange", "there"))
+    waiting = [
+        asyncio.ensure_future(node.control.request_close([one], 4503, "replaced"))
+        for one in (away, strange, far)
+    ]
     async with asyncio.timeout(5):
-        await node.control.request_close([strange, far], 4503, "replaced")
-    assert told == [("there", [far.id])]
-    assert "node 'strange' was not asked to close sessions" in caplog.text
+        await waiting[2]
+    assert told == [("there", [far.id])] and not waiting[0].done()
+    over.set()
+    await waiting[0]
+    with pytest.raises(ValueError, match="no group"):
+        await waiting[1]
+    assert told[1:] == [("away", [away.id])]
+    assert node.control._closing == {}, "nothing is kept of nodes that were asked"
 
 
 async def test_a_drain_is_asked_only_of_a_node_that_is_known(
