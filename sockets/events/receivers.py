@@ -55,6 +55,7 @@ class ReceiverPool:
         self._at_once = at_once
         self._at_work: dict[str, int] = {}  # none is 0
         self._waiting = 0
+        self._closed = False
         self._wait = metrics.receiver_wait[name]
         self._pending = metrics.receivers_waiting[name]
         self._dropped = metrics.dropped_receivers[name]
@@ -69,6 +70,9 @@ class ReceiverPool:
         back work that has not begun.
         """
         job = _Job(work, asyncio.get_running_loop().create_future(), on_begin)
+        if self._closed:
+            self._resolve(job, done=False)
+            return job.done
         self._make_space(user)
         self._queues.setdefault(user, deque()).append(job)
         self._count(1)
@@ -77,7 +81,8 @@ class ReceiverPool:
         return job.done
 
     def close(self) -> None:
-        """Drop what waits; threads at work are not waited for."""
+        """Drop what waits, and whatever comes; threads at work are not waited for."""
+        self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         while self._queues:
             self._resolve(self._take(next(iter(self._queues))), done=False)

@@ -159,16 +159,22 @@ class Client:
         await self._open()
 
     async def _open(self) -> None:
-        self._to_server, self._from_server = asyncio.Queue(), asyncio.Queue()
+        to_server = self._to_server = asyncio.Queue()
+        from_server = self._from_server = asyncio.Queue()
         self._kept.clear()
         self._over = None
         given: dict[str, Any] = {"user_id": self.user, "client_id": self.client_id}
         if self.position is not None:
             given |= {"epoch": self.position.epoch, "offset": self.position.offset}
         self._to_server.put_nowait({"type": "websocket.connect"})
-        self._serving = self._gateway.serve(
-            urlencode(given).encode(), self._to_server.get, self._from_server.put
-        )
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "websocket.close":  # as a browser does, whoever waits for what
+                code = message.get("code", 1000)
+                to_server.put_nowait({"type": "websocket.disconnect", "code": code})
+            from_server.put_nowait(message)
+
+        self._serving = self._gateway.serve(urlencode(given).encode(), to_server.get, send)
         welcome = await self._next(PATIENCE)
         assert welcome["type"] == "welcome", welcome
         self.welcome = welcome
@@ -190,7 +196,6 @@ class Client:
         """Return the frame in what the server sent; None: it is of the connection itself."""
         if sent["type"] == "websocket.close":
             self._over = sent.get("code", 1000), sent.get("reason", "")
-            self._to_server.put_nowait({"type": "websocket.disconnect", "code": self._over[0]})
         if sent["type"] != "websocket.send":
             return None
         frame: dict[str, Any] = json.loads(sent["text"])

@@ -460,6 +460,7 @@ async def running_node(
     values: dict[str, Any] = {
         "data_dir": folder,
         "node_name": "here",
+        "recorder_interval": 0.01,  # who is forgotten waits for two of them
         "auth": ("jwt", "insecure"),
         "jwt_secret": JWT_SECRET,
         "worker_keys": {"converter": sha256(WORKER_KEY.encode()).hexdigest()},

@@ -12,6 +12,7 @@ from django.conf import LazySettings
 from sockets import api
 from sockets.exceptions import InvalidMessage
 from sockets.testing.gateway import RunningGateway, running_gateway
+from sockets.types import Disconnected
 
 
 @pytest.fixture
@@ -96,7 +97,8 @@ async def test_replies_and_presence(gateway: RunningGateway) -> None:
     assert (await page.send("hello", {"n": 1}))["ok"]
     refused = await page.ask(type="dance")
     assert not refused["ok"] and refused["error"]["code"] == "unknown_type"
-    await api.adisconnect_user("42", code=4321, reason="go")
+    async with asyncio.timeout(4):  # the page answers by itself
+        assert await api.adisconnect_user("42", code=4321, reason="go") == Disconnected(1)
     assert await page.closed() == (4321, "go")
     await page.close()
     assert not await api.ais_online("42")
