@@ -49,7 +49,7 @@ figures for --only: {", ".join(GROUPS)}
   scripts/bench peers --only steady,burst         some figures
   scripts/bench peers --against ../before         a checkout in the place of ws: before and after
   scripts/bench peers --only storm                10,000 clients whose node is killed
-  scripts/bench peers --all --quick               socket.io, python-socketio and the tutorial too
+  scripts/bench peers --all --only steady,burst   socket.io, python-socketio and the tutorial too
   scripts/bench peers --full --write FILE         what counts, in an hour; into a file as well
 """
 
