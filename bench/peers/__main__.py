@@ -137,7 +137,9 @@ def _groups(text: str) -> frozenset[str]:
 def _file(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():  # said now, and not in an hour
-        raise argparse.ArgumentTypeError(f"{text} cannot be written: name a file in a folder")
+        raise argparse.ArgumentTypeError(
+            f"{text} cannot be written: name a file in a folder that is there"
+        )
     return path
 
 

@@ -24,7 +24,7 @@ class Together(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits."""
+        """Whether no step is under way, or about to be."""
         return self._running is None
 
     async def do(self, item: T) -> None:

@@ -162,6 +162,7 @@ class Control:
         for node, ids in _by_node(infos).items():
             asked = self._closing.get(node)
             if asked is None:
+                self._forget_idle()  # whose callers were cancelled
                 step = partial(self._tell_to_close, node)
                 # Of each node its own: one that cannot be reached keeps no other waiting.
                 asked = self._closing[node] = Together[_ToClose](step, CLOSED_AT_ONCE)
@@ -170,6 +171,9 @@ class Control:
             finally:
                 if asked.idle and self._closing.get(node) is asked:
                     del self._closing[node]
+
+    def _forget_idle(self) -> None:
+        self._closing = {node: one for node, one in self._closing.items() if not one.idle}
 
     async def _tell_to_close(self, node: str, asked: Sequence[_ToClose]) -> None:
         found: dict[tuple[int, str], list[str]] = defaultdict(list)

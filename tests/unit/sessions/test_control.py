@@ -202,6 +202,30 @@ async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
     assert node.control._closing == {}, "nothing is kept of nodes that were asked"
 
 
+async def test_nothing_is_kept_of_a_node_whose_callers_were_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, over = await still_node(), asyncio.Event()
+
+    async def tell(bus: Bus, name: str, /, **message: Any) -> None:
+        if name == "away":
+            await over.wait()
+
+    monkeypatch.setattr(Bus, "tell", tell)
+    asking = asyncio.ensure_future(
+        node.control.request_close([info("42", node="away")], 4503, "replaced")
+    )
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    over.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await node.control.request_close([info("42", node="there")], 4503, "replaced")
+    assert node.control._closing == {}
+
+
 async def test_a_drain_is_asked_only_of_a_node_that_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
