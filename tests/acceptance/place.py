@@ -25,6 +25,7 @@ from sockets.types import UserPresence
 from tests.support import postgres
 from tests.support.api_server import SECRET, ApiServer, api_server
 from tests.support.gateway import Gateway
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client, http_get
 from tests.support.scale import SOAK
 from tests.support.valkey import Server
@@ -109,7 +110,9 @@ class Place:
         assert found is not None
         return int(found[0])
 
-    async def until(self, what: str, condition: Callable[[], Any], seconds: float = 20) -> None:
+    async def until(
+        self, what: str, condition: Callable[[], Any], seconds: float = PATIENCE
+    ) -> None:
         """Poll a condition, awaited if need be."""
         deadline = time.monotonic() + seconds
         while True:

@@ -20,6 +20,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from tests.support.patience import PATIENCE
+
 
 class Worker:
     def __init__(self, url: str, key: str, journal: str, seed: int) -> None:
@@ -80,7 +82,7 @@ class Worker:
         ref = self._random.getrandbits(48)
         self._replies[ref] = asyncio.get_running_loop().create_future()
         await self._connection.send(json.dumps({**frame, "ref": ref}))
-        return await asyncio.wait_for(self._replies[ref], 10)
+        return await asyncio.wait_for(self._replies[ref], PATIENCE)
 
     async def _offered(self, offered: dict[str, Any]) -> None:
         task, dice = offered["task"], self._random.random()

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.acceptance.place import LEASE, RENEW, Place, place
 from tests.support.gateway import API_KEY, SHORT, Gateway, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client_at, http_get, worker_at
 from tests.support.scale import scaled
 from tests.support.site import Site
@@ -107,7 +108,7 @@ def process_of(site: Site, surface: str, *command: str) -> Iterator[int]:
         port = process.client_port = free.getsockname()[1]
     process.begin(*(word.format(port=port) for word in command))
     try:
-        wait_for(lambda: process.ended() or process.listens(), "the server to listen", 30)
+        wait_for(lambda: process.ended() or process.listens(), "the server to listen", PATIENCE)
         assert not process.ended(), process.log()
         yield port
     finally:

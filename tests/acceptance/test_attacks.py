@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.gateway import ROOT, SHORT, Gateway, running, starved, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client_at, http_get, worker
 from tests.support.scale import SOAK, scaled
 
@@ -160,6 +161,6 @@ async def test_others_are_served_meanwhile(fortress: Gateway, attack: str) -> No
         assert numbers[1] < max(BOUND, 20 * numbers[0])
         assert peak - size < (100 + (COUNT[attack] / 10 if attack == "burst" else 0)) * 2**20
         # All of it is gone again.
-        wait_for(lambda: sessions(fortress) <= live, "the attacker's sessions to end", 20)
-        wait_for(lambda: descriptors(fortress) <= files + 3, "its sockets to be closed", 20)
+        wait_for(lambda: sessions(fortress) <= live, "the attacker's sessions to end", PATIENCE)
+        wait_for(lambda: descriptors(fortress) <= files + 3, "its sockets to be closed", PATIENCE)
         assert (await served.tab.ask(type="sessions"))["ok"]

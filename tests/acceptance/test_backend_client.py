@@ -13,6 +13,7 @@ import pytest
 from gateway_client import AsyncClient, Client, EndedTrace, Notification, Position, errors
 from sockets.base.ids import new_id
 from tests.support.gateway import API_KEY, SHORT, Gateway, running
+from tests.support.patience import PATIENCE
 from tests.support.peers import client, worker
 from tests.support.scale import scaled
 
@@ -178,7 +179,7 @@ async def test_what_operators_see_and_do(shared_gateway: Gateway, do: Do) -> Non
         await do("release_task", task.id)
 
     await tab.close()
-    async with asyncio.timeout(20):  # it is written when the session has ended
+    async with asyncio.timeout(PATIENCE):  # it is written when the session has ended
         while not (clients := await do("ledger_of", user)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert [one.session for one in clients] == [session]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.projects import environment, in_a_project, make_project, run
 
 FOREIGN = "admin", "auth", "contenttypes", "sessions", "messages", "staticfiles"
@@ -111,7 +112,7 @@ def test_it_serves_without_an_admin(bare: Path, production: bool) -> None:
             stderr=written,
         )
     try:
-        wait_for(lambda: ports.exists() or process.poll() is not None, "the gateway", 30)
+        wait_for(lambda: ports.exists() or process.poll() is not None, "the gateway", PATIENCE)
         assert ports.exists(), log.read_text()
     finally:
         process.terminate()

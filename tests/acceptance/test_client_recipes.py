@@ -18,6 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.gateway import API_KEY, ROOT, Gateway, running
+from tests.support.patience import PATIENCE
 
 PAGE = (ROOT / "docs" / "client-recipes.md").read_text()
 PACKAGES = ("ws@8", "reconnecting-websocket@4.4.0")
@@ -68,7 +69,7 @@ def disconnect(gateway: Gateway, code: int) -> None:
 
 class Heard(asyncio.Queue[Any]):
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.get(), 15)
+        return await asyncio.wait_for(self.get(), PATIENCE)
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ async def test_python(gateway: Gateway) -> None:
     )
     await goes_through(gateway, heard)
     with pytest.raises(ConnectionClosed):
-        await asyncio.wait_for(listening, 5)
+        await asyncio.wait_for(listening, PATIENCE)
 
 
 @pytest.fixture(scope="session")

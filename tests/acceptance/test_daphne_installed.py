@@ -17,6 +17,7 @@ import pytest
 
 from tests.acceptance.test_signals import catches
 from tests.support.gateway import ROOT, Gateway, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client, http_get
 from tests.support.site import Site
 
@@ -218,7 +219,7 @@ def test_runserver_is_as_it_was(site: Site) -> None:
         site.client_port = free.getsockname()[1]
     try:
         site.spawn("manage.py", "runserver", "--noreload", f"{site.client_port}")
-        wait_for(lambda: site.ended() or site.listens(), "runserver", 30)
+        wait_for(lambda: site.ended() or site.listens(), "runserver", PATIENCE)
         assert http_get(site.client_port, "/")[0] == 200
         assert http_get(site.client_port, "/admin/login/")[0] == 200
         [facts] = site.facts()

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from sockets.codes import LOST
 from tests.support.gateway import SHORT, Gateway, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client, http_get, refused, worker
 from tests.support.postgres import Server
 from tests.support.valkey import shared
@@ -75,7 +76,7 @@ def dropped(gateway: Gateway) -> float:
     return metric(gateway, 'gateway_dropped_total{what="recorder"}')
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     await asyncio.to_thread(wait_for, condition, what, seconds)
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from sockets.base.ids import new_id
 from tests.acceptance.test_tasks import until
 from tests.support.gateway import API_KEY, ROOT, SHORT, WORKER_KEY, Gateway, running
+from tests.support.patience import PATIENCE
 from tests.support.peers import client
 
 PAGE = (ROOT / "docs/python-worker.md").read_text()
@@ -81,7 +82,7 @@ async def test_the_converter(site: Gateway, tmp_path: Path, convert: Any) -> Non
         return convert(request).status_code, task
 
     async def taken(content: bytes) -> str:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 status, task = await asyncio.to_thread(upload, content)
                 if status == 202:

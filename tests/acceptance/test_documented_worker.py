@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.test_python_api import call, tab_of
 from tests.support.gateway import ROOT, SHORT, WORKER_KEY, Gateway, uvicorn
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def site(tmp_path: Path) -> Iterator[Gateway]:
 
 
 async def test_the_documented_worker_does_its_task(site: Gateway) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while not (pools := await call(site, "worker_pools")):
             pass
     assert pools == [{"pool": "image.convert", "workers": 1, "capacity": 2, "held": 0}]

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from sockets.base.ids import new_id
 from sockets.codes import CloseCode
 from tests.support.gateway import SHORT, Gateway, running
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client, http_get, worker
 from tests.support.scale import scaled
 
@@ -154,7 +155,7 @@ async def answered(peer: Peer) -> None:
     """The socket lives: a request gets its answer."""
     type = "sessions" if peer.welcome.get("user") else "presence"
     await peer.send(type=type, user="42", ref="the end")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             frame = json.loads(await peer.connection.recv())
             if frame["type"] == "ping":

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.doubles import until_told
 from tests.support.gateway import API_KEY, SHORT, Gateway, running, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import (
     RawClient,
     client,
@@ -375,7 +376,7 @@ async def test_requests_at_once(tmp_path: Path) -> None:
             await asyncio.gather(*slow)
             count = 1
             # A request counts until its application has ended, a moment after its answer came.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while (answer := await http.get("/api/v1/nodes")).status_code == 503:
                     count += 1
                     await asyncio.sleep(0.02)

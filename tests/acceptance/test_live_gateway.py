@@ -18,6 +18,7 @@ from sockets.testing.fixtures import live_redis as live_redis
 from sockets.testing.live import KEY, LiveGateway, LiveRedis
 from tests.support import gateway as support
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client_at
 
 
@@ -116,7 +117,7 @@ async def test_a_node_is_killed_and_a_redis_is_cut(
         assert await notify(api, two, 2) == 503
         live_redis.mend()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await notify(api, two, 3) != 200:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.05)
         assert (await page.receive(20))["data"] == 3

@@ -17,6 +17,7 @@ from sockets.base.ids import new_id
 from tests.acceptance.cluster import Cluster, cluster
 from tests.acceptance.test_python_worker import Crew
 from tests.support.gateway import API_KEY, ROOT, SHORT, WORKER_KEY, Gateway
+from tests.support.patience import PATIENCE
 from tests.support.peers import client
 from tests.support.releases import checkout_of_last_release
 from tests.support.scale import scaled
@@ -118,7 +119,7 @@ async def test_a_worker_of_now_at_a_gateway_of_the_last_release(
 
 async def _assigned(api: AsyncClient, pool: str, data: Any, asked: dict[str, Any]) -> AssignedTask:
     """Assign a task as soon as there is a worker for it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(errors.NoWorkerAvailable):
                 return await api.assign_task(pool, pool, data, **asked)
@@ -143,7 +144,7 @@ async def test_the_example_worker_of_the_last_release_at_a_gateway_of_now(
             task = await _assigned(api, "image.convert", "no order", {"user": user})
         assert (await tab.receive())["event"] == "task.released"
         worker.terminate()
-        assert await asyncio.wait_for(worker.wait(), 20) == 0
+        assert await asyncio.wait_for(worker.wait(), PATIENCE) == 0
     finally:
         if worker.returncode is None:
             worker.kill()

@@ -66,7 +66,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
     made = Run(tmp_path)
     try:
         ended = made.process.poll
-        wait_for(lambda: "connected to node" in made.log() or ended() is not None, "the worker", 40)
+        wait_for(
+            lambda: "connected to node" in made.log() or ended() is not None, "the worker", PATIENCE
+        )
         assert ended() is None, made.log()
         yield made
     finally:

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.gateway import ROOT, Gateway, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import RawClient, masked
 
 
@@ -190,7 +191,7 @@ async def test_shutdown_lets_every_finally_run(server: Gateway) -> None:
     peers = [await connect(url + seconds, proxy=None) for seconds in cleanups]
     server.signal(signal.SIGTERM)
     for peer in peers:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await peer.wait_closed()
         assert (peer.close_code, peer.close_reason) == (1012, "the server is shutting down")
     assert await asyncio.to_thread(server.wait) == 0

@@ -18,6 +18,7 @@ import pytest
 
 from sockets.base.ids import new_id
 from tests.support.gateway import ROOT, SHORT, WORKER_KEY, Gateway, running
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client, http_get, worker
 from tests.support.scale import scaled
 
@@ -81,7 +82,7 @@ def ends_of(site: Gateway, task: str) -> list[str]:
     return [end["state"] for end in ends(site) if end["id"] == task]
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """The first true value of `condition`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

@@ -22,9 +22,24 @@ expect.set_options(timeout=20_000)  # milliseconds; by itself 5 s
 ADMIN, PASSWORD = "staff", "only-for-tests-9421"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-# The one without windows, where Debian has put it beside the other: less CPU for each
-# page. It keeps no page that was left.
-WINDOWLESS = shutil.which(f"{CHROMIUM}-headless-shell") or CHROMIUM
+
+
+def without_windows(chromium: str | None) -> str | None:
+    """Return the Chromium that takes less CPU for each page, where it lies beside the other.
+
+    Debian and Playwright put it there. It keeps no page that was left.
+    """
+    if chromium is None:
+        return None
+    for folder in Path(chromium).parents:
+        name, _, revision = folder.name.partition("-")
+        if name == "chromium" and revision:
+            shells = folder.parent.glob(f"chromium_headless_shell-{revision}/*/*headless*shell")
+            return next((str(shell) for shell in shells if os.access(shell, os.X_OK)), chromium)
+    return shutil.which(f"{chromium}-headless-shell") or chromium
+
+
+WINDOWLESS = without_windows(CHROMIUM)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

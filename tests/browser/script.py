@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, WebSocketRoute
 
 from tests.support.gateway import ROOT
+from tests.support.patience import PATIENCE
 
 PAGE, SOCKET = "http://sdk.test/", "ws://sdk.test/ws/client/"
 HEARTBEAT = 25
@@ -69,7 +70,7 @@ class Script:
         return [frame for frame in self.frames if frame["type"] == type]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             # What comes through Chromium sets no event of ours.
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

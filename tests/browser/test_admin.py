@@ -13,6 +13,7 @@ import websockets
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Site, example, log_in
+from tests.browser.picture import take_picture
 from tests.support.gateway import wait_for
 
 LIST = "/admin/sockets/session/"
@@ -76,7 +77,7 @@ async def test_the_list_is_no_wider_than_the_page(
     async with AsyncExitStack() as stack:
         await connect(site, stack, f"long-{width}-{scheme}-" + "w" * 200, f"{width}@{scheme}.test")
         page = await opened(browser, site, LIST, width, scheme)
-        await page.screenshot(path=shots / f"admin-{width}-{scheme}.png")
+        await take_picture(page, shots / f"admin-{width}-{scheme}.png")
         for part in ("document.documentElement", "document.querySelector('#changelist .results')"):
             found = await page.evaluate(f"(e => [e.scrollWidth, e.clientWidth])({part})")
             assert found[0] <= found[1], part
@@ -107,7 +108,7 @@ async def test_a_sessions_own_page_ends_it(browser: Browser, site: Site, shots: 
         page = await opened(browser, site, f"{LIST}?q=to-be-ended", 1280, "dark")
         await page.click(f"{ROWS} .field-state a")
         button = page.get_by_role("link", name="Disconnect…")
-        await page.screenshot(path=shots / "admin-session.png")
+        await take_picture(page, shots / "admin-session.png")
         await button.click()
         await page.click(CONFIRM)
         told = page.locator(".messagelist")
@@ -137,7 +138,7 @@ async def test_the_list_without_history(browser: Browser, forgetful: Site, shots
         assert await page.locator("a[href*='/sockets/session/']").count() == 0
         for width in (1200, 390):
             await page.set_viewport_size({"width": width, "height": 900})
-            await page.screenshot(path=shots / f"admin-live-{width}.png")
+            await take_picture(page, shots / f"admin-live-{width}.png")
             for part in ("html", "#part-sessions .gateway-scroll"):
                 one = page.locator(part)
                 assert await one.evaluate("(e) => e.scrollWidth <= e.clientWidth"), (part, width)

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, FilePayload, Route, ViewportSize, expe
 
 from examples.image_converter.formats import FORMATS
 from tests.browser.conftest import ADMIN, PASSWORD, Site
+from tests.browser.picture import take_picture
 from tests.browser.pictures import LONG, bomb, photo
 from tests.browser.tab import PATIENCE, Tab
 from tests.support.gateway import wait_for
@@ -94,7 +95,7 @@ async def admin_shows(browser: Browser, site: Site, client_ids: set[str], shots:
     for client_id in client_ids:
         row = table.locator("tr").filter(has_text=client_id)
         await expect(row).to_contain_text("live")
-    await page.screenshot(path=shots / "admin-sessions.png")
+    await take_picture(page, shots / "admin-sessions.png")
 
 
 async def test_every_format_comes_out_as_it_should(site: Site, browser: Browser) -> None:
@@ -174,7 +175,7 @@ async def test_what_is_no_image_is_refused_clearly(
         await tab.says(name, message)
         await expect(tab.row(name).get_by_role("link")).to_have_count(0)
         await expect(tab.button(f"Try {name} again")).to_have_count(0)  # it would not help
-    await tab.page.screenshot(path=shots / "converter-errors.png", full_page=True)
+    await take_picture(tab.page, shots / "converter-errors.png", full_page=True)
     for name in bad:
         await tab.button(f"Remove {name}").click()
         await expect(tab.row(name)).to_have_count(0)
@@ -302,7 +303,7 @@ async def test_the_page_survives_kill_9(own_site: Site, browser: Browser, shots:
         await expect(status.locator("[aria-hidden=true]")).to_contain_text(
             "retry in", timeout=PATIENCE
         )
-        await tab.page.screenshot(path=shots / "converter-offline.png", full_page=True)
+        await take_picture(tab.page, shots / "converter-offline.png", full_page=True)
 
         await asyncio.to_thread(own_site.start)
         await tab.live()
@@ -426,7 +427,7 @@ async def test_how_it_looks(
 
     async def shoot(name: str) -> None:
         path = shots / f"converter-{width}-{scheme}{name}.png"
-        await tab.page.screenshot(path=path, full_page=True)
+        await take_picture(tab.page, path, full_page=True)
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert await tab.page.evaluate(overflow) == 0
 

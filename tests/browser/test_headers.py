@@ -12,6 +12,7 @@ from playwright.async_api import Browser, BrowserContext, expect
 
 from tests.browser.conftest import ADMIN, Site, log_in
 from tests.browser.foreign import foreign_page
+from tests.browser.picture import take_picture
 from tests.browser.tab import Tab
 from tests.browser.watch import Watch
 from tests.support.gateway import API_KEY
@@ -176,11 +177,11 @@ async def test_a_key_is_made_and_ended_under_the_policy(
     await page.fill("#id_name", "shop")
     await page.check("input[name=plain][value=notify]")
     await page.fill("#id_pools", "image.convert")
-    await page.screenshot(path=shots / "admin-key-add.png")
+    await take_picture(page, shots / "admin-key-add.png")
     await page.click("[name=_save]")
     secret = await page.locator(".gateway-secret").inner_text()
     assert re.fullmatch(r"gw_[a-z2-7]{8}_[\w-]{43}", secret)
-    await page.screenshot(path=shots / "admin-key-made.png")
+    await take_picture(page, shots / "admin-key-made.png")
     answer = await context.request.post(
         site.http("/api/v1/users/42/messages", private=True),
         data={"event": "e"},
@@ -190,7 +191,7 @@ async def test_a_key_is_made_and_ended_under_the_policy(
     await page.get_by_role("link", name="To the keys").click()
     row = page.locator("#result_list tr").filter(has_text="shop")
     await expect(row.locator(".gateway-badge.good")).to_have_text("live")
-    await page.screenshot(path=shots / "admin-keys.png")
+    await take_picture(page, shots / "admin-keys.png")
     await row.get_by_role("checkbox").check()
     await page.select_option("select[name=action]", "end")
     await page.click("[name=index]")

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, FilePayload, Page, ViewportSize, expect
 
 from tests.browser.conftest import Site, log_in
+from tests.browser.picture import take_picture
 from tests.browser.pictures import LONG, photo
 from tests.browser.tab import PATIENCE, Tab
 from tests.browser.test_workers import LATER
@@ -53,7 +54,7 @@ async def test_the_korean_page(
 
     async def shoot(name: str) -> None:
         path = shots / f"converter-korean-{width}-{scheme}{name}.png"
-        await tab.page.screenshot(path=path, full_page=True)
+        await take_picture(tab.page, path, full_page=True)
         assert await tab.page.evaluate(OVERFLOW) == 0
 
     await expect(tab.page).to_have_title("이미지 변환기")
@@ -135,7 +136,7 @@ async def test_nothing_moves_while_it_is_offline(
         await expect(line).not_to_contain_text("no update")
         for page, name in ((tab.page, "wide-light"), (other.page, "narrow-dark-korean")):
             await expect(page.locator("#status")).to_have_attribute("data-state", "offline")
-            await page.screenshot(path=shots / f"converter-offline-{name}.png", full_page=True)
+            await take_picture(page, shots / f"converter-offline-{name}.png", full_page=True)
             assert await page.evaluate(OVERFLOW) == 0
         # The clock goes on, an attempt comes and goes: it stays as it is.
         async with tab.page.expect_request("**/demo/token"):
@@ -184,5 +185,5 @@ async def fits(page: Page, shots: Path, name: str, *, wide: bool = False) -> Non
     """Nothing of the page is beside it; a `wide` table has its own scroll bar."""
     for width in (1280, 390):
         await page.set_viewport_size({"width": width, "height": 900})
-        await page.screenshot(path=shots / f"admin-korean{name}-{width}.png", full_page=True)
+        await take_picture(page, shots / f"admin-korean{name}-{width}.png", full_page=True)
         assert await page.evaluate(OVERFLOW) == 0 or wide, width

@@ -15,6 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.axe import serious
+from tests.browser.picture import take_picture
 from tests.browser.watch import Watch
 from tests.support.fixed_room import PASSWORD, Room, running_room
 from tests.unit.admin.operations.values import session_id
@@ -113,7 +114,7 @@ async def test_every_page_fits_and_keeps_to_its_policy(
                     text = ("Live", "실시간")[locale == "ko-KR"]
                     await expect(page.locator("#gateway-status")).to_have_text(text)
             shot = f"room-{name}-{width}-{scheme}-{locale[:2]}.png"
-            await page.screenshot(path=shots / shot, full_page=True)
+            await take_picture(page, shots / shot, full_page=True)
             assert await page.evaluate(WIDER) == [], (name, width)
             assert (watch.complaints, away) == ([], []), name
             if width == 1200:

@@ -423,7 +423,7 @@ async def test_chromium_lets_go_of_whoever_leaves(tmp_path: Path, back: bool) ->
             await page.wait_for_function("gateway.status.state === 'online'")
             assert connected()
             await page.goto(f"{url}next.html")
-            wait_for(lambda: not connected(), "the session to end", 8)
+            wait_for(lambda: not connected(), "the session to end", 20)  # no ping finds it so soon
             await page.go_back(wait_until="commit")  # no page is loaded anew
             await page.wait_for_function("gateway.status.state === 'online'")
             states = await page.evaluate("states")

@@ -10,6 +10,7 @@ from pathlib import Path
 from playwright.async_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import Site
+from tests.browser.picture import take_picture
 from tests.browser.pictures import LONG, photo
 from tests.browser.tab import Tab
 from tests.support.gateway import wait_for
@@ -34,7 +35,7 @@ async def test_two_workers_share_the_load(own_site: Site, browser: Browser, shot
     await tab.upload(*((name, photo()) for name in names))
     for name in names:
         await tab.says(name, "Waiting for the converter to come online")
-    await tab.page.screenshot(path=shots / "converter-no-worker.png", full_page=True)
+    await take_picture(tab.page, shots / "converter-no-worker.png", full_page=True)
 
     with own_site.held():  # until both are there
         for name in ("left", "right"):
@@ -60,7 +61,7 @@ async def test_the_only_worker_is_killed(own_site: Site, browser: Browser, shots
         own_site.kill_worker("first")
     await expect(tab.page.locator("#no-workers")).to_be_visible()
     await tab.says("long.jpg", "Interrupted. It will start again soon")
-    await tab.page.screenshot(path=shots / "converter-lost.png", full_page=True)
+    await take_picture(tab.page, shots / "converter-lost.png", full_page=True)
     assert [m["data"] for m in tab.messages if m["event"] == "task.lost"] == [{"task": first_task}]
 
     await asyncio.to_thread(own_site.work, "second")

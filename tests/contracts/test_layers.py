@@ -35,6 +35,7 @@ from sockets.exceptions import InvalidMessage
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
 from tests.support.doubles import MovedClock, until
+from tests.support.patience import PATIENCE
 from tests.support.valkey import shared
 
 CAPACITY = 3
@@ -79,7 +80,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 
 async def soon(layer: Any, channel: str) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return await layer.receive(channel)
 
 

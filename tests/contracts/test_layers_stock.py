@@ -22,6 +22,7 @@ from sockets.layers.memory import MemoryChannelLayer
 from sockets.layers.redis import RedisChannelLayer
 from tests.contracts.test_layers import CAPACITY, LAYERS, Make, arrived, is_silent, soon
 from tests.support.doubles import until
+from tests.support.patience import PATIENCE
 from tests.support.valkey import shared
 
 MEMORY = {"BACKEND": "sockets.layers.memory.MemoryChannelLayer"}
@@ -101,7 +102,7 @@ def test_receive_on_another_loop_than_the_layers_is_refused() -> None:
     layer = MemoryChannelLayer()
 
     async def receives() -> Any:
-        return await asyncio.wait_for(layer.receive("c"), 5)
+        return await asyncio.wait_for(layer.receive("c"), PATIENCE)
 
     with closing(asyncio.new_event_loop()) as home:
         home.run_until_complete(layer.group_add("g", "c"))

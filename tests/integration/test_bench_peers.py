@@ -18,6 +18,7 @@ from bench.peers.machine import cores, cpu, memory, on
 from bench.peers.publishing import command
 from bench.peers.running import SINCE_START, Running, running, wrong
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 
 CLIENTS, WINDOW = 50, 16
 
@@ -87,7 +88,7 @@ def told(run: Running, publication: bytes, **expected: int) -> None:
         return {"received": answer["received"], "lost": answer["lost"], **since}
 
     whole = dict.fromkeys(("received", "lost", "doubled", "misdirected", "dropped"), 0) | expected
-    wait_for(lambda: counted() == whole, f"{whole}", 5)
+    wait_for(lambda: counted() == whole, f"{whole}", PATIENCE)
 
 
 def frame(stamp: str) -> str:

@@ -14,6 +14,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect
 from tests.support.doubles import until_told
+from tests.support.patience import PATIENCE
 from tests.support.valkey import Server
 
 QUICK: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.3}
@@ -58,7 +59,7 @@ async def listening(*urls: str, **options: Any) -> AsyncIterator[Listener]:
         await layer.close()
 
 
-async def soon(condition: Callable[[], object], seconds: float = 15) -> None:
+async def soon(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     async def ask() -> object:
         return condition()
 
@@ -67,7 +68,7 @@ async def soon(condition: Callable[[], object], seconds: float = 15) -> None:
 
 async def sent_at_last(listener: Listener, n: int) -> None:
     """Publish, again if that is refused."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await listener.send(n)
@@ -138,7 +139,7 @@ async def test_a_join_while_redis_is_away_fails_and_leaves_nothing(server: Serve
         server.kill()
         await soon(lambda: not listener.layer.connected)
         heard: list[Any] = []
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(GatewayUnavailable):
                 await listener.layer.group_add_sink("h", heard.append)
             with pytest.raises(GatewayUnavailable):
@@ -171,5 +172,5 @@ async def test_a_receiver_outlives_an_absence_of_redis(server: Server) -> None:
         server.start()
         await soon(lambda: layer.connected)
         await sent_at_last(listener, 3)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await waiting)["n"] == 3

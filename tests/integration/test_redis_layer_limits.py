@@ -18,6 +18,7 @@ from sockets.layers import publisher as publisher_module
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect, connect_sync
 from tests.support.doubles import MovedClock, until, until_told
+from tests.support.patience import PATIENCE
 from tests.support.valkey import Server, shared
 
 
@@ -232,7 +233,7 @@ async def test_a_channel_that_joins_while_its_receive_fails_is_listened_to_later
         server.thaw()
         await layer.group_add("g", "named")
         await layer.group_send("g", {"type": "t", "n": 1})
-        assert (await asyncio.wait_for(layer.receive("named"), 10))["n"] == 1
+        assert (await asyncio.wait_for(layer.receive("named"), PATIENCE))["n"] == 1
     finally:
         await layer.close()
         server.kill()

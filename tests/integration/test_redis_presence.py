@@ -17,6 +17,7 @@ from sockets.presence.scripts import PresenceCalls
 from sockets.redis import Keys, close, connect, connect_sync
 from sockets.types import Kind, Position, PresenceChange, SessionInfo
 from tests.support.doubles import info, no_warmup, until_told
+from tests.support.patience import PATIENCE
 from tests.support.valkey import answer, shared
 
 
@@ -201,7 +202,7 @@ async def test_no_generation_comes_twice(client: Redis, namespace: str) -> None:
 
     async def goes(one: SessionInfo) -> tuple[PresenceChange, ...]:
         await presence.release(one, "n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (effects := (await presence.settle(["42"], "n"))["42"]).wait is not None:  # noqa: ASYNC110
                 await asyncio.sleep(effects.wait)
         return effects.changes

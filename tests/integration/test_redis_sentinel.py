@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from sockets.redis import close, connect, connect_sync
 from sockets.redis.links import LinkedConnection, Links, SyncLinkedConnection
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.valkey import Sentinel, Server, shared
 
 
@@ -25,12 +26,12 @@ class Pair:
         self.second.ask(b"REPLICAOF 127.0.0.1 %d" % self.first.port)
         wait_for(lambda: b"state=online" in self.first.ask(b"INFO replication"), "the replica")
         self.sentinel = Sentinel(self.first)
-        wait_for(lambda: b"slaves=1" in self.sentinel.ask(b"INFO sentinel"), "Sentinel", 30)
+        wait_for(lambda: b"slaves=1" in self.sentinel.ask(b"INFO sentinel"), "Sentinel", PATIENCE)
 
     def fail_over(self) -> None:
         """Return when Sentinel names the second one."""
         begins = b"SENTINEL FAILOVER m"  # refused until it knows how well the replica is
-        wait_for(lambda: b"+OK" in self.sentinel.ask(begins), "the fail-over to begin", 30)
+        wait_for(lambda: b"+OK" in self.sentinel.ask(begins), "the fail-over to begin", PATIENCE)
         port = b"%d" % self.second.port
         wait_for(
             lambda: port in self.sentinel.ask(b"SENTINEL GET-MASTER-ADDR-BY-NAME m"), "fail-over"
@@ -100,7 +101,7 @@ def test_calls_of_threads_do_too(pair: Pair) -> None:
         client.set("place", "after")
         return b"after" in pair.second.ask(b"GET place")
 
-    wait_for(arrived, "a call to reach the new primary", 8)
+    wait_for(arrived, "a call to reach the new primary", PATIENCE)
     assert pair.is_primary(pair.first)
     taken.send_command("PING")
     assert taken.port == pair.second.port
@@ -128,7 +129,7 @@ def test_a_call_that_waits_for_the_old_primary_is_cut(pair: Pair) -> None:
         client.set("place", "after")
         return ended.is_set()
 
-    wait_for(cut, "the call to be cut", 8)
+    wait_for(cut, "the call to be cut", PATIENCE)
     assert pair.is_primary(pair.first)
     thread.join(5)
     client.close()

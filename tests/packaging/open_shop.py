@@ -26,6 +26,7 @@ from tests.packaging.environments import Environment
 from tests.packaging.shop_files import REDIS, SEED, exported, write_shop
 from tests.support import postgres
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import Peer, client_at
 from tests.support.valkey import Server
 
@@ -124,7 +125,7 @@ class OpenShop:
     def ready(self, name: str, condition: Callable[[], Any]) -> None:
         """Wait for what a process does when it listens."""
         process = self.processes[name]
-        wait_for(lambda: process.poll() is not None or condition(), name, 40)
+        wait_for(lambda: process.poll() is not None or condition(), name, PATIENCE)
         assert process.poll() is None, self.log(name)
 
     @contextmanager

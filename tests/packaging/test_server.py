@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.packaging.conftest import Shop
 from tests.support.gateway import ROOT, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client_at
 from tests.test_house import documented
 
@@ -41,7 +42,7 @@ def serving(shop: Shop, folder: Path) -> Iterator[dict[str, Any]]:
             stderr=written,
         )
     try:
-        wait_for(lambda: file.exists() or process.poll() is not None, "the gateway", 30)
+        wait_for(lambda: file.exists() or process.poll() is not None, "the gateway", PATIENCE)
         assert file.exists(), log.read_text()
         yield json.loads(file.read_text())
     finally:

@@ -25,6 +25,7 @@ from tests.packaging.open_shop import ON_ITS_OWN_HOST, OpenShop, post
 from tests.packaging.page import PAGE, blocks
 from tests.packaging.shop_files import REDIS, exported, in_the_template
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import http_get, worker_at
 
 OWN_HOST = "live.shop.example"
@@ -286,7 +287,7 @@ async def test_the_page_shows_it(shop: OpenShop) -> None:
             await shown.fill("[name=username]", "kim")
             await shown.fill("[name=password]", "pw")
             await shown.click("button")
-            await asyncio.wait_for(welcomed.wait(), 20)
+            await asyncio.wait_for(welcomed.wait(), PATIENCE)
             await paying.goto(order)
             await paying.click("button")
             news = f"order.paid: order {shop.seed['orders']['kim']}"

@@ -20,6 +20,7 @@ from tests.packaging.conftest import Shop
 from tests.packaging.open_shop import MIGRATE, SERVE, START_APP, post
 from tests.packaging.test_shop import free_port, listens
 from tests.support.gateway import wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client_at
 
 USER = "from django.contrib.auth.models import User; User.objects.create_superuser('kim', '', 'pw')"
@@ -92,7 +93,7 @@ async def test_it_is_enough_to_try(server: Shop, tmp_path: Path) -> None:
         running(environment.python, folder, *serve),
         running(environment.python, folder, *runserver),
     ):
-        wait_for(lambda: ports.exists() and listens(site), "both", 40)
+        wait_for(lambda: ports.exists() and listens(site), "both", PATIENCE)
         cookie, position = await asyncio.to_thread(visit, site)
         port = json.loads(ports.read_text())["client_port"]
         peer = await client_at(

@@ -41,6 +41,7 @@ from sockets.streams.memory import MemoryStreams
 from sockets.tasks.base import Seat
 from sockets.tasks.memory import MemoryTaskRecords
 from sockets.types import Kind, NodeInfo, Position, SessionInfo, Surface, Task, TaskState
+from tests.support.patience import PATIENCE
 
 NOON = 1_800_000_000.0
 JWT_SECRET = "a secret of the tests, long enough for any HMAC: " + "x" * 32
@@ -319,7 +320,7 @@ async def still_node(
     return made
 
 
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Turns of the loop and of threads, until something is so."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
@@ -327,7 +328,7 @@ async def until(condition: Callable[[], object], seconds: float = 5) -> None:
         await asyncio.sleep(0.001)
 
 
-async def until_told(ask: Callable[[], Awaitable[object]], seconds: float = 5) -> None:
+async def until_told(ask: Callable[[], Awaitable[object]], seconds: float = PATIENCE) -> None:
     """Ask again and again, until the answer is yes."""
     async with asyncio.timeout(seconds):
         while True:

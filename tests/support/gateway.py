@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from tests.support import warm
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 JWT_SECRET = "test-jwt-secret-of-more-than-32-bytes"
@@ -71,7 +72,7 @@ def base_environment(data_dir: Path, **extra: str) -> dict[str, str]:
     }
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
+def wait_for(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """The first true value of `condition`; fails with `what` after a deadline."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -165,7 +166,7 @@ class Gateway:
             f"--ports-file={ports}",
         )
         self.begin(*command)
-        wait_for(lambda: ports.exists() or self.ended(), "the gateway to listen", 30)
+        wait_for(lambda: ports.exists() or self.ended(), "the gateway to listen", PATIENCE)
         assert ports.exists(), self.log()
         found = json.loads(ports.read_text())
         self.client_port, self.worker_port = found["client_port"], found["worker_port"]
@@ -189,7 +190,7 @@ class Gateway:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -313,7 +314,7 @@ def _other_server(
     try:
         gateway.migrate()
         gateway.begin(*command)
-        wait_for(lambda: gateway.ended() or gateway.listens(), "the server to listen", 30)
+        wait_for(lambda: gateway.ended() or gateway.listens(), "the server to listen", PATIENCE)
         assert not gateway.ended(), gateway.log()
         yield gateway
     finally:

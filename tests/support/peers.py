@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.gateway import WORKER_KEY, Gateway
+from tests.support.patience import PATIENCE
 
 V1 = "gateway.v1"
 
@@ -33,7 +34,7 @@ class Peer:
         self.welcome: dict[str, Any] = {}
         self.pings = 0
 
-    async def receive(self, seconds: float = 10) -> dict[str, Any]:
+    async def receive(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """The next frame that is not a ping."""
         while True:
             async with asyncio.timeout(seconds):
@@ -43,7 +44,7 @@ class Peer:
             self.pings += 1
             await self.send(type="pong")
 
-    async def receive_many(self, count: int, seconds: float = 30) -> list[dict[str, Any]]:
+    async def receive_many(self, count: int, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         async with asyncio.timeout(seconds):
             return [await self.receive(seconds) for _ in range(count)]
 
@@ -58,7 +59,7 @@ class Peer:
             if answer["type"] == "reply" and answer.get("ref") == "ask":
                 return answer
 
-    async def closed(self, seconds: float = 15) -> tuple[int, str]:
+    async def closed(self, seconds: float = PATIENCE) -> tuple[int, str]:
         """Read until the server closes; its code and reason."""
         async with asyncio.timeout(seconds):
             while True:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.gateway import ROOT, Gateway, wait_for
+from tests.support.patience import PATIENCE
 
 SETTINGS: Final = """
 
@@ -106,7 +107,7 @@ class Site(Gateway):
         lines = self.log().splitlines()
         return [json.loads(line[6:]) for line in lines if line.startswith("facts ")]
 
-    def wait_until_ready(self, times: int = 1, seconds: float = 30) -> None:
+    def wait_until_ready(self, times: int = 1, seconds: float = PATIENCE) -> None:
         """Return when the gateway has started so many times; fails early where it has ended."""
         wait_for(lambda: self.log().count("is ready") >= times or self.ended(), "a start", seconds)
         assert self.log().count("is ready") >= times, self.log()

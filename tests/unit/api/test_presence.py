@@ -17,6 +17,7 @@ from sockets.types import SessionInfo
 from tests.support.doubles import (
     until,
 )
+from tests.support.patience import PATIENCE
 from tests.unit.api.conftest import client
 
 
@@ -72,7 +73,7 @@ async def test_waiting_ends_though_a_cancellation_was_lost(
         return False
 
     monkeypatch.setattr(node.presence, "is_online", is_online)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         assert not await api.await_until_online("42", 0.02)
 
 

@@ -35,6 +35,7 @@ from sockets.node.node import Node
 from sockets.types import Notification
 from tests.support.asgi_client import GatewayClient
 from tests.support.doubles import JWT_SECRET, WORKER_KEY, local_session, running_node
+from tests.support.patience import PATIENCE
 
 KEY = "the backend's own key"
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
@@ -384,8 +385,8 @@ def test_the_document_says_so() -> None:
 
 
 async def opened(socket: WebsocketCommunicator) -> Any:
-    await socket.connect(timeout=5)
-    return await socket.receive_json_from(timeout=5)
+    await socket.connect(timeout=PATIENCE)
+    return await socket.receive_json_from(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -400,7 +401,7 @@ async def worker(node: Node) -> AsyncIterator[WebsocketCommunicator]:
 
 async def ask(socket: WebsocketCommunicator, **frame: Any) -> Any:
     await socket.send_to(json.dumps(frame))
-    return await socket.receive_json_from(timeout=5)
+    return await socket.receive_json_from(timeout=PATIENCE)
 
 
 async def test_worker_frames(node: Node, worker: WebsocketCommunicator) -> None:

@@ -22,6 +22,7 @@ from sockets.base.client_address import Trusted
 from sockets.conf import Conf
 from sockets.types import Surface
 from tests.support.gateway import ROOT
+from tests.support.patience import PATIENCE
 
 PUBLIC, PRIVATE, BOTH = Surface.PUBLIC, Surface.PRIVATE, Surface.BOTH
 
@@ -93,7 +94,7 @@ async def through(application: Any, scope: dict[str, Any], *messages: str) -> li
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await asyncio.wait_for(application(scope, given.get, send), 5)
+    await asyncio.wait_for(application(scope, given.get, send), PATIENCE)
     return sent
 
 

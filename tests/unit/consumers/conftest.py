@@ -14,6 +14,7 @@ from sockets.consumers.client import ClientConsumer
 from sockets.consumers.worker import WorkerConsumer
 from sockets.node.node import Node
 from tests.support.doubles import WORKER_KEY, MemoryNode, running_node
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ class Peer(WebsocketCommunicator):
 
     async def opened(self) -> dict[str, Any]:
         """Connect and return the welcome."""
-        accepted, _ = await self.connect(timeout=5)
+        accepted, _ = await self.connect(timeout=PATIENCE)
         assert accepted
         return await self.frame()
 
     async def frame(self) -> dict[str, Any]:
-        frame: dict[str, Any] = await self.receive_json_from(timeout=5)
+        frame: dict[str, Any] = await self.receive_json_from(timeout=PATIENCE)
         return frame
 
     async def write(self, **frame: Any) -> None:
@@ -48,14 +49,14 @@ class Peer(WebsocketCommunicator):
 
     async def closed(self) -> tuple[int, str]:
         """The close that the consumer sends next; the peer then answers it, as a browser does."""
-        message = await self.receive_output(timeout=5)
+        message = await self.receive_output(timeout=PATIENCE)
         assert message["type"] == "websocket.close", message
         await self.send_input({"type": "websocket.disconnect", "code": message["code"]})
-        await self.wait(timeout=5)
+        await self.wait(timeout=PATIENCE)
         return message["code"], message["reason"]
 
     async def leave(self, code: int = 1000) -> None:
-        await self.disconnect(code=code, timeout=5)
+        await self.disconnect(code=code, timeout=PATIENCE)
 
 
 @pytest.fixture

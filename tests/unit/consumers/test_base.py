@@ -18,6 +18,7 @@ from sockets.presence.memory import MemoryPresence
 from sockets.streams.memory import MemoryStreams
 from sockets.types import Kind
 from tests.support.observed import Observed
+from tests.support.patience import PATIENCE
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -182,11 +183,11 @@ async def test_cancelled_in_the_middle_of_opening_leaves_nothing(
     monkeypatch.setattr(getattr(node, owner), name, gate)
     tab = client()
     assert (await tab.connect())[0]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await gate.reached.wait()
     assert len(node.hub) == 1
     tab.future.cancel()  # as the server does when the grace is over
-    await asyncio.wait({tab.future}, timeout=5)
+    await asyncio.wait({tab.future}, timeout=PATIENCE)
     assert tab.future.cancelled()
     gate.open.set()
     assert_nothing_is_left(node)
@@ -197,7 +198,7 @@ async def test_cancelled_while_it_listens_leaves_nothing(node: Node, client: Mak
     tab = client()
     await tab.opened()
     tab.future.cancel()
-    await asyncio.wait({tab.future}, timeout=5)
+    await asyncio.wait({tab.future}, timeout=PATIENCE)
     assert tab.future.cancelled()
     assert_nothing_is_left(node)
 
@@ -212,7 +213,7 @@ async def test_a_clean_up_that_fails_still_ends_the_pump(
     await tab.opened()
     monkeypatch.setattr(node.presence, "release", away)
     await tab.send_input({"type": "websocket.disconnect", "code": 1000})
-    await asyncio.wait({tab.future}, timeout=5)
+    await asyncio.wait({tab.future}, timeout=PATIENCE)
     assert tab.future.done()
     tab.future.cancelled() or tab.future.exception()
     assert len(node.hub) == 0
@@ -225,7 +226,7 @@ async def test_a_peer_that_goes_before_it_is_accepted_leaves_nothing(
     tab = client()
     await tab.send_input({"type": "websocket.connect"})
     await tab.send_input({"type": "websocket.disconnect", "code": 1006})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await tab.wait()
     assert_nothing_is_left(node)
 

@@ -29,6 +29,7 @@ from sockets.signals import client_message
 from sockets.types import MAX_SHOWN, Kind, Notification, Position, PresenceChange, Task
 from tests.support.doubles import JWT_SECRET, info, until
 from tests.support.observed import Observed
+from tests.support.patience import PATIENCE
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -148,7 +149,7 @@ async def test_data_that_python_cannot_read_ends_no_socket(
     tab = client()
     await tab.opened()
     await tab.send_to('{"type":"send","event":"e","data":1e999,"ref":"r"}')
-    message = await tab.receive_output(timeout=5)
+    message = await tab.receive_output(timeout=PATIENCE)
     assert message["type"] == "websocket.send", message
     assert "Traceback" not in caplog.text
     assert (await tab.ask(type="sessions"))["ok"]
@@ -371,7 +372,7 @@ async def test_a_new_token_that_was_revoked_meanwhile(node: Node, client: MakePe
 
 async def test_a_token_in_the_first_frame(node: Node, client: MakePeer) -> None:
     tab = client("auth=frame")
-    assert (await tab.connect(timeout=5))[0]
+    assert (await tab.connect(timeout=PATIENCE))[0]
     await tab.write(type="connect", token=token())
     welcome = await tab.frame()
     assert (welcome["type"], welcome["user"]) == ("welcome", "42")
@@ -393,7 +394,7 @@ async def test_a_first_frame_that_is_wrong(
 ) -> None:
     # The handshake's own token is not looked at: one way is enough.
     tab = client("auth=frame&user_id=42", authorization=f"Bearer {token()}")
-    assert (await tab.connect(timeout=5))[0]
+    assert (await tab.connect(timeout=PATIENCE))[0]
     await tab.write(**frame)
     closed = await tab.closed()
     assert closed[0] == code and closed[1].startswith(reason)
@@ -403,11 +404,11 @@ async def test_a_first_frame_that_never_comes(node: Node, client: MakePeer) -> N
     node.conf = replace(node.conf, connect_timeout=0.05)
     node.client_auth._seats = Places(1, 1)
     tab, more = client("auth=frame"), client("auth=frame")
-    assert (await tab.connect(timeout=5))[0] and (await more.connect(timeout=5))[0]
+    assert (await tab.connect(timeout=PATIENCE))[0] and (await more.connect(timeout=PATIENCE))[0]
     assert (await more.closed())[0] == 1013, "no seat"
     assert await tab.closed() == (4501, "no token came within 0.05 s")
     gone = client("auth=frame")
-    assert (await gone.connect(timeout=5))[0]
+    assert (await gone.connect(timeout=PATIENCE))[0]
     await gone.leave()
     assert node.client_auth._seats.taken == 0 and len(node.hub) == 0
 
@@ -436,7 +437,7 @@ async def test_a_full_outbox_stops_the_reading_of_requests(
     monkeypatch.setattr(session.outbox, "write", full)
     await tab.write(type="sessions", ref=1)
     await tab.write(type="sessions", ref=2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await refused.wait()
     assert await tab.receive_nothing(0.02)
     monkeypatch.setattr(session.outbox, "write", write)

@@ -11,6 +11,7 @@ import pytest
 from sockets.consumers.outbox import PumpOutbox
 from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Write
+from tests.support.patience import PATIENCE
 
 LIMIT = 100
 
@@ -64,7 +65,7 @@ async def turns(count: int = 20) -> None:
 
 
 async def soon(event: asyncio.Event) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await event.wait()
 
 
@@ -202,7 +203,7 @@ async def test_a_send_that_fails_ends_the_consumer(server: Server, outbox: PumpO
     """
     server.error = ValueError("the server refuses this frame")
     outbox.write(frame())
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await server.given_up.wait()
 
 

@@ -14,6 +14,7 @@ from sockets.node.node import Node
 from sockets.protocol.connection import MAX_BAD_FRAMES
 from sockets.types import Kind, Task, TaskState
 from tests.support.doubles import MemoryNode, task_signals
+from tests.support.patience import PATIENCE
 from tests.unit.consumers.conftest import Peer
 
 MakePeer = Callable[..., Peer]
@@ -50,7 +51,7 @@ async def test_a_worker_notifies_a_user(node: Node, worker: MakePeer, client: Ma
     )
     reply = await one.frame()
     assert (reply["ok"], reply["epoch"], reply["offset"]) == (True, epoch, 1)
-    text = (await tab.receive_output(timeout=5))["text"]
+    text = (await tab.receive_output(timeout=PATIENCE))["text"]
     assert '"data":{"n":1.50,"big":9007199254740993}' in text, "as the worker wrote it"
     ephemeral = await one.ask(type="notify", user="42", event="e", durable=False)
     assert "offset" not in ephemeral and ephemeral["id"]
@@ -133,7 +134,7 @@ async def test_attached_workers_hear_what_a_users_clients_send(
     for _ in range(2):
         assert (await one.ask(type="attach", user="42"))["ok"]
     await tab.send_to('{"type":"send","event":"start","data":{"n":1.50}}')
-    message = await one.receive_output(timeout=5)
+    message = await one.receive_output(timeout=PATIENCE)
     assert message["text"] == (
         f'{{"type":"message","user":"42","client":"{me}","event":"start","data":{{"n":1.50}}}}'
     )
@@ -260,7 +261,7 @@ async def test_what_pools_and_capacity_may_not_be(
     node: Node, worker: MakePeer, query: str, text: str
 ) -> None:
     one = worker(query)
-    accepted, _ = await one.connect(timeout=5)
+    accepted, _ = await one.connect(timeout=PATIENCE)
     assert accepted
     code, reason = await one.closed()
     assert code == 4500 and text in reason
@@ -431,7 +432,7 @@ async def test_progress_reaches_the_user(node: Node, worker: MakePeer, client: M
     await one.opened()
     id = await begun(node, one, user_id="42")
     await one.send_to(f'{{"type":"progress","task":"{id}","data":{{"n":1.50}}}}')
-    text = (await tab.receive_output(timeout=5))["text"]
+    text = (await tab.receive_output(timeout=PATIENCE))["text"]
     assert f'"data":{{"task":"{id}","data":{{"n":1.50}}}}' in text, "as the worker wrote it"
     answer = await one.ask(type="progress", task=id, data="x" * 2_000)
     assert answer["error"]["code"] == "too_large"

@@ -18,6 +18,7 @@ from sockets.protocol.frames import Frame
 from sockets.protocol.outbox import Outbox, Write
 from sockets.types import Kind, Position
 from tests.support.doubles import FailingLayer, GatedLayer, local_session, outbox_of, still_node
+from tests.support.patience import PATIENCE
 
 Heard = list[tuple[Room, Any]]
 
@@ -241,7 +242,7 @@ async def test_the_reader_of_a_room_ends_with_it() -> None:
     room = await hub.join(one, "g", "u", nothing)
     room.reader = asyncio.get_running_loop().create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     await hub.leave(one)
-    await asyncio.wait({room.reader}, timeout=5)
+    await asyncio.wait({room.reader}, timeout=PATIENCE)
     assert room.reader.cancelled()
 
 

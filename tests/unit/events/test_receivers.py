@@ -16,6 +16,7 @@ from sockets.conf import Conf
 from sockets.events import receivers as module
 from sockets.events.receivers import ReceiverPool, Receivers
 from tests.support.doubles import until
+from tests.support.patience import PATIENCE
 
 NAME = "messages"
 
@@ -119,7 +120,7 @@ async def test_what_hangs_for_one_user_leaves_the_other_threads(
     submit(pool, gate, "a1", "a2")
     await until(lambda: gate.begun == ["a1"])
     others = [pool.submit(f"u{n}", lambda: None) for n in range(50)]
-    assert await asyncio.wait_for(asyncio.gather(*others), 10) == [True] * 50
+    assert await asyncio.wait_for(asyncio.gather(*others), PATIENCE) == [True] * 50
     assert gate.begun == ["a1"]
 
 
@@ -129,7 +130,7 @@ async def test_the_pools_of_a_process_do_not_wait_for_each_other(gate: Gate) -> 
         pools.messages.submit(f"u{n}", partial(gate.work, f"{n}"))
     await until(lambda: len(gate.begun) == 2)
     for pool in (pools.presence, pools.tasks):
-        assert await asyncio.wait_for(pool.submit("u1", lambda: None), 10)
+        assert await asyncio.wait_for(pool.submit("u1", lambda: None), PATIENCE)
     for n in range(9):
         pools.tasks.submit(f"u{n}", partial(gate.work, "t"))
     await until(lambda: len(gate.begun) == 5)
@@ -207,7 +208,7 @@ async def test_a_closed_pool_does_nothing_more(pool: ReceiverPool, gate: Gate) -
     await until(lambda: len(gate.begun) == 2)
     pool.close()
     assert [await jobs[n] for n in (1, 3)] == [False, False]
-    async with asyncio.timeout(5):  # nobody has let those go on that are at work
+    async with asyncio.timeout(PATIENCE):  # nobody has let those go on that are at work
         assert await pool.submit("d", lambda: None) is False
     gate.let(2)
     assert [await jobs[n] for n in (0, 2)] == [True, True]

@@ -29,6 +29,7 @@ from tests.support.api_server import (
     status,
 )
 from tests.support.doubles import until
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -534,7 +535,7 @@ class TestFinish:
         sender = make(1, 2)
         await until(lambda: bool(server.requests))
         sender.put(3)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await sender.subject.finish(0.1) == 3
         assert sender.task is not None
         assert sender.task.done()

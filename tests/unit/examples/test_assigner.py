@@ -20,6 +20,7 @@ from examples.image_converter.records import Job
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable, NoWorkerAvailable
 from sockets.types import PoolLoad, Task, TaskState
 from tests.support.doubles import until
+from tests.support.patience import PATIENCE
 from tests.unit.examples.conftest import MADE, NOW, AddJob, make_files
 
 
@@ -281,7 +282,7 @@ async def test_it_ends_with_the_gateway_and_survives_everything_else(
         raise ValueError("on purpose") if rounds < 3 else GatewayUnreachable
 
     monkeypatch.setattr(assigner, "round", broken)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await assigner.run()
     assert rounds == 3
     assert "on purpose" in caplog.text
@@ -307,7 +308,7 @@ async def test_the_process_s_own(
     await module.start(Handler)
     assert module._task is task
     assert task is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not gateway.tasks:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     failed = gateway.end("T0", TaskState.FAILED, error="no image")
@@ -317,5 +318,5 @@ async def test_the_process_s_own(
     assert states(jobs) == ["failed"], "known when the receiver returns"
     gateway.error = GatewayUnreachable()
     module.wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await task

@@ -19,6 +19,7 @@ from examples.image_converter.jobs import Jobs
 from gateway_client import HandBack, TaskFailed, TaskStopped
 from gateway_client.frames import Frame
 from gateway_client.running import Task, run, stop
+from tests.support.patience import PATIENCE
 from tests.unit.examples.conftest import AddJob
 
 MakeTask = Callable[..., Task]
@@ -133,7 +134,7 @@ async def test_stopped_it_ends_within_a_step_and_leaves_nothing(
     await asyncio.to_thread(told.first.wait, 20)
     stop(one)
     with pytest.raises(TaskStopped):
-        await asyncio.wait_for(working, 10)
+        await asyncio.wait_for(working, PATIENCE)
     assert not list((jobs.root / "jobs" / job.id).glob("result.*"))
 
 
@@ -150,7 +151,7 @@ async def test_a_long_step_shows_signs_of_life(
 
     monkeypatch.setattr(convert_module, "convert", silent)
     working = asyncio.ensure_future(done(task(add().order())))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(told) < 3:  # noqa: ASYNC110 - it is told in a thread
             await asyncio.sleep(0.01)
     enough.set()

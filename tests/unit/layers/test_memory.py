@@ -18,6 +18,7 @@ from sockets.base import metrics
 from sockets.layers import memory
 from sockets.layers.memory import MemoryChannelLayer
 from tests.support.doubles import MovedClock
+from tests.support.patience import PATIENCE
 
 
 def dropped() -> float:
@@ -110,7 +111,7 @@ async def test_two_receivers_of_one_channel_share_its_queue() -> None:
     first.cancel()
     await asyncio.wait({first})
     await layer.send("c", {"type": "t", "n": 1})
-    assert (await asyncio.wait_for(second, 5))["n"] == 1
+    assert (await asyncio.wait_for(second, PATIENCE))["n"] == 1
 
 
 def test_a_new_loop_is_a_new_home() -> None:
@@ -224,7 +225,7 @@ def test_threads_without_a_home_lose_nothing_to_each_other() -> None:
         list(pool.map(sends, range(4)))
 
     async def received() -> list[int]:
-        return [(await asyncio.wait_for(layer.receive("c"), 5))["n"] for _ in range(4)]
+        return [(await asyncio.wait_for(layer.receive("c"), PATIENCE))["n"] for _ in range(4)]
 
     assert sorted(asyncio.run(received())) == [0, 1, 2, 3]
 

@@ -11,6 +11,7 @@ import pytest
 
 from sockets.node import current
 from sockets.node.core import Core
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ async def test_it_looks_at_its_keys_on_its_loop() -> None:
     current.keys_changed()  # there is no node, and nothing to do
     current.begin(made(asyncio.get_running_loop()), looked.set)
     await asyncio.to_thread(current.keys_changed)
-    await asyncio.wait_for(looked.wait(), 5)
+    await asyncio.wait_for(looked.wait(), PATIENCE)
 
 
 def test_a_node_that_has_just_ended_is_no_error() -> None:

@@ -13,6 +13,7 @@ from sockets.delivery.hub import Hub, LocalSession
 from sockets.layers.memory import MemoryChannelLayer
 from sockets.node.drain import drain, spread
 from tests.support.doubles import WELCOME, local_session, outbox_of, until
+from tests.support.patience import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -68,18 +69,18 @@ async def test_a_drain_ends_when_nobody_is_left() -> None:
     await until(lambda: outbox_of(sessions[0]).frames)
     for session in sessions:
         hub.discard(session)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await draining
 
 
 async def test_a_drain_of_nobody_is_over_at_once() -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await drain(Hub(MemoryChannelLayer()), 1000)
 
 
 async def test_without_time_everybody_goes_at_once() -> None:
     hub = Hub(MemoryChannelLayer())
     sessions = crowd(hub, 3)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         await drain(hub, 0)
     assert all(outbox_of(session).closed for session in sessions)

@@ -33,6 +33,7 @@ from tests.support.doubles import (
     until,
 )
 from tests.support.observed import Observed
+from tests.support.patience import PATIENCE
 
 
 class StalledOutbox(RecordingOutbox):
@@ -205,7 +206,7 @@ async def test_the_heart_looks_and_outlasts_a_failure(
         looked.set()
 
     monkeypatch.setattr(heartbeat, "look_at_each", look)
-    async with beating(hub), asyncio.timeout(5):
+    async with beating(hub), asyncio.timeout(PATIENCE):
         await looked.wait()
         await until(lambda: session.close_code is not None)
     assert session.close_code == CloseCode.TOKEN_EXPIRED

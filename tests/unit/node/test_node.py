@@ -33,6 +33,7 @@ from tests.support.doubles import (
     until_told,
     without_database,
 )
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ async def test_a_node_that_is_ended_while_it_starts_lets_go(
         await started.wait()
         await stop_node()
         with pytest.raises(asyncio.CancelledError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await starting
     assert current_node() is None
     assert (await ensure_node()).ready, "its place is free"

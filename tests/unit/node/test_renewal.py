@@ -16,6 +16,7 @@ from sockets.node import renewal
 from sockets.node.renewal import Renewal
 from tests.support.doubles import until
 from tests.support.observed import Observed
+from tests.support.patience import PATIENCE
 
 Until = Callable[[float], Awaitable[None]]
 Renew = Callable[[Until], Awaitable[None]]
@@ -147,7 +148,7 @@ async def test_who_hurries_does_not_wait_for_a_round_that_takes_its_time() -> No
     async with running(rounds, 30.0) as made:
         made._began = made._clock() - 30.0  # a round is due now
         await until(lambda: rounds.noted and len(rounds.noted[0]) == 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await made.caught_up()
         assert rounds.complete == 2, "the one that ran, and one that began when it was asked for"
 
@@ -189,7 +190,7 @@ async def test_leases_that_ran_out_unnoticed_are_renewed_before_anything_is_serv
     assert overdue == [False, True]
     task = asyncio.ensure_future(made.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(made.caught_up() for _ in range(5)))
         assert rounds.count == 1, "one round for all who wait"
         assert not made.overdue
@@ -221,7 +222,7 @@ async def test_a_round_that_was_frozen_itself_proves_nothing() -> None:
         await asyncio.sleep(0.01)
         assert not waiting.done()
         gates[1].set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await waiting
         assert not made.overdue
     finally:
@@ -237,7 +238,7 @@ async def test_what_a_frozen_round_renewed_is_overdue_when_it_ends() -> None:
     made = Renewal(Conf(lease_renew=10, lease_ttl=30), renew, clock=lambda: now[0])
     task = asyncio.ensure_future(made.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await made.caught_up()
         assert made.overdue
     finally:
@@ -251,7 +252,7 @@ async def test_nobody_waits_for_a_round_that_fails_for_ever() -> None:
     now[0] = 31.0
     task = asyncio.ensure_future(made.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await made.caught_up()
         assert not made.succeeded and not made.overdue, "an outage is known, and not waited for"
     finally:

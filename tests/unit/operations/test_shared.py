@@ -8,6 +8,7 @@ import pytest
 
 from sockets.operations.shared import MAX_WAITING, MOST, Shared, TooManyQuestions
 from tests.support.doubles import MovedClock
+from tests.support.patience import PATIENCE
 
 
 async def test_who_asks_the_same_gets_the_same_for_a_while() -> None:
@@ -121,7 +122,7 @@ async def test_what_is_kept_waits_for_nobody() -> None:
     await shared.get("kept", 5.0, make_at_once)
     waiting = [asyncio.ensure_future(shared.get(n, 5.0, make)) for n in range(MAX_WAITING)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await shared.get("kept", 5.0, make_at_once) == "kept"
     may_go_on.set()
     await asyncio.gather(*waiting)

@@ -12,6 +12,7 @@ import uvloop
 
 from sockets.redis.tap import READ, Tap
 from tests.support.doubles import until
+from tests.support.patience import PATIENCE
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -50,7 +51,7 @@ async def _pieces() -> None:
 async def _ends() -> None:
     async with tapped(lambda data: None) as (tap, _, peer):
         peer.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await tap.ended
 
 
@@ -60,7 +61,7 @@ async def _fails() -> None:
 
     async with tapped(heard) as (tap, writer, peer):
         await send(peer, b"x")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(ValueError, match="no RESP"):
                 await tap.ended
         assert writer.transport.is_closing()
@@ -76,10 +77,10 @@ async def _drains() -> None:
         received = 0
         while received < 10_000_000:
             received += len(await asyncio.get_running_loop().sock_recv(peer, 1_000_000))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await waiting
         writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await writer.wait_closed()
 
 

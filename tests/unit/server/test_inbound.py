@@ -14,6 +14,7 @@ from sockets.codes import CloseCode
 from sockets.conf import Conf
 from sockets.server.inbound import MAX_AFTER_CLOSE, SLICE, Inbound, InboundQueue
 from sockets.types import Surface
+from tests.support.patience import PATIENCE
 
 OPEN, CLOSING, CLOSED = Autobahn.STATE_OPEN, Autobahn.STATE_CLOSING, Autobahn.STATE_CLOSED
 
@@ -196,5 +197,5 @@ async def test_a_wait_that_is_cancelled_takes_nothing(woken: bool) -> None:
     await asyncio.gather(one, return_exceptions=True)
     if not woken:
         queue.put_nowait({"type": "a"})
-    assert (await asyncio.wait_for(two, 1))["type"] == "a"
+    assert (await asyncio.wait_for(two, PATIENCE))["type"] == "a"
     assert one.cancelled()

@@ -22,6 +22,7 @@ from sockets.conf import Conf
 from sockets.protocol.outbox import Write
 from sockets.server.outbound import Outbound
 from sockets.server.websocket import GatewayWebSocket
+from tests.support.patience import PATIENCE
 
 
 class Kernel:
@@ -152,13 +153,13 @@ async def test_the_newest_ping_is_answered_once() -> None:
 
 async def test_a_drain_waits_for_space() -> None:
     outbound = Outbound(Socket())
-    await asyncio.wait_for(outbound.drain(), 1)
+    await asyncio.wait_for(outbound.drain(), PATIENCE)
     outbound.pause()
     waiting = asyncio.ensure_future(outbound.drain())
     await asyncio.sleep(0)
     assert not waiting.done()
     outbound.resume()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_who_drains_nothing_is_closed() -> None:
@@ -166,7 +167,7 @@ async def test_who_drains_nothing_is_closed() -> None:
     outbound = Outbound(socket)
     before = metrics.SLOW_CONSUMERS._value.get()
     outbound.pause()
-    await asyncio.wait_for(outbound.drain(), 5)
+    await asyncio.wait_for(outbound.drain(), PATIENCE)
     assert socket.closed == CloseCode.SLOW_CONSUMER
     assert metrics.SLOW_CONSUMERS._value.get() == before + 1
 
@@ -284,7 +285,7 @@ async def test_what_is_left_of_a_socket_that_is_gone_can_still_be_asked() -> Non
     assert outbox.flow() == (0, 3)
     outbox.close(4001, "why")
     outbox.abort()
-    await asyncio.wait_for(socket.drain(), 1)
+    await asyncio.wait_for(socket.drain(), PATIENCE)
     socket.let_go()
 
 

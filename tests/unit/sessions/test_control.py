@@ -22,6 +22,7 @@ from sockets.types import (
     SessionPlace,
 )
 from tests.support.doubles import StillNode, begin_life, info, node_info, outbox_of, still_node
+from tests.support.patience import PATIENCE
 
 
 async def disconnect(node: StillNode, user: str, **given: Any) -> Disconnected:
@@ -160,7 +161,7 @@ async def test_a_crowd_from_another_node_has_it_asked_a_few_times() -> None:
         await bus.listen()
     far = [info(f"{number}", node="there") for number in range(100)]
     other, evicted = info("42", node="elsewhere"), info("43", node="there")
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         for one in (*far, other):
             tasks.create_task(node.control.request_close([one], 4503, "replaced"))
         tasks.create_task(node.control.request_close([evicted], 4509, "too many"))
@@ -191,7 +192,7 @@ async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
         asyncio.ensure_future(node.control.request_close([one], 4503, "replaced"))
         for one in (away, strange, far)
     ]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await waiting[2]
     assert told == [("there", [far.id])] and not waiting[0].done()
     over.set()

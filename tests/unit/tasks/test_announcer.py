@@ -25,6 +25,7 @@ from tests.support.doubles import (
     task_signals,
     until,
 )
+from tests.support.patience import PATIENCE
 from tests.unit.tasks.conftest import Crew, house
 
 FINAL = [state for state in TaskState if state.final]
@@ -301,7 +302,7 @@ async def test_above_the_bound_the_workers_wait() -> None:
                 await asyncio.sleep(0)
             assert space.done() is expected
         gate.open.set()
-        await asyncio.wait_for(space, 5)
+        await asyncio.wait_for(space, PATIENCE)
         await one.announcer.finish(5)
     assert len(gate.heard) == 3
 
@@ -358,7 +359,7 @@ async def test_the_end_of_the_node_waits_so_long_and_no_longer(
         await one.dispatcher.assign("p", "e", None)
     with receiver(TaskState.LOST, gate), caplog.at_level(logging.ERROR):
         closing = asyncio.ensure_future(one.dispatcher.close(0.05))
-        await asyncio.wait({closing}, timeout=3)
+        await asyncio.wait({closing}, timeout=PATIENCE)
         late = not closing.done()
         gate.open.set()
         await closing
