@@ -100,7 +100,7 @@ async def test_forwarding_headers_are_believed_of_proxies_only(tmp_path: Path) -
 
 
 def test_handshakes_of_one_address(tmp_path: Path) -> None:
-    limits = SHORT | {"CONNECT_RATE": "0.5", "CONNECT_BURST": "5"}
+    limits = SHORT | {"CONNECT_RATE": "0.2", "CONNECT_BURST": "5"}
     with running(tmp_path / "data", **limits) as gateway:
         port, worker_port = gateway.client_port, gateway.worker_port
         answers = [upgrade(port) for _ in range(12)]
@@ -116,7 +116,7 @@ def test_handshakes_of_one_address(tmp_path: Path) -> None:
 
 
 def test_handshakes_of_a_node(tmp_path: Path) -> None:
-    limits = SHORT | {"NODE_CONNECT_RATE": "0.5", "NODE_CONNECT_BURST": "5"}
+    limits = SHORT | {"NODE_CONNECT_RATE": "0.1", "NODE_CONNECT_BURST": "5"}
     with running(tmp_path / "data", **limits) as gateway:
         port = gateway.client_port
         found = [upgrade(port, source=f"127.0.0.{n}").status for n in range(1, 13)]

@@ -6,7 +6,9 @@ from bench.churn import HEAD, Sample, growth, row
 
 
 def at(minute: float, memory: float) -> Sample:
-    return Sample(minute, memory, descriptors=2_032, tasks=10, keys=1_000, redis_memory=5.0)
+    return Sample(
+        minute, memory, descriptors=2_032, tasks=10, keys=1_000, receipts=300, redis_memory=5.0
+    )
 
 
 def test_growth_compares_thirds_and_leaves_out_what_warms_up() -> None:
@@ -22,5 +24,5 @@ def test_growth_compares_thirds_and_leaves_out_what_warms_up() -> None:
 
 
 def test_a_row_has_the_cells_of_the_head() -> None:
-    assert row(at(1.0, 163.84)) == "| 1.0 | 163.8 | 2,032 | 10 | 1,000 | 5.0 |"
+    assert row(at(1.0, 163.84)) == "| 1.0 | 163.8 | 2,032 | 10 | 1,000 | 300 | 5.0 |"
     assert HEAD.count("|") == row(at(1.0, 1)).count("|")
