@@ -169,9 +169,10 @@ def rounds(plan: Plan, only: Set[str]) -> list[str]:
 def takes_part(contestant: Contestant, name: str) -> bool:
     """Return whether a contestant is in rounds of that name: the large ones are for ours and for
     what it replaces."""
-    if name in ("scale", "storm"):
+    if name == "scale":
         return contestant.name in ("ours", "before")
-    return name not in ("large", "beside") or contestant.name in ("ours", "before", "ws")
+    large = name in ("large", "beside", "storm")
+    return not large or contestant.name in ("ours", "before", "ws")
 
 
 def measure(
@@ -211,8 +212,8 @@ def _one(
     samples, tally = into.of(contestant.name)
     fresh = no_samples()  # a round that fails leaves nothing behind
     if name == "storm":
-        assert isinstance(contestant, Ours)
-        storm(contestant.with_default_limits(), program, fresh, tally, STORM)
+        limited = contestant.with_default_limits() if isinstance(contestant, Ours) else contestant
+        storm(limited, program, fresh, tally, STORM)
     else:
         kind = ROUNDS[name]
         with running(contestant, program, kind.per_user) as run:

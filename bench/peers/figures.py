@@ -74,7 +74,7 @@ FIGURES = (
     Figure("inbound", "inbound", "`send` with reply", US, 3.5),
     Figure("scale", "scale", "delivery to 15,000 : to 1,000, burst", "times", 1.25, Of.OURS),
     Figure("storm seconds", "storm", "10,000 back after kill -9, default limits", "s", 9, Of.OURS),
-    Figure("storm missed", "storm", "… durable messages missed", "", 0, Of.OURS),
+    Figure("storm missed", "storm", "… messages missed", "", 0, Of.OURS),
 )
 
 GROUPS = tuple(dict.fromkeys(figure.group for figure in FIGURES))

@@ -16,7 +16,9 @@ from bench.peers.__main__ import (
     page,
     plan_of,
     rounds,
+    takes_part,
 )
+from bench.peers.contestants import Ours, SocketIo, Ws
 from bench.peers.figures import FIGURES, GROUPS
 from bench.peers.rounds import ROUNDS
 
@@ -46,6 +48,13 @@ def test_each_figure_has_a_round_that_measures_it(group: str, plan: Plan) -> Non
     kinds = {name: kind.groups for name, kind in ROUNDS.items()} | {"storm": {"storm"}}
     found = rounds(plan, {group})
     assert found and all(group in kinds[name] for name in found)
+
+
+@pytest.mark.parametrize("name", ["small", "large", "quick", "beside", "storm", "scale"])
+def test_what_it_replaces_is_in_all_but_scale_and_others_in_the_small_ones(name: str) -> None:
+    assert takes_part(Ours(Path()), name)
+    assert takes_part(Ws(), name) == (name != "scale")
+    assert takes_part(SocketIo(), name) == (name in ("small", "quick"))
 
 
 def test_a_page_says_what_was_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
