@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,7 @@ from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
+from sockets.base import metrics
 from sockets.redis.addresses import CONNECT_TIMEOUT, SentinelGroup, host_and_port
 from sockets.redis.errors import translated
 from sockets.redis.links import (
@@ -112,15 +114,18 @@ class _SyncClient(SyncRedis):
 
 
 class _Node(ClusterNode):
-    """Takes a connection back that has failed, too; redis-py's forgets it."""
+    """Takes a connection back that has failed, too; redis-py's forgets it. Times scripts."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        connection = self.acquire_connection()
+        connection, asked = self.acquire_connection(), None
         try:
             await self.disconnect_if_needed(connection)
+            asked = time.monotonic()
             await connection.send_packed_command(connection.pack_command(*args), False)
             return await self.parse_response(connection, args[0], **options)
         finally:
+            if asked is not None and args[0] in SCRIPTS:
+                metrics.redis_call.observe(time.monotonic() - asked)
             self.release(connection)
 
 

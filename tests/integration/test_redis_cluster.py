@@ -14,6 +14,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import RedisCluster
 
+from sockets.base import metrics
 from sockets.base.ids import new_id
 from sockets.cluster.registry_redis import NodeCalls, RedisNodes
 from sockets.exceptions import GatewayUnavailable
@@ -28,6 +29,7 @@ from sockets.tasks.redis import RedisTaskRecords
 from sockets.types import Kind, Position, PresenceState, TaskState
 from tests.support.doubles import begin_life, info, no_warmup, node_info, seat, task, until_told
 from tests.support.gateway import wait_for
+from tests.support.observed import Observed
 from tests.support.valkey import Server
 
 SETTINGS: dict[str, Any] = {
@@ -245,11 +247,13 @@ async def test_a_shard_that_says_nothing_is_waited_for_once(
         port = client.get_node_from_key("gw:{u0}:meta").port  # type: ignore[attr-defined]
         (silent,) = [server for server in servers if server.port == port]
         silent.freeze()
+        timed = Observed(metrics.redis_call)
         for asked in (streams.append(*one()), asyncio.to_thread(sync.append, *one())):
             with pytest.raises(GatewayUnavailable) as caught:
                 await asked
             assert caught.value.outcome == "unknown"
         assert list(attempts.values()) == [1, 1]
+        assert timed.count == 1 and timed.sum >= 0.3, "the loop's, until it was given up"
         # Of all, batch after batch, and once in a while again.
         attempts.clear()
         for _ in range(3):
@@ -257,6 +261,8 @@ async def test_a_shard_that_says_nothing_is_waited_for_once(
             assert "u0" not in heads and heads
         others = 3 * len(heads)
         assert attempts[_Node.__module__] == others + 1
+        given = len(servers) - 1  # that did not know the script, and were asked again with it
+        assert timed.count == 1 + others + 1 + given
         silent.thaw()
         monkeypatch.setattr(scripts, "_silent", WeakKeyDictionary())
         assert set(await streams.heads(USERS)) == set(USERS)
