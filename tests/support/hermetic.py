@@ -11,6 +11,7 @@ import gc
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def _clean() -> None:
     if os.getpid() == _owner:  # not in a forked child
         shutil.rmtree(_folder, ignore_errors=True)
 
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup what is started here would ignore it
 
 os.environ |= {
     "ENVIRONMENT": "test",

@@ -36,13 +36,13 @@ class Peer:
 
     async def receive(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """The next frame that is not a ping."""
-        while True:
-            async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds):
+            while True:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
-            if frame["type"] != "ping":
-                return frame
-            self.pings += 1
-            await self.send(type="pong")
+                if frame["type"] != "ping":
+                    return frame
+                self.pings += 1
+                await self.send(type="pong")
 
     async def receive_many(self, count: int, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         async with asyncio.timeout(seconds):
