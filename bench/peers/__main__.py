@@ -63,7 +63,7 @@ class Plan:
     seconds: Seconds
     minutes: float
     extra: int
-    """Rounds of `scale`, `beside` and `storm`, where they are asked for."""
+    """Rounds of those that the plan has not, where they are asked for."""
 
 
 STANDARD = Plan(

@@ -49,6 +49,8 @@ LIMITS = SHORT | {
     "HANDSHAKE_TIMEOUT": "2",
     "MAX_PENDING": "300",
     "SESSIONS_PER_ADDRESS": "500",
+    # A ping finds whoever is gone; here it must not hide that nothing else did.
+    "HEARTBEAT": "200",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import ROOT, base_environment, wait_for
+from tests.support.patience import PATIENCE
 
 
 class Run:
@@ -57,8 +58,6 @@ class Run:
 
 
 GATEWAY, WORKER = "manage.py serve", "image_converter.worker"
-PATIENCE = 30
-"""Seconds for each of them on a machine that is busy."""
 
 
 @pytest.fixture

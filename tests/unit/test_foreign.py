@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import channels_redis.core
+import channels_redis.pubsub
 import channels_redis.utils
+import django.contrib.admin.sites
 import django.contrib.auth.base_user
 import django.contrib.sessions.backends.cache
 import django.core.handlers.base
@@ -24,6 +26,7 @@ import jwt
 import ninja.main
 import pytest
 import redis.asyncio.cluster
+import redis.asyncio.connection
 import redis.connection
 import twisted.internet.abstract
 import twisted.internet.asyncioreactor
@@ -35,7 +38,7 @@ from autobahn.websocket.protocol import WebSocketProtocol
 ROOT: Final = Path(__file__).parents[2] / "sockets"
 
 DOCUMENTED: Final = {
-    *("_meta", "_base_manager", "_default_manager"),  # Django's models
+    *("_meta", "_state", "_base_manager", "_default_manager"),  # Django's models
     *("_exit", "_getframe", "_replace"),  # os, sys, named tuples
     *("_get_running_loop", "_set_running_loop"),  # asyncio, for those who make event loops
 }
@@ -65,6 +68,13 @@ PINNED: Final[dict[str, tuple[Any, str]]] = {
     ),
     "_closeConnection": (WebSocketProtocol, "self._closeConnection("),
     "_fail_connection": (WebSocketProtocol, "self._fail_connection("),
+    # Something of ours is called the same: only this list knows them.
+    "_path": (HTTP.HTTPChannel, "self._path = request"),
+    "_parser": (redis.asyncio.connection.AbstractConnection, "self._parser"),
+    "_registry": (django.contrib.admin.sites.AdminSite, "self._registry = {}"),
+    "_serializer": (channels_redis.pubsub.RedisPubSubChannelLayer, "self._serializer = "),
+    "_view_middleware": (django.core.handlers.base.BaseHandler, "self._view_middleware = []"),
+    "_writer": (redis.asyncio.connection.AbstractConnection, "self._writer = "),
     # Elsewhere.
     "_background_tasks": (redis.asyncio.cluster.NodesManager, "self._background_tasks"),
     "_connections": (redis.connection.BlockingConnectionPool, "self._connections"),

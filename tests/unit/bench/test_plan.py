@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,17 @@ def test_what_it_replaces_is_in_all_but_scale_and_others_in_the_small_ones(name:
     assert takes_part(SocketIo(), name) == (name in ("small", "quick"))
 
 
-def test_a_page_says_what_was_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = arguments(["--quick", "--write", str(tmp_path / "page.md")])
-    assert page("| a | table |", chosen).endswith("\n\n| a | table |\n")
+def test_a_page_says_what_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["--quick", "--write", str(tmp_path / "page.md")]
+    monkeypatch.setattr(sys, "argv", ["peers", *given])
+    text = page("| a | table |", arguments(given))
+    assert text.startswith(f"`scripts/bench peers {' '.join(given)}` on ")
+    assert text.endswith("\n\n| a | table |\n")
+
+
+def test_a_page_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for wrong in (tmp_path, tmp_path / "no" / "folder"):
         with pytest.raises(SystemExit):
             arguments(["--write", str(wrong)])

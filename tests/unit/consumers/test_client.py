@@ -466,7 +466,7 @@ async def test_messages_that_hang_delay_no_presence_and_no_task(
 
     def hang(sender: object, user: str, **_: Any) -> None:
         begun.append(user)
-        release.wait(20)
+        release.wait(2 * PATIENCE)
 
     def online(sender: object, change: PresenceChange, **_: Any) -> None:
         told.append(change.user)
@@ -520,7 +520,7 @@ async def test_where_the_application_takes_no_more_the_client_is_told(
 
     def hang(sender: object, event: str, **_: Any) -> None:
         begun.append(event)
-        release.wait(20)
+        release.wait(2 * PATIENCE)
 
     def waits(least: int) -> bool:
         return len(begun) == 1 and node.receivers.messages._waiting >= least
@@ -547,7 +547,7 @@ async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
 
     def hang(sender: object, user: str, **_: Any) -> None:
         begun.append(user)
-        release.wait(20)
+        release.wait(2 * PATIENCE)
 
     def have_come(count: int) -> bool:
         return len(begun) + node.receivers.messages._waiting == count

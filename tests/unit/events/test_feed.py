@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from sockets.events.feed import Events, cause_of
 from sockets.events.receivers import ReceiverPool
 from sockets.types import Kind, PresenceChange, SessionInfo
 from tests.support.doubles import NOON, info, until
+from tests.support.patience import PATIENCE
 
 ALL = (
     signals.user_online,
@@ -210,7 +212,7 @@ def hanging(*names: str) -> Iterator[tuple[list[tuple[str, int]], threading.Even
 
     def hang(sender: object, change: PresenceChange, **_: Any) -> None:
         if change.user in names:
-            release.wait(10)
+            release.wait(2 * PATIENCE)
         told.append((change.user, change.generation))
 
     signals.user_online.connect(hang)
@@ -253,6 +255,8 @@ async def test_after_some_time_the_api_server_is_told_beside_a_receiver(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(events_module, "RECEIVERS_TIMEOUT", 0.05)
+    # All are late at the same moment, however slow the machine is.
+    monkeypatch.setattr(events_module, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
     events = Events(receivers=pool, webhooks=sender, hooked=["user_online", "user_offline"])
     with hanging("hangs") as (told, release):
         for generation in range(3):
@@ -324,7 +328,7 @@ async def test_workers_of_one_key_do_not_wait_for_each_other(pool: ReceiverPool)
 
     def hang(sender: object, session: SessionInfo, **_: Any) -> None:
         if session is first:
-            release.wait(10)
+            release.wait(2 * PATIENCE)
         told.append(session.id)
 
     events = Events(receivers=pool)

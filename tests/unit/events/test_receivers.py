@@ -38,7 +38,7 @@ class Gate:
             self.threads.add(threading.current_thread().name)
             self._at_work += 1
             self.most = max(self.most, self._at_work)
-        assert self._open.acquire(timeout=10)
+        assert self._open.acquire(timeout=2 * PATIENCE)
         with self._lock:
             self._at_work -= 1
 

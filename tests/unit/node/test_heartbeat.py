@@ -247,7 +247,7 @@ async def test_a_socket_that_takes_nothing_is_looked_at_from_the_first_byte() ->
         await asyncio.sleep(0.1)
         assert session.close_code is None, "nothing has been written yet"
         outbox.on_stall()
-        await until(lambda: session.close_code is not None)
+        await until(lambda: session.close_code is not None, 20)  # a ping would be due after 25
     assert session.close_code == CloseCode.SLOW_CONSUMER
 
 
@@ -305,7 +305,7 @@ async def test_a_token_that_ended_while_the_process_stood_still_ends_now() -> No
     async with beating(hub):
         await asyncio.sleep(0.05)
         shift = 60.0
-        await until(lambda: ends.close_code is not None)
+        await until(lambda: ends.close_code is not None, 30)  # it was due in 50
     assert ends.close_code == CloseCode.TOKEN_EXPIRED
 
 

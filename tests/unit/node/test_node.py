@@ -38,7 +38,9 @@ from tests.support.patience import PATIENCE
 
 @pytest.fixture
 async def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Node]:
-    async with running_node(monkeypatch, tmp_path, drain_seconds=0.2) as made:
+    """One whose renewals show nobody what it did not tell by itself."""
+    patience = {"lease_renew": 10 * PATIENCE, "lease_ttl": 30 * PATIENCE}
+    async with running_node(monkeypatch, tmp_path, drain_seconds=0.2, **patience) as made:
         yield made
 
 

@@ -60,7 +60,7 @@ class Gate:
 
     def __call__(self, task: Task, **_: Any) -> None:
         self.entered.release()
-        assert self.open.wait(10)
+        assert self.open.wait(2 * PATIENCE)
         self.heard.append(task.id)
 
 
@@ -350,8 +350,9 @@ async def _done(call: Coroutine[Any, Any, bool]) -> None:
 
 @pytest.mark.usefixtures("two_at_once")
 async def test_the_end_of_the_node_waits_so_long_and_no_longer(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(announcer_module, "RECEIVERS_TIMEOUT", 2 * PATIENCE)
     one, gate = await house(task_accept_timeout=5), Gate()
     crew = Crew(one)
     await crew.hire("a", capacity=9)
