@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,9 +58,17 @@ def storm(
         time.sleep(2)
         first.kill()
         answer = load.answer(command, patience + 60)
-    told = (*OF_A_COMMAND, *SINCE_START)
-    # Who promised nothing has done nothing wrong: "storm missed" says how many they were.
-    tally.update({name: answer[name] for name in told if durable or name != "lost"})
+    tally.update(counted(answer, durable=durable))
     tally["failed"] += answer["away"]
     note["storm seconds"].append(math.inf if answer["away"] else answer["back_seconds"])
     note["storm missed"].append(answer["lost"])
+
+
+def counted(answer: Mapping[str, int], *, durable: bool) -> dict[str, int]:
+    """Return what an answer of the load generator counts as of a round.
+
+    What was lost counts where it was `durable`: who promised nothing has done nothing wrong, and
+    "storm missed" says how many they were.
+    """
+    told = (*OF_A_COMMAND, *SINCE_START)
+    return {name: answer[name] for name in told if durable or name != "lost"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -157,20 +158,29 @@ class Control:
     async def request_close(self, infos: Collection[SessionInfo], code: int, reason: str) -> None:
         """Ask the nodes that hold these sessions to close them; nobody waits until they have.
 
-        A crowd that comes from another node has it asked with a few messages.
+        All are asked, also where one of them cannot be, whose error is raised then. A crowd that
+        comes from another node has it asked with a few messages.
         """
-        for node, ids in _by_node(infos).items():
-            asked = self._closing.get(node)
-            if asked is None:
-                self._forget_idle()  # whose callers were cancelled
-                step = partial(self._tell_to_close, node)
-                # Of each node its own: one that cannot be reached keeps no other waiting.
-                asked = self._closing[node] = Together[_ToClose](step, CLOSED_AT_ONCE)
-            try:
-                await asked.do((ids, int(code), reason))
-            finally:
-                if asked.idle and self._closing.get(node) is asked:
-                    del self._closing[node]
+        asked = [
+            self._ask_to_close(node, (ids, int(code), reason))
+            for node, ids in _by_node(infos).items()
+        ]
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    async def _ask_to_close(self, node: str, what: _ToClose) -> None:
+        asked = self._closing.get(node)
+        if asked is None:
+            self._forget_idle()  # whose callers were cancelled
+            step = partial(self._tell_to_close, node)
+            # Of each node its own: one that cannot be reached keeps no other waiting.
+            asked = self._closing[node] = Together[_ToClose](step, CLOSED_AT_ONCE)
+        try:
+            await asked.do(what)
+        finally:
+            if asked.idle and self._closing.get(node) is asked:
+                del self._closing[node]
 
     def _forget_idle(self) -> None:
         self._closing = {node: one for node, one in self._closing.items() if not one.idle}

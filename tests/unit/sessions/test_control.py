@@ -21,7 +21,15 @@ from sockets.types import (
     SessionInfo,
     SessionPlace,
 )
-from tests.support.doubles import StillNode, begin_life, info, node_info, outbox_of, still_node
+from tests.support.doubles import (
+    StillNode,
+    begin_life,
+    info,
+    node_info,
+    outbox_of,
+    still_node,
+    until,
+)
 from tests.support.patience import PATIENCE
 
 
@@ -203,6 +211,28 @@ async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
     assert node.control._closing == {}, "nothing is kept of nodes that were asked"
 
 
+async def test_all_nodes_of_one_request_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, told, over = await still_node(), list[str](), asyncio.Event()
+
+    async def tell(bus: Bus, name: str, /, **message: Any) -> None:
+        if name == "away":
+            await over.wait()
+        if name == "strange":
+            raise ValueError("no group can be called that")
+        told.append(name)
+
+    monkeypatch.setattr(Bus, "tell", tell)
+    names = ("away", "strange", "there")
+    asking = asyncio.ensure_future(
+        node.control.request_close([info("42", node=name) for name in names], 4503, "replaced")
+    )
+    await until(lambda: told == ["there"])
+    over.set()
+    with pytest.raises(ValueError, match="no group"):
+        await asking
+    assert told == ["there", "away"] and node.control._closing == {}
+
+
 async def test_nothing_is_kept_of_a_node_whose_callers_were_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,7 +246,7 @@ async def test_nothing_is_kept_of_a_node_whose_callers_were_cancelled(
     asking = asyncio.ensure_future(
         node.control.request_close([info("42", node="away")], 4503, "replaced")
     )
-    await asyncio.sleep(0)
+    await until(lambda: node.control._closing)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
