@@ -59,7 +59,6 @@ TESTED_ELSEWHERE = {
     "node.in_redis": "acceptance/test_redis_mode.py",
     # They need a process, a port or signals of their own.
     "server.__main__": "acceptance/test_daphne_installed.py",
-    "server.daphne": "acceptance/test_server_contract.py",
     "server.early": "acceptance/test_signals.py",
     "server.http": "acceptance/test_http_strictness.py",
     "server.reactor": "acceptance/test_server_contract.py",

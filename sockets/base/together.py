@@ -33,6 +33,7 @@ class Together(Generic[T]):
         self._waiting.append((item, done))
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
+            self._running.add_done_callback(self._on_end)
         await done
 
     async def _run(self) -> None:
@@ -42,22 +43,29 @@ class Together(Generic[T]):
                 del self._waiting[: self._most]
                 await self._do(some)
         finally:
-            self._running = None
-            for _, done in self._waiting:  # some are left where this was cancelled
-                done.cancel()
-            self._waiting.clear()
+            self._let_go()
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if self._running is task:  # it was cancelled before it had begun
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._running = None
+        for _, done in self._waiting:  # some are left where this was cancelled
+            done.cancel()
+        self._waiting.clear()
 
     async def _do(self, some: Sequence[tuple[T, asyncio.Future[None]]]) -> None:
         try:
             await self._step([item for item, _ in some])
-        except asyncio.CancelledError:
-            for _, done in some:
-                done.cancel()
-            raise
         except Exception as error:
             for _, done in some:
                 if not done.done():
                     done.set_exception(error)
+        except BaseException:  # cancelled, or this process ends
+            for _, done in some:
+                done.cancel()
+            raise
         else:
             for _, done in some:
                 if not done.done():

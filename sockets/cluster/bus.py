@@ -22,6 +22,22 @@ Handler = Callable[[Message], None]
 """Must not await; what it raises is logged by the layer."""
 
 
+class _Question:
+    """The answers to one question: of each node that was asked the first one. Two processes may
+    have its name for a while, and both answer."""
+
+    def __init__(self, nodes: Collection[str]) -> None:
+        self.answers: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
+        self._awaited = set(nodes)
+
+    def take(self, answer: Message) -> None:
+        """Take an answer that has come; one of a node that is not waited for is dropped."""
+        node = answer.get("node")
+        if isinstance(node, str) and node in self._awaited:
+            self._awaited.discard(node)
+            self.answers.put_nowait((node, answer))
+
+
 class Bus:
     """Sends messages to other nodes, and receives theirs. Belongs to the node's event loop.
 
@@ -32,7 +48,7 @@ class Bus:
         self.node = node
         self.handlers: dict[str, Handler] = {}
         self._layer = layer
-        self._answers: dict[str, asyncio.Queue[Message]] = {}
+        self._questions: dict[str, _Question] = {}  # by the `ref` of their answers
 
     async def listen(self) -> None:
         """Begin to receive messages. Raises GatewayUnavailable."""
@@ -55,8 +71,8 @@ class Bus:
     def receive(self, message: Message) -> None:
         """Pass on a message to this node, from itself or another."""
         if message["type"] == "bus.answer":
-            if (answers := self._answers.get(message["ref"])) is not None:
-                answers.put_nowait(message)
+            if (question := self._questions.get(message["ref"])) is not None:
+                question.take(message)
             return
         handler = self.handlers.get(message["type"].partition(".")[0])
         if handler is None:
@@ -77,31 +93,29 @@ class Bus:
         *,
         timeout: float,
         enough: Callable[[Message], bool] | None = None,
-        **question: Any,
+        **asked: Any,
     ) -> dict[str, Message]:
         """Ask nodes, and wait at most `timeout` seconds; those that did not answer are left out.
 
         `enough`: of an answer, whether the others need not be waited for.
         """
         ref = new_id()
-        answers = self._answers[ref] = asyncio.Queue(len(nodes) or 1)
+        question = self._questions[ref] = _Question(nodes)
         found: dict[str, Message] = {}
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(
-                    *(self.tell(node, ref=ref, asker=self.node, **question) for node in nodes)
+                    *(self.tell(node, ref=ref, asker=self.node, **asked) for node in nodes)
                 )
                 while len(found) < len(nodes):
-                    answer = await answers.get()
-                    if (node := _who_answers(answer, nodes)) is None:
-                        continue
+                    node, answer = await question.answers.get()
                     found[node] = answer
                     if enough is not None and enough(answer):
                         break
         except TimeoutError:
             pass
         finally:
-            del self._answers[ref]
+            del self._questions[ref]
         return found
 
     async def answer(self, question: Message, **answer: Any) -> None:
@@ -109,9 +123,3 @@ class Bus:
         await self.tell(
             question["asker"], type="bus.answer", ref=question["ref"], node=self.node, **answer
         )
-
-
-def _who_answers(answer: Message, asked: Collection[str]) -> str | None:
-    """Return the node that this answer is of; None: of nobody who was asked."""
-    node = answer.get("node")
-    return node if isinstance(node, str) and node in asked else None

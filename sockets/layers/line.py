@@ -57,6 +57,7 @@ class Line:
         self._on_reply = on_reply
         self._on_down = on_down
         self._writer: asyncio.StreamWriter | None = None
+        self._dropped = ""  # why this connection was cut, by us and not by Redis
         self._unwritten: list[bytes] = []  # until the end of this turn of the loop
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run())
@@ -90,6 +91,7 @@ class Line:
         """Cut the connection; another one follows."""
         if self._writer is not None and not self._writer.is_closing():
             logger.warning("Redis, %s: %s; connecting again", self._name, why)
+            self._dropped = why
             self._writer.transport.abort()
 
     def _on_links_ended(self, why: str) -> None:
@@ -110,11 +112,16 @@ class Line:
                 await self._serve()
             except (RedisError, OSError, TimeoutError, hiredis.ProtocolError) as error:
                 why = f"{type(error).__name__}: {error}".rstrip(": ")
+            except Exception as error:  # an answer to nothing, say: it is connected again as well
+                logger.exception("Redis, %s: what came could not be read", self._name)
+                why = type(error).__name__
+            dropped, self._dropped = self._dropped, ""
             if self.down_because is None:
-                logger.warning("Redis, %s: %s; trying on", self._name, why)
+                if not dropped:  # that is in the log already
+                    logger.warning("Redis, %s: %s; trying on", self._name, why)
                 self.down_at = asyncio.get_running_loop().time()
                 delay = BACKOFF[0]
-            self.down_because = why
+            self.down_because = why = dropped or why
             self._on_down(why)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, longest)
@@ -141,6 +148,7 @@ class Line:
                 metrics.LAYER_RECONNECTS.inc()
                 logger.info("Redis, %s: connected again", self._name)
             self.up, self.down_because = True, None
+            self.heard_at = self._loop.time()  # it has answered whatever connecting asks
             self._on_up()
             await tap.ended
         finally:

@@ -65,11 +65,15 @@ class Link:
                 self._asked_at = self._sung_at = None
                 continue
             self.publisher.check(now)
-            if self.subscriber.ready:
+            if self.subscriber.line.up:  # it may become half open before all is confirmed, too
                 self._look_at_listening(now)
+            else:
+                self._asked_at = None
+            # Where nothing can be published, a canary that does not come says nothing of listening.
+            if self.subscriber.ready and self.publisher.line.up:
                 self._look_at_canary(now)
             else:
-                self._asked_at = self._sung_at = None
+                self._sung_at = None
 
     def _look_at_listening(self, now: float) -> None:
         line, asked_at = self.subscriber.line, self._asked_at

@@ -293,8 +293,12 @@ class GatewayServer(Server):
         """As in daphne, which finds out later that the application has ended."""
         if protocol not in self.connections:
             return  # its application had ended, and all is known that there was to know
+        details = self.connections[protocol]
+        is_first = "disconnected" not in details
         super().protocol_disconnected(protocol)
-        if "application_instance" in self.connections[protocol]:
+        if is_first:
+            details["disconnected"] = time.monotonic()  # daphne notes the wall clock's
+        if "application_instance" in details:
             self.watch(protocol)
         else:
             # Not now: some still ask for what is known of it.
@@ -340,7 +344,7 @@ class GatewayServer(Server):
             return
         if "disconnected" not in details:
             protocol.check_timeouts()
-        elif time.time() - details["disconnected"] > self.application_close_timeout:
+        elif time.monotonic() - details["disconnected"] > self.application_close_timeout:
             task = details.get("application_instance")
             if task is not None and not task.done():
                 logger.warning("%r took too long to end and was cancelled", task)

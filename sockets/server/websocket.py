@@ -114,7 +114,7 @@ class GatewayWebSocket(WebSocketProtocol):
         server.protocol_connected(self)
         self.request = upgrade
         self.root_path = server.root_path
-        self.socket_opened = self.last_ping = time.time()
+        self.socket_opened = self.last_ping = time.monotonic()
         peer, host = self.transport.getPeer(), self.transport.getHost()
         # A Unix socket has neither; daphne types them as lists.
         self.client_addr, self.server_addr = None, None  # type: ignore[assignment]
@@ -144,7 +144,9 @@ class GatewayWebSocket(WebSocketProtocol):
         request.headers.pop("daphne-root-path", None)
         # daphne unquotes it, and raises where it is not ASCII; `request.protocols` is the list.
         request.headers.pop("sec-websocket-protocol", None)
-        return super().onConnect(request)
+        verdict = super().onConnect(request)
+        self.socket_opened = self.last_ping = time.monotonic()  # daphne notes the wall clock's
+        return verdict
 
     def onOpen(self) -> None:
         # The HTTP channel is still the transport's producer, so nobody hears of a full buffer.
@@ -248,6 +250,7 @@ class GatewayWebSocket(WebSocketProtocol):
         # Frames that come while we close are not processed (RFC 6455 section 1.4).
         if self.state == _OPEN:
             super().onMessage(payload, isBinary)
+            self.last_ping = time.monotonic()  # daphne notes the wall clock's
 
     def onMessageFrame(self, payload: Any) -> None:
         # A list of parts. Empty ones count for no limit of size, and autobahn keeps each.
@@ -371,14 +374,18 @@ class GatewayWebSocket(WebSocketProtocol):
             return now
         due = inf
         if not self.pinged_by_us:
-            # By the wall clock, as daphne has it; which may have been set meanwhile.
-            due = now + self.server.ping_interval - max(0.0, time.time() - self.last_ping)
+            due = self.last_ping + self.server.ping_interval
         if self.inbound.paused_since is not None:
             due = min(due, self.inbound.paused_since + self.conf.slow_timeout)
         return due
 
+    def duration(self) -> float:
+        """Return the seconds since the handshake; in stock daphne by a clock that may be set."""
+        return time.monotonic() - self.socket_opened
+
     def check_timeouts(self) -> None:
-        """Close what takes too long, and ping who is due."""
+        """Close what takes too long, and ping who is due. All by a clock that nobody sets: daphne
+        would ping nobody for as long as the wall clock was set back."""
         now = time.monotonic()
         if self.state == _CLOSED and self.transport.connected:
             # A peer that sent CLOSE and does not read: stock daphne waits for it for ever.
@@ -388,8 +395,11 @@ class GatewayWebSocket(WebSocketProtocol):
                 self.abort()
         elif self.inbound.paused_for(now) > self.conf.slow_timeout:
             self.close_with(CloseCode.TRY_AGAIN_LATER, "the server is behind with your frames")
-        elif not (self.state == _OPEN and self.pinged_by_us):
+        elif self.state != _OPEN:
             super().check_timeouts()
+        elif not self.pinged_by_us and now - self.last_ping > self.server.ping_interval:
+            self._sendAutoPing()
+            self.last_ping = now
 
 
 def bind(factory: WebSocketFactory, conf: Conf) -> None:

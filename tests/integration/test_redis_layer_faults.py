@@ -11,10 +11,12 @@ import pytest
 
 from sockets.base import metrics
 from sockets.exceptions import GatewayUnavailable
+from sockets.layers.line import pack
 from sockets.layers.redis import RedisChannelLayer
 from sockets.redis import connect
 from tests.support.doubles import until_told
 from tests.support.patience import PATIENCE
+from tests.support.proxy import proxy
 from tests.support.valkey import Server
 
 QUICK: dict[str, Any] = {"canary_interval": 0.1, "canary_timeout": 0.2, "join_timeout": 0.3}
@@ -90,6 +92,22 @@ async def test_a_cut_publishing_line_is_made_again(server: Server) -> None:
         await soon(lambda: listener.heard[-1] == 20)
         assert sorted(set(listener.heard)) == list(range(21))
         assert listener.gaps == 0
+
+
+async def test_who_has_cut_a_connection_is_told(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(server.url) as listener:
+        server.freeze()
+        sent = asyncio.ensure_future(listener.send(1))
+        with pytest.raises(GatewayUnavailable, match="it says nothing"):
+            await asyncio.wait_for(sent, PATIENCE)
+        assert "it says nothing; connecting again" in caplog.text
+        assert "closed the connection" not in caplog.text
+        server.thaw()
+        await soon(lambda: listener.layer.connected)
+        await kill(server, "normal")
+        await soon(lambda: "publishing: Redis closed the connection; trying on" in caplog.text)
 
 
 async def test_a_failing_gap_listener_stops_no_other(server: Server) -> None:
@@ -174,3 +192,68 @@ async def test_a_receiver_outlives_an_absence_of_redis(server: Server) -> None:
         await sent_at_last(listener, 3)
         async with asyncio.timeout(PATIENCE):
             assert (await waiting)["n"] == 3
+
+
+async def test_a_link_that_is_half_open_before_all_is_confirmed_is_found(server: Server) -> None:
+    async with (
+        proxy(server.port) as hole,
+        listening(f"redis://127.0.0.1:{hole.port}") as listener,
+    ):
+        subscriber = listener.layer._links[0].subscriber
+        restore = subscriber.line._on_up
+
+        def become_silent() -> None:
+            restore()
+            hole.open.clear()
+
+        subscriber.line._on_up = become_silent
+        subscriber.line.drop("that is the test")
+        await soon(lambda: not hole.open.is_set())
+        await soon(lambda: not subscriber.line.up)
+        subscriber.line._on_up = restore
+        hole.open.set()
+        await soon(lambda: listener.gaps and listener.layer.connected)
+        await sent_at_last(listener, 1)
+        await soon(lambda: listener.heard[-1] == 1)
+
+
+class Full:
+    """Makes no connection, as a server that has as many as it takes."""
+
+    def make_connection(self) -> Any:
+        raise ConnectionRefusedError("max number of clients reached")
+
+
+async def test_listening_goes_on_while_nothing_can_be_published(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(server.url) as listener, listening(server.url) as other:
+        link = listener.layer._links[0]
+        link.publisher.line._pool, pool = Full(), link.publisher.line._pool
+        with monkeypatch.context() as patched:
+            patched.setattr("sockets.layers.line.CONNECT_TIMEOUT", 0.1)  # nothing is queued then
+            link.publisher.line.drop("that is the test")
+            await soon(lambda: not link.publisher.line.up)
+            sought = link.publisher.line.down_at + 2 * 3 * QUICK["canary_timeout"]
+            await soon(lambda: asyncio.get_running_loop().time() > sought)
+        assert "do not come through" not in caplog.text and not link.publisher.line.up
+        await soon(lambda: link.subscriber.ready)
+        await sent_at_last(other, 1)
+        await soon(lambda: listener.heard[-1] == 1)
+        link.publisher.line._pool = pool
+        await soon(lambda: listener.layer.connected)
+        await sent_at_last(listener, 2)
+        await soon(lambda: listener.heard[-1] == 2)
+
+
+async def test_an_answer_that_nobody_can_read_ends_one_connection_only(server: Server) -> None:
+    async with listening(server.url) as listener:
+        publisher, before = (
+            listener.layer._links[0].publisher,
+            metrics.LAYER_RECONNECTS._value.get(),
+        )
+        publisher.line.write(pack(b"PING"))  # its answer is to no message
+        await soon(lambda: metrics.LAYER_RECONNECTS._value.get() > before)
+        await soon(lambda: listener.layer.connected)
+        await sent_at_last(listener, 1)
+        await soon(lambda: listener.heard[-1] == 1)

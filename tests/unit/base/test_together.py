@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from sockets.base.together import Together
+from tests.support.patience import PATIENCE
 
 
 class Steps:
@@ -61,6 +62,38 @@ async def test_it_is_done_for_who_is_cancelled_and_for_those_beside() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert steps.done == [["a", "b"]]
+
+
+async def test_nobody_is_left_waiting_when_it_is_cancelled_before_it_has_begun() -> None:
+    steps = Steps()
+    together = Together(steps, 1)
+    waiting = asyncio.ensure_future(together.do("a"))
+    await asyncio.sleep(0)
+    assert together._running is not None and steps.done == []
+    together._running.cancel()
+    await asyncio.wait({waiting}, timeout=PATIENCE)
+    assert waiting.cancelled() and together.idle
+    steps.go.set()
+    async with asyncio.timeout(PATIENCE):
+        await together.do("b")
+    assert steps.done == [["b"]]
+
+
+async def test_nobody_is_left_waiting_when_the_process_ends_in_a_step() -> None:
+    class Ending(BaseException):
+        pass
+
+    async def end(_: Sequence[str]) -> None:
+        raise Ending
+
+    together = Together(end, 1)
+    waiting = [asyncio.ensure_future(together.do(name)) for name in "ab"]
+    await asyncio.sleep(0)
+    assert together._running is not None
+    running = together._running
+    await asyncio.wait(waiting, timeout=PATIENCE)
+    assert all(one.cancelled() for one in waiting) and together.idle
+    assert isinstance(running.exception(), Ending)
 
 
 async def test_nobody_is_left_waiting_when_it_is_cancelled() -> None:

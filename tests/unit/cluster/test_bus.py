@@ -12,6 +12,7 @@ from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
 from sockets.layers.memory import MemoryChannelLayer
 from tests.support.doubles import FailingLayer, until
+from tests.support.patience import PATIENCE
 
 
 async def two() -> tuple[Bus, Bus]:
@@ -62,7 +63,7 @@ async def test_an_answer_that_comes_late_or_was_not_asked_for_harms_nobody() -> 
     b.handlers["sum"] = lambda message: tasks.append(asyncio.ensure_future(b.answer(message, x=1)))
     tasks: list[asyncio.Task[None]] = []
     assert (await a.ask(["b"], timeout=5, type="sum.double", n=1))["b"]["x"] == 1
-    assert not a._answers
+    assert not a._questions
 
 
 @pytest.mark.parametrize("node", [None, 7, ["b"], "stranger"])
@@ -74,6 +75,19 @@ async def test_an_answer_of_nobody_who_was_asked_is_none(node: Any) -> None:
 
     b.handlers["sum"] = answer
     assert await a.ask(["b"], timeout=0.01, type="sum.double", n=1) == {}
+
+
+async def test_a_node_that_answers_twice_takes_no_other_s_place() -> None:
+    """Two processes have the name `b` for a while."""
+    a, b = await two()
+    asked: list[Message] = []
+    b.handlers["sum"] = asked.append
+    asking = asyncio.ensure_future(a.ask(["b", "c"], timeout=PATIENCE, type="sum.double", n=1))
+    await until(lambda: asked)
+    for node, double in (("b", 2), ("b", 3), ("stranger", 4), ("b", 5), ("c", 6)):
+        a.receive({"type": "bus.answer", "ref": asked[0]["ref"], "node": node, "double": double})
+    answers = await asking
+    assert {node: answer["double"] for node, answer in answers.items()} == {"b": 2, "c": 6}
 
 
 async def test_who_stopped_hears_nothing() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import daphne.ws_protocol
 import pytest
 from autobahn.websocket.protocol import WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionRequest
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 
 from sockets.conf import Conf
+from sockets.server import websocket
+from sockets.server.upgrade import Upgrade
 from sockets.server.websocket import GatewayWebSocket, bind
 
 
@@ -50,3 +55,69 @@ def test_settings_are_in_no_connection(name: str) -> None:
     assert name not in vars(protocol) and hasattr(protocol, name)
     assert protocol.maxFramePayloadSize == 12_345
     assert protocol.CONFIG_ATTRS == [], "none is looked at"
+
+
+class Clocks:
+    """Stands in for the module `time`: the wall clock is set back while the other goes on."""
+
+    def __init__(self) -> None:
+        self.wall = 1_800_000_000.0
+        self.steady = 100.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.steady
+
+    def go_on(self, seconds: float, set_by: float = 0.0) -> None:
+        self.steady += seconds
+        self.wall += seconds + set_by
+
+
+@pytest.mark.parametrize(
+    ("set_by", "by_daphne"), [(-3600.0, True), (-3600.0, False), (3600.0, True)]
+)
+def test_pings_go_by_a_clock_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch, set_by: float, by_daphne: bool
+) -> None:
+    clocks, pings = Clocks(), list[float]()
+    for module in (websocket, daphne.ws_protocol):
+        monkeypatch.setattr(module, "time", clocks)
+    protocol: Any = connected(Tcp())
+    protocol.server = SimpleNamespace(
+        ping_interval=30.0,
+        websocket_timeout=-1,
+        websocket_connect_timeout=5,
+        root_path="",
+        proxy_forwarded_address_header=None,
+        protocol_connected=lambda _: None,
+        log_action=lambda *_: None,
+        create_application=lambda *_: SimpleNamespace(put_nowait=lambda _: None),
+    )
+    protocol.factory.server_class = protocol.server
+    protocol._raw_query_string, protocol.sendData = b"", list
+    if by_daphne:
+        protocol.onConnect(ConnectionRequest("p", {}, "h", "/", {}, 13, None, [], []))
+    else:
+        protocol.begin(Upgrade("/", b"", [], [], "key"))
+    protocol.state = protocol.STATE_OPEN
+    protocol._sendAutoPing = lambda: pings.append(clocks.steady)
+    clocks.go_on(20, set_by)
+    protocol.onMessage(b"text", False)
+    protocol.check_timeouts()
+    assert pings == [] and protocol.due(clocks.steady) == 150
+    clocks.go_on(29)
+    protocol.check_timeouts()
+    assert pings == [], "it has just sent something"
+    clocks.go_on(2)
+    protocol.check_timeouts()
+    assert pings == [151] and protocol.due(clocks.steady) == 181
+    protocol.state, protocol.serverReject = protocol.STATE_CONNECTING, lambda: pings.append(0)
+    protocol.socket_opened = clocks.steady
+    clocks.go_on(4, set_by)
+    protocol.check_timeouts()
+    assert pings == [151], "it has its time to connect"
+    clocks.go_on(2)
+    protocol.check_timeouts()
+    assert pings == [151, 0]
