@@ -67,6 +67,7 @@ PINNED: Final[dict[str, tuple[Any, str]]] = {
         "self._respondToBadRequestAndDisconnect()",
     ),
     "_closeConnection": (WebSocketProtocol, "self._closeConnection("),
+    "_sendAutoPing": (WebSocketProtocol, "def _sendAutoPing(self)"),
     "_fail_connection": (WebSocketProtocol, "self._fail_connection("),
     # Something of ours is called the same: only this list knows them.
     "_path": (HTTP.HTTPChannel, "self._path = request"),
