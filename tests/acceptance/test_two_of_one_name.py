@@ -80,6 +80,7 @@ async def test_both_go_on_under_names_of_their_own(
         # All that the old one holds goes on, is said to be there, and its rows are open again.
         await here.until("both", lambda: both_names(here))
         _, other = await names(here)
+        await here.until("presence says where", lambda: _all_at(here, other))
         for peer in peers:
             answer = await peer.ask(type="sessions")
             assert [s["session"] for s in answer["sessions"]] == [peer.welcome["session"]]
@@ -87,7 +88,6 @@ async def test_both_go_on_under_names_of_their_own(
             "rows are open again",
             lambda: here.rows(f"node = '{other}' and close_code is null") == len(USERS) + 1,
         )
-        await here.until("presence says where", lambda: _all_at(here, other))
         assert here.rows("node = 'a' and close_code is null") == len(late)
         assert here.rows("disconnected_at is not null") == 0
         assert old.log().count(f"is node {other} from now on") == 1 and "is node" not in new.log()
