@@ -182,10 +182,14 @@ async def test_a_crowd_from_another_node_has_it_asked_a_few_times() -> None:
     }
 
 
-async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
+def unequal_nodes(
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    node, told, over = await still_node(), list[Any](), asyncio.Event()
+) -> tuple[list[tuple[str, list[str]]], asyncio.Event]:
+    """Let a message to "away" wait for the event, and one to "strange" fail.
+
+    Returns the nodes that were told to close sessions, and which, beside the event.
+    """
+    told, over = list[tuple[str, list[str]]](), asyncio.Event()
 
     async def tell(bus: Bus, name: str, /, **message: Any) -> None:
         if name == "away":
@@ -195,6 +199,13 @@ async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
         told.append((name, message["sessions"]))
 
     monkeypatch.setattr(Bus, "tell", tell)
+    return told, over
+
+
+async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, (told, over) = await still_node(), unequal_nodes(monkeypatch)
     away, strange, far = (info("42", node=name) for name in ("away", "strange", "there"))
     waiting = [
         asyncio.ensure_future(node.control.request_close([one], 4503, "replaced"))
@@ -212,37 +223,22 @@ async def test_a_node_that_cannot_be_reached_keeps_nobody_else_waiting(
 
 
 async def test_all_nodes_of_one_request_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    node, told, over = await still_node(), list[str](), asyncio.Event()
-
-    async def tell(bus: Bus, name: str, /, **message: Any) -> None:
-        if name == "away":
-            await over.wait()
-        if name == "strange":
-            raise ValueError("no group can be called that")
-        told.append(name)
-
-    monkeypatch.setattr(Bus, "tell", tell)
+    node, (told, over) = await still_node(), unequal_nodes(monkeypatch)
     names = ("away", "strange", "there")
     asking = asyncio.ensure_future(
         node.control.request_close([info("42", node=name) for name in names], 4503, "replaced")
     )
-    await until(lambda: told == ["there"])
+    await until(lambda: [name for name, _ in told] == ["there"])
     over.set()
     with pytest.raises(ValueError, match="no group"):
         await asking
-    assert told == ["there", "away"] and node.control._closing == {}
+    assert [name for name, _ in told] == ["there", "away"] and node.control._closing == {}
 
 
 async def test_nothing_is_kept_of_a_node_whose_callers_were_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node, over = await still_node(), asyncio.Event()
-
-    async def tell(bus: Bus, name: str, /, **message: Any) -> None:
-        if name == "away":
-            await over.wait()
-
-    monkeypatch.setattr(Bus, "tell", tell)
+    node, (_, over) = await still_node(), unequal_nodes(monkeypatch)
     asking = asyncio.ensure_future(
         node.control.request_close([info("42", node="away")], 4503, "replaced")
     )
