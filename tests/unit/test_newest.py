@@ -12,9 +12,9 @@ from tests.support.gateway import ROOT
 
 SCRIPT = """source scripts/_setup; source scripts/_newest
 setup() { echo "$1 into $VENV by $PYTHON"; }
-begin() { echo "begun $* by $BIN"; }
+run() { echo "run $* by $BIN"; }
 BIN=the-other table=''
-setup_newest; find_newest; newest begin name -q tests; printf '%s' "$table"; echo "$BIN"
+setup_newest; find_newest; newest run name -q tests; printf '%s' "$table"; echo "$BIN"
 """
 
 
@@ -50,7 +50,7 @@ def test_it_runs_in_an_environment_of_its_own(tmp_path: Path, where: str) -> Non
     assert told(path, pyenv) == [
         f"requirements-newest.txt into {ROOT}/.venv-newest by "
         f"{'python3.13' if where == 'path' else found}",
-        f"begun name -q tests by {ROOT}/.venv-newest/bin",
+        f"run name -q tests by {ROOT}/.venv-newest/bin",
         "the-other",
     ]
 
@@ -59,7 +59,7 @@ def test_a_line_says_that_it_is_left_out(tmp_path: Path) -> None:
     """Rule 19."""
     python(tmp_path, "python3.13", 1)
     assert told(tmp_path, tmp_path / "none") == [
-        "name         left out: no Python 3.13, on the PATH or of pyenv",
+        "newest       left out: no Python 3.13, on the PATH or of pyenv",
         "the-other",
     ]
 
