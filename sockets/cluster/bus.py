@@ -99,7 +99,7 @@ class Bus:
 
         `enough`: of an answer, whether the others need not be waited for.
         """
-        ref = new_id()
+        ref, nodes = new_id(), frozenset(nodes)  # a name may be that of two processes
         question = self._questions[ref] = _Question(nodes)
         found: dict[str, Message] = {}
         try:
@@ -113,7 +113,9 @@ class Bus:
                     if enough is not None and enough(answer):
                         break
         except TimeoutError:
-            pass
+            # Where it was a node that could not even be told, the others have answered meanwhile.
+            while not question.answers.empty():
+                node, found[node] = question.answers.get_nowait()
         finally:
             del self._questions[ref]
         return found

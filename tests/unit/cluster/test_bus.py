@@ -10,6 +10,7 @@ import pytest
 from sockets.cluster.bus import Bus
 from sockets.exceptions import GatewayUnavailable
 from sockets.layers.fanout import Message
+from sockets.layers.groups import node_group
 from sockets.layers.memory import MemoryChannelLayer
 from tests.support.doubles import FailingLayer, until
 from tests.support.patience import PATIENCE
@@ -88,6 +89,41 @@ async def test_a_node_that_answers_twice_takes_no_other_s_place() -> None:
         a.receive({"type": "bus.answer", "ref": asked[0]["ref"], "node": node, "double": double})
     answers = await asking
     assert {node: answer["double"] for node, answer in answers.items()} == {"b": 2, "c": 6}
+
+
+async def test_a_name_that_two_processes_have_is_asked_once_and_not_waited_for_twice() -> None:
+    a, b = await two()
+    asked: list[Message] = []
+
+    def answer(message: Message) -> None:
+        asked.append(message)
+        a.receive({"type": "bus.answer", "ref": message["ref"], "node": "b"})
+
+    b.handlers["sum"] = answer
+    async with asyncio.timeout(PATIENCE):
+        answers = await a.ask(["b", "b"], timeout=2 * PATIENCE, type="sum.double", n=1)
+    assert set(answers) == {"b"} and len(asked) == 1
+
+
+class SlowLayer(MemoryChannelLayer):
+    """One of its hosts is half open: what goes to this group hangs."""
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if group == node_group("hangs"):
+            await asyncio.sleep(2 * PATIENCE)
+        await super().group_send(group, message)
+
+
+async def test_a_node_that_cannot_be_told_in_time_costs_no_other_s_answer() -> None:
+    a = Bus(SlowLayer(), "a")
+
+    def answer(message: Message) -> None:
+        a.receive({"type": "bus.answer", "ref": message["ref"], "node": "a", "n": message["n"]})
+
+    await a.listen()
+    a.handlers["sum"] = answer
+    answers = await a.ask(["a", "hangs"], timeout=0.01, type="sum.double", n=1)
+    assert {node: answer["n"] for node, answer in answers.items()} == {"a": 1}
 
 
 async def test_who_stopped_hears_nothing() -> None:
