@@ -49,8 +49,6 @@ TESTED_ELSEWHERE = {
     "streams.redis": "contracts/test_streams.py",
     "tasks.redis": "contracts/test_tasks.py",
     # Their work is with a server of Redis, and there they are tested.
-    "layers.line": "integration/test_redis_layer_faults.py",
-    "layers.link": "integration/test_redis_layer_faults.py",
     "layers.publisher": "integration/test_redis_layer_limits.py",
     "layers.publisher_sync": "acceptance/test_python_api.py",
     "redis.multiplexed": "integration/test_redis_multiplexed.py",

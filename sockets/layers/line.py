@@ -107,20 +107,22 @@ class Line:
     async def _run(self) -> None:
         delay, longest = BACKOFF
         while True:
-            why = "Redis closed the connection"
+            began, why = self._loop.time(), "Redis closed the connection"
             try:
                 await self._serve()
             except (RedisError, OSError, TimeoutError, hiredis.ProtocolError) as error:
                 why = f"{type(error).__name__}: {error}".rstrip(": ")
             except Exception as error:  # an answer to nothing, say: it is connected again as well
-                logger.exception("Redis, %s: what came could not be read", self._name)
-                why = type(error).__name__
+                why = f"{type(error).__name__}: {error}".rstrip(": ")
+                if why != self.down_because:
+                    logger.exception("Redis, %s: an error that is none of Redis'", self._name)
             dropped, self._dropped = self._dropped, ""
             if self.down_because is None:
                 if not dropped:  # that is in the log already
                     logger.warning("Redis, %s: %s; trying on", self._name, why)
-                self.down_at = asyncio.get_running_loop().time()
-                delay = BACKOFF[0]
+                self.down_at = self._loop.time()
+                if self.down_at - began > longest:  # what is cut at once is not made at once again
+                    delay = BACKOFF[0]
             self.down_because = why = dropped or why
             self._on_down(why)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))

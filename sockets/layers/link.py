@@ -88,9 +88,10 @@ class Link:
         line, sung_at = self.publisher.line, self._sung_at
         heard = self._heard_canary or self._is_refused()
         if sung_at is None or (heard and now - sung_at >= self._interval):
-            self._sung_at = now
             self._heard_canary = False
             self._song = self._sing()
+            # Too much is on its way: that it does not come says nothing, and soon it can be sung.
+            self._sung_at = None if self._song is None else now
         elif self._song is not None and not self._song.done() and now - sung_at >= self._timeout:
             self._sung_at = None
             line.drop("it says nothing")
