@@ -117,15 +117,15 @@ class _Node(ClusterNode):
     """Takes a connection back that has failed, too; redis-py's forgets it. Times scripts."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        connection, asked = self.acquire_connection(), None
+        connection, written_at = self.acquire_connection(), None
         try:
             await self.disconnect_if_needed(connection)
-            asked = time.monotonic()
             await connection.send_packed_command(connection.pack_command(*args), False)
+            written_at = time.monotonic()  # and not before: it may have connected first, or failed
             return await self.parse_response(connection, args[0], **options)
         finally:
-            if asked is not None and args[0] in SCRIPTS:
-                metrics.redis_call.observe(time.monotonic() - asked)
+            if written_at is not None and args[0] in SCRIPTS:
+                metrics.redis_call.observe(time.monotonic() - written_at)
             self.release(connection)
 
 

@@ -1,4 +1,5 @@
-"""Clients for threads of the channel layer's hosts, in every form that channels-redis takes."""
+"""Clients for threads of the channel layer's hosts, in every form that channels-redis takes; and
+what is timed on a Cluster."""
 
 from __future__ import annotations
 
@@ -6,15 +7,19 @@ from typing import Any
 
 import pytest
 from redis.asyncio import SSLConnection
+from redis.exceptions import ConnectionError
 from redis.sentinel import SentinelConnectionPool
 
+from sockets.base import metrics
 from sockets.redis import connect_sync, connect_sync_layer
+from sockets.redis.clients import _Node
 from sockets.redis.links import (
     SyncLinkedConnection,
     SyncLinkedSSLConnection,
     SyncLinkedUnixConnection,
 )
 from sockets.redis.sentinel import SyncLinkedSentinelConnection
+from tests.support.observed import Observed
 
 AT_H = {"host": "h", "port": 7}
 
@@ -88,3 +93,35 @@ def test_a_class_that_threads_do_not_have() -> None:
 
     with pytest.raises(ValueError, match="Own"):
         connect_sync_layer({**AT_H, "connection_class": Own})
+
+
+class Shard:
+    """A connection to a shard that is there, or not."""
+
+    def __init__(self, *, is_there: bool) -> None:
+        self._is_there = is_there
+
+    def should_reconnect(self) -> bool:
+        return False
+
+    def pack_command(self, *words: str) -> list[bytes]:
+        return [word.encode() for word in words]
+
+    async def send_packed_command(self, _: list[bytes], check_health: bool = True) -> None:
+        if not self._is_there:
+            raise ConnectionError("nobody is there")
+
+    async def read_response(self, **_: Any) -> bytes:
+        return b"done"
+
+
+async def test_on_a_cluster_scripts_are_timed_that_were_written_and_nothing_else() -> None:
+    timed, node = Observed(metrics.redis_call), _Node("127.0.0.1", 1)
+    node._free.append(Shard(is_there=True))  # type: ignore[arg-type]
+    assert await node.execute_command("EVALSHA", "id") == b"done" and timed.count == 1
+    assert await node.execute_command("GET", "key") == b"done" and timed.count == 1
+    node._free.clear()
+    node._free.append(Shard(is_there=False))  # type: ignore[arg-type]
+    with pytest.raises(ConnectionError):
+        await node.execute_command("EVALSHA", "id")
+    assert timed.count == 1, "nothing was asked"
