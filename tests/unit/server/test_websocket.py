@@ -81,7 +81,7 @@ class Clocks:
 def test_pings_go_by_a_clock_that_nobody_sets(
     monkeypatch: pytest.MonkeyPatch, set_by: float, by_daphne: bool
 ) -> None:
-    clocks, pings = Clocks(), list[float]()
+    clocks, pings, seen = Clocks(), list[float](), list[float]()
     for module in (websocket, daphne.ws_protocol):
         monkeypatch.setattr(module, "time", clocks)
     protocol: Any = connected(Tcp())
@@ -93,7 +93,10 @@ def test_pings_go_by_a_clock_that_nobody_sets(
         proxy_forwarded_address_header=None,
         protocol_connected=lambda _: None,
         log_action=lambda *_: None,
-        create_application=lambda *_: SimpleNamespace(put_nowait=lambda _: None),
+        # A queue that is full pauses the socket, and looks at what is due for it.
+        create_application=lambda *_: SimpleNamespace(
+            put_nowait=lambda _: seen.append(protocol.last_ping)
+        ),
     )
     protocol.factory.server_class = protocol.server
     protocol._raw_query_string, protocol.sendData = b"", list
@@ -106,7 +109,7 @@ def test_pings_go_by_a_clock_that_nobody_sets(
     clocks.go_on(20, set_by)
     protocol.onMessage(b"text", False)
     protocol.check_timeouts()
-    assert pings == [] and protocol.due(clocks.steady) == 150
+    assert pings == [] and protocol.due(clocks.steady) == 150 and seen[-1] == 120
     clocks.go_on(29)
     protocol.check_timeouts()
     assert pings == [], "it has just sent something"
