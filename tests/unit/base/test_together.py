@@ -64,6 +64,16 @@ async def test_it_is_done_for_who_is_cancelled_and_for_those_beside() -> None:
     assert steps.done == [["a", "b"]]
 
 
+async def test_who_comes_back_at_once_is_in_a_step_of_its_own() -> None:
+    steps = Steps()
+    steps.go.set()
+    together = Together(steps, 1)
+    async with asyncio.timeout(PATIENCE):
+        for name in "abc":  # before the task of the step before has told that it is over
+            await together.do(name)
+    assert steps.done == [["a"], ["b"], ["c"]]
+
+
 async def test_nobody_is_left_waiting_when_it_is_cancelled_before_it_has_begun() -> None:
     steps = Steps()
     together = Together(steps, 1)

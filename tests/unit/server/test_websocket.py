@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,16 +76,12 @@ class Clocks:
         self.wall += seconds + set_by
 
 
-@pytest.mark.parametrize(
-    ("set_by", "by_daphne"), [(-3600.0, True), (-3600.0, False), (3600.0, True)]
-)
-def test_pings_go_by_a_clock_that_nobody_sets(
-    monkeypatch: pytest.MonkeyPatch, set_by: float, by_daphne: bool
-) -> None:
-    clocks, pings, seen = Clocks(), list[float](), list[float]()
+def begun(monkeypatch: pytest.MonkeyPatch, clocks: Clocks, *, by_daphne: bool) -> Any:
+    """A socket in its handshake. `seen`: what its queue saw of `last_ping` with each event."""
     for module in (websocket, daphne.ws_protocol):
         monkeypatch.setattr(module, "time", clocks)
     protocol: Any = connected(Tcp())
+    protocol.seen, protocol.pings = list[float](), list[float]()
     protocol.server = SimpleNamespace(
         ping_interval=30.0,
         websocket_timeout=-1,
@@ -95,32 +92,59 @@ def test_pings_go_by_a_clock_that_nobody_sets(
         log_action=lambda *_: None,
         # A queue that is full pauses the socket, and looks at what is due for it.
         create_application=lambda *_: SimpleNamespace(
-            put_nowait=lambda _: seen.append(protocol.last_ping)
+            put_nowait=lambda _: protocol.seen.append(protocol.last_ping)
         ),
     )
     protocol.factory.server_class = protocol.server
     protocol._raw_query_string, protocol.sendData = b"", list
+    protocol._sendAutoPing = lambda: protocol.pings.append(clocks.steady)
     if by_daphne:
         protocol.onConnect(ConnectionRequest("p", {}, "h", "/", {}, 13, None, [], []))
     else:
         protocol.begin(Upgrade("/", b"", [], [], "key"))
+    return protocol
+
+
+BOTH_CLOCKS = pytest.mark.parametrize(
+    ("set_by", "by_daphne"), [(-3600.0, True), (-3600.0, False), (3600.0, True), (3600.0, False)]
+)
+
+
+@BOTH_CLOCKS
+def test_pings_go_by_a_clock_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch, set_by: float, by_daphne: bool
+) -> None:
+    clocks = Clocks()
+    protocol = begun(monkeypatch, clocks, by_daphne=by_daphne)
     protocol.state = protocol.STATE_OPEN
-    protocol._sendAutoPing = lambda: pings.append(clocks.steady)
     clocks.go_on(20, set_by)
-    protocol.onMessage(b"text", False)
     protocol.check_timeouts()
-    assert pings == [] and protocol.due(clocks.steady) == 150 and seen[-1] == 120
+    assert protocol.pings == [] and protocol.due(clocks.steady) == 130, "since the handshake"
+    protocol.onMessage(b"text", False)
+    assert protocol.due(clocks.steady) == 150 and protocol.seen[-1] == 120
     clocks.go_on(29)
     protocol.check_timeouts()
-    assert pings == [], "it has just sent something"
+    assert protocol.pings == [], "it has just sent something"
     clocks.go_on(2)
     protocol.check_timeouts()
-    assert pings == [151] and protocol.due(clocks.steady) == 181
-    protocol.state, protocol.serverReject = protocol.STATE_CONNECTING, lambda: pings.append(0)
-    protocol.socket_opened = clocks.steady
+    assert protocol.pings == [151] and protocol.due(clocks.steady) == 181
+    clocks.go_on(31)
+    protocol.pinged_by_us = True
+    protocol.check_timeouts()
+    assert protocol.pings == [151] and protocol.due(clocks.steady) == inf, "in JSON, by its session"
+
+
+@BOTH_CLOCKS
+def test_a_handshake_has_its_time_by_a_clock_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch, set_by: float, by_daphne: bool
+) -> None:
+    clocks, rejected = Clocks(), list[float]()
+    protocol = begun(monkeypatch, clocks, by_daphne=by_daphne)
+    protocol.serverReject = lambda: rejected.append(clocks.steady)
+    protocol.state = protocol.STATE_CONNECTING
     clocks.go_on(4, set_by)
     protocol.check_timeouts()
-    assert pings == [151], "it has its time to connect"
+    assert rejected == [] and protocol.duration() == 4
     clocks.go_on(2)
     protocol.check_timeouts()
-    assert pings == [151, 0]
+    assert rejected == [106] and protocol.pings == []
