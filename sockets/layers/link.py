@@ -64,16 +64,19 @@ class Link:
                 # It was this process that was away: what has arrived meanwhile is not read yet.
                 self._asked_at = self._sung_at = None
                 continue
-            self.publisher.check(now)
-            if self.subscriber.line.up:  # it may become half open before all is confirmed, too
-                self._look_at_listening(now)
-            else:
-                self._asked_at = None
-            # Where nothing can be published, a canary that does not come says nothing of listening.
-            if self.subscriber.ready and self.publisher.line.up:
-                self._look_at_canary(now)
-            else:
-                self._sung_at = None
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        self.publisher.check(now)
+        if self.subscriber.line.up:  # it may become half open before all is confirmed, too
+            self._look_at_listening(now)
+        else:
+            self._asked_at = None
+        # Where nothing can be published, a canary that does not come says nothing of listening.
+        if self.subscriber.ready and self.publisher.line.up:
+            self._look_at_canary(now)
+        else:
+            self._sung_at = None
 
     def _look_at_listening(self, now: float) -> None:
         line, asked_at = self.subscriber.line, self._asked_at

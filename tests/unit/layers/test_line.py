@@ -35,8 +35,16 @@ class Cut:
         asyncio.get_running_loop().call_soon(tap.connection_lost, None)
 
 
-async def delays(monkeypatch: pytest.MonkeyPatch, *attempts: Callable[[], Any]) -> list[float]:
-    """Let a line make these attempts to connect; returns what it waited after each."""
+async def delays(
+    monkeypatch: pytest.MonkeyPatch,
+    *attempts: Callable[[], Any],
+    heard: list[float] | None = None,
+) -> list[float]:
+    """Let a line make these attempts to connect; returns what it waited after each.
+
+    `heard`: gets `heard_at` of each that was made.
+    """
+    at_up = [] if heard is None else heard
     found, made = list[float](), iter(attempts)
 
     async def sleep(seconds: float) -> None:
@@ -51,7 +59,7 @@ async def delays(monkeypatch: pytest.MonkeyPatch, *attempts: Callable[[], Any]) 
         pool,
         Links(),
         "listening",
-        on_up=lambda: None,
+        on_up=lambda: at_up.append(line.heard_at),
         on_reply=lambda _: None,
         on_down=lambda _: None,
     )
@@ -63,7 +71,7 @@ async def test_a_connection_that_is_cut_at_once_is_made_again_later_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop, ahead = asyncio.get_running_loop(), 0.0
-    time = loop.time
+    time, begun = loop.time, loop.time()
 
     def go_on(seconds: float) -> None:
         nonlocal ahead
@@ -71,9 +79,11 @@ async def test_a_connection_that_is_cut_at_once_is_made_again_later_each_time(
 
     monkeypatch.setattr(loop, "time", lambda: time() + ahead)
     monkeypatch.setattr(module, "BACKOFF", (1.0, 64.0))  # however slow the machine is
-    lasts = (0, 0, 0, 65, 0)
+    lasts, heard = (0, 0, 0, 65, 0), list[float]()
     made = [lambda seconds=seconds: Cut(seconds, go_on) for seconds in lasts]
-    assert await delays(monkeypatch, *made) == [1, 2, 4, 1, 2]
+    assert await delays(monkeypatch, *made, heard=heard) == [1, 2, 4, 1, 2]
+    # Else the ping that the one before did not answer would be held against it.
+    assert all(at >= begun for at in heard[:3]) and heard[-1] >= begun + 65
 
 
 async def test_an_error_of_ours_is_in_the_log_once_while_it_lasts(

@@ -78,6 +78,37 @@ async def test_a_canary_that_does_not_come_cuts_both_lines(link: Link) -> None:
     assert cut(link) == [True, True]
 
 
+async def test_a_canary_of_before_a_publishing_line_went_down_says_nothing(link: Link) -> None:
+    line = link.publisher.line
+    link.subscriber.line.heard_at = 9.0  # it is pinged, and answers
+    link._look(0.0)
+    assert link._song is not None
+    link._song.set_result(None)
+    line.up = False
+    for now in (1.0, 3.0):
+        link._look(now)
+    assert cut(link) == [False, False]
+    line.up = True
+    link._look(3.5)
+    assert cut(link) == [False, False], "another one is sung first"
+    link._song.set_result(None)
+    link._look(6.5)
+    assert cut(link) == [True, True]
+
+
+async def test_a_ping_over_the_line_of_before_says_nothing(link: Link) -> None:
+    line = link.subscriber.line
+    line.heard_at = -1.0
+    link._look(0.0)
+    line.up = False
+    link._look(0.5)
+    line.up = True
+    link._look(1.5)
+    assert cut(link) == [False, False], "another ping is sent first"
+    link._look(2.5)
+    assert cut(link)[1]
+
+
 async def test_a_canary_that_could_not_be_sung_cuts_nothing(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
