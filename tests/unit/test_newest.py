@@ -14,7 +14,9 @@ SCRIPT = """source scripts/_setup; source scripts/_newest
 setup() { echo "$1 into $VENV by $PYTHON"; }
 run() { echo "run $* by $BIN"; }
 BIN=the-other table=''
-setup_newest; find_newest; newest run name -q tests; printf '%s' "$table"; echo "$BIN"
+setup_newest; find_newest; printf '%s' "$table"
+[ -z "$NEWEST" ] || newest run name -q tests
+echo "$BIN"
 """
 
 
