@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 
 from sockets.base import metrics
@@ -51,7 +51,7 @@ def prune(before: datetime, after: Place | None = None) -> tuple[int, Place | No
     found = list(oldest.values_list("connected_at", "id")[:STEP])
     if not found:
         return 0, None
-    with transaction.atomic(using=rows.alias()):
+    with rows.brief(rows.alias()):
         # Looked at again: a session that was taken for lost may be open since.
         free = ended(before).filter(id__in=[id for _, id in found])
         free = free.select_for_update(skip_locked=True).order_by()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ USER_BYTES: Final = 1024  # protocol.md section 2; PostgreSQL can index up to 2,
 
 CHUNK: Final = 500
 ROWS: Final = 80  # in one statement: SQLite may be built to take no more than 999 values
+STILL: Final = 10_000  # milliseconds that a transaction may wait for its process to go on
 SAME_START: Final = timedelta(seconds=1)  # between two notes of when one process began
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL: PostgreSQL; lone surrogates: no UTF-8
@@ -51,6 +52,19 @@ def alias() -> str:
     return router.db_for_write(Session)
 
 
+@contextmanager
+def brief(using: str) -> Iterator[None]:
+    """A transaction that ends with its connection where its process is frozen in mid-transaction:
+    the rows that it has locked are those that a successor needs. On PostgreSQL; SQLite is one
+    machine's."""
+    with transaction.atomic(using=using):
+        connection = connections[using]
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:  # LOCAL: a pooler gives the session to others
+                cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = {STILL}")
+        yield
+
+
 def save(entries: Sequence[Entry]) -> None:
     """Upserts the sessions that were opened; of the others, updates the end.
 
@@ -63,7 +77,7 @@ def save(entries: Sequence[Entry]) -> None:
     ends = [(e.id, *_end(e.close)) for e in entries if e.info is None and e.close is not None]
     # By statements of our own: bulk_create() costs three times as much a row, and bulk_update()
     # thirty times.
-    with transaction.atomic(using=using), connection.cursor() as cursor:
+    with brief(using), connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS):
             some = rows[start : start + ROWS]
             values = [value for row in some for value in row]
@@ -92,11 +106,11 @@ def _upsert(connection: BaseDatabaseWrapper, count: int) -> str:
 def take_over(node: Node) -> int:
     """Enter the node; close what its previous process left open. Returns how many those were."""
     using = alias()
-    with transaction.atomic(using=using):
+    with brief(using):
         previous = _locked(node.name)
         ended = previous.seen_at if previous is not None else node.started_at
         lost = _close_lost(Session.objects.using(using).filter(OPEN, node=node.name), ended)
-        save_node(node)
+        _save_node(node)
     return lost
 
 
@@ -108,7 +122,7 @@ def close_dead(name: str, started: datetime, at: datetime) -> int:
     silent, and its sessions are.
     """
     using = alias()
-    with transaction.atomic(using=using):
+    with brief(using):
         node = _locked(name)
         if node is not None and (_is_later(node, started) or node.seen_at > at):
             return 0
@@ -125,7 +139,7 @@ def close_all_but(node: Node, live: Collection[str], at: datetime) -> int:
     gone = [id for id in rows.values_list("id", flat=True).iterator() if id not in live]
     count = 0
     for start in range(0, len(gone), CHUNK):
-        with transaction.atomic(using=using):
+        with brief(using):
             entered = _locked(node.name)
             if entered is not None and _is_later(entered, node.started_at):
                 break
@@ -157,6 +171,11 @@ def _close_lost(rows: models.QuerySet[Session], at: datetime) -> int:
 
 def save_node(node: Node) -> None:
     """Upsert: the row comes back if somebody deleted it."""
+    with brief(alias()):
+        _save_node(node)
+
+
+def _save_node(node: Node) -> None:
     Node.objects.using(alias()).bulk_create(
         [node], update_conflicts=True, unique_fields=["name"], update_fields=_NODE_COLUMNS
     )

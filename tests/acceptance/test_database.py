@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,6 +209,39 @@ async def test_a_node_that_dies_is_cleared_up_behind(
         await asyncio.to_thread(a.start)
         back = await open_clients(a, "back", 10)
         await until(lambda: open_rows(b) == ids([*back, *kept]), "the rows of its return")
+
+
+async def test_who_is_frozen_in_mid_transaction_keeps_no_row_locked(
+    server: Server, empty: str, tmp_path: Path
+) -> None:
+    """Its successor enters under the same name, and closes what it left."""
+    url = server.database(empty)
+    with on_postgres(tmp_path, url, LEASE_RENEW="0.5") as gateway, psycopg.connect(url) as first:
+        held = b"SELECT name FROM sockets_node FOR UPDATE"
+        assert first.execute(held).fetchall()
+
+        def waits() -> bool:
+            with psycopg.connect(url) as one:
+                found = one.execute(
+                    "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database()"
+                )
+                return any("sockets_node" in query for (query,) in found)
+
+        await asyncio.to_thread(wait_for, waits, "the node's heartbeat to wait", PATIENCE)
+        gateway.signal(signal.SIGSTOP)
+        first.rollback()  # the frozen process has the lock now, and does not go on
+        with psycopg.connect(url) as second:
+            second.execute(f"SET lock_timeout = '{PATIENCE}s'".encode())
+            await asyncio.to_thread(second.execute, held)
+            seen = second.execute("SELECT seen_at FROM sockets_node").fetchone()
+        gateway.signal(signal.SIGCONT)
+
+        def goes_on() -> bool:
+            return first.execute("SELECT seen_at FROM sockets_node").fetchone() != seen
+
+        first.autocommit = True
+        await asyncio.to_thread(wait_for, goes_on, "the node to write again", PATIENCE)
 
 
 def test_old_rows_are_pruned_beside_whoever_holds_one(
