@@ -218,7 +218,11 @@ async def test_who_is_frozen_in_mid_transaction_keeps_no_row_locked(
     url = server.database(empty)
     with on_postgres(tmp_path, url, LEASE_RENEW="0.5") as gateway, psycopg.connect(url) as first:
         held = b"SELECT name FROM sockets_node FOR UPDATE"
-        assert first.execute(held).fetchall()
+
+        def locks() -> bool:  # the row is written by the recorder, some time after the start
+            return bool(first.execute(held).fetchall())
+
+        await asyncio.to_thread(wait_for, locks, "the node's row", PATIENCE)
 
         def waits() -> bool:
             with psycopg.connect(url) as one:
