@@ -250,7 +250,7 @@ async def test_a_key_that_ends_takes_its_workers_with_it(place: Gateway) -> None
 
 
 async def test_a_key_that_expires_ends_in_the_same_way(place: Gateway) -> None:
-    secret = create(place, "short", "notify", lasts=2)
+    secret = create(place, "short", "notify", lasts=4)
     peer = await worker(place, secret)
     assert (await peer.closed(20))[0] == 4508
     assert (await refuse(place, secret))[0] == 4501
@@ -273,7 +273,7 @@ async def test_rotation_while_a_worker_holds_a_task(place: Gateway) -> None:
     made = call(place, API_KEY, "POST", "/tasks", body)
     _, task = await asyncio.gather(made, accept(holder))
     new = create(place, "rotating", "tasks:rotation")
-    end(place, old, after=2)
+    end(place, old, after=4)
     for secret in (old, new):
         answer = await call(place, secret, "GET", f"/tasks/{task}")
         assert answer.json()["state"] == "running", "both count"
