@@ -111,7 +111,7 @@ def main() -> int:
     server = GatewayServer(
         application,
         [Listener(Surface.PUBLIC, "127.0.0.1", 0, "")],
-        conf=Conf(slow_timeout=1, close_timeout=1, shutdown_grace=3),
+        conf=Conf(slow_timeout=2, close_timeout=1, shutdown_grace=3),
         body_limit=lambda surface, path: 1000,
         on_listening=on_listening,
         on_draining=nothing,

@@ -16,7 +16,7 @@ from sockets.base.ids import new_id
 from sockets.layers.groups import user_group
 from sockets.types import PresenceState
 from tests.acceptance.cluster import cluster
-from tests.acceptance.place import GRACE, LEASE, SETTINGS, place, ready, say
+from tests.acceptance.place import LEASE, SETTINGS, place, ready, say
 from tests.support.api_server import api_server
 from tests.support.gateway import Gateway, wait_for
 from tests.support.peers import Peer, RawClient, client, http_get
@@ -25,7 +25,7 @@ from tests.support.valkey import Server
 
 
 async def test_a_drained_node_hands_its_grace_to_the_others(tmp_path: Path, redis: Server) -> None:
-    async with place(tmp_path, redis, DRAIN_SECONDS="0.3") as here:
+    async with place(tmp_path, redis, DRAIN_SECONDS="0.3", PRESENCE_GRACE="3") as here:
         a, b = await here.begin("a", "b")
         stays, goes = await client(a, "stays"), await client(a, "goes")
         await here.until("told", lambda: len(here.heard("user_online")) == 2)
@@ -34,7 +34,7 @@ async def test_a_drained_node_hands_its_grace_to_the_others(tmp_path: Path, redi
         await client(b, "stays", client_id=stays.welcome["client"])
         assert await asyncio.to_thread(a.wait) == 0
         assert (await here.look(["goes"]))["goes"].state is not PresenceState.CONNECTED
-        await here.until("told", lambda: here.heard("user_offline"), GRACE + 10)
+        await here.until("told", lambda: here.heard("user_offline"))
         assert [e["user"] for e in here.heard("user_offline")] == ["goes"]
         assert here.rows("close_code = 4000") == 2
 
@@ -65,12 +65,12 @@ async def test_one_name_is_one_node(tmp_path: Path, redis: Server) -> None:
         await asyncio.to_thread(a.kill)
         here.nodes["other"] = other
         await asyncio.to_thread(other.start)
-        assert ready(other)
+        await here.until("ready", lambda: ready(other))
         await here.until("told", lambda: here.heard("user_offline"), LEASE + 10)
 
 
 async def test_ready_lag_goes_before_the_drain(tmp_path: Path, redis: Server) -> None:
-    async with place(tmp_path, redis, READY_LAG="1.5", DRAIN_SECONDS="0.1") as here:
+    async with place(tmp_path, redis, READY_LAG="3", DRAIN_SECONDS="0.1") as here:
         (a,) = await here.begin("a")
         first = await client(a, "42")
         a.signal(signal.SIGTERM)
@@ -195,7 +195,7 @@ class Overlapping:
 
 async def test_a_rolling_deploy_misses_no_ephemeral_message(tmp_path: Path, redis: Server) -> None:
     users = scaled(50, 4)
-    async with place(tmp_path, redis, DRAIN_SECONDS="1", READY_LAG="0.1") as here:
+    async with place(tmp_path, redis, DRAIN_SECONDS="2", READY_LAG="0.1") as here:
         nodes = await here.begin("a", "b")
         layer = RedisPubSubChannelLayer(hosts=[redis.url])
         tabs = [Overlapping(nodes, f"u{number}") for number in range(users)]

@@ -53,6 +53,9 @@ PATIENCE = scaled(400, 120)
 APART = 0.5
 """Seconds by which the clocks of a node, of Redis and of this process may differ."""
 
+ENDING = 2.0
+"""Seconds after which the end of a session is in the ledger, however busy the machine is."""
+
 NEVER = float("inf")
 
 
@@ -160,7 +163,7 @@ def is_wrong(answer: Answer, witness: Witness) -> str:
 def unexplained(answer: Answer, witness: Witness, trouble: str) -> str:
     """Return why an unknown must not be; "": it has its reason."""
     why, as_of = answer.client["why"], answer.client["as_of"]
-    if why == "lost" and witness.left and answer.asked < witness.gone + APART:
+    if why == "lost" and witness.left and answer.asked < witness.gone + ENDING:
         return ""  # its end was on its way
     if trouble != "a_node_dies":
         # A session that is cut off is at its end within a moment, and nothing is left out.

@@ -29,7 +29,7 @@ from tests.support.peers import (
 )
 
 LIMITS = SHORT | {
-    "CLIENT_RATE": "20",
+    "CLIENT_RATE": "5",
     "CLIENT_BURST": "10",
     "WORKER_RATE": "1000",
     "WORKER_BURST": "2000",
@@ -254,9 +254,9 @@ HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that waits a second for a request."""
+    """A gateway that waits two seconds for a request."""
     path = tmp_path_factory.mktemp("hasty")
-    with running(path, **SHORT, HANDSHAKE_TIMEOUT="1") as gateway:
+    with running(path, **SHORT, HANDSHAKE_TIMEOUT="2") as gateway:
         yield gateway
         assert "Traceback" not in gateway.log()
 
@@ -288,7 +288,7 @@ def test_a_byte_now_and_then_is_no_request(hasty: Gateway) -> None:
 
 
 async def test_a_socket_is_not_cut_for_the_time_of_its_handshake(tmp_path: Path) -> None:
-    with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="0.2") as gateway:
+    with running(tmp_path / "data", **SHORT, HANDSHAKE_TIMEOUT="1") as gateway:
         tab = await client(gateway, "42")
         await asyncio.sleep(3)  # nothing happens
         assert (await tab.ask(type="sessions"))["ok"]

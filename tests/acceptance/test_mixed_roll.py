@@ -101,8 +101,8 @@ async def test_a_worker_of_now_at_a_gateway_of_the_last_release(
         crew.start({"coroutine": 1})
         tab = await client(old, "kim")
         async with AsyncClient(f"http://127.0.0.1:{old.worker_port}", API_KEY, retries=8) as api:
-            data = {"do": "", "seconds": 1}
-            asked = {"user": "kim", "timeout": 0.6}
+            data = {"do": "", "seconds": 2}
+            asked = {"user": "kim", "timeout": 2}
             task = await _assigned(api, "coroutine", data, asked)
         heard = [await tab.receive()]
         while heard[-1]["event"] == "task.progress":

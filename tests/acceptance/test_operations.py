@@ -17,12 +17,12 @@ import pytest
 from sockets.base.ids import new_id
 from tests.acceptance.test_keys import call, create
 from tests.support.gateway import API_KEY, JWT_SECRET, SHORT, Gateway, running, wait_for
+from tests.support.patience import PATIENCE
 from tests.support.peers import client, refused, worker
 from tests.support.releases import checkout_of_last_release
 from tests.support.valkey import Server
 
 LEASES = {"LEASE_RENEW": "0.5", "LEASE_TTL": "3", "PRESENCE_GRACE": "1"}
-PATIENCE = 5.0
 
 
 class Pair:
@@ -65,9 +65,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def breakable(tmp_path: Path, redis: Server) -> Iterator[Pair]:
+def lease() -> str:
+    return LEASES["LEASE_TTL"]
+
+
+@pytest.fixture
+def breakable(tmp_path: Path, redis: Server, lease: str) -> Iterator[Pair]:
     with ExitStack() as stack:
-        yield nodes(tmp_path, redis, stack)
+        yield nodes(tmp_path, redis, stack, LEASE_TTL=lease)
 
 
 async def test_a_session_of_another_node_is_found_and_looked_at(pair: Pair) -> None:
@@ -202,12 +207,13 @@ async def test_a_killed_node_is_shown_as_lost(breakable: Pair) -> None:
         shown = [one for one in answer["nodes"] if one["info"]["name"] == "b"]
         return bool(shown) and shown[0]["lost"] and answer["silent"] == []
 
-    await asyncio.to_thread(wait_for, lost, "the dead one is lost, and no longer asked", 20)
+    await asyncio.to_thread(wait_for, lost, "the dead one is lost, and no longer asked")
     breakable.b.start()
     found = await breakable.ask("/overview")
     assert [one["lost"] for one in found["nodes"]] == [False, False]
 
 
+@pytest.mark.parametrize("lease", ["30"])  # it is asked twice, and must not be dead meanwhile
 async def test_a_frozen_node_keeps_nobody_waiting(breakable: Pair) -> None:
     tab = await client(breakable.b, "frozen")
     breakable.b.signal(signal.SIGSTOP)

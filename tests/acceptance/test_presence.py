@@ -43,7 +43,7 @@ async def test_a_killed_node_leaves_no_ghost(tmp_path: Path, redis: Server) -> N
         await here.until("all rows", lambda: here.rows("node = 'c'") == len(everybody) + 1)
         killed = time.monotonic()
         await asyncio.to_thread(c.kill)
-        await here.until("no ghost", lambda: _connected(here, everybody, set(both)), LEASE + 1)
+        await here.until("no ghost", lambda: _connected(here, everybody, set(both)), BOUND)
         counts = [await here.store.exists(f"gw:{{{user}}}:sessions") for user in gone]
         assert sum(counts) == 0, "one command, in any language"
         await here.until(
@@ -96,7 +96,7 @@ async def test_a_frozen_node_is_never_split(tmp_path: Path, redis: Server) -> No
         peers = await crowd(a, users)
         moved = users[::4]
         a.signal(signal.SIGSTOP)
-        await here.until("offline", lambda: _connected(here, users, set()), LEASE + 2)
+        await here.until("offline", lambda: _connected(here, users, set()), BOUND)
         await here.until("told", lambda: len(here.heard("user_offline")) == len(users), BOUND + 5)
         back = [
             await client(b, user, client_id=peer.welcome["client"])
@@ -192,7 +192,8 @@ async def test_after_an_outage_nobody_is_offline_who_is_there(
         await here.until("everybody", lambda: _everybody_twice(here, users), 30)
         for node in nodes:
             await here.until("ready", lambda: ready(node))  # noqa: B023
-        assert not here.heard("user_offline")
+        # Of whom left meanwhile it may be known by now.
+        assert {e["user"] for e in here.heard("user_offline")} <= {"leaves meanwhile"}
         assert [e["user"] for e in here.heard("user_online")].count(users[0]) == 1
         await here.until(
             "whoever left",

@@ -85,7 +85,7 @@ async def test_a_killed_node_is_offline_in_time_all_the_same(tmp_path: Path, red
         await client(a, "gone")
         await here.until("told", lambda: len(here.heard("user_online")) == 1)
         await asyncio.to_thread(a.kill)
-        await here.until("no lease", lambda: _no_lease(here, "gone"), LEASE + 1)
+        await here.until("no lease", lambda: _no_lease(here, "gone"), BOUND)
         assert (await here.look(["gone"]))["gone"].state == "offline"
         (a,) = await here.begin("a")
         assert await states(a, ["gone"]) == {"gone": "offline"}

@@ -213,10 +213,11 @@ async def test_a_time_limit(shared: Crew, api: AsyncClient, way: str) -> None:
 async def test_a_slow_handler_is_not_lost_and_its_user_hears_nothing_of_that(
     shared: Crew, api: AsyncClient
 ) -> None:
+    await end_of(shared.site, await assigned(api, "thread"))  # there is a worker
     user = new_id()
     tab = await client(shared.site, user)
-    data = {"do": "", "parts": 1, "seconds": 1.5}
-    task = await api.assign_task("thread", "e", data, user=user, timeout=0.3)
+    data = {"do": "", "parts": 1, "seconds": 3}
+    task = await api.assign_task("thread", "e", data, user=user, timeout=2)
     told = [(await tab.receive())["event"] for _ in range(2)]
     assert told == ["task.progress", "task.done"]
     assert (await end_of(shared.site, task.id))["state"] == "done"
@@ -243,7 +244,7 @@ async def test_no_more_than_the_places_of_a_pool(shared: Crew, api: AsyncClient)
 
 
 async def test_at_sigterm_what_runs_may_finish_and_the_rest_is_handed_back(crew: Crew) -> None:
-    id = crew.start(dict.fromkeys(WAYS, 2), "--grace=1.5")
+    id = crew.start(dict.fromkeys(WAYS, 2), "--grace=3")
     async with api_of(crew.site) as api:
         quick = [await assigned(api, way, seconds=0.8) for way in WAYS]
         slow = [await assigned(api, way, parts=600, seconds=0.1) for way in WAYS]

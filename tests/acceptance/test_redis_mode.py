@@ -305,7 +305,7 @@ async def test_a_client_that_comes_back_at_another_node_replaces_itself(tmp_path
 
 async def test_a_worker_of_a_node_that_is_killed_loses_its_task(tmp_path: Path) -> None:
     server = Server()
-    short = {"LEASE_RENEW": "0.3", "LEASE_TTL": "1", "TASK_GRACE": "1"}
+    short = {"LEASE_RENEW": "0.3", "LEASE_TTL": "2", "TASK_GRACE": "1"}
     try:
         async with (
             own_node(tmp_path / "a", server, NODE_NAME="a", **short) as a,

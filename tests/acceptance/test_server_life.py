@@ -243,7 +243,7 @@ async def test_close_codes_and_reasons_reach_the_row(shared_gateway: Gateway) ->
 @pytest.fixture(scope="module")
 def pinging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that soon asks whether a client is still there."""
-    settings = {**SHORT, "HEARTBEAT": "0.2", "PONG_TIMEOUT": "1"}
+    settings = {**SHORT, "HEARTBEAT": "0.2", "PONG_TIMEOUT": "1.5"}
     with running(tmp_path_factory.mktemp("pinging"), **settings) as gateway:
         yield gateway
 

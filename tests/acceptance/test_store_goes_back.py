@@ -52,10 +52,12 @@ class Store:
         self._image = [self._redis.dump(key) for key in self._keys]  # type: ignore[misc]
 
     def go_back(self) -> None:
-        for key, value in zip(self._keys, self._image, strict=True):
-            self._redis.delete(key)
-            if value is not None:
-                self._redis.restore(key, 0, value)
+        with self._redis.pipeline() as at_once:  # or a renewal may come between
+            for key, value in zip(self._keys, self._image, strict=True):
+                at_once.delete(key)
+                if value is not None:
+                    at_once.restore(key, 0, value)
+            at_once.execute()
         self._redis.close()
 
 

@@ -88,7 +88,10 @@ async def test_both_go_on_under_names_of_their_own(
             "rows are open again",
             lambda: here.rows(f"node = '{other}' and close_code is null") == len(USERS) + 1,
         )
-        assert here.rows("node = 'a' and close_code is null") == len(late)
+        await here.until(
+            "the row of the late one",
+            lambda: here.rows("node = 'a' and close_code is null") == len(late),
+        )
         assert here.rows("disconnected_at is not null") == 0
         assert old.log().count(f"is node {other} from now on") == 1 and "is node" not in new.log()
         await here.until("ready again", lambda: ready(old))

@@ -42,6 +42,13 @@ ROWS = "#part-sessions tbody tr"
 WIDER = """() => [
   document.documentElement, ...document.querySelectorAll(".gateway-scroll, .results")
 ].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)"""
+# What the status said, which changes while nobody looks.
+REMEMBER = """() => {
+  const status = document.querySelector("#gateway-status");
+  window.said = [];
+  new MutationObserver(() => window.said.push(status.textContent)).observe(
+    status, { subtree: true, childList: true, characterData: true });
+}"""
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -228,10 +235,12 @@ async def test_it_says_when_nothing_is_updated_and_waits_longer(
 ) -> None:
     page = await opened(context, room, LIVE)
     await live(page)
+    await page.evaluate(REMEMBER)
     room.set(fail="Redis <b>is away</b>")
     status = page.locator("#gateway-status")
-    await expect(status).to_contain_text("Redis <b>is away</b> Trying again in 2 s.")
     await expect(status).to_contain_text("Trying again in 4 s.")
+    said = await page.evaluate("window.said")
+    assert [text for text in said if "Redis <b>is away</b> Trying again in 2 s." in text], said
     assert await users(page) == ["1", "2", "3"], "what was true last stays"
     room.set(fail="")
     await live(page)
@@ -338,9 +347,9 @@ async def test_a_form_is_sent_once(context: BrowserContext, room: Room) -> None:
 async def test_a_trace_grows(context: BrowserContext, room: Room) -> None:
     page = await opened(context, room, PAGES["trace"])
     rows = page.locator("#part-frames tbody tr")
-    await expect(rows).to_have_count(9)  # three at load, and three of each answer
+    await expect(rows.nth(8)).to_be_visible()  # three at load, and three of each answer
     times = await page.locator("#part-frames .field-at").all_inner_texts()
-    assert times == sorted(times, reverse=True)
+    assert times == sorted(times, reverse=True) and len(times) % 3 == 0
 
 
 async def test_json_is_looked_at_while_it_is_written(context: BrowserContext, room: Room) -> None:

@@ -11,6 +11,7 @@ import websockets
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import PASSWORD, Site, log_in
+from tests.browser.test_admin import all_end
 from tests.support.gateway import Gateway, wait_for
 from tests.support.valkey import Server
 from tests.unit.admin.operations.values import session_id
@@ -97,7 +98,7 @@ async def test_what_happens_at_the_other_node(
         await expect(row(page, "kim")).to_have_count(0)
         history = await page.context.new_page()
         await history.goto(one.http(f"{ADMIN}/session/?q=kim", private=True))
-        await expect(history.locator("#result_list .gateway-badge")).to_have_text("ended")
+        await all_end(history, "#result_list .gateway-badge", 1)
 
         await page.goto(one.http(f"{ADMIN}/overview/", private=True))
         gone = page.locator("#part-nodes tbody tr").filter(has=page.get_by_text("two", exact=True))

@@ -111,7 +111,8 @@ def redis() -> Iterator[Server]:
 
 @contextmanager
 def two_nodes(tmp_path: Path, redis: Server) -> Iterator[tuple[Gateway, Gateway]]:
-    shared = {**SETTINGS, "REDIS_URL": redis.url}
+    # A page that is kept from a core comes back before its old socket is closed.
+    shared = {**SETTINGS, "REDIS_URL": redis.url, "DRAIN_SECONDS": "3"}
     with (
         running(tmp_path / "one", **shared, NODE_NAME="one") as one,
         running(tmp_path / "two", **shared, NODE_NAME="two") as two,

@@ -368,7 +368,7 @@ async def test_a_channel_that_nobody_waits_on_goes_by_itself(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither full nor sent to: with its messages and its groups, and with a word in the log."""
-    async with make(CAPACITY, expiry=0.3) as layer:
+    async with make(CAPACITY, expiry=1.5) as layer:
         before = dropped()
         one, other = [await layer.new_channel() for _ in range(2)]
         for channel in (one, other):
@@ -544,33 +544,33 @@ async def test_a_stock_consumer_takes_messages_of_the_layer(default: Any, consum
 async def test_stock_websocket_consumers_hear_their_group(default: Any) -> None:
     tabs = [WebsocketCommunicator(Chat.as_asgi(), "/") for _ in range(2)]
     for tab in tabs:
-        assert (await tab.connect())[0]
+        assert (await tab.connect(PATIENCE))[0]
     await tabs[0].send_json_to({"한": 1})
     for tab in tabs:
-        assert await tab.receive_json_from(5) == {"한": 1}
-    await tabs[0].disconnect()
+        assert await tab.receive_json_from(PATIENCE) == {"한": 1}
+    await tabs[0].disconnect(timeout=PATIENCE)
     await default.group_send("chat", {"type": "chat.message", "text": "left"})
-    assert await tabs[1].receive_json_from(5) == "left"
-    await tabs[1].disconnect()
+    assert await tabs[1].receive_json_from(PATIENCE) == "left"
+    await tabs[1].disconnect(timeout=PATIENCE)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_stock_sync_consumer_hears_its_group(default: Any) -> None:
     tab = WebsocketCommunicator(SyncChat.as_asgi(), "/")
-    assert (await tab.connect())[0]
+    assert (await tab.connect(PATIENCE))[0]
     await tab.send_to("hello")
-    assert await tab.receive_from(5) == "hello"
-    await tab.disconnect()
+    assert await tab.receive_from(PATIENCE) == "hello"
+    await tab.disconnect(timeout=PATIENCE)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_consumers_that_end_leave_no_queue_and_no_group(default: Any) -> None:
     for _ in range(3):
         tab = WebsocketCommunicator(Chat.as_asgi(), "/")
-        assert (await tab.connect())[0]
+        assert (await tab.connect(PATIENCE))[0]
         await default.group_send("chat", {"type": "chat.message", "text": "x"})
-        assert await tab.receive_json_from(5) == "x"
-        await tab.disconnect()
+        assert await tab.receive_json_from(PATIENCE) == "x"
+        await tab.disconnect(timeout=PATIENCE)
         await default.group_send("chat", {"type": "chat.message", "text": "nobody is here"})
     if isinstance(default, MemoryChannelLayer):
         assert not default._queues

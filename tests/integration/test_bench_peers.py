@@ -62,7 +62,9 @@ def test_every_delivery_is_right(contestant: Contestant, program: Path) -> None:
         run.load.ask("number beside 100")
         answer = run.do(f"publish {contestant.kinds[0]} user 100 200").answer
         beside = answer["expected"] - 200
-        assert answer["received"] == answer["expected"] and beside in (3 * CLIENTS, 4 * CLIENTS)
+        assert answer["received"] == answer["expected"] and beside in range(
+            2 * CLIENTS, 9 * CLIENTS, CLIENTS
+        )
         run.load.ask("number beside 0")
         assert run.do("publish broadcast all 5 0").answer["received"] == 5 * CLIENTS
         assert run.do(f"echo 200 {WINDOW}").answer["received"] == 200
@@ -76,7 +78,7 @@ def test_every_delivery_is_right(contestant: Contestant, program: Path) -> None:
 def told(run: Running, publication: bytes, **expected: int) -> None:
     """Send something that is wrong in some way: the generator must count what is expected."""
     before = run.do("stats").answer
-    run.load.ask("number patience 1")
+    run.load.ask("number patience 2")
     run.load.ask(f"set bad {pieces(publication)}")
     answer = run.do("publish bad user 50 0").answer
 

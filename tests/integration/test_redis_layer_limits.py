@@ -219,7 +219,7 @@ async def test_a_channel_that_joins_while_its_receive_fails_is_listened_to_later
     prefix: str,
 ) -> None:
     server = Server()
-    layer: Any = RedisChannelLayer(hosts=[server.url], prefix=prefix, join_timeout=0.3)
+    layer: Any = RedisChannelLayer(hosts=[server.url], prefix=prefix, join_timeout=1.5)
     try:
         await layer.group_add_sink("h", print)
         server.freeze()

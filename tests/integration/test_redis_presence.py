@@ -64,28 +64,38 @@ async def test_the_keys_are_those_of_the_protocol(
         assert 620_000 < await client.pttl(f"{key}:{part}") <= 631_000
     await presence.release(one)
     state = await client.hgetall(f"{key}:state")  # type: ignore[misc]
-    assert state[b"state"] == b"grace" and float(state[b"grace_end"]) <= seconds + 12
+    assert state[b"state"] == b"grace" and float(state[b"grace_end"]) <= seconds + 25
     assert 29 * 24 * 3600 < await client.ttl(f"{key}:state") <= 30 * 24 * 3600
     assert await client.keys(f"{namespace}:*") == [f"{key}:state".encode()]
 
 
 async def test_a_lease_ends_by_itself(client: Redis, namespace: str) -> None:
-    presence = RedisPresence(client, calls(namespace, lease=0.2), warm=no_warmup)
+    presence = RedisPresence(client, calls(namespace, lease=1.5), warm=no_warmup)
     await presence.register(info("42"))
     assert await presence.is_online("42")
 
     async def is_offline() -> bool:
         return not await presence.is_online("42")
 
+    async def key_has_ended() -> bool:
+        return not await client.exists(f"{namespace}:{{42}}:sessions")
+
     await until_told(is_offline)
-    assert not await client.exists(f"{namespace}:{{42}}:sessions")
+    await until_told(key_has_ended)
+
+
+async def seconds_of(client: Redis) -> float:
+    """The server's time."""
+    seconds, micros = await client.time()
+    return float(seconds + micros / 1e6)
 
 
 async def test_who_was_lost_is_known_when_the_key_has_ended(client: Redis, namespace: str) -> None:
     presence = RedisPresence(client, calls(namespace, lease=0.2), warm=no_warmup)
     one = info("42")
-    seconds, micros = await client.time()
+    before = await seconds_of(client)
     await presence.register(one, "a:1")
+    after = await seconds_of(client)
 
     async def key_has_ended() -> bool:
         return not await client.exists(f"{namespace}:{{42}}:sessions")
@@ -95,7 +105,8 @@ async def test_who_was_lost_is_known_when_the_key_has_ended(client: Redis, names
     assert settled.lost == (one,)
     assert [change.online for change in settled.changes] == [True, False]
     last_seen = (await presence.look("42")).last_seen
-    assert last_seen == pytest.approx(seconds + micros / 1e6, abs=0.2), "when it was registered"
+    assert last_seen is not None
+    assert before - 0.01 <= last_seen <= after + 0.01, "when it was registered"
     assert not await client.exists(f"{namespace}:{{42}}:info")
 
 

@@ -67,7 +67,7 @@ async def test_a_probe_is_heard_by_nobody(probe: RedisProbe, admin: SyncRedis) -
     listener = admin.pubsub()
     listener.psubscribe("asgi__group__*", "asgi__canary__*")
     for _ in range(2):
-        listener.get_message(timeout=1)
+        listener.get_message(timeout=20)
     await probe.shards()
     assert listener.get_message(timeout=0.2) is None
     listener.close()

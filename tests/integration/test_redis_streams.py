@@ -184,7 +184,7 @@ async def test_what_surely_was_not_done_is_told_so(server: Server) -> None:
 
 async def test_repeating_an_unknown_append_never_doubles_it(server: Server) -> None:
     """The server takes the command and is frozen before it answers."""
-    async with at(server, call_timeout=0.3) as (_, streams):
+    async with at(server, call_timeout=1.5) as (_, streams):
         epoch = (await streams.head("u")).epoch
         server.freeze()
         with pytest.raises(GatewayUnavailable) as caught:

@@ -105,7 +105,7 @@ class Server:
 
 
 class Sentinel(Server):
-    """Watches a master named `m`, alone; it acts half a second after the master is silent."""
+    """Watches a master named `m`, alone; it acts a second and a half after the master is silent."""
 
     def __init__(self, master: Server) -> None:
         self._master = master.port
@@ -121,7 +121,7 @@ class Sentinel(Server):
             file.write_text(
                 f"dir {self.folder}\n"
                 f"sentinel monitor m 127.0.0.1 {self._master} 1\n"
-                "sentinel down-after-milliseconds m 500\n"
+                "sentinel down-after-milliseconds m 1500\n"
                 "sentinel failover-timeout m 2000\n"
             )
         port = ["--port", str(self.port), "--bind", "127.0.0.1"]

@@ -16,6 +16,7 @@ from sockets.api import briefly as module
 from sockets.api.briefly import briefly
 from sockets.base.rate import Seldom
 from sockets.exceptions import GatewayUnavailable, GatewayUnreachable
+from tests.support.patience import PATIENCE
 
 
 class Elsewhere:
@@ -62,7 +63,10 @@ async def failing() -> None:
     raise GatewayUnavailable("Redis does not answer")
 
 
-def test_what_is_done_in_time_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_done_in_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     done = threading.Event()
 
     async def work() -> None:
@@ -145,6 +149,7 @@ def test_one_warning_a_minute_when_nothing_answers(
     def nobody(call: Any) -> Any:
         raise GatewayUnreachable
 
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     if unreachable:
         monkeypatch.setattr(module, "begin", nobody)
     for _ in range(5):
@@ -181,7 +186,11 @@ def test_only_so_many_go_on_alone(
     assert len(begun) == 2
 
 
-def test_a_bug_of_ours_stops_no_logout_either(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_of_ours_stops_no_logout_either(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
+
     async def wrong() -> None:
         raise KeyError("x")
 
@@ -191,7 +200,10 @@ def test_a_bug_of_ours_stops_no_logout_either(caplog: pytest.LogCaptureFixture) 
     assert caplog.records[-1].levelname == "ERROR" and caplog.records[-1].exc_info is not None
 
 
-async def test_a_thread_that_runs_a_loop_waits_for_nothing() -> None:
+async def test_a_thread_that_runs_a_loop_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 20.0)
     gate: Future[None] = Future()
     done = threading.Event()
 

@@ -16,6 +16,7 @@ from sockets.api import over_http
 from sockets.api.calls import CALLS
 from sockets.api.over_http import OverHttp
 from sockets.exceptions import GatewayError, GatewayUnavailable, TooManyRequests
+from tests.support.patience import PATIENCE
 
 ULID = "01JZ3N5Y3C8M4Q0T7V9X2B6D1F"
 ONLINE = CALLS["is_online"]
@@ -91,11 +92,20 @@ async def test_a_loop_goes_on_meanwhile(server: Any, way: OverHttp) -> None:
     assert await way.acall(ONLINE, GIVEN, "") is True
 
 
-def test_one_that_the_gateway_hung_up_on_is_made_again(server: Any, way: OverHttp) -> None:
+def test_one_that_the_gateway_hung_up_on_is_made_again(
+    server: Any, way: OverHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.hangs_up = True
+    hung_up, close = threading.Semaphore(0), server.shutdown_request
+
+    def noted(request: socket.socket) -> None:
+        close(request)
+        hung_up.release()
+
+    monkeypatch.setattr(server, "shutdown_request", noted)
     for _ in range(3):
         assert way.call(ONLINE, GIVEN, "") is True
-        time.sleep(0.05)
+        assert hung_up.acquire(timeout=PATIENCE)
     assert len(server.peers) == 3
 
 

@@ -121,10 +121,10 @@ async def test_threads_at_once_all_get_a_worker(node: Node) -> None:
 
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a call that carries a task to the gateway: hardly any."""
-    hasty = Conf(task_accept_timeout=0.02, task_assign_timeout=0.02)
+    hasty = Conf(task_accept_timeout=0.2, task_assign_timeout=0.2)
     monkeypatch.setattr(tasks_api, "get_conf", lambda: hasty)
     for module in (tasks_api, calls):
-        monkeypatch.setattr(module, "CALL_TIMEOUT", 0.02)
+        monkeypatch.setattr(module, "CALL_TIMEOUT", 0.2)
 
 
 @pytest.mark.parametrize("elsewhere", ["thread", "loop"])

@@ -48,7 +48,7 @@ async def test_a_question_is_answered_by_whoever_can() -> None:
         tasks.append(asyncio.ensure_future(b.answer(message, double=2 * message["n"])))
 
     b.handlers["sum"] = answer
-    answers = await a.ask(["b", "dead"], timeout=0.05, type="sum.double", n=21)
+    answers = await a.ask(["b", "dead"], timeout=0.5, type="sum.double", n=21)
     assert {node: answer["double"] for node, answer in answers.items()} == {"b": 42}
     assert await a.ask([], timeout=5, type="sum.double", n=1) == {}
     await asyncio.gather(*tasks)

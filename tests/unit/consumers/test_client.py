@@ -401,12 +401,12 @@ async def test_a_first_frame_that_is_wrong(
 
 
 async def test_a_first_frame_that_never_comes(node: Node, client: MakePeer) -> None:
-    node.conf = replace(node.conf, connect_timeout=0.05)
+    node.conf = replace(node.conf, connect_timeout=1)
     node.client_auth._seats = Places(1, 1)
     tab, more = client("auth=frame"), client("auth=frame")
     assert (await tab.connect(timeout=PATIENCE))[0] and (await more.connect(timeout=PATIENCE))[0]
     assert (await more.closed())[0] == 1013, "no seat"
-    assert await tab.closed() == (4501, "no token came within 0.05 s")
+    assert await tab.closed() == (4501, "no token came within 1 s")
     gone = client("auth=frame")
     assert (await gone.connect(timeout=PATIENCE))[0]
     await gone.leave()
@@ -577,10 +577,10 @@ async def test_who_waits_for_others_is_not_closed_for_a_pong_that_was_not_read(
 async def test_the_wait_for_a_first_frame_is_not_ours(client: MakePeer) -> None:
     welcomes = Observed(metrics.welcome[Kind.CLIENT])
     tab = client("auth=frame")
-    accepted, _ = await tab.connect()
+    accepted, _ = await tab.connect(timeout=PATIENCE)
     assert accepted
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1)
     await tab.write(type="connect", token=token())
     assert (await tab.frame())["type"] == "welcome"
-    assert welcomes.count == 1 and welcomes.sum < 0.3
+    assert welcomes.count == 1 and welcomes.sum < 1
     await tab.leave()

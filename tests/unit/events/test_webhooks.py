@@ -228,14 +228,15 @@ class TestRetry:
         sender = make(1, timeout=0.15)
         await sender.until_settled(1)
         assert sender.settled == {1: True}
-        assert server.ids == [1] * 7
+        # Once more where this process was kept from a core for as long as an answer may take.
+        assert set(server.ids) == {1} and len(server.ids) >= 7
 
     @pytest.mark.parametrize("code", [200, 500])
     async def test_a_status_counts_though_the_body_drips(
         self, server: ApiServer, make: Make, code: int
     ) -> None:
         server.answers = [drip(b"HTTP/1.1 %d As told\r\nContent-Length: 9999\r\n\r\n" % code)]
-        sender = make(1, timeout=0.15)
+        sender = make(1, timeout=1)
         await sender.until_settled(1)
         sender.put(2)
         await sender.until_settled(2)

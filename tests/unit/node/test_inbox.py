@@ -9,6 +9,7 @@ import pytest
 
 from sockets.cluster.bus import Bus
 from tests.support.doubles import StillNode, still_node, until
+from tests.support.patience import PATIENCE
 
 
 class Asked:
@@ -18,13 +19,13 @@ class Asked:
         self.node = node
         self.other = Bus(node.layer, "other")
 
-    async def ask(self, seconds: float = 1.0, **question: Any) -> dict[str, Any]:
+    async def ask(self, seconds: float = PATIENCE, **question: Any) -> dict[str, Any]:
         return await self.other.ask(["here"], timeout=seconds, **question)
 
 
 @pytest.fixture
 async def asked() -> Asked:
-    made = Asked(await still_node(close_timeout=0.05, ready_lag=0))
+    made = Asked(await still_node(close_timeout=0.5, ready_lag=0))
     await made.other.listen()
     return made
 

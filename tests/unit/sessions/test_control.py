@@ -137,7 +137,7 @@ async def test_pages_of_sessions_are_walked_to_the_end(limit: int) -> None:
 
 
 async def test_sessions_are_closed_by_their_ids_wherever_they_are() -> None:
-    node = await still_node(close_timeout=0.02)
+    node = await still_node(close_timeout=0.2)
     client, deaf, worker = await node.open(), await node.open(), await node.open_worker("p")
     answering(node)
     outbox_of(deaf).on_close = None

@@ -43,6 +43,9 @@ from tests.unit.tasks.conftest import Crew, house
 LONG = 30.0
 """An accept time-out that no test waits for."""
 
+SHORT = 0.2
+"""One that a test waits for, and that who answers at once keeps on a busy machine."""
+
 
 def offers() -> dict[str, float]:
     return {outcome: counter._value.get() for outcome, counter in metrics.offers.items()}
@@ -258,7 +261,7 @@ async def test_tasks_are_spread_over_the_workers() -> None:
     [("rejects", "rejected"), ("is silent", "timeout"), ("leaves", "gone")],
 )
 async def test_who_does_not_take_it_is_followed_by_the_next(conduct: str, outcome: str) -> None:
-    one = await house(task_accept_timeout=0.02 if conduct == "is silent" else LONG)
+    one = await house(task_accept_timeout=SHORT if conduct == "is silent" else LONG)
     crew = Crew(one)
     await crew.hire("a", conduct)
     await crew.hire("b", conduct)
@@ -272,7 +275,7 @@ async def test_who_does_not_take_it_is_followed_by_the_next(conduct: str, outcom
 
 
 async def test_a_late_accept_is_refused() -> None:
-    one = await house(task_accept_timeout=0.02)
+    one = await house(task_accept_timeout=SHORT)
     crew = Crew(one)
     await crew.hire("late", "is silent")
     await crew.hire("quick", "accepts")
@@ -363,7 +366,7 @@ async def test_a_socket_that_is_unknown_here_is_followed_at_once() -> None:
 
 
 async def test_a_lost_offer_is_a_time_out() -> None:
-    one = await house(task_accept_timeout=0.02)
+    one = await house(task_accept_timeout=SHORT)
     crew = Crew(one)
     far = local_session("w", client_id="far", node="elsewhere")  # nobody hears that node's group
     await one.dispatcher.worker_joined(seat_of(far))
@@ -398,7 +401,7 @@ async def test_an_offer_goes_to_the_node_of_its_worker_and_the_verdict_comes_bac
 
 async def test_a_lost_verdict_is_found_in_the_records() -> None:
     """It was accepted, and nothing may ask another worker then."""
-    one = await house(task_accept_timeout=0.02)
+    one = await house(task_accept_timeout=SHORT)
     crew = Crew(one)
     lost = asyncio.Event()
     tell_node = one.dispatcher._tell_node
@@ -418,7 +421,7 @@ async def test_a_lost_verdict_is_found_in_the_records() -> None:
 
 
 async def test_a_lost_no_is_found_in_the_records() -> None:
-    one = await house(task_accept_timeout=0.02)
+    one = await house(task_accept_timeout=SHORT)
     crew = Crew(one)
 
     async def lossy(node: str, /, **message: Any) -> None:
@@ -437,7 +440,7 @@ async def test_an_accept_in_the_moment_of_the_time_out_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The time-out has passed, the withdrawal is on its way, and the accept is first."""
-    one = await house(task_accept_timeout=0.02)
+    one = await house(task_accept_timeout=SHORT)
     crew = Crew(one)
     await crew.hire("a", "is silent")
     await crew.hire("b")
@@ -672,7 +675,7 @@ async def test_an_offer_before_the_welcome_waits_for_it() -> None:
 
 
 async def test_so_many_wait_for_a_welcome_and_no_more() -> None:
-    one = await house(task_accept_timeout=0.05, task_assign_timeout=0.05)
+    one = await house(task_accept_timeout=0.5, task_assign_timeout=0.5)
     session = local_session("w", client_id="a", kind=Kind.WORKER)
     await one.sessions.open_worker(session, ("p",), 1_000)
     calls = [one.dispatcher.assign("p", "e", None) for _ in range(MAX_EARLY + 3)]
