@@ -26,6 +26,10 @@ WIDE: ViewportSize = {"width": 1200, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
 
 
+STEPS = {"decode": "Reading", "resize": "Resizing to 2,048", "encode": "Saving as PNG · "}
+"""What the page says of each step that a worker tells of."""
+
+
 async def test_every_tab_of_a_user_follows_and_nobody_else(
     site: Site, browser: Browser, shots: Path
 ) -> None:
@@ -40,9 +44,7 @@ async def test_every_tab_of_a_user_follows_and_nobody_else(
     await first.upload(("holiday.jpg", photo(2600, 1900, "JPEG")), to="PNG", side="2048")
     for tab in (first, second):
         await tab.becomes("holiday.jpg", "done")
-        said = await tab.said()
-        for step in ("Reading", "Resizing to 2,048", "Saving as PNG · ", "JPEG"):
-            assert any(line.startswith(f"holiday.jpg: {step}") for line in said), said
+        await tab.says("holiday.jpg", "JPEG")
 
     # The job is done before the task's end is told: Django code hears of that first.
     both = (first, second)
@@ -53,6 +55,12 @@ async def test_every_tab_of_a_user_follows_and_nobody_else(
         "job.queued", "job.working", "job.done", "task.progress", "task.done"
     }  # fmt: skip
     reports = [data["data"] for event, data in heard[0] if event == "task.progress"]
+    told = {report["step"] for report in reports}  # a busy worker tells the newest alone
+    assert "encode" in told
+    for tab in both:
+        said = await tab.said()
+        for step in told:
+            assert any(line.startswith(f"holiday.jpg: {STEPS[step]}") for line in said), said
     percents = [report["percent"] for report in reports if report["step"] == "decode"]
     assert percents == sorted(percents)
     written = [report["written"] for report in reports if report["step"] == "encode"]
