@@ -45,30 +45,33 @@ HASTY = TASKS | {
 """Where a worker may come too late."""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running(tmp_path_factory.mktemp("site"), **TASKS) as gateway:
+@contextmanager
+def sound(folder: Path, settings: dict[str, str]) -> Iterator[Gateway]:
+    """A gateway that logs no traceback."""
+    with running(folder, **settings) as gateway:
         yield gateway
         log = gateway.log()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with sound(tmp_path_factory.mktemp("site"), TASKS) as gateway:
+        yield gateway
 
 
 @pytest.fixture
 def own_site(tmp_path: Path) -> Iterator[Gateway]:
     """For a test that kills, or counts everything."""
-    with running(tmp_path / "data", **TASKS) as gateway:
+    with sound(tmp_path / "data", TASKS) as gateway:
         yield gateway
-        log = gateway.log()
-    assert "Traceback" not in log, log
 
 
 @pytest.fixture
 def hasty_site(tmp_path: Path) -> Iterator[Gateway]:
     """The same, that waits less for its workers."""
-    with running(tmp_path / "data", **HASTY) as gateway:
+    with sound(tmp_path / "data", HASTY) as gateway:
         yield gateway
-        log = gateway.log()
-    assert "Traceback" not in log, log
 
 
 async def call(site: Gateway, function: str, **arguments: Any) -> Any:
